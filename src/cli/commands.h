@@ -1,0 +1,13 @@
+/* All commands, in the order in which help lists them: X(route) stands for `route_command` in src/cli/route.c. */
+#ifndef MOSAIC_CLI_COMMANDS_H
+#define MOSAIC_CLI_COMMANDS_H
+
+#include "cli/command.h"
+
+#define COMMAND_LIST(X)
+
+#define X(name) extern const struct command name##_command;
+COMMAND_LIST(X)
+#undef X
+
+#endif

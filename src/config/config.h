@@ -1,0 +1,15 @@
+/*
+ * mosaic.yaml → model, by libcyaml. Unknown keys, cycles, and what could not work on any server are refused here, with file and line.
+ */
+#ifndef MOSAIC_CONFIG_CONFIG_H
+#define MOSAIC_CONFIG_CONFIG_H
+
+#include "core/model.h"
+
+/* Reads a config from memory; `source` names it in messages. On MOSAIC_OK *model is to be freed by model_free. */
+MOSAIC_MUST_CHECK mosaic_status config_parse(const char *text, size_t size, const char *source, struct model *model,
+                                             mosaic_error *error);
+/* The same from a file, at most 4 MiB. MOSAIC_NOT_FOUND if there is none. */
+MOSAIC_MUST_CHECK mosaic_status config_read(const char *path, struct model *model, mosaic_error *error);
+
+#endif

@@ -1,0 +1,66 @@
+/*
+ * Labs: throwaway clusters on this machine, made by one command.
+ *
+ * A lab has a name, per checkout: its state stands in a directory keyed by the checkout's path, under $XDG_STATE_HOME/pgmosaic
+ * (~/.local/state/pgmosaic), for root under /var/lib/pgmosaic:
+ *
+ *     <state>/<basename>-<hash of the path>/<lab>/mosaic.yaml    made to be edited, tables last
+ *                                                 pgpass         0600
+ *                                                 lab.json       provider, shards, ports, what was made
+ *                                                 s0/, s1/ …     data directories (local)
+ */
+#ifndef MOSAIC_LAB_LAB_H
+#define MOSAIC_LAB_LAB_H
+
+#include "base/error.h"
+#include "base/memory.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum lab_provider { LAB_LOCAL, LAB_DOCKER };
+
+struct lab_options {
+    const char *name; /* "demo" by default; letters, digits, - and _ , at most 32 */
+    size_t shards;
+    enum lab_provider provider;
+    const char *image;    /* docker */
+    const char *postgres; /* local: directory with initdb and pg_ctl, or NULL: the newest of 13 to 18 */
+};
+
+struct lab_shard {
+    const char *name; /* s0, s1 … */
+    int port;
+    const char *conninfo; /* with passfile= in it */
+    bool running;
+};
+
+struct lab {
+    const char *name, *directory, *config_path, *passfile;
+    enum lab_provider provider;
+    const char *user, *database;
+    struct lab_shard *shards;
+    size_t shard_count;
+    bool up; /* every server runs */
+};
+
+/* Called with one line about each step, for the command to print. May be NULL. */
+typedef void (*lab_say_fn)(void *context, const char *line);
+
+/*
+ * Makes the lab, or repairs and starts what is there; idempotent. More shards than before are added; fewer is refused.
+ * Interrupted or failed: what this call made is removed again.
+ */
+MOSAIC_MUST_CHECK mosaic_status lab_up(const struct lab_options *options, lab_say_fn say, void *context,
+                                       mosaic_error *error);
+/* Stops and removes everything of the lab. MOSAIC_NOT_FOUND if there is none. */
+MOSAIC_MUST_CHECK mosaic_status lab_down(const char *name, lab_say_fn say, void *context, mosaic_error *error);
+/* Stops (immediately, as a crash would) or starts one server of a lab. */
+MOSAIC_MUST_CHECK mosaic_status lab_stop_shard(const char *name, const char *shard, mosaic_error *error);
+MOSAIC_MUST_CHECK mosaic_status lab_start_shard(const char *name, const char *shard, mosaic_error *error);
+/* All labs of this checkout, running or not, in the arena. */
+MOSAIC_MUST_CHECK mosaic_status lab_list(struct arena *arena, struct lab **labs, size_t *count, mosaic_error *error);
+/* One lab. MOSAIC_NOT_FOUND lists those there are. */
+MOSAIC_MUST_CHECK mosaic_status lab_find(struct arena *arena, const char *name, struct lab *lab, mosaic_error *error);
+
+#endif
