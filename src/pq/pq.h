@@ -19,6 +19,8 @@ int pq_left_ms(int64_t deadline);
 
 /* Also ends every wait of this module with MOSAIC_INTERRUPTED once *flag is non-zero; NULL (the default): never. */
 void pq_interrupt_flag(const volatile int *flag);
+/* MOSAIC_INTERRUPTED once the flag is set, else MOSAIC_OK. */
+MOSAIC_MUST_CHECK mosaic_status pq_interrupted(const char *what, mosaic_error *error);
 
 /*
  * Waits until the connection's socket is ready. for_write also waits for room. MOSAIC_TIMEOUT or MOSAIC_INTERRUPTED;
@@ -28,21 +30,29 @@ MOSAIC_MUST_CHECK mosaic_status pq_wait(PGconn *connection, bool for_write, int6
                                         mosaic_error *error);
 
 /*
- * Opens a connection with client_encoding UTF8, the application name, and the library's session settings (DateStyle ISO,
- * search_path as the server has it, standard_conforming_strings on, no notices printed). `shard` names it in errors. Sorts a
- * failure into UNREACHABLE, AUTH, NOT_FOUND (no such database), TIMEOUT, with a hint. On MOSAIC_OK PQfinish it.
+ * Opens a connection with client_encoding UTF8, the application name, and the library's session settings (DateStyle
+ * ISO, search_path as the server has it, standard_conforming_strings on, no notices printed). `shard` names it in
+ * errors. Sorts a failure into UNREACHABLE, AUTH, NOT_FOUND (no such database), TIMEOUT, with a hint. On MOSAIC_OK
+ * PQfinish it.
  */
 MOSAIC_MUST_CHECK mosaic_status pq_connect(const char *conninfo, const char *shard, const char *application_name,
                                            int64_t deadline, PGconn **connection, mosaic_error *error);
-/* Starts the same without blocking: then drive it by PQconnectPoll. NULL when memory is out or the conninfo is malformed. */
+/*
+ * Starts the same without blocking (but for the look-up of a host name): then drive it by PQconnectPoll, and call
+ * pq_connected when that says OK, pq_connect_failure when it says FAILED. NULL when memory is out or the conninfo is
+ * malformed.
+ */
 PGconn *pq_connect_start(const char *conninfo, const char *application_name, mosaic_error *error);
+/* Ends what pq_connect_start began: error texts of libpq are short again. */
+void pq_connected(PGconn *connection);
 /* What a connection attempt that failed means; fills error. */
 mosaic_status pq_connect_failure(const PGconn *connection, const char *shard, mosaic_error *error);
 
 /*
- * Runs one statement to its end. With a result pointer the caller owns *result on MOSAIC_OK. A server error becomes
- * MOSAIC_SERVER (OWNERSHIP for a violated mosaic_owner), with SQLSTATE, the server's message, detail, hint. After MOSAIC_TIMEOUT
- * or MOSAIC_INTERRUPTED the statement was cancelled and the connection is to be closed.
+ * Runs one statement, or several in one transaction, to the end of the last. A COPY is only begun: the result is
+ * PGRES_COPY_IN or PGRES_COPY_OUT. With a result pointer the caller owns *result on MOSAIC_OK. A server error becomes
+ * MOSAIC_SERVER (OWNERSHIP for a violated mosaic_owner), with SQLSTATE, the server's message, detail, hint. After
+ * MOSAIC_TIMEOUT or MOSAIC_INTERRUPTED the statement was cancelled and the connection is to be closed.
  */
 MOSAIC_MUST_CHECK mosaic_status pq_exec(PGconn *connection, const char *shard, const char *sql, int64_t deadline,
                                         PGresult **result, mosaic_error *error);
@@ -50,12 +60,22 @@ MOSAIC_MUST_CHECK mosaic_status pq_exec(PGconn *connection, const char *shard, c
 MOSAIC_MUST_CHECK mosaic_status pq_exec_params(PGconn *connection, const char *shard, const char *sql, int count,
                                                const char *const *values, int64_t deadline, PGresult **result,
                                                mosaic_error *error);
+/*
+ * The rest of a statement that was sent (PQsendQuery … on a connection set to nonblocking): sends what is still to be
+ * sent, and reads to the end, as pq_exec.
+ */
+MOSAIC_MUST_CHECK mosaic_status pq_finish_statement(PGconn *connection, const char *shard, int64_t deadline,
+                                                    PGresult **result, mosaic_error *error);
+/* The next result of a statement that was sent, NULL at its end; the caller's. Does not cancel on MOSAIC_TIMEOUT. */
+MOSAIC_MUST_CHECK mosaic_status pq_next_result(PGconn *connection, const char *shard, int64_t deadline,
+                                               PGresult **result, mosaic_error *error);
 /* Fills error from a result that failed, or from the connection when result is NULL. Returns the status. */
 mosaic_status pq_result_error(const PGconn *connection, const PGresult *result, const char *shard, mosaic_error *error);
 /* Sends a cancel request for whatever the connection runs, waiting at most a second. Best effort. */
 void pq_cancel(PGconn *connection);
 
-/* The conninfo with its password, if any, replaced by ****; malloc'ed, freed by memory_free. NULL when memory is out. */
+/* The conninfo with its password, if any, replaced by ****; malloc'ed, freed by memory_free. NULL when memory is out.
+ */
 char *pq_conninfo_masked(const char *conninfo);
 /* "host:port/dbname" of a conninfo, for messages; into text. */
 void pq_conninfo_address(const char *conninfo, char *text, size_t size);
