@@ -4,7 +4,9 @@
 
 #include "cli/command.h"
 
-#define COMMAND_LIST(X)
+/* clang-format off: one line each */
+#define COMMAND_LIST(X) X(help)
+/* clang-format on */
 
 #define X(name) extern const struct command name##_command;
 COMMAND_LIST(X)

@@ -1,6 +1,6 @@
 /*
- * Which cluster a command works on: -c FILE, $PGMOSAIC_CONFIG, ./mosaic.yaml, this checkout's `demo` lab, else the only lab that is
- * up; else the labs are listed.
+ * Which cluster a command works on: -c FILE, $PGMOSAIC_CONFIG, ./mosaic.yaml, this checkout's `demo` lab, else the only
+ * lab that is up; else the labs are listed.
  */
 #ifndef MOSAIC_CLI_CONTEXT_H
 #define MOSAIC_CLI_CONTEXT_H

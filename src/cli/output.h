@@ -1,5 +1,6 @@
 /*
- * What a person sees: tables, bars, progress; colours only on a terminal and never under NO_COLOR. JSON is made with jansson.
+ * What a person sees: tables, bars, progress; colours only on a terminal and never under NO_COLOR. JSON is made with
+ * jansson.
  */
 #ifndef MOSAIC_CLI_OUTPUT_H
 #define MOSAIC_CLI_OUTPUT_H
@@ -29,7 +30,8 @@ struct output_table *output_table_new(size_t columns, const char *alignment /* e
 void output_table_cell(struct output_table *table, const char *text);
 void output_table_print(struct output_table *table, FILE *stream); /* also frees it */
 
-/* One line of JSON, or an indented document for a person; keeps key order; decrefs value. Returns false on a write error. */
+/* One line of JSON, or an indented document for a person; keeps key order; decrefs value. Returns false on a write
+ * error. */
 bool output_json_line(FILE *stream, json_t *value);
 bool output_json_document(FILE *stream, json_t *value);
 
@@ -40,7 +42,7 @@ const char *output_bar(double share, int width, char *text);
 struct output_progress {
     FILE *stream;
     const char *label;
-    uint64_t total_bytes; /* 0: not known */
+    uint64_t total_bytes;  /* 0: not known */
     double started, drawn; /* seconds */
     bool terminal;
 };

@@ -1,0 +1,3 @@
+#include "cli/context.h"
+
+volatile int context_interrupted;
