@@ -43,9 +43,9 @@ enum { OPTIONS_MOST = 32 };
 struct invocation {
     const struct command *command; /* the subcommand where there is one; NULL for `pgmosaic --help` */
     const struct command *parent;  /* `lab` for `lab up`; else NULL */
-    const char
-        *option_values[OPTIONS_MOST]; /* parallel to command->options; NULL: not given; "" for a flag that is given */
-    const char **arguments;           /* positional, NULL-terminated */
+    /* Parallel to command->options; NULL: not given; "" for a flag that is given. */
+    const char *option_values[OPTIONS_MOST];
+    const char **arguments; /* positional, NULL-terminated */
     size_t argument_count;
     const char *config; /* -c FILE, or NULL */
     bool json;
@@ -57,8 +57,8 @@ struct command {
     const char *summary;     /* one line for the list of commands */
     const char *description; /* paragraphs for --help and the man page; plain text, blank lines between */
     const char *examples;    /* lines to paste, each "command\n"; or NULL */
-    const struct option_spec
-        *options; /* ends at a NULL name; -c, --json, -h are added to every command that wants them */
+    /* Ends at a NULL name; at most OPTIONS_MOST. -c, --json, -h are added to every command that wants them. */
+    const struct option_spec *options;
     bool takes_config, takes_json;
     size_t least_arguments, most_arguments;          /* (size_t)-1: any number */
     const struct command *const *subcommands;        /* NULL-terminated (lab), or NULL */
@@ -68,8 +68,7 @@ struct command {
 /* The value of an option: NULL when not given, "" for a flag. Aborts in debug builds for a name not in the table. */
 const char *invocation_option(const struct invocation *invocation, const char *name);
 bool invocation_has(const struct invocation *invocation, const char *name);
-/* An option's value as a whole number in [least, most]; `otherwise` when not given. MOSAIC_USAGE names option and
- * bounds. */
+/* An option as a whole number in [least, most]; `otherwise` when not given. MOSAIC_USAGE names option and bounds. */
 MOSAIC_MUST_CHECK mosaic_status invocation_number(const struct invocation *invocation, const char *name, long least,
                                                   long most, long otherwise, long *number, mosaic_error *error);
 
@@ -94,8 +93,7 @@ const struct command *command_find(const struct command *const *commands, const 
 /* All commands, NULL-terminated, as src/cli/commands.h lists them. */
 extern const struct command *const command_table[];
 
-/* Prints the error to stderr: "pgmosaic: [shard s1] message", DETAIL, HINT lines; returns the exit code that fits its
- * status. */
+/* Prints the error to stderr ("pgmosaic: [shard s1] message", DETAIL, HINT); returns the exit code of its status. */
 int command_fail(const mosaic_error *error);
 
 #endif

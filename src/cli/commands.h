@@ -4,8 +4,9 @@
 
 #include "cli/command.h"
 
-/* clang-format off: one line each */
-#define COMMAND_LIST(X) X(help)
+/* clang-format off */
+#define COMMAND_LIST(X) \
+    X(help)
 /* clang-format on */
 
 #define X(name) extern const struct command name##_command;

@@ -99,7 +99,7 @@ void help_overview(FILE *stream)
     for (const struct command *const *command = command_table; *command; command++)
         command_line(stream, *command);
     fputs("\nOptions:\n"
-          "  -h, --help              show this help; of one command: pgmosaic COMMAND --help\n"
+          "  -h, --help              show this help, or that of pgmosaic COMMAND\n"
           "  -V, --version           show the version\n\n"
           "The config is the file of -c, $PGMOSAIC_CONFIG, ./mosaic.yaml, that of this\n"
           "checkout's lab \"demo\", or that of the only lab that is up.\n",

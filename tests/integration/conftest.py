@@ -1,0 +1,258 @@
+"""What the integration tests share: the built command, labs, connections, deadlines.
+
+The build directory is $PGMOSAIC_BUILD (default: `build` of the checkout). Every test directory is made under one base that
+all users can enter ($PGMOSAIC_TEST_BASE, else a new one), because servers may run as another user than we do.
+"""
+import contextlib
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import tempfile
+
+import pytest
+
+CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
+BUILD = pathlib.Path(os.environ.get("PGMOSAIC_BUILD", CHECKOUT / "build")).resolve()
+COMMAND = BUILD / "pgmosaic"
+SANITIZER_MARKS = ("AddressSanitizer", "LeakSanitizer", "ThreadSanitizer", "runtime error:")
+# What would lead a command to another cluster than the test's own.
+FOREIGN = ("PGMOSAIC_CONFIG", "PGDATABASE", "PGUSER", "PGHOST", "PGPORT", "PGPASSFILE", "PGPASSWORD", "PGSERVICE")
+
+
+def environment(extra=None):
+    """The environment of a command under test: ours without foreign settings, plus `extra` (None removes)."""
+    env = {name: value for name, value in os.environ.items() if name not in FOREIGN}
+    env["LC_ALL"] = "C.UTF-8"
+    for name, value in (extra or {}).items():
+        if value is None:
+            env.pop(name, None)
+        else:
+            env[name] = str(value)
+    return env
+
+
+def run_command(*arguments, cwd=None, env=None, input=None, timeout=60, check=False, text=True, command=COMMAND):
+    """Runs pgmosaic to its end. With check=True a failure raises with both outputs; a sanitizer's report always does."""
+    done = subprocess.run([str(command), *map(str, arguments)], cwd=cwd, env=environment(env), input=input,
+                          stdin=subprocess.DEVNULL if input is None else None, capture_output=True, text=text,
+                          timeout=timeout)
+    errors = done.stderr if text else done.stderr.decode(errors="replace")
+    if any(mark in errors for mark in SANITIZER_MARKS):
+        raise AssertionError(f"pgmosaic {arguments}: a sanitizer found:\n{errors}")
+    if check and done.returncode != 0:
+        raise AssertionError(f"pgmosaic {arguments} exited {done.returncode}:\n{done.stdout}\n{errors}")
+    return done
+
+
+def run_json(*arguments, **options):
+    """Runs a command with --json that must succeed; a document, or a list of the lines' objects."""
+    out = run_command(*arguments, "--json", check=True, **options).stdout
+    try:
+        return json.loads(out)
+    except json.JSONDecodeError:
+        return [json.loads(line) for line in out.splitlines()]
+
+
+class Lab:
+    """A lab of real servers, in a directory of its own that stands for a checkout."""
+
+    def __init__(self, directory, name, shards):
+        self.directory, self.name, self.shards = directory, name, shards
+
+    def run(self, *arguments, **options):
+        options.setdefault("cwd", self.directory)
+        options["env"] = {"PGMOSAIC_CONFIG": self.config, **(options.get("env") or {})}
+        return run_command(*arguments, **options)
+
+    def json(self, *arguments, **options):
+        options.setdefault("cwd", self.directory)
+        options["env"] = {"PGMOSAIC_CONFIG": self.config, **(options.get("env") or {})}
+        return run_json(*arguments, **options)
+
+    def up(self, *options):
+        run_command("lab", "up", self.name, "--shards", self.shards, *options, cwd=self.directory, check=True,
+                    timeout=180)
+        out = run_command("lab", "env", self.name, cwd=self.directory, check=True).stdout
+        self.env = dict(line.removeprefix("export ").split("=", 1) for line in out.splitlines() if "=" in line)
+        self.env = {name: value.strip("'\"") for name, value in self.env.items()}
+        return self
+
+    def down(self):
+        run_command("lab", "down", self.name, cwd=self.directory, timeout=120)
+
+    @property
+    def config(self):
+        return self.env["PGMOSAIC_CONFIG"]
+
+    def conninfo(self, shard):
+        """The connection string of a shard by index, as the lab's config has it."""
+        import re
+        text = pathlib.Path(self.config).read_text()
+        return re.findall(r'conninfo:\s*"([^"]*)"', text)[shard]
+
+    @contextlib.contextmanager
+    def connect(self, shard):
+        """A psycopg2 connection to one shard, in autocommit, closed at the end."""
+        import psycopg2
+        connection = psycopg2.connect(self.conninfo(shard), connect_timeout=10)
+        connection.autocommit = True
+        try:
+            yield connection
+        finally:
+            connection.close()
+
+    def query(self, shard, sql, parameters=None):
+        """All rows of one statement on one shard (none for a statement without rows)."""
+        with self.connect(shard) as connection, connection.cursor() as cursor:
+            cursor.execute(sql, parameters)
+            return cursor.fetchall() if cursor.description else []
+
+    def everywhere(self, sql):
+        for shard in range(self.shards):
+            self.query(shard, sql)
+
+    def add_tables(self, yaml_lines):
+        """Puts lines of YAML below `tables:`, which is the last key of a lab's config."""
+        path = pathlib.Path(self.config)
+        text = path.read_text()
+        head, _, _ = text.partition("\ntables:")
+        path.write_text(head + "\ntables:\n" + yaml_lines.rstrip("\n") + "\n")
+
+
+@pytest.fixture(scope="session")
+def test_base():
+    given = os.environ.get("PGMOSAIC_TEST_BASE")
+    base = pathlib.Path(given or tempfile.mkdtemp(prefix="pgmosaic-test-"))
+    base.chmod(0o755)
+    yield base
+    if not given:
+        shutil.rmtree(base, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def module_directory(test_base, request):
+    directory = pathlib.Path(tempfile.mkdtemp(prefix=request.module.__name__ + "-", dir=test_base))
+    directory.chmod(0o755)
+    yield directory
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture
+def directory(test_base):
+    """An empty directory that every user can enter, outside of any checkout."""
+    made = pathlib.Path(tempfile.mkdtemp(dir=test_base))
+    made.chmod(0o755)
+    yield made
+    shutil.rmtree(made, ignore_errors=True)
+
+
+@pytest.fixture
+def pgmosaic(directory):
+    """run(*arguments, **options) in an empty directory; see run_command."""
+    def run(*arguments, **options):
+        options.setdefault("cwd", directory)
+        return run_command(*arguments, **options)
+    return run
+
+
+@pytest.fixture(scope="module")
+def make_lab(module_directory):
+    """make_lab(shards=2, name="demo"): labs that are torn down at the module's end, whatever happened."""
+    made = []
+
+    def make(shards=2, name="demo", options=()):
+        parent = module_directory / f"lab{len(made)}"
+        parent.mkdir(mode=0o755)
+        lab = Lab(parent, name, shards)
+        made.append(lab)
+        return lab.up(*options)
+    yield make
+    for lab in made:
+        lab.down()
+
+
+@pytest.fixture(scope="module")
+def lab(make_lab, request):
+    """One lab for the module, of LAB_SHARDS (a global of the test file, default 2) shards."""
+    return make_lab(getattr(request.module, "LAB_SHARDS", 2))
+
+
+@pytest.fixture(scope="session")
+def control_points():
+    """For crash tests: skips where the build has no control points."""
+    if b"MOSAIC_CONTROL_POINT" not in COMMAND.read_bytes():
+        pytest.skip("the build has no control points (-Dcontrol_points=true)")
+
+
+class OrdinaryUser:
+    """Runs programs as a user who is not root, with a home of its own."""
+
+    def __init__(self, home, prefix):
+        self.home, self.prefix = home, prefix
+        self.command = home / "pgmosaic"
+
+    def call(self, *words, cwd=None, env=None, timeout=120):
+        return subprocess.run([*self.prefix, *map(str, words)], cwd=cwd or self.home, capture_output=True, text=True,
+                              stdin=subprocess.DEVNULL, timeout=timeout,
+                              env=environment({"HOME": self.home, "XDG_STATE_HOME": None, **(env or {})}))
+
+    def run(self, *arguments, **options):
+        return self.call(self.command, *arguments, **options)
+
+
+@pytest.fixture(scope="module")
+def ordinary_user(module_directory):
+    home = module_directory / "ordinary home"
+    home.mkdir(mode=0o755)
+    prefix = []
+    if os.geteuid() == 0:
+        prefix = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "--"]
+    user = OrdinaryUser(home, prefix)
+    shutil.copy(COMMAND, user.command)
+    if prefix:
+        shutil.chown(home, "nobody", "nogroup")
+    return user
+
+
+# ---- deadlines: no test may hang -----------------------------------------------------------------------------------
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "deadline(seconds): how long each phase of the test may take (default 180)")
+
+
+@contextlib.contextmanager
+def deadline(item):
+    marker = item.get_closest_marker("deadline")
+    seconds = marker.args[0] if marker else 180
+
+    def expired(*_):
+        raise TimeoutError(f"{item.nodeid} took longer than {seconds} s")
+    before = signal.signal(signal.SIGALRM, expired)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_setup(item):
+    with deadline(item):
+        yield
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_call(item):
+    with deadline(item):
+        yield
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_teardown(item):
+    with deadline(item):
+        yield
