@@ -1,0 +1,70 @@
+# The short list of verbs that a person types; Meson does the building. Every verb has its line in `make help`.
+SHELL = /bin/sh
+.DEFAULT_GOAL = build
+.PHONY: db run run-matrix prepare-citus run-citus clean help build test test-full check bench install setup ready
+
+SHARDS ?= 4
+PROVIDER ?= local
+PREFIX ?= /usr/local
+DESTDIR ?=
+USERS ?=
+export DEPS DESTDIR
+
+# USERS as the environment may have it is nobody's CSV file: only what was typed behind `make` counts.
+ifeq ($(origin USERS),environment)
+USERS :=
+endif
+
+quote = '$(subst ','\'',$(1))'
+
+ready:
+	@scripts/setup build
+	@scripts/build build
+
+db: ready ## create and start the demo's shards: 4, or SHARDS=n; in containers: PROVIDER=docker
+	@build/pgmosaic lab up demo --shards $(call quote,$(SHARDS)) --with $(call quote,$(PROVIDER))
+
+run: db ## the main example: users spread by id over real servers; your own: USERS=file.csv
+	@scripts/example demo basic $(if $(USERS),$(call quote,$(USERS)))
+
+run-matrix: ready ## the same for string keys: Matrix ids, by a hash
+	@build/pgmosaic lab up matrix --shards $(call quote,$(SHARDS)) --with $(call quote,$(PROVIDER))
+	@scripts/example matrix matrix
+
+prepare-citus: ## what the third way, Citus, needs (comes with a later release)
+	@echo "the Citus way comes with a later release" >&2; exit 1
+
+run-citus: ## the example on Citus (comes with a later release)
+	@echo "the Citus way comes with a later release" >&2; exit 1
+
+clean: ## stop and remove every server, container and file that these made, and the build
+	@scripts/clean
+
+help: ## this list
+	@echo "make VERB [NAME=value …]"; echo
+	@sed -n 's/^\([a-z][a-z-]*\):[^#]*## \(.*\)/  \1|\2/p' Makefile | while IFS='|' read -r verb what; do \
+		printf '  %-14s %s\n' "$$verb" "$$what"; done
+	@echo; echo "DEPS=no with any verb: install nothing, only name what is missing."
+
+build: ready ## build; the command is left at build/pgmosaic (also plain `make`)
+
+test: ## all tests, in at most 15 minutes; installs what they need
+	@scripts/setup test
+	@tests/run
+
+test-full: ## all tests with every sanitizer, long fuzzing (FUZZ_SECONDS=n) and big files
+	@scripts/setup test
+	@tests/run --full
+
+check: ## unit tests and lint of what changed, in under a minute
+	@scripts/setup test
+	@tests/run --check
+
+bench: ready ## measure, and compare with the bars
+	@bench/run
+
+install: ready ## install command, library, header and man pages (PREFIX=/usr/local, DESTDIR=)
+	@scripts/install $(call quote,$(PREFIX))
+
+setup: ## install what the build and the servers need, and nothing else
+	@scripts/setup build
