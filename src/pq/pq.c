@@ -25,6 +25,7 @@ enum {
 };
 
 static const volatile int *interrupt_flag;
+static _Thread_local int interrupts_held;
 
 int64_t pq_now_ms(void)
 {
@@ -49,9 +50,14 @@ void pq_interrupt_flag(const volatile int *flag)
     interrupt_flag = flag;
 }
 
+void pq_hold_interrupts(bool hold)
+{
+    interrupts_held += hold ? 1 : -1;
+}
+
 mosaic_status pq_interrupted(const char *what, mosaic_error *error)
 {
-    if (interrupt_flag && *interrupt_flag)
+    if (interrupt_flag && *interrupt_flag && interrupts_held == 0)
         return error_set(error, MOSAIC_INTERRUPTED, "interrupted while %s", what);
     return MOSAIC_OK;
 }

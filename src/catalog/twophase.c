@@ -1,0 +1,635 @@
+/*
+ * Two-phase commit. docs/design/two-phase.md has the interleavings; the order of the steps here is what makes them
+ * safe: no word of the decider before every other part is prepared, no COMMIT PREPARED before the decider's word is
+ * durable, and the word stays until every part has acknowledged.
+ */
+#include "catalog/twophase.h"
+
+#include "base/buffer.h"
+#include "base/control_point.h"
+#include "catalog/decision.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    CLEANUP_MS = 2000,
+    RETRY_MS = 100,
+    SQL_MOST = 256 * 1024, /* the names of all participants stand in one statement */
+};
+
+/* What happened to one statement of a step. */
+struct answer {
+    mosaic_status status;
+    mosaic_error error;
+    char tag[64];   /* of the last command */
+    char first[64]; /* values of the last row that came, "" for NULL */
+    char second[64];
+};
+
+enum part_state {
+    PART_OPEN,     /* its transaction is open */
+    PART_PREPARED, /* or may be: the answer to PREPARE was lost */
+    PART_ENDED,    /* committed or rolled back, or its connection is gone and with it the transaction */
+};
+
+struct part {
+    PGconn *connection;
+    const struct shard *shard;
+    size_t index; /* of the shard */
+    char xid[24]; /* "" when it has written nothing */
+    char name[GID_SIZE];
+    char setting[64]; /* the session's own synchronous_commit */
+    bool weak;        /* it is weaker than on */
+    enum part_state state;
+    struct answer answer;
+};
+
+struct commit {
+    struct part *parts; /* in shard order */
+    size_t count;
+    struct part *decider;
+    struct gid gid;
+    int64_t deadline;
+    const struct part *left; /* could not be told to commit what was decided; NULL: all have acknowledged */
+    mosaic_error *error;
+};
+
+/* ---- one statement on many shards at once ------------------------------------------------------------ */
+
+static bool is_refusal(mosaic_status status)
+{
+    return status == MOSAIC_SERVER || status == MOSAIC_OWNERSHIP;
+}
+
+static void send_statement(struct part *part, const char *sql)
+{
+    part->answer = (struct answer){.status = MOSAIC_OK};
+    PQsetnonblocking(part->connection, 1);
+    if (!PQsendQuery(part->connection, sql))
+        part->answer.status = pq_result_error(part->connection, NULL, part->shard->name, &part->answer.error);
+}
+
+static void note_result(struct answer *answer, const PGresult *result)
+{
+    if (PQresultStatus(result) == PGRES_TUPLES_OK && PQntuples(result) > 0) {
+        snprintf(answer->first, sizeof answer->first, "%s", PQgetvalue(result, 0, 0));
+        if (PQnfields(result) > 1)
+            snprintf(answer->second, sizeof answer->second, "%s", PQgetvalue(result, 0, 1));
+    }
+    snprintf(answer->tag, sizeof answer->tag, "%s", PQcmdStatus((PGresult *)result));
+}
+
+/* `tag`: the answer that a command must give, NULL for any. A failed transaction answers ROLLBACK to COMMIT and to
+ * PREPARE. */
+static mosaic_status receive(struct part *part, const char *tag, int64_t deadline)
+{
+    struct answer *answer = &part->answer;
+    const char *shard = part->shard->name;
+    bool tagged = !tag;
+    PGresult *result = NULL;
+    while (answer->status == MOSAIC_OK || is_refusal(answer->status)) {
+        mosaic_error later;
+        mosaic_status status = pq_next_result(part->connection, shard, deadline, &result, &later);
+        if (status != MOSAIC_OK) {
+            answer->status = status;
+            answer->error = later;
+        }
+        if (!result)
+            break;
+        ExecStatusType kind = PQresultStatus(result);
+        note_result(answer, result);
+        tagged = tagged || !strcmp(answer->tag, tag);
+        if (kind != PGRES_COMMAND_OK && kind != PGRES_TUPLES_OK && answer->status == MOSAIC_OK)
+            answer->status = pq_result_error(part->connection, result, shard, &answer->error);
+        PQclear(result);
+    }
+    if (answer->status == MOSAIC_OK && !tagged) {
+        error_set(&answer->error, MOSAIC_SERVER,
+                  "the transaction had failed before: the server answered %s instead of %s", answer->tag, tag);
+        error_sqlstate(&answer->error, "25P02");
+        answer->status = error_shard(&answer->error, shard);
+    }
+    if (answer->status == MOSAIC_OK || is_refusal(answer->status))
+        PQsetnonblocking(part->connection, 0);
+    return answer->status;
+}
+
+static mosaic_status run_one(struct part *part, const char *sql, const char *tag, int64_t deadline)
+{
+    send_statement(part, sql);
+    return receive(part, tag, deadline);
+}
+
+/* Was the failure the server's own word, on a session that goes on? Else nobody knows whether the command took effect.
+ */
+static bool was_refused(const struct part *part)
+{
+    PGTransactionStatusType state = PQtransactionStatus(part->connection);
+    return is_refusal(part->answer.status) &&
+           (state == PQTRANS_IDLE || state == PQTRANS_INTRANS || state == PQTRANS_INERROR);
+}
+
+static mosaic_status fail_with(struct commit *commit, const struct part *part)
+{
+    if (commit->error)
+        *commit->error = part->answer.error;
+    return part->answer.status;
+}
+
+/* ---- undoing ------------------------------------------------------------------------------------------ */
+
+/* A connection of our own to a shard, tried again until the deadline: the server may be starting again. */
+static mosaic_status reconnect(const struct shard *shard, int64_t deadline, PGconn **connection, mosaic_error *error)
+{
+    for (;;) {
+        mosaic_status status = decision_connect(shard, deadline, connection, error);
+        if (status != MOSAIC_UNREACHABLE || pq_left_ms(deadline) < RETRY_MS)
+            return status;
+        decision_sleep_ms(RETRY_MS);
+    }
+}
+
+/*
+ * The answer to PREPARE was lost: the part may be prepared, running still, or gone. Settles it, so that no locks stay
+ * behind.
+ */
+static bool undo_lost_part(struct part *part, int64_t deadline)
+{
+    PGconn *connection;
+    const char *shard = part->shard->name, *xid_status = "in progress";
+    bool found = false;
+    if (reconnect(part->shard, deadline, &connection, NULL) != MOSAIC_OK)
+        return false;
+    mosaic_status status = MOSAIC_OK;
+    while (status == MOSAIC_OK && !found && !strcmp(xid_status, "in progress") && pq_left_ms(deadline) > 0) {
+        status = decision_terminate(connection, shard, part->xid, deadline, NULL);
+        if (status == MOSAIC_OK)
+            status = decision_finish_part(connection, shard, part->name, OUTCOME_ABORTED, deadline, &found, NULL);
+        if (status == MOSAIC_OK)
+            status = decision_xid_status(connection, shard, part->xid, deadline, &xid_status, NULL);
+        if (status == MOSAIC_OK && !found && !strcmp(xid_status, "in progress"))
+            decision_sleep_ms(RETRY_MS / 5);
+    }
+    PQfinish(connection);
+    return status == MOSAIC_OK && strcmp(xid_status, "in progress") != 0;
+}
+
+static bool undo_prepared(struct part *part, int64_t deadline)
+{
+    bool found;
+    return (PQtransactionStatus(part->connection) == PQTRANS_IDLE &&
+            decision_finish_part(part->connection, part->shard->name, part->name, OUTCOME_ABORTED, deadline, &found,
+                                 NULL) == MOSAIC_OK) ||
+           undo_lost_part(part, deadline);
+}
+
+/* Rolls back what is open and what is prepared. The caller's error stays, with a hint for what could not be reached. */
+static void undo_all(struct commit *commit)
+{
+    int64_t grace = pq_deadline(CLEANUP_MS); /* a server that is down now is not waited for */
+    for (size_t i = 0; i < commit->count; i++) {
+        struct part *part = &commit->parts[i];
+        PGTransactionStatusType state = PQtransactionStatus(part->connection);
+        if (part->state == PART_OPEN && (state == PQTRANS_INTRANS || state == PQTRANS_INERROR))
+            run_one(part, "ROLLBACK", NULL, grace); /* a failure is a lost connection, which rolls back too */
+    }
+    for (size_t i = 0; i < commit->count; i++) {
+        struct part *part = &commit->parts[i];
+        if (part->state == PART_PREPARED && !undo_prepared(part, grace))
+            error_hint(
+                commit->error,
+                "everything was rolled back, but shard %s could not be told: its part is kept prepared, with its "
+                "locks, until `pgmosaic doctor` is run when the shard is up",
+                part->shard->name);
+        part->state = PART_ENDED;
+    }
+}
+
+/* ---- the steps ---------------------------------------------------------------------------------------- */
+
+static void copy_text(char *to, size_t size, const char *from)
+{
+    size_t length = strnlen(from, size - 1);
+    memcpy(to, from, length);
+    to[length] = '\0';
+}
+
+/* Learns who has written, and sees that each commits under synchronous_commit = on at least. */
+static mosaic_status look(struct commit *commit)
+{
+    static const char sql[] =
+        "SELECT pg_catalog.pg_current_xact_id_if_assigned(), pg_catalog.set_config('synchronous_commit', CASE WHEN "
+        "pg_catalog.current_setting('synchronous_commit') OPERATOR(pg_catalog.=) ANY ('{off,local,remote_write}') "
+        "THEN 'on' ELSE pg_catalog.current_setting('synchronous_commit') END, true)";
+    for (size_t i = 0; i < commit->count; i++)
+        send_statement(&commit->parts[i], sql);
+    const struct part *failed = NULL;
+    for (size_t i = 0; i < commit->count; i++) {
+        struct part *part = &commit->parts[i];
+        if (receive(part, NULL, commit->deadline) != MOSAIC_OK && !failed)
+            failed = part;
+        copy_text(part->xid, sizeof part->xid, part->answer.first);
+        if (*part->xid)
+            commit->decider = part; /* the last one that has written */
+    }
+    return failed ? fail_with(commit, failed) : MOSAIC_OK;
+}
+
+static bool is_weak(const char *synchronous_commit)
+{
+    return !strcmp(synchronous_commit, "off") || !strcmp(synchronous_commit, "local") ||
+           !strcmp(synchronous_commit, "remote_write");
+}
+
+static bool is_prepared_kind(const struct commit *commit, const struct part *part)
+{
+    return *part->xid && part != commit->decider;
+}
+
+static void hint_at_prepare(const struct part *failed, mosaic_error *error)
+{
+    if (!strcmp(failed->answer.error.sqlstate, "55000"))
+        error_hint(error,
+                   "a commit over several shards needs prepared transactions: set max_prepared_transactions (for "
+                   "example to max_connections) on shard %s and restart its server",
+                   failed->shard->name);
+}
+
+static mosaic_status prepare(struct commit *commit)
+{
+    const struct part *failed = NULL;
+    control_point("twophase.before_prepare");
+    for (size_t i = 0; i < commit->count; i++) {
+        struct part *part = &commit->parts[i];
+        char sql[2 * GID_SIZE + 128];
+        if (!is_prepared_kind(commit, part))
+            continue;
+        char *quoted = PQescapeLiteral(part->connection, part->name, strlen(part->name));
+        if (!quoted)
+            return error_memory(commit->error);
+        /* Afterwards the session's own setting shows again. */
+        snprintf(sql, sizeof sql, "PREPARE TRANSACTION %s; SELECT pg_catalog.current_setting('synchronous_commit')",
+                 quoted);
+        PQfreemem(quoted);
+        send_statement(part, sql);
+        part->state = PART_PREPARED;
+    }
+    for (size_t i = 0; i < commit->count; i++) {
+        struct part *part = &commit->parts[i];
+        if (part->state != PART_PREPARED)
+            continue;
+        if (receive(part, "PREPARE TRANSACTION", commit->deadline) != MOSAIC_OK) {
+            failed = failed ? failed : part;
+            if (was_refused(part))
+                part->state = PART_OPEN; /* rolled back by the server, or to be */
+        }
+        copy_text(part->setting, sizeof part->setting, part->answer.first);
+        part->weak = is_weak(part->setting);
+        control_point("twophase.prepared_one");
+    }
+    if (failed) {
+        mosaic_status status = fail_with(commit, failed);
+        hint_at_prepare(failed, commit->error);
+        return status;
+    }
+    control_point("twophase.prepared");
+    return MOSAIC_OK;
+}
+
+/* Those who only read commit before the decision: in SERIALIZABLE even that can fail, and then nothing may have been
+ * done. */
+static mosaic_status commit_readers(struct commit *commit)
+{
+    for (size_t i = 0; i < commit->count; i++)
+        if (!*commit->parts[i].xid)
+            send_statement(&commit->parts[i], "COMMIT");
+    const struct part *failed = NULL;
+    for (size_t i = 0; i < commit->count; i++) {
+        struct part *part = &commit->parts[i];
+        if (!*part->xid && receive(part, "COMMIT", commit->deadline) != MOSAIC_OK && !failed)
+            failed = part;
+    }
+    return failed ? fail_with(commit, failed) : MOSAIC_OK;
+}
+
+/* "INSERT INTO mosaic.decision …; COMMIT": one message, so that no time passes between the two. */
+static mosaic_status decision_sql(const struct commit *commit, struct buffer *sql)
+{
+    PGconn *connection = commit->decider->connection;
+    char *gid = PQescapeLiteral(connection, commit->gid.base, strlen(commit->gid.base));
+    buffer_format(
+        sql,
+        "INSERT INTO mosaic.decision (gid, outcome, decider_xid, participants) VALUES (%s, 'committed', '%s', "
+        "ARRAY[",
+        gid ? gid : "", commit->gid.xid);
+    const char *comma = "";
+    for (size_t i = 0; i < commit->count; i++) {
+        const char *name = commit->parts[i].shard->name;
+        if (!is_prepared_kind(commit, &commit->parts[i]))
+            continue;
+        char *quoted = PQescapeLiteral(connection, name, strlen(name));
+        buffer_format(sql, "%s%s", comma, quoted ? quoted : "");
+        sql->failed |= !quoted;
+        PQfreemem(quoted);
+        comma = ", ";
+    }
+    buffer_text(sql, "]::pg_catalog.text[]); COMMIT");
+    sql->failed |= !gid;
+    PQfreemem(gid);
+    return buffer_failed(sql) ? error_memory(commit->error) : MOSAIC_OK;
+}
+
+static mosaic_status in_doubt(struct commit *commit, const mosaic_error *why)
+{
+    error_set(commit->error, MOSAIC_IN_DOUBT,
+              "the outcome of transaction %s is not known yet: its decider, shard %s, answered neither COMMIT nor the "
+              "question after it",
+              commit->gid.base, commit->gid.decider);
+    error_detail(commit->error, "%s", why->message);
+    error_hint(commit->error, "run `pgmosaic doctor` when shard %s is up: it settles it one way for all shards",
+               commit->gid.decider);
+    error_shard(commit->error, commit->gid.decider);
+    return MOSAIC_IN_DOUBT;
+}
+
+/* The answer to the decider's COMMIT was lost: asks again, as recovery would. *decider is a new connection on
+ * MOSAIC_OK. */
+static mosaic_status ask_again(struct commit *commit, PGconn **decider, enum outcome *outcome)
+{
+    mosaic_error why;
+    int64_t grace = pq_deadline(CLEANUP_MS);
+    int64_t deadline = commit->deadline > grace ? commit->deadline : grace;
+    for (;;) {
+        mosaic_status status = reconnect(commit->decider->shard, deadline, decider, &why);
+        if (status != MOSAIC_OK)
+            return in_doubt(commit, &why);
+        status = decision_ask(*decider, &commit->gid, 0, deadline, outcome, &why);
+        if (status == MOSAIC_OK)
+            return MOSAIC_OK;
+        PQfinish(*decider);
+        *decider = NULL;
+        if (status != MOSAIC_UNREACHABLE || pq_left_ms(deadline) < RETRY_MS)
+            return in_doubt(commit, &why);
+        decision_sleep_ms(RETRY_MS);
+    }
+}
+
+/* *decider: a connection of its own when the caller's was lost, else NULL. MOSAIC_OK: it is committed. */
+static mosaic_status decide(struct commit *commit, PGconn **decider)
+{
+    struct part *part = commit->decider;
+    struct buffer sql = BUFFER_INIT(SQL_MOST);
+    bool sent = false;
+    mosaic_status status = decision_sql(commit, &sql);
+    if (status == MOSAIC_OK) {
+        control_point("twophase.before_decision");
+        sent = true;
+        status = run_one(part, buffer_string(&sql), "COMMIT", commit->deadline);
+    }
+    buffer_free(&sql);
+    if (status == MOSAIC_OK || !sent)
+        return status;
+    if (was_refused(part))
+        return fail_with(commit, part); /* not committed */
+    enum outcome outcome = OUTCOME_ABORTED;
+    status = ask_again(commit, decider, &outcome);
+    if (status != MOSAIC_OK || outcome == OUTCOME_COMMITTED)
+        return status;
+    part->state = PART_ENDED;
+    return fail_with(commit, part);
+}
+
+/* ---- after the decision ------------------------------------------------------------------------------- */
+
+static void send_commit_prepared(struct part *part, int64_t deadline)
+{
+    char sql[2 * GID_SIZE + 64];
+    char *quoted = PQescapeLiteral(part->connection, part->name, strlen(part->name));
+    if (part->weak) /* it would be lost in a failover although it was acknowledged, and the decision dropped */
+        run_one(part, "SET synchronous_commit = on", NULL, deadline);
+    snprintf(sql, sizeof sql, "COMMIT PREPARED %s", quoted ? quoted : "''");
+    PQfreemem(quoted);
+    send_statement(part, sql);
+}
+
+/* A part whose connection failed, or that somebody else has finished: looks again on a new connection, once. */
+static bool commit_lost_part(const struct part *part, int64_t deadline)
+{
+    PGconn *connection;
+    bool found;
+    if (decision_connect(part->shard, deadline, &connection, NULL) != MOSAIC_OK)
+        return false;
+    mosaic_status status =
+        decision_finish_part(connection, part->shard->name, part->name, OUTCOME_COMMITTED, deadline, &found, NULL);
+    PQfinish(connection);
+    return status == MOSAIC_OK;
+}
+
+static void restore_setting(struct part *part, int64_t deadline)
+{
+    char sql[128];
+    snprintf(sql, sizeof sql, "SET synchronous_commit = %s", part->setting);
+    run_one(part, sql, NULL, deadline);
+}
+
+static void commit_prepared(struct commit *commit)
+{
+    int64_t grace = pq_deadline(CLEANUP_MS);
+    int64_t deadline = commit->deadline > grace ? commit->deadline : grace;
+    for (size_t i = 0; i < commit->count; i++)
+        if (commit->parts[i].state == PART_PREPARED)
+            send_commit_prepared(&commit->parts[i], deadline);
+    for (size_t i = 0; i < commit->count; i++) {
+        struct part *part = &commit->parts[i];
+        if (part->state != PART_PREPARED)
+            continue;
+        part->state = PART_ENDED;
+        mosaic_status status = receive(part, "COMMIT PREPARED", deadline);
+        if (status != MOSAIC_OK && !commit_lost_part(part, grace))
+            commit->left = part;
+        if (part->weak && (status == MOSAIC_OK || was_refused(part)))
+            restore_setting(part, deadline);
+        control_point("twophase.committed_one");
+    }
+}
+
+/* A part that is left is committed all the same: the decision stays, and `doctor` finishes the part when its shard is
+ * back. */
+static void finish(struct commit *commit, PGconn *decider)
+{
+    control_point("twophase.decided");
+    commit_prepared(commit);
+    if (!commit->left) {
+        /* Should it fail, recovery finds the row and drops it. */
+        mosaic_error ignored;
+        mosaic_status dropped = decision_drop_committed(decider ? decider : commit->decider->connection, &commit->gid,
+                                                        pq_deadline(CLEANUP_MS), &ignored);
+        (void)dropped;
+    }
+    control_point("twophase.done");
+}
+
+/* ---- one that writes ---------------------------------------------------------------------------------- */
+
+/* The answer to a plain COMMIT was lost; PostgreSQL can still say what became of the transaction. */
+static mosaic_status ask_plain(struct commit *commit, mosaic_status failed)
+{
+    const struct part *part = commit->decider;
+    int64_t grace = pq_deadline(CLEANUP_MS);
+    int64_t deadline = commit->deadline > grace ? commit->deadline : grace;
+    const char *state = "in progress";
+    mosaic_error why = part->answer.error;
+    PGconn *connection = NULL;
+    while (!strcmp(state, "in progress") && pq_left_ms(deadline) > 0) {
+        mosaic_status status = connection ? MOSAIC_OK : reconnect(part->shard, deadline, &connection, &why);
+        if (status == MOSAIC_OK)
+            status = decision_terminate(connection, part->shard->name, part->xid, deadline, &why);
+        if (status == MOSAIC_OK)
+            status = decision_xid_status(connection, part->shard->name, part->xid, deadline, &state, &why);
+        if (status != MOSAIC_OK) {
+            PQfinish(connection);
+            connection = NULL;
+            if (status != MOSAIC_UNREACHABLE)
+                break;
+        }
+        if (!strcmp(state, "in progress"))
+            decision_sleep_ms(RETRY_MS / 5);
+    }
+    PQfinish(connection);
+    if (!strcmp(state, "committed"))
+        return MOSAIC_OK;
+    if (!strcmp(state, "aborted"))
+        return fail_with(commit, part), failed;
+    error_set(commit->error, MOSAIC_IN_DOUBT, "shard %s did not say whether transaction %s was committed",
+              part->shard->name, part->xid);
+    error_detail(commit->error, "%s", why.message);
+    error_hint(commit->error, "it is on one shard alone: when the shard is up, SELECT pg_xact_status('%s') there tells",
+               part->xid);
+    error_shard(commit->error, part->shard->name);
+    return MOSAIC_IN_DOUBT;
+}
+
+static mosaic_status commit_plain(struct commit *commit)
+{
+    struct part *part = commit->decider;
+    if (!part)
+        return MOSAIC_OK;
+    mosaic_status status = run_one(part, "COMMIT", "COMMIT", commit->deadline);
+    if (status == MOSAIC_OK)
+        return status;
+    if (was_refused(part))
+        return fail_with(commit, part);
+    return ask_plain(commit, status);
+}
+
+/* ---- all together ------------------------------------------------------------------------------------- */
+
+static size_t count_prepared_kind(const struct commit *commit)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < commit->count; i++)
+        count += is_prepared_kind(commit, &commit->parts[i]);
+    return count;
+}
+
+static mosaic_status name_parts(struct commit *commit)
+{
+    mosaic_status status = gid_new(&commit->gid, commit->decider->shard->name, commit->decider->xid, commit->error);
+    for (size_t i = 0; status == MOSAIC_OK && i < commit->count; i++) {
+        struct part *part = &commit->parts[i];
+        if (!gid_part_name(&commit->gid, part->shard->name, part->name))
+            status = error_set(commit->error, MOSAIC_UNSUPPORTED,
+                               "shard name %s cannot stand in the name of a transaction", part->shard->name);
+        for (size_t j = 0; status == MOSAIC_OK && j < i; j++)
+            if (part->shard == commit->parts[j].shard)
+                status =
+                    error_set(commit->error, MOSAIC_USAGE, "shard %s is given twice for one commit", part->shard->name);
+    }
+    return status;
+}
+
+/* The row with which ask_again made sure of the abort; should this fail, recovery drops it. */
+static void drop_aborted(const struct commit *commit, PGconn *decider)
+{
+    mosaic_error ignored;
+    if (!decider)
+        return;
+    mosaic_status status = decision_drop_aborted(decider, &commit->gid, pq_deadline(CLEANUP_MS), &ignored);
+    (void)status;
+}
+
+static mosaic_status commit_all(struct commit *commit)
+{
+    PGconn *decider = NULL;
+    mosaic_status status = look(commit);
+    bool plain = status == MOSAIC_OK && count_prepared_kind(commit) == 0;
+    if (status == MOSAIC_OK && !plain)
+        status = name_parts(commit);
+    if (status == MOSAIC_OK && !plain)
+        status = prepare(commit);
+    if (status == MOSAIC_OK)
+        status = commit_readers(commit);
+    if (status == MOSAIC_OK && plain)
+        return commit_plain(commit); /* MOSAIC_IN_DOUBT leaves nothing to undo either */
+    if (status == MOSAIC_OK)
+        status = decide(commit, &decider);
+    if (status == MOSAIC_OK)
+        finish(commit, decider);
+    if (status != MOSAIC_OK && status != MOSAIC_IN_DOUBT) {
+        undo_all(commit);
+        drop_aborted(commit, decider);
+    }
+    PQfinish(decider);
+    return status;
+}
+
+static int by_shard(const void *left, const void *right)
+{
+    const struct part *a = left, *b = right;
+    return (a->index > b->index) - (a->index < b->index);
+}
+
+mosaic_status twophase_commit(const struct model *model, struct participant *participants, size_t count,
+                              int64_t deadline, mosaic_error *error)
+{
+    error_set(error, MOSAIC_OK, "committed");
+    if (count == 0)
+        return MOSAIC_OK;
+    struct commit commit = {.count = count, .deadline = deadline, .error = error};
+    commit.parts = memory_zeroed(count, sizeof *commit.parts);
+    if (!commit.parts)
+        return error_memory(error);
+    for (size_t i = 0; i < count; i++)
+        commit.parts[i] = (struct part){.connection = participants[i].connection,
+                                        .index = participants[i].shard,
+                                        .shard = &model->shards[participants[i].shard]};
+    qsort(commit.parts, count, sizeof *commit.parts, by_shard);
+    pq_hold_interrupts(true);
+    mosaic_status status = commit_all(&commit);
+    pq_hold_interrupts(false);
+    if (status == MOSAIC_OK) {
+        error_set(error, MOSAIC_OK, "committed");
+        if (commit.left)
+            error_hint(error,
+                       "committed, but shard %s could not be told yet: its part stays prepared, with its locks, until "
+                       "`pgmosaic doctor` is run when the shard is up",
+                       commit.left->shard->name);
+    }
+    memory_free(commit.parts);
+    return status;
+}
+
+mosaic_status twophase_ensure_table(PGconn *connection, const char *shard, int64_t deadline, mosaic_error *error)
+{
+    /* The same as in sql/catalog.sql. The lock keeps two programs that do this at once from failing. */
+    return pq_exec(
+        connection, shard,
+        "SET client_min_messages = warning; SELECT pg_catalog.pg_advisory_xact_lock(7881699, 1); "
+        "CREATE SCHEMA IF NOT EXISTS mosaic; CREATE TABLE IF NOT EXISTS mosaic.decision (gid text PRIMARY KEY, "
+        "outcome text NOT NULL CHECK (outcome IN ('committed', 'aborted')), "
+        "participants text[] NOT NULL DEFAULT '{}', decider_xid pg_catalog.xid8, "
+        "created timestamptz NOT NULL DEFAULT pg_catalog.now()); RESET client_min_messages",
+        deadline, NULL, error);
+}
