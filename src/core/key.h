@@ -4,6 +4,10 @@
  * Equal in PostgreSQL means equal here, byte for byte: bpchar loses its trailing blanks, numeric its trailing zeros, a
  * timestamptz its zone. What can't be read without a session's settings is refused (a timestamptz without an offset, a date
  * whose order of day and month depends on DateStyle), and so is everything PostgreSQL's input function refuses.
+ *
+ * A column's modifier is not known here: the text 1.005 for a numeric(10,2) column is the key 1.005, which the column would
+ * round to 1.01. The shard's ownership constraint then refuses the row if the two differ in their shard; a row can't go astray.
+ * The same holds for timestamp(p). varchar(n) and char(n) need no care: longer text is an error, blanks are cut.
  */
 #ifndef MOSAIC_CORE_KEY_H
 #define MOSAIC_CORE_KEY_H
@@ -26,11 +30,12 @@ struct key_value {
             const unsigned char *data;
             size_t size;
         } bytes;
-        /* numeric as PostgreSQL stores it: base-10000 digits without leading or trailing zero digits */
+        /* numeric as PostgreSQL stores it: base-10000 digits without leading or trailing zero digits; 0 has none */
         struct {
             const int16_t *digits;
-            int count, weight;
-            bool special; /* NaN or an infinity */
+            int count, weight; /* the first digit counts 10000^weight */
+            bool negative;
+            bool special; /* NaN or an infinity: no digits, weight 1; NaN: weight 2 */
         } numeric;
     };
 };
@@ -53,5 +58,10 @@ MOSAIC_MUST_CHECK mosaic_status key_from_public(const enum key_type *types, cons
                                                 mosaic_error *error);
 /* True when bytes are valid UTF-8 as PostgreSQL's pg_utf8_islegal takes it (no surrogates, no overlong forms, no zero). */
 bool key_is_utf8(const unsigned char *bytes, size_t size);
+/*
+ * Compares two values of one type as its default btree operator class does, text by bytes (COLLATE "C"): < 0, 0, > 0. A NaN
+ * equals itself and is above all numbers.
+ */
+int key_compare(const struct key_value *a, const struct key_value *b);
 
 #endif
