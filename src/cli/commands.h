@@ -6,6 +6,7 @@
 
 /* clang-format off */
 #define COMMAND_LIST(X) \
+    X(lab) \
     X(help)
 /* clang-format on */
 

@@ -1,13 +1,18 @@
 /*
  * Labs: throwaway clusters on this machine, made by one command.
  *
- * A lab has a name, per checkout: its state stands in a directory keyed by the checkout's path, under $XDG_STATE_HOME/pgmosaic
+ * A lab has a name, per checkout: its state stands in a directory keyed by the checkout's path, under
+ * $XDG_STATE_HOME/pgmosaic
  * (~/.local/state/pgmosaic), for root under /var/lib/pgmosaic:
  *
  *     <state>/<basename>-<hash of the path>/<lab>/mosaic.yaml    made to be edited, tables last
  *                                                 pgpass         0600
- *                                                 lab.json       provider, shards, ports, what was made
+ *                                                 lab.json       provider, shards, ports: written last
+ *                                                 provider       "local" or "docker": written first
  *                                                 s0/, s1/ …     data directories (local)
+ *
+ * $PGMOSAIC_STATE, an absolute path, stands for <state> where it is set. The checkout is the nearest directory above
+ * the current one that holds .git, else the current one.
  */
 #ifndef MOSAIC_LAB_LAB_H
 #define MOSAIC_LAB_LAB_H
@@ -20,12 +25,19 @@
 
 enum lab_provider { LAB_LOCAL, LAB_DOCKER };
 
+enum { LAB_MOST_SHARDS = 64, LAB_SHARDS = 4 };
+#define LAB_IMAGE "postgres"
+
+const char *lab_provider_name(enum lab_provider provider); /* "local", "docker" */
+
 struct lab_options {
-    const char *name; /* "demo" by default; letters, digits, - and _ , at most 32 */
-    size_t shards;
+    const char *name;    /* "demo" by default; letters, digits, - and _ , at most 32 */
+    size_t shards;       /* 1 to LAB_MOST_SHARDS; 0: as many as there are, 4 for a new lab */
+    bool provider_given; /* else a lab that is there keeps its own, and a new one is local */
     enum lab_provider provider;
-    const char *image;    /* docker */
-    const char *postgres; /* local: directory with initdb and pg_ctl, or NULL: the newest of 13 to 18 */
+    const char *image;               /* docker; NULL: LAB_IMAGE, or what the lab has */
+    const char *postgres;            /* local: directory with initdb and postgres, or NULL: the newest of 13 to 18 */
+    const volatile int *interrupted; /* non-zero asks to stop and to remove what was made; or NULL */
 };
 
 struct lab_shard {
@@ -41,7 +53,8 @@ struct lab {
     const char *user, *database;
     struct lab_shard *shards;
     size_t shard_count;
-    bool up; /* every server runs */
+    bool up;        /* every server runs */
+    bool half_made; /* lab up was cut off: it has no shards to use; the next lab up or lab down removes it */
 };
 
 /* Called with one line about each step, for the command to print. May be NULL. */

@@ -1,0 +1,20 @@
+/* The SQL side of making a lab: its one role and database on each server. */
+#ifndef MOSAIC_LAB_ROLE_H
+#define MOSAIC_LAB_ROLE_H
+
+#include "base/error.h"
+
+#include <stdbool.h>
+
+/* True if the superuser can log in and run a statement through the socket in that directory. */
+bool role_superuser_answers(const char *socket_directory, int port);
+/*
+ * As the superuser of that conninfo: makes the role (LOGIN, no superuser, member of pg_monitor and pg_signal_backend)
+ * with this password, of which only the SCRAM verifier leaves this process, and the database, owned by it.
+ */
+MOSAIC_MUST_CHECK mosaic_status role_make(const char *conninfo, const char *shard, const char *user,
+                                          const char *database, const char *password, mosaic_error *error);
+/* Logs in with the lab's own conninfo and runs a statement. */
+MOSAIC_MUST_CHECK mosaic_status role_check(const char *conninfo, const char *shard, mosaic_error *error);
+
+#endif
