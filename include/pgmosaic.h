@@ -213,16 +213,26 @@ MOSAIC_API MOSAIC_MUST_CHECK mosaic_status mosaic_exec_shard(mosaic_cluster *clu
  */
 typedef bool (*mosaic_row_fn)(void *context, size_t shard, const PGresult *result, int row);
 
+/*
+ * Called once for each shard, at the end of its rows: `result` has the command tag (PQcmdTuples: rows affected) and the
+ * columns, but no rows. It is only valid during the call. Not called for shards that were stopped early.
+ */
+typedef void (*mosaic_end_fn)(void *context, size_t shard, const PGresult *result);
+
+/* DEFAULT is PostgreSQL's: NULLs come last, and first when descending. */
+typedef enum mosaic_nulls { MOSAIC_NULLS_DEFAULT, MOSAIC_NULLS_FIRST, MOSAIC_NULLS_LAST } mosaic_nulls;
+
 /* One column of the order in which rows of all shards are handed out. */
 typedef struct mosaic_order {
     int column; /* of the result, from 0 */
     bool descending;
-    bool nulls_first;
+    mosaic_nulls nulls;
 } mosaic_order;
 
 typedef struct mosaic_scatter {
     mosaic_row_fn row; /* may be NULL */
-    void *context;
+    mosaic_end_fn end; /* may be NULL */
+    void *context;     /* of both */
     /*
      * With order_count > 0 the statement's own ORDER BY must ask for the same order on each shard, and rows are merged
      * into it. Columns may be integers, numeric, float, bool, date, timestamp, timestamptz, uuid, bytea, and text whose
@@ -231,11 +241,15 @@ typedef struct mosaic_scatter {
      */
     const mosaic_order *order;
     size_t order_count;
-    uint64_t limit; /* stop after so many rows; 0: no limit */
+    uint64_t limit; /* of rows over all shards; 0: none. The shards are stopped when it is reached */
     int timeout_ms;
 } mosaic_scatter;
 
-/* The statement on all shards at once. Rows come as they arrive, or merged. A shard that fails, fails the call. */
+/*
+ * The statement on all shards at once. Rows come as they arrive, or merged. A shard that fails, fails the call and stops the
+ * others; what a statement that writes has already committed on them stays (for all or nothing, use a transaction).
+ * With scatter NULL, rows are thrown away.
+ */
 MOSAIC_API MOSAIC_MUST_CHECK mosaic_status mosaic_exec_all(mosaic_cluster *cluster, const mosaic_statement *statement,
                                                            const mosaic_scatter *scatter, mosaic_error *error);
 
