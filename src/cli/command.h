@@ -63,6 +63,7 @@ struct command {
     size_t least_arguments, most_arguments;          /* (size_t)-1: any number */
     const struct command *const *subcommands;        /* NULL-terminated (lab), or NULL */
     int (*run)(const struct invocation *invocation); /* returns an exit code */
+    bool hidden;                                     /* from help, man pages and completion */
 };
 
 /* The value of an option: NULL when not given, "" for a flag. Aborts in debug builds for a name not in the table. */

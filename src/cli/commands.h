@@ -7,6 +7,9 @@
 /* clang-format off */
 #define COMMAND_LIST(X) \
     X(lab) \
+    X(route) \
+    X(complete) \
+    X(manual) \
     X(help)
 /* clang-format on */
 

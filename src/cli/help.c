@@ -13,6 +13,10 @@ const struct option_spec help_common_options[] = {
     {NULL},
 };
 
+const char help_configs[] =
+    "The config is the file of -c, $PGMOSAIC_CONFIG, ./mosaic.yaml, that of this checkout's lab "
+    "\"demo\", or that of the only lab that is up.";
+
 bool help_takes(const struct command *command, const struct option_spec *common)
 {
     switch (common->name[0]) {
@@ -25,14 +29,16 @@ bool help_takes(const struct command *command, const struct option_spec *common)
     }
 }
 
-/* Prints text in lines of at most HELP_WIDTH columns, behind `indent` blanks; `at` is the column where the first word
- * goes. */
-static void wrap(FILE *stream, const char *text, int indent, int at)
+/* Prints text in lines of at most HELP_WIDTH columns; the first word goes where the cursor is, at column `indent`. */
+static void wrap(FILE *stream, const char *text, size_t text_size, int indent)
 {
-    int column = at;
+    const char *end = text + text_size;
+    int column = indent;
     bool first = true;
-    while (*text) {
+    while (text < end) {
         size_t size = strcspn(text, " \n");
+        if (size > (size_t)(end - text))
+            size = (size_t)(end - text);
         if (!first && column + 1 + (int)size > HELP_WIDTH) {
             fprintf(stream, "\n%*s", indent, "");
             column = indent;
@@ -42,7 +48,7 @@ static void wrap(FILE *stream, const char *text, int indent, int at)
         column += (int)size + !first;
         first = false;
         text += size;
-        while (*text == ' ' || *text == '\n')
+        while (text < end && (*text == ' ' || *text == '\n'))
             text++;
     }
     fputc('\n', stream);
@@ -54,12 +60,10 @@ static void paragraphs(FILE *stream, const char *text)
     while (*text) {
         const char *end = strstr(text, "\n\n");
         size_t size = end ? (size_t)(end - text) : strlen(text);
-        char piece[4096];
-        snprintf(piece, sizeof piece, "%.*s", (int)size, text);
-        if (piece[0] == ' ')
-            fprintf(stream, "%s\n", piece);
+        if (text[0] == ' ')
+            fprintf(stream, "%.*s\n", (int)size, text);
         else
-            wrap(stream, piece, 0, 0);
+            wrap(stream, text, size, 0);
         text += size;
         while (*text == '\n')
             text++;
@@ -82,13 +86,13 @@ static void option_line(FILE *stream, const struct option_spec *option)
         fprintf(stream, "%s\n%*s", left, OPTION_COLUMN, "");
     else
         fprintf(stream, "%-*s", OPTION_COLUMN, left);
-    wrap(stream, help, OPTION_COLUMN, OPTION_COLUMN);
+    wrap(stream, help, strlen(help), OPTION_COLUMN);
 }
 
 static void command_line(FILE *stream, const struct command *command)
 {
     fprintf(stream, "  %-10s ", command->name);
-    wrap(stream, command->summary, 13, 13);
+    wrap(stream, command->summary, strlen(command->summary), 13);
 }
 
 void help_overview(FILE *stream)
@@ -96,21 +100,24 @@ void help_overview(FILE *stream)
     fputs("Usage: pgmosaic COMMAND [options] [arguments]\n\n"
           "Many PostgreSQL databases that behave as one.\n\nCommands:\n",
           stream);
-    for (const struct command *const *command = command_table; *command; command++)
-        command_line(stream, *command);
+    for (const struct command *const *command = command_table; *command; command++) {
+        if (!(*command)->hidden)
+            command_line(stream, *command);
+    }
     fputs("\nOptions:\n"
           "  -h, --help              show this help, or that of pgmosaic COMMAND\n"
-          "  -V, --version           show the version\n\n"
-          "The config is the file of -c, $PGMOSAIC_CONFIG, ./mosaic.yaml, that of this\n"
-          "checkout's lab \"demo\", or that of the only lab that is up.\n",
+          "  -V, --version           show the version\n\n",
           stream);
+    paragraphs(stream, help_configs);
 }
 
 static void subcommands(FILE *stream, const struct command *command)
 {
     fputs("\nSubcommands:\n", stream);
-    for (const struct command *const *each = command->subcommands; *each; each++)
-        command_line(stream, *each);
+    for (const struct command *const *each = command->subcommands; *each; each++) {
+        if (!(*each)->hidden)
+            command_line(stream, *each);
+    }
     fprintf(stream, "\nOptions of each: pgmosaic %s SUBCOMMAND --help\n", command->name);
 }
 

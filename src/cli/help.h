@@ -15,6 +15,9 @@ void help_overview(FILE *stream);
 /* What `pgmosaic load --help` says; parent is `lab` for `lab up`, else NULL. */
 void help_one(FILE *stream, const struct command *parent, const struct command *command);
 
+/* Where a command looks for its config; one paragraph. */
+extern const char help_configs[];
+
 /* The options that every command of its kind has, as rows: config, json and help. Ends at a NULL name. */
 extern const struct option_spec help_common_options[];
 /* Does the command take this one of help_common_options? */
