@@ -7,7 +7,6 @@
 /* clang-format off */
 #define COMMAND_LIST(X) \
     X(lab) \
-    X(route) \
     X(complete) \
     X(manual) \
     X(help)

@@ -36,7 +36,7 @@ struct renderer {
 
 /* ---- roff ---- */
 
-enum { ROFF_WIDTH = 60 };
+enum { ROFF_WIDTH = 50 };
 
 /* The code point of the UTF-8 character at text, which is valid as it stands in our own tables; *size is its length. */
 static unsigned character_at(const char *text, size_t *size)

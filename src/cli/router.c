@@ -12,8 +12,9 @@ enum { OUT_ENOUGH = 256 * 1024, OUT_MOST = 16 * 1024 * 1024 };
 void router_init(struct router *router, FILE *stream, bool json)
 {
     *router = (struct router){.stream = stream, .json = json, .out = BUFFER_INIT(OUT_MOST)};
-    for (size_t i = 0; i < KEY_COLUMNS_MAX; i++)
-        router->columns[i] = "key";
+    static const char *const names[KEY_COLUMNS_MAX] = {"value",    "column 2", "column 3", "column 4",
+                                                       "column 5", "column 6", "column 7", "column 8"};
+    memcpy(router->columns, names, sizeof names);
 }
 
 mosaic_status router_prepare(struct router *router, mosaic_error *error)
@@ -27,6 +28,8 @@ mosaic_status router_prepare(struct router *router, mosaic_error *error)
         return error_memory(error);
     bool batched = rule->columns == 1 && (rule->function == FUNCTION_MODULO || rule->function == FUNCTION_HASH);
     enum key_type type = rule->types[0];
+    if (rule->columns > 1 && !router->has_model)
+        router->columns[0] = "column 1";
     router->way = ROUTE_ANY;
     if (batched && type_is_integer(type))
         router->way = ROUTE_INTEGERS;

@@ -25,7 +25,7 @@ struct router {
     const struct rule *rule;
     const struct map *map;
     const struct shard *shards;           /* their names; NULL: shards are numbers */
-    const char *columns[KEY_COLUMNS_MAX]; /* for messages; "key" by default */
+    const char *columns[KEY_COLUMNS_MAX]; /* for messages */
     bool json;
 
     /* Private. */
