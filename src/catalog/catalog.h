@@ -19,7 +19,20 @@
  */
 MOSAIC_MUST_CHECK mosaic_status catalog_complete(struct model *model, PGconn *catalog, int64_t deadline,
                                                  mosaic_error *error);
-/* The epoch that a shard has for itself; 0 if it has none. */
+/*
+ * Where the catalog is: it stays on the shard of the first apply, wherever the config lists that. `first` is a
+ * connection to the model's first shard. *shard is the catalog's shard; *opened is a new connection to it (PQfinish
+ * it), or NULL when it is the first. MOSAIC_STALE when the database says that it is another shard than the config calls
+ * it.
+ */
+MOSAIC_MUST_CHECK mosaic_status catalog_find(const struct model *model, PGconn *first, int64_t deadline,
+                                             struct arena *arena, PGconn **opened, size_t *shard, mosaic_error *error);
+/* Makes rule.bounds from rule.bound_texts, once rule.types are known; bounds are in the model's arena. */
+MOSAIC_MUST_CHECK mosaic_status catalog_fill_bounds(struct model *model, struct table *table, mosaic_error *error);
+/*
+ * The epoch that a shard has for itself; 0 if it has none. MOSAIC_STALE when the database behind the connection says
+ * that it is another shard: swapped conninfos would otherwise be found out only by rows that are missing.
+ */
 MOSAIC_MUST_CHECK mosaic_status catalog_shard_epoch(PGconn *connection, const char *shard, int64_t deadline,
                                                     uint64_t *epoch, mosaic_error *error);
 

@@ -7,6 +7,7 @@
 /* clang-format off */
 #define COMMAND_LIST(X) \
     X(lab) \
+    X(apply) \
     X(complete) \
     X(manual) \
     X(help)

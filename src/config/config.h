@@ -1,5 +1,6 @@
 /*
- * mosaic.yaml → model, by libcyaml. Unknown keys, cycles, and what could not work on any server are refused here, with file and line.
+ * mosaic.yaml → model, by libcyaml. Unknown keys, cycles, and what could not work on any server are refused here, with
+ * file and line.
  */
 #ifndef MOSAIC_CONFIG_CONFIG_H
 #define MOSAIC_CONFIG_CONFIG_H

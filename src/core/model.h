@@ -46,7 +46,8 @@ struct table {
      */
     struct rule rule;
     const uint16_t *listed_owners; /* range and list: owner of each bucket as the config says; else NULL */
-    const struct map *map;         /* NULL until applied */
+    bool applied;                  /* the catalog has it as the config says it */
+    const struct map *map;         /* of an applied sharded table; colocated tables share one */
     int line;                      /* in the config, 0 if not from there */
 };
 

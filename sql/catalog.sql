@@ -1,0 +1,79 @@
+-- The schema `mosaic`, as `pgmosaic apply` makes it. docs/design/catalog.md tells why it looks so.
+-- Every statement may run again at any time and then changes nothing. No extension, no superuser.
+
+-- part: schema
+-- On every shard. Only sent where it is missing: it would need CREATE on the database even where it does nothing.
+
+CREATE SCHEMA IF NOT EXISTS mosaic;
+
+-- part: shard
+-- On every shard.
+
+-- Which shard of which cluster this database is, and its own copy of the epoch: a stale router finds out here.
+CREATE TABLE IF NOT EXISTS mosaic.epoch (
+    singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton),
+    schema_version integer NOT NULL,
+    cluster text NOT NULL,
+    shard text NOT NULL,
+    catalog text NOT NULL, -- name of the shard that has the catalog
+    epoch bigint NOT NULL CHECK (epoch >= 0),
+    changed timestamptz NOT NULL DEFAULT now()
+);
+
+-- Outcomes of two-phase commits that this shard decides (docs/design/two-phase.md).
+CREATE TABLE IF NOT EXISTS mosaic.decision (
+    gid text PRIMARY KEY,
+    outcome text NOT NULL CHECK (outcome IN ('committed', 'aborted')),
+    participants text[] NOT NULL DEFAULT '{}',
+    decider_xid xid8,
+    created timestamptz NOT NULL DEFAULT now()
+);
+
+-- part: catalog
+-- In the catalog database only: the first shard of the first apply.
+
+CREATE TABLE IF NOT EXISTS mosaic.cluster (
+    singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton),
+    schema_version integer NOT NULL,
+    name text NOT NULL,
+    engine text NOT NULL,
+    epoch bigint NOT NULL CHECK (epoch >= 0)
+);
+
+CREATE TABLE IF NOT EXISTS mosaic.shard (
+    id smallint PRIMARY KEY CHECK (id >= 0),
+    name text NOT NULL UNIQUE,
+    address text NOT NULL,  -- host:port/dbname, as last applied; to recognise a shard that was renamed
+    identity text NOT NULL, -- system identifier and OID of the database, or '' where the role may not read it
+    added timestamptz NOT NULL DEFAULT now()
+);
+
+-- One map for all tables with the same function, buckets, bounds and kind of key: equal keys share a shard.
+CREATE TABLE IF NOT EXISTS mosaic.colocation (
+    id integer PRIMARY KEY,
+    function text NOT NULL,    -- with version: modulo.1
+    key_class text[] NOT NULL, -- of each key column; types of one class hash alike
+    bounds text[] NOT NULL,    -- range and list
+    owners smallint[] NOT NULL CHECK (cardinality(owners) > 0) -- shard id of bucket 0, 1, 2 ...
+);
+
+CREATE TABLE IF NOT EXISTS mosaic.relation (
+    schema_name text NOT NULL,
+    table_name text NOT NULL,
+    kind text NOT NULL CHECK (kind IN ('sharded', 'reference')),
+    key_columns text[] NOT NULL,
+    key_types text[] NOT NULL,
+    colocation integer REFERENCES mosaic.colocation,
+    PRIMARY KEY (schema_name, table_name),
+    CHECK ((kind = 'sharded') = (colocation IS NOT NULL))
+);
+
+CREATE TABLE IF NOT EXISTS mosaic.history (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    applied timestamptz NOT NULL DEFAULT now(),
+    applied_by text NOT NULL DEFAULT session_user,
+    client text NOT NULL, -- version of pgmosaic, host and user that ran it
+    epoch_before bigint NOT NULL,
+    epoch_after bigint NOT NULL,
+    plan text NOT NULL
+);

@@ -1,0 +1,249 @@
+#include "catalog/apply.h"
+
+#include "base/control_point.h"
+#include "catalog/apply_steps.h"
+#include "catalog/parallel.h"
+#include "catalog/preflight.h"
+#include "core/sqlexpr.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+enum { CONNECT_MS = 5000, LOOK_MS = 60000, LOCK_WAIT_MS = 3000, LOCK_RETRY_MS = 200 };
+
+static void connect_and_identify(void *context, size_t at)
+{
+    struct apply *apply = context;
+    struct apply_shard *shard = &apply->shards[at];
+    const struct shard *config = &apply->model->shards[at];
+    shard->status = pq_connect(config->conninfo, config->name, "pgmosaic apply", pq_deadline(CONNECT_MS),
+                               &shard->connection, &shard->error);
+    if (shard->status == MOSAIC_OK)
+        shard->status = state_identity(shard->connection, config->name, pq_deadline(LOOK_MS), &shard->arena,
+                                       &shard->identity, &shard->error);
+}
+
+static void introspect(void *context, size_t at)
+{
+    struct apply *apply = context;
+    struct apply_shard *shard = &apply->shards[at];
+    if (shard->status == MOSAIC_OK)
+        shard->status =
+            introspect_shard(shard->connection, apply->model->shards[at].name, apply->names, apply->model->table_count,
+                             pq_deadline(LOOK_MS), &shard->arena, &shard->facts, &shard->error);
+}
+
+/* The shard that has the catalog: what the shards say, else the first one. */
+static void find_catalog(struct apply *apply)
+{
+    const struct model *model = apply->model;
+    const char *named = NULL;
+    apply->catalog_shard = 0;
+    for (size_t i = 0; i < model->shard_count; i++) {
+        const struct shard_identity *identity = &apply->shards[i].identity;
+        if (!identity->present || strcmp(identity->cluster, model->name) != 0)
+            continue;
+        if (strcmp(identity->shard, identity->catalog) == 0) {
+            apply->catalog_shard = i; /* also where it was renamed */
+            return;
+        }
+        named = identity->catalog;
+    }
+    if (!named)
+        return;
+    for (size_t i = 0; i < model->shard_count; i++)
+        if (strcmp(model->shards[i].name, named) == 0) {
+            apply->catalog_shard = i;
+            return;
+        }
+    finding_add(&apply->findings, true, "", "", "put the shard back",
+                "the catalog is on shard %s, which is not in the config", named);
+}
+
+/* Who holds the lock: "pid 123 of postgres, since 12:00:01". */
+static mosaic_status refuse_lock(PGconn *connection, const char *shard, mosaic_error *error)
+{
+    PGresult *result = NULL;
+    mosaic_error ignored;
+    char who[200] = "?";
+    static const char sql[] =
+        "SELECT format('process %s of role %s, connected since %s', a.pid, a.usename, a.backend_start::timestamptz(0))"
+        " FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE l.locktype = 'advisory' AND l.granted"
+        " AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        " AND l.classid = hashtext('pgmosaic apply')::oid AND l.objsubid = 2";
+    if (pq_exec(connection, shard, sql, pq_deadline(LOOK_MS), &result, &ignored) == MOSAIC_OK && PQntuples(result))
+        snprintf(who, sizeof who, "%s", PQgetvalue(result, 0, 0));
+    PQclear(result);
+    error_set(error, MOSAIC_PREFLIGHT, "another apply is running on this cluster");
+    error_detail(error, "%s", who);
+    error_hint(error, "wait until it is done, then run apply again");
+    error_shard(error, shard);
+    return MOSAIC_PREFLIGHT;
+}
+
+static mosaic_status take_lock(struct apply *apply, mosaic_error *error)
+{
+    PGconn *connection = apply->shards[apply->catalog_shard].connection;
+    const char *shard = apply->model->shards[apply->catalog_shard].name;
+    int64_t deadline = pq_deadline(LOCK_WAIT_MS);
+    for (;;) {
+        PGresult *result = NULL;
+        mosaic_status status = pq_exec(connection, shard, "SELECT pg_try_advisory_lock(hashtext('pgmosaic apply'), 1)",
+                                       pq_deadline(LOOK_MS), &result, error);
+        bool taken = status == MOSAIC_OK && PQgetvalue(result, 0, 0)[0] == 't';
+        PQclear(result);
+        if (status != MOSAIC_OK || taken)
+            return status;
+        if (!pq_left_ms(deadline))
+            return refuse_lock(connection, shard, error);
+        nanosleep(&(struct timespec){.tv_nsec = LOCK_RETRY_MS * 1000000L}, NULL);
+    }
+}
+
+static mosaic_status read_state(struct apply *apply, mosaic_error *error)
+{
+    const struct apply_shard *catalog = &apply->shards[apply->catalog_shard];
+    const char *name = apply->model->shards[apply->catalog_shard].name;
+    mosaic_error local;
+    mosaic_status status =
+        state_read(catalog->connection, name, pq_deadline(LOOK_MS), &apply->arena, &apply->state, &local);
+    apply->has_state = status == MOSAIC_OK;
+    if (status == MOSAIC_OK)
+        return MOSAIC_OK;
+    if (status != MOSAIC_PREFLIGHT) {
+        if (error)
+            *error = local;
+        return status;
+    }
+    for (size_t i = 0; i < apply->model->shard_count; i++)
+        if (apply->shards[i].identity.present && apply->shards[i].identity.epoch)
+            finding_add(&apply->findings, true, name, "", "bring schema mosaic of that database back from a backup",
+                        "the catalog is missing, and shard %s was at epoch %" PRIu64, apply->model->shards[i].name,
+                        apply->shards[i].identity.epoch);
+    return MOSAIC_OK;
+}
+
+static mosaic_status report_unreachable(struct apply *apply, mosaic_error *error)
+{
+    for (size_t i = 0; i < apply->model->shard_count; i++) {
+        struct apply_shard *shard = &apply->shards[i];
+        if (shard->status == MOSAIC_INTERRUPTED || shard->status == MOSAIC_MEMORY) {
+            if (error)
+                *error = shard->error;
+            return shard->status;
+        }
+        if (shard->status != MOSAIC_OK && !shard->reported)
+            finding_add(&apply->findings, true, apply->model->shards[i].name, "",
+                        finding_text(&apply->findings, "%s", shard->error.hint), "%s%s%s", shard->error.message,
+                        *shard->error.detail ? ": " : "", shard->error.detail);
+        shard->reported = shard->status != MOSAIC_OK;
+    }
+    return MOSAIC_OK;
+}
+
+static mosaic_status judge(struct apply *apply, mosaic_error *error)
+{
+    const struct model *model = apply->model;
+    const struct shard_facts **facts = arena_zeroed(&apply->arena, model->shard_count, sizeof *facts);
+    bool *types_known = arena_zeroed(&apply->arena, model->table_count, sizeof *types_known);
+    if (!facts || !types_known)
+        return error_memory(error);
+    for (size_t i = 0; i < model->shard_count; i++)
+        facts[i] = apply->shards[i].status == MOSAIC_OK ? &apply->shards[i].facts : NULL;
+    preflight_shards(model, facts, &apply->findings);
+    preflight_tables(apply->model, facts, types_known, &apply->findings);
+    const struct difference_input input = {apply->model, apply->has_state ? &apply->state : NULL, apply->catalog_shard,
+                                           facts, types_known};
+    mosaic_status status = difference_make(&input, &apply->arena, &apply->difference, &apply->findings, error);
+    if (status == MOSAIC_OK)
+        status = steps_check_rows(apply, error);
+    if (status == MOSAIC_OK)
+        status = report_unreachable(apply, error);
+    finding_merge(&apply->findings);
+    return status == MOSAIC_OK && apply->findings.failed ? error_memory(error) : status;
+}
+
+static mosaic_status look(struct apply *apply, bool lock, mosaic_error *error)
+{
+    const struct model *model = apply->model;
+    for (size_t i = 0; i < model->table_count; i++)
+        apply->names[i] = (struct table_name){model->tables[i].schema, model->tables[i].name, model->tables[i].display};
+    parallel_run(model->shard_count, connect_and_identify, apply);
+    mosaic_status status = report_unreachable(apply, error);
+    if (status != MOSAIC_OK)
+        return status;
+    find_catalog(apply);
+    const struct apply_shard *catalog = &apply->shards[apply->catalog_shard];
+    if (catalog->status == MOSAIC_OK) {
+        if (lock && !apply->findings.fatal && (status = take_lock(apply, error)) != MOSAIC_OK)
+            return status;
+        status = read_state(apply, error);
+    }
+    if (status != MOSAIC_OK)
+        return status;
+    parallel_run(model->shard_count, introspect, apply);
+    status = report_unreachable(apply, error);
+    return status == MOSAIC_OK ? judge(apply, error) : status;
+}
+
+mosaic_status apply_look(struct model *model, bool lock, struct apply **result, mosaic_error *error)
+{
+    struct apply *apply = memory_zeroed(1, sizeof *apply);
+    *result = NULL;
+    if (!apply)
+        return error_memory(error);
+    apply->model = model;
+    apply->findings.arena = &apply->arena;
+    apply->shards = arena_zeroed(&apply->arena, model->shard_count, sizeof *apply->shards);
+    apply->names = arena_zeroed(&apply->arena, model->table_count, sizeof *apply->names);
+    mosaic_status status = apply->shards && apply->names ? look(apply, lock, error) : error_memory(error);
+    if (status != MOSAIC_OK) {
+        apply_close(apply);
+        return status;
+    }
+    *result = apply;
+    return MOSAIC_OK;
+}
+
+const struct findings *apply_findings(const struct apply *apply)
+{
+    return &apply->findings;
+}
+
+const struct difference *apply_difference(const struct apply *apply)
+{
+    return &apply->difference;
+}
+
+mosaic_status apply_do(struct apply *apply, apply_say_fn say, void *context, mosaic_error *error)
+{
+    apply->say = say;
+    apply->say_context = context;
+    if (apply->findings.fatal)
+        return error_set(error, MOSAIC_PREFLIGHT, "the preflight found %zu reasons against it", apply->findings.fatal);
+    mosaic_status status = steps_schema(apply, error);
+    if (status == MOSAIC_OK)
+        status = steps_owners(apply, error);
+    control_point("apply.before_catalog");
+    if (status == MOSAIC_OK && apply->difference.catalog_changes)
+        status = steps_catalog(apply, error);
+    control_point("apply.after_catalog");
+    if (status == MOSAIC_OK)
+        status = steps_epoch(apply, error);
+    return status == MOSAIC_OK ? steps_drop(apply, error) : status;
+}
+
+void apply_close(struct apply *apply)
+{
+    if (!apply)
+        return;
+    for (size_t i = 0; apply->shards && i < apply->model->shard_count; i++) {
+        PQfinish(apply->shards[i].connection);
+        arena_free(&apply->shards[i].arena);
+    }
+    buffer_free(&apply->difference.plan);
+    arena_free(&apply->arena);
+    memory_free(apply);
+}

@@ -1,0 +1,33 @@
+/*
+ * Apply: makes the shards and the catalog agree with a config. First look, then show, then do:
+ *
+ *     apply_look     connects to every shard at once, reads what stands there, judges it, plans
+ *     (the caller shows findings and plan, and asks)
+ *     apply_do       carries the plan out, in the order that difference.h gives; may be killed and run again
+ *     apply_close
+ *
+ * One apply at a time: apply_look with `lock` holds an advisory lock in the catalog database until apply_close.
+ */
+#ifndef MOSAIC_CATALOG_APPLY_H
+#define MOSAIC_CATALOG_APPLY_H
+
+#include "catalog/difference.h"
+
+struct apply;
+
+/* Called with one line about each step done. May be NULL; called by one thread at a time. */
+typedef void (*apply_say_fn)(void *context, const char *line);
+
+/*
+ * `model` comes from the config and outlives the apply; its tables are completed. A shard that does not answer is a
+ * finding, not a failure. On MOSAIC_OK *apply is to be closed.
+ */
+MOSAIC_MUST_CHECK mosaic_status apply_look(struct model *model, bool lock, struct apply **apply, mosaic_error *error);
+const struct findings *apply_findings(const struct apply *apply);
+const struct difference *apply_difference(const struct apply *apply);
+/* Only when no finding is fatal. On failure what was begun is finished by the next apply; the message says what failed.
+ */
+MOSAIC_MUST_CHECK mosaic_status apply_do(struct apply *apply, apply_say_fn say, void *context, mosaic_error *error);
+void apply_close(struct apply *apply);
+
+#endif

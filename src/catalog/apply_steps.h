@@ -1,0 +1,43 @@
+/*
+ * The steps of apply, each on all shards it concerns at once. difference.h tells their order and why.
+ */
+#ifndef MOSAIC_CATALOG_APPLY_STEPS_H
+#define MOSAIC_CATALOG_APPLY_STEPS_H
+
+#include "catalog/apply.h"
+
+/* One shard during an apply; one thread at a time works on it. */
+struct apply_shard {
+    PGconn *connection; /* NULL where it could not be reached */
+    struct arena arena;
+    struct shard_identity identity;
+    struct shard_facts facts;
+    mosaic_status status; /* of the last parallel step */
+    mosaic_error error;
+    bool reported; /* its failure is a finding already */
+};
+
+struct apply {
+    struct arena arena;
+    struct model *model;
+    struct apply_shard *shards;
+    struct table_name *names; /* of the model's tables */
+    size_t catalog_shard;
+    struct catalog_state state;
+    bool has_state;
+    struct findings findings;
+    struct difference difference;
+    apply_say_fn say;
+    void *say_context;
+};
+
+/* Preflight: rows that stand where they may not, by the constraints that are to be added; changes nothing. Adds
+ * findings. */
+MOSAIC_MUST_CHECK mosaic_status steps_check_rows(struct apply *apply, mosaic_error *error);
+MOSAIC_MUST_CHECK mosaic_status steps_schema(struct apply *apply, mosaic_error *error);
+MOSAIC_MUST_CHECK mosaic_status steps_owners(struct apply *apply, mosaic_error *error);
+MOSAIC_MUST_CHECK mosaic_status steps_catalog(struct apply *apply, mosaic_error *error);
+MOSAIC_MUST_CHECK mosaic_status steps_epoch(struct apply *apply, mosaic_error *error);
+MOSAIC_MUST_CHECK mosaic_status steps_drop(struct apply *apply, mosaic_error *error);
+
+#endif

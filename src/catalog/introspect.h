@@ -1,0 +1,101 @@
+/*
+ * What stands on one shard: the server's and the database's settings, and of each table asked for everything that
+ * decides whether it can be sharded. Values only, in the caller's arena: preflight.c and difference.c judge them
+ * without a server.
+ */
+#ifndef MOSAIC_CATALOG_INTROSPECT_H
+#define MOSAIC_CATALOG_INTROSPECT_H
+
+#include "catalog/state.h"
+
+#define OWNER_CONSTRAINT "mosaic_owner"
+
+struct table_name {
+    const char *schema, *name, *display;
+};
+
+struct sequence_facts {
+    const char *name; /* NULL: the column has none */
+    int64_t increment, start, least, most;
+};
+
+struct column_facts {
+    const char *name, *type; /* type as format_type says it, with modifier */
+    unsigned type_oid;
+    char type_kind; /* pg_type.typtype: b base, d domain, e enum, c composite, r range */
+    bool not_null;
+    const char *default_text; /* or the generation expression; "" for none */
+    const char *collation;    /* "" where it is the type's own */
+    bool deterministic;       /* the collation is */
+    char identity, generated; /* pg_attribute's letters; 0 for none */
+    struct sequence_facts sequence;
+};
+
+struct constraint_facts {
+    const char *name, *definition;
+    char type; /* pg_constraint.contype: p u f c x t */
+    bool validated;
+    const char *const *columns;
+    size_t column_count;
+    const char *const *operators; /* of an exclusion constraint, parallel to columns */
+    size_t operator_count;
+    const char *foreign_schema, *foreign_table; /* of a foreign key, else "" */
+    const char *const *foreign_columns;
+    size_t foreign_column_count;
+    const char *comment;
+};
+
+struct index_facts {
+    const char *name, *definition;
+    bool unique, partial_or_expression, of_constraint, valid;
+    const char *const *columns;
+    size_t column_count;
+};
+
+struct trigger_facts {
+    const char *name, *definition, *source, *language;
+    char enabled; /* pg_trigger.tgenabled */
+};
+
+struct table_facts {
+    bool exists;
+    char kind;        /* pg_class.relkind */
+    char persistence; /* pg_class.relpersistence */
+    bool is_partition, has_children, has_parents, may_alter, row_security;
+    const char *rules, *policies; /* names, comma separated; "" for none */
+    double estimated_rows;        /* -1: never analysed */
+    uint64_t bytes;
+    struct column_facts *columns;
+    struct constraint_facts *constraints;
+    struct index_facts *indexes;
+    struct trigger_facts *triggers;
+    size_t column_count, constraint_count, index_count, trigger_count;
+};
+
+struct shard_facts {
+    const char *shard;
+    int version_number;
+    const char *version, *user, *database;
+    const char *encoding, *collate, *ctype, *provider, *icu_locale, *collation_version;
+    int max_prepared_transactions;
+    bool in_recovery, read_only, may_create, has_schema, schema_usable;
+    const char *identity; /* system identifier/OID of the database; "" where the role may not read it */
+    uint64_t bytes;
+    uint64_t prepared, prepared_old; /* transactions of ours prepared here; those older than a minute */
+    const char *const *prepared_gids;
+    size_t prepared_gid_count;
+    struct shard_identity mosaic;
+    struct table_facts *tables; /* parallel to the names asked for */
+    struct table_name *owned;   /* every table that has a constraint mosaic_owner of its own */
+    size_t owned_count;
+};
+
+/* Reads it all, in one read-only REPEATABLE READ transaction. */
+MOSAIC_MUST_CHECK mosaic_status introspect_shard(PGconn *connection, const char *shard, const struct table_name *names,
+                                                 size_t count, int64_t deadline, struct arena *arena,
+                                                 struct shard_facts *facts, mosaic_error *error);
+const struct column_facts *facts_column(const struct table_facts *table, const char *name);
+/* The constraint mosaic_owner; NULL if there is none. */
+const struct constraint_facts *facts_owner(const struct table_facts *table);
+
+#endif

@@ -1,0 +1,194 @@
+/* pgmosaic apply: shows what a config would change on the shards, asks, and does it. */
+#include "catalog/apply.h"
+#include "cli/command.h"
+#include "cli/context.h"
+#include "cli/output.h"
+#include "config/config.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static void say(void *context, const char *line)
+{
+    (void)context;
+    fprintf(stderr, "%s\n", line);
+}
+
+static void print_findings(const struct findings *findings)
+{
+    for (size_t i = 0; i < findings->count; i++) {
+        const struct finding *finding = &findings->list[i];
+        const char *colour = output_colour(stderr, finding->fatal ? COLOUR_RED : COLOUR_YELLOW);
+        fprintf(stderr, "%s%s%s", colour, finding->fatal ? "error" : "warning", output_colour(stderr, COLOUR_NONE));
+        if (*finding->table)
+            fprintf(stderr, ": table %s", finding->table);
+        if (*finding->shard)
+            fprintf(stderr, "%s shard%s %s", *finding->table ? " on" : ":", strchr(finding->shard, ',') ? "s" : "",
+                    finding->shard);
+        fprintf(stderr, ": %s\n", finding->what);
+        if (*finding->fix)
+            fprintf(stderr, "    fix: %s\n", finding->fix);
+    }
+}
+
+static json_t *json_lines(const char *text)
+{
+    json_t *lines = json_array();
+    while (*text) {
+        size_t size = strcspn(text, "\n");
+        json_array_append_new(lines, json_stringn(text, size));
+        text += size + (text[size] == '\n');
+    }
+    return lines;
+}
+
+static json_t *json_findings(const struct findings *findings)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < findings->count; i++) {
+        const struct finding *finding = &findings->list[i];
+        json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s, s:s}", "severity",
+                                              finding->fatal ? "error" : "warning", "shard", finding->shard, "table",
+                                              finding->table, "what", finding->what, "fix", finding->fix));
+    }
+    return list;
+}
+
+static void print_json(const struct model *model, const struct apply *apply, bool applied)
+{
+    const struct difference *difference = apply_difference(apply);
+    json_t *document = json_pack(
+        "{s:s, s:I, s:I, s:o, s:o, s:b}", "cluster", model->name, "epoch_before", (json_int_t)difference->epoch_before,
+        "epoch_after", (json_int_t)difference->wanted.epoch, "changes", json_lines(buffer_string(&difference->plan)),
+        "findings", json_findings(apply_findings(apply)), "applied", applied);
+    output_json_document(stdout, document);
+}
+
+/* True for "y" or "yes" typed on the terminal. */
+static bool asked_and_agreed(void)
+{
+    char answer[16] = "";
+    fprintf(stderr, "Apply this? [y/N] ");
+    fflush(stderr);
+    if (!fgets(answer, sizeof answer, stdin))
+        return false;
+    answer[strcspn(answer, "\n")] = '\0';
+    return strcasecmp(answer, "y") == 0 || strcasecmp(answer, "yes") == 0;
+}
+
+static void print_plan(const struct model *model, const struct difference *difference)
+{
+    if (difference_is_empty(difference)) {
+        printf("cluster %s: nothing to change, epoch %llu\n", model->name,
+               (unsigned long long)difference->epoch_before);
+        return;
+    }
+    printf("cluster %s: epoch %llu -> %llu\n", model->name, (unsigned long long)difference->epoch_before,
+           (unsigned long long)difference->wanted.epoch);
+    const char *plan = buffer_string(&difference->plan);
+    while (*plan) {
+        size_t size = strcspn(plan, "\n");
+        printf("  %.*s\n", (int)size, plan);
+        plan += size + 1;
+    }
+    fflush(stdout);
+}
+
+static int carry_out(const struct invocation *invocation, const struct model *model, struct apply *apply)
+{
+    mosaic_error error;
+    if (apply_do(apply, invocation->json ? NULL : say, NULL, &error) != MOSAIC_OK)
+        return command_fail(&error);
+    if (invocation->json)
+        print_json(model, apply, true);
+    else
+        printf("applied\n");
+    return EXIT_CODE_OK;
+}
+
+/* Shows what was found, and asks where it has to. */
+static int show_and_do(const struct invocation *invocation, const struct model *model, struct apply *apply)
+{
+    const struct difference *difference = apply_difference(apply);
+    const struct findings *findings = apply_findings(apply);
+    bool dry = invocation_has(invocation, "dry-run"), yes = invocation_has(invocation, "yes");
+    if (!invocation->json) {
+        print_findings(findings);
+        print_plan(model, difference);
+    }
+    if (findings->fatal || dry || difference_is_empty(difference)) {
+        if (invocation->json)
+            print_json(model, apply, false);
+        if (findings->fatal)
+            fprintf(stderr, "pgmosaic: %zu reason%s against it; nothing was changed\n", findings->fatal,
+                    findings->fatal == 1 ? "" : "s");
+        return findings->fatal ? EXIT_CODE_FAILED : EXIT_CODE_OK;
+    }
+    if (!yes && !asked_and_agreed()) {
+        fprintf(stderr, "nothing was changed\n");
+        return EXIT_CODE_FAILED;
+    }
+    return carry_out(invocation, model, apply);
+}
+
+static mosaic_status read_model(const struct invocation *invocation, struct model *model, mosaic_error *error)
+{
+    if (!invocation->argument_count)
+        return context_model(invocation, model, error);
+    if (invocation->config)
+        return error_set(error, MOSAIC_USAGE, "a config is given twice: by -c and as FILE");
+    return config_read(invocation->arguments[0], model, error);
+}
+
+static int apply_run(const struct invocation *invocation)
+{
+    struct model model;
+    struct apply *apply;
+    mosaic_error error;
+    bool dry = invocation_has(invocation, "dry-run"), yes = invocation_has(invocation, "yes");
+    if (read_model(invocation, &model, &error) != MOSAIC_OK)
+        return command_fail(&error);
+    if (!dry && !yes && (invocation->json || !isatty(STDIN_FILENO))) {
+        error_set(&error, MOSAIC_USAGE, "there is no terminal to ask on");
+        error_hint(&error, "say --yes to apply without asking, or --dry-run to see what would change");
+        model_free(&model);
+        return command_fail(&error);
+    }
+    pq_interrupt_flag(&context_interrupted);
+    if (apply_look(&model, !dry, &apply, &error) != MOSAIC_OK) {
+        model_free(&model);
+        return command_fail(&error);
+    }
+    int code = show_and_do(invocation, &model, apply);
+    apply_close(apply);
+    model_free(&model);
+    return code;
+}
+
+static const struct option_spec apply_options[] = {
+    {"dry-run", 'n', NULL, "only show what would change", NULL},
+    {"yes", 'y', NULL, "do not ask", NULL},
+    {NULL},
+};
+
+const struct command apply_command = {
+    .name = "apply",
+    .usage = "[FILE]",
+    .summary = "make shards and catalog agree with mosaic.yaml",
+    .description =
+        "Reads mosaic.yaml, looks at every shard, shows what would change, asks, and does it: schema mosaic, the "
+        "tables' rules and "
+        "map, and on every shard the constraint mosaic_owner, which refuses rows that the shard does not own.\n\n"
+        "Tables must stand on every shard first: pgmosaic exec --all -f schema.sql. Everything that speaks against it "
+        "is said at "
+        "once, each with its fix, and then nothing is changed. No row is ever moved or changed. A run that was cut off "
+        "is finished by "
+        "running it again; two at once exclude each other.",
+    .examples = "pgmosaic apply --dry-run\npgmosaic apply --yes\n",
+    .options = apply_options,
+    .takes_config = true,
+    .takes_json = true,
+    .most_arguments = 1,
+    .run = apply_run,
+};

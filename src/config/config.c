@@ -1,0 +1,530 @@
+/*
+ * The text goes through two readers: outline.c (lines, unknown keys, one-or-many) and libcyaml (schema, values). What
+ * is left to check here needs several values at once: names and addresses that stand twice, keys that a kind does not
+ * take.
+ */
+#include "config/config.h"
+
+#include "base/memory.h"
+#include "config/outline.h"
+
+#include <cyaml/cyaml.h>
+#include <errno.h>
+#include <libpq-fe.h>
+#include <stdio.h>
+#include <string.h>
+
+enum {
+    FILE_MOST = 4 * 1024 * 1024,
+    NAME_MOST = 63, /* bytes of a PostgreSQL identifier, NAMEDATALEN - 1 */
+    TYPED_NAME_MOST = 2 * (2 * NAME_MOST + 2) + 1,
+    CONNINFO_MOST = 8192,
+    TABLES_MOST = 10000,
+    VALUE_MOST = 8192,
+    WEIGHT_MOST = 1000000,
+};
+
+struct yaml_shard {
+    char *name, *conninfo;
+    uint32_t *weight;
+};
+
+struct yaml_range {
+    char *below, *shard;
+};
+
+struct yaml_list {
+    char **values;
+    uint32_t values_count;
+    char *shard;
+};
+
+struct yaml_table {
+    char *name, *kind, *function;
+    char **key;
+    uint32_t key_count;
+    uint32_t *buckets;
+    struct yaml_range *ranges;
+    uint32_t ranges_count;
+    struct yaml_list *lists;
+    uint32_t lists_count;
+};
+
+struct yaml_cluster {
+    char *cluster, *engine;
+    struct yaml_shard *shards;
+    uint32_t shards_count;
+    struct yaml_table *tables;
+    uint32_t tables_count;
+};
+
+#define TEXT(key, flags, structure, member, most) \
+    CYAML_FIELD_STRING_PTR(key, CYAML_FLAG_POINTER | (flags), structure, member, 1, most)
+#define MANY(key, flags, structure, member, entry, least, most) \
+    CYAML_FIELD_SEQUENCE(key, CYAML_FLAG_POINTER | (flags), structure, member, entry, least, most)
+
+static const cyaml_schema_value_t name_schema = {CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char, 1, NAME_MOST)};
+static const cyaml_schema_value_t text_schema = {CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char, 0, VALUE_MOST)};
+
+static const cyaml_schema_field_t shard_fields[] = {
+    TEXT("name", 0, struct yaml_shard, name, NAME_MOST),
+    TEXT("conninfo", 0, struct yaml_shard, conninfo, CONNINFO_MOST),
+    CYAML_FIELD_UINT_PTR("weight", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct yaml_shard, weight),
+    CYAML_FIELD_END,
+};
+static const cyaml_schema_value_t shard_schema = {
+    CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct yaml_shard, shard_fields)};
+
+static const cyaml_schema_field_t range_fields[] = {
+    CYAML_FIELD_STRING_PTR("below", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct yaml_range, below, 0, VALUE_MOST),
+    TEXT("shard", 0, struct yaml_range, shard, NAME_MOST),
+    CYAML_FIELD_END,
+};
+static const cyaml_schema_value_t range_schema = {
+    CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct yaml_range, range_fields)};
+
+static const cyaml_schema_field_t list_fields[] = {
+    MANY("values", 0, struct yaml_list, values, &text_schema, 1, BUCKETS_MOST),
+    TEXT("shard", 0, struct yaml_list, shard, NAME_MOST),
+    CYAML_FIELD_END,
+};
+static const cyaml_schema_value_t list_schema = {
+    CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct yaml_list, list_fields)};
+
+static const cyaml_schema_field_t table_fields[] = {
+    TEXT("name", 0, struct yaml_table, name, TYPED_NAME_MOST),
+    TEXT("kind", CYAML_FLAG_OPTIONAL, struct yaml_table, kind, NAME_MOST),
+    MANY("key", CYAML_FLAG_OPTIONAL, struct yaml_table, key, &name_schema, 1, KEY_COLUMNS_MAX),
+    TEXT("function", CYAML_FLAG_OPTIONAL, struct yaml_table, function, NAME_MOST),
+    CYAML_FIELD_UINT_PTR("buckets", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct yaml_table, buckets),
+    MANY("ranges", CYAML_FLAG_OPTIONAL, struct yaml_table, ranges, &range_schema, 1, BUCKETS_MOST),
+    MANY("lists", CYAML_FLAG_OPTIONAL, struct yaml_table, lists, &list_schema, 1, BUCKETS_MOST),
+    CYAML_FIELD_END,
+};
+static const cyaml_schema_value_t table_schema = {
+    CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct yaml_table, table_fields)};
+
+static const cyaml_schema_field_t cluster_fields[] = {
+    TEXT("cluster", 0, struct yaml_cluster, cluster, NAME_MOST),
+    TEXT("engine", CYAML_FLAG_OPTIONAL, struct yaml_cluster, engine, NAME_MOST),
+    MANY("shards", 0, struct yaml_cluster, shards, &shard_schema, 1, SHARDS_MOST),
+    MANY("tables", CYAML_FLAG_OPTIONAL | CYAML_FLAG_POINTER_NULL_STR, struct yaml_cluster, tables, &table_schema, 0,
+         TABLES_MOST),
+    CYAML_FIELD_END,
+};
+static const cyaml_schema_value_t cluster_schema = {
+    CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, struct yaml_cluster, cluster_fields)};
+
+/* What libcyaml logs of one load: "Load: <what>", then a backtrace whose first line has the place. */
+struct complaint {
+    char what[200], field[64];
+    int line;
+};
+
+static void take_log(cyaml_log_t level, void *context, const char *format, va_list arguments)
+{
+    struct complaint *complaint = context;
+    char text[400];
+    (void)level;
+    vsnprintf(text, sizeof text, format, arguments);
+    text[strcspn(text, "\n")] = '\0';
+    const char *place = strstr(text, "(line: ");
+    if (strncmp(text, "Load: ", 6) == 0 && strncmp(text, "Load: Backtrace", 15) != 0 && !complaint->what[0])
+        snprintf(complaint->what, sizeof complaint->what, "%.199s", text + 6);
+    if (!place || complaint->line)
+        return;
+    sscanf(place, "(line: %d", &complaint->line);
+    if (strstr(text, "in mapping field '"))
+        sscanf(strstr(text, "field '") + 7, "%63[^']", complaint->field);
+}
+
+static void *take_memory(void *context, void *memory, size_t size)
+{
+    (void)context;
+    if (size)
+        return memory_resize(memory, size);
+    memory_free(memory);
+    return NULL;
+}
+
+/* The state of one reading. */
+struct reading {
+    const char *source;
+    struct outline outline;
+    struct model *model;
+    mosaic_error *error;
+};
+
+__attribute__((format(printf, 5, 6))) static mosaic_status
+refuse(struct reading *reading, const char *section, size_t entry, const char *key, const char *format, ...)
+{
+    char what[400];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(what, sizeof what, format, arguments);
+    va_end(arguments);
+    return error_set(reading->error, MOSAIC_CONFIG, "%s:%d: %s", reading->source,
+                     outline_line(&reading->outline, section, entry, key), what);
+}
+
+static mosaic_status refuse_complaint(struct reading *reading, cyaml_err_t failure, const struct complaint *complaint)
+{
+    if (failure == CYAML_ERR_OOM)
+        return error_memory(reading->error);
+    const char *what = complaint->what[0] ? complaint->what : cyaml_strerror(failure);
+    /* "Invalid UINT value: 'x'" is the one message that speaks of C's types. */
+    bool number = strncmp(what, "Invalid UINT value: ", 20) == 0;
+    bool show_field = complaint->field[0] && !strstr(what, "mapping field");
+    return error_set(reading->error, MOSAIC_CONFIG, "%s:%d: %s%s%s%s", reading->source,
+                     complaint->line ? complaint->line : 1, show_field ? complaint->field : "", show_field ? ": " : "",
+                     number ? "not a whole number in range: " : what, number ? what + 20 : "");
+}
+
+static char *copy(struct reading *reading, const char *text)
+{
+    return arena_string(&reading->model->arena, text);
+}
+
+/* Letters, digits, _ . - : what may stand in a transaction's name and in a file's. */
+static bool is_plain_name(const char *name)
+{
+    return name[strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")] == '\0';
+}
+
+/* The values of a conninfo that make its address; "" where it says none. */
+struct address {
+    char host[256], port[64], database[128], service[64];
+};
+
+static bool is_loopback(const char *host)
+{
+    return strcasecmp(host, "localhost") == 0 || strcmp(host, "127.0.0.1") == 0 || strcmp(host, "::1") == 0;
+}
+
+static mosaic_status read_address(struct reading *reading, size_t entry, const char *conninfo, struct address *address)
+{
+    char *problem = NULL;
+    PQconninfoOption *options = PQconninfoParse(conninfo, &problem);
+    if (!options && !problem)
+        return error_memory(reading->error);
+    *address = (struct address){.port = "5432"};
+    if (!options) {
+        problem[strcspn(problem, "\n")] = '\0';
+        refuse(reading, "shards", entry, "conninfo", "conninfo: %s", problem);
+        PQfreemem(problem);
+        return error_hint(reading->error, "as in: host=127.0.0.1 port=5432 dbname=shop user=shop");
+    }
+    for (PQconninfoOption *option = options; option->keyword; option++) {
+        const char *value = option->val ? option->val : "";
+        if (!*value)
+            continue;
+        if (strcmp(option->keyword, "hostaddr") == 0 || (strcmp(option->keyword, "host") == 0 && !address->host[0]))
+            snprintf(address->host, sizeof address->host, "%s", is_loopback(value) ? "127.0.0.1" : value);
+        else if (strcmp(option->keyword, "port") == 0)
+            snprintf(address->port, sizeof address->port, "%s", value);
+        else if (strcmp(option->keyword, "dbname") == 0)
+            snprintf(address->database, sizeof address->database, "%s", value);
+        else if (strcmp(option->keyword, "service") == 0)
+            snprintf(address->service, sizeof address->service, "%s", value);
+    }
+    PQconninfoFree(options);
+    return MOSAIC_OK;
+}
+
+static bool same_address(const struct address *a, const struct address *b)
+{
+    return strcasecmp(a->host, b->host) == 0 && strcmp(a->port, b->port) == 0 &&
+           strcmp(a->database, b->database) == 0 && strcmp(a->service, b->service) == 0;
+}
+
+static mosaic_status take_shard(struct reading *reading, const struct yaml_cluster *yaml, size_t at,
+                                struct address *addresses)
+{
+    const struct yaml_shard *from = &yaml->shards[at];
+    if (!is_plain_name(from->name)) {
+        refuse(reading, "shards", at, "name", "shard name \"%s\" has characters that it may not have", from->name);
+        return error_hint(reading->error, "use letters, digits, _ . -");
+    }
+    if (from->weight && *from->weight > WEIGHT_MOST)
+        return refuse(reading, "shards", at, "weight", "weight %u is over %d", *from->weight, WEIGHT_MOST);
+    mosaic_status status = read_address(reading, at, from->conninfo, &addresses[at]);
+    if (status != MOSAIC_OK)
+        return status;
+    for (size_t i = 0; i < at; i++) {
+        if (strcmp(yaml->shards[i].name, from->name) == 0) {
+            refuse(reading, "shards", at, "name", "two shards are called \"%s\"", from->name);
+            return error_detail(reading->error, "the first one stands in line %d",
+                                outline_line(&reading->outline, "shards", i, "name"));
+        }
+        if (same_address(&addresses[i], &addresses[at])) {
+            refuse(reading, "shards", at, "conninfo", "shards %s and %s have one address", yaml->shards[i].name,
+                   from->name);
+            return error_hint(reading->error, "every shard is a database of its own: another host, port or dbname");
+        }
+    }
+    struct shard *shard = &reading->model->shards[at];
+    *shard = (struct shard){copy(reading, from->name), copy(reading, from->conninfo), from->weight ? *from->weight : 1};
+    return shard->name && shard->conninfo ? MOSAIC_OK : error_memory(reading->error);
+}
+
+static mosaic_status take_shards(struct reading *reading, const struct yaml_cluster *yaml)
+{
+    struct model *model = reading->model;
+    struct address *addresses = memory_zeroed(yaml->shards_count, sizeof *addresses);
+    model->shards = arena_zeroed(&model->arena, yaml->shards_count, sizeof *model->shards);
+    model->shard_count = yaml->shards_count;
+    mosaic_status status = addresses && model->shards ? MOSAIC_OK : error_memory(reading->error);
+    uint64_t weights = 0;
+    for (size_t i = 0; i < yaml->shards_count && status == MOSAIC_OK; i++) {
+        status = take_shard(reading, yaml, i, addresses);
+        weights += model->shards[i].weight;
+    }
+    if (status == MOSAIC_OK && !weights)
+        status = refuse(reading, "shards", 0, "weight", "every shard has weight 0: none could own a row");
+    memory_free(addresses);
+    return status;
+}
+
+static mosaic_status shard_number(struct reading *reading, size_t entry, const char *key, const char *name,
+                                  uint16_t *number)
+{
+    for (size_t i = 0; i < reading->model->shard_count; i++)
+        if (strcmp(reading->model->shards[i].name, name) == 0) {
+            *number = (uint16_t)i;
+            return MOSAIC_OK;
+        }
+    return refuse(reading, "tables", entry, key, "there is no shard \"%s\"", name);
+}
+
+/* Room for the owners and bounds of a range or list rule of so many buckets. */
+static mosaic_status make_room(struct reading *reading, struct table *table, size_t buckets, uint16_t **owners,
+                               const char ***texts)
+{
+    *owners = arena_zeroed(&reading->model->arena, buckets, sizeof **owners);
+    *texts = arena_zeroed(&reading->model->arena, buckets, sizeof **texts);
+    table->rule.buckets = (uint32_t)buckets;
+    table->rule.bound_texts = *texts;
+    table->listed_owners = *owners;
+    return *owners && *texts ? MOSAIC_OK : error_memory(reading->error);
+}
+
+static mosaic_status take_ranges(struct reading *reading, size_t at, const struct yaml_table *from, struct table *table)
+{
+    uint16_t *owners;
+    const char **texts;
+    mosaic_status status = make_room(reading, table, from->ranges_count, &owners, &texts);
+    for (size_t i = 0; i < from->ranges_count && status == MOSAIC_OK; i++) {
+        const struct yaml_range *range = &from->ranges[i];
+        bool last = i + 1 == from->ranges_count;
+        if (last != !range->below)
+            return refuse(reading, "tables", at, "ranges",
+                          last ? "the last range takes what is left: it has no \"below\""
+                               : "range %zu has no \"below\": only the last one may leave it out",
+                          i + 1);
+        if (range->below && !(texts[i] = copy(reading, range->below)))
+            return error_memory(reading->error);
+        status = shard_number(reading, at, "ranges", range->shard, &owners[i]);
+    }
+    return status;
+}
+
+static mosaic_status take_lists(struct reading *reading, size_t at, const struct yaml_table *from, struct table *table)
+{
+    uint16_t *owners, owner = 0;
+    const char **texts;
+    size_t values = 0, next = 0;
+    for (size_t i = 0; i < from->lists_count; i++)
+        values += from->lists[i].values_count;
+    if (values > BUCKETS_MOST)
+        return refuse(reading, "tables", at, "lists", "%zu values, more than %d", values, BUCKETS_MOST);
+    mosaic_status status = make_room(reading, table, values, &owners, &texts);
+    for (size_t i = 0; i < from->lists_count && status == MOSAIC_OK; i++) {
+        const struct yaml_list *list = &from->lists[i];
+        status = shard_number(reading, at, "lists", list->shard, &owner);
+        for (size_t j = 0; j < list->values_count && status == MOSAIC_OK; j++, next++) {
+            owners[next] = owner;
+            texts[next] = copy(reading, list->values[j]);
+            status = texts[next] ? MOSAIC_OK : error_memory(reading->error);
+        }
+    }
+    return status;
+}
+
+static mosaic_status take_kind(struct reading *reading, size_t at, const struct yaml_table *from, struct table *table)
+{
+    if (!from->kind)
+        return MOSAIC_OK;
+    for (int kind = 0; kind < TABLE_KIND_COUNT; kind++)
+        if (strcmp(table_kind_name((enum table_kind)kind), from->kind) == 0) {
+            table->kind = (enum table_kind)kind;
+            return MOSAIC_OK;
+        }
+    refuse(reading, "tables", at, "kind", "there is no kind \"%s\"", from->kind);
+    return error_hint(reading->error, "sharded (the default) or reference");
+}
+
+static mosaic_status take_key(struct reading *reading, size_t at, const struct yaml_table *from, struct table *table)
+{
+    if (!from->key_count) {
+        refuse(reading, "tables", at, NULL, "table %s has no sharding key", from->name);
+        return error_hint(reading->error, "say key: COLUMN, or kind: reference for a copy on every shard");
+    }
+    for (size_t i = 0; i < from->key_count; i++) {
+        for (size_t j = 0; j < i; j++)
+            if (strcmp(from->key[i], from->key[j]) == 0)
+                return refuse(reading, "tables", at, "key", "column \"%s\" stands twice in the key", from->key[i]);
+        table->columns[i] = copy(reading, from->key[i]);
+        if (!table->columns[i])
+            return error_memory(reading->error);
+    }
+    table->column_count = table->rule.columns = from->key_count;
+    return MOSAIC_OK;
+}
+
+static mosaic_status take_function(struct reading *reading, size_t at, const struct yaml_table *from,
+                                   struct table *table)
+{
+    struct rule *rule = &table->rule;
+    rule->function = FUNCTION_HASH;
+    if (from->function && !function_by_name(from->function, &rule->function)) {
+        refuse(reading, "tables", at, "function", "there is no sharding function \"%s\"", from->function);
+        return error_hint(reading->error, "modulo, hash, sha256, range or list");
+    }
+    const char *name = function_name(rule->function);
+    bool range = rule->function == FUNCTION_RANGE, list = rule->function == FUNCTION_LIST;
+    if (from->key_count > 1 && rule->function != FUNCTION_HASH)
+        return refuse(reading, "tables", at, "key", "%s takes one key column, not %u; hash takes several", name,
+                      from->key_count);
+    if (from->ranges && !range)
+        return refuse(reading, "tables", at, "ranges", "ranges belong to function: range, not to %s", name);
+    if (from->lists && !list)
+        return refuse(reading, "tables", at, "lists", "lists belong to function: list, not to %s", name);
+    if ((range && !from->ranges) || (list && !from->lists))
+        return refuse(reading, "tables", at, "function", "function %s needs %s", name, range ? "ranges" : "lists");
+    if (from->buckets && (range || list))
+        return refuse(reading, "tables", at, "buckets", "%s has a bucket for each entry: leave buckets out", name);
+    if (range)
+        return take_ranges(reading, at, from, table);
+    if (list)
+        return take_lists(reading, at, from, table);
+    if (!from->buckets)
+        return MOSAIC_OK;
+    uint32_t buckets = *from->buckets;
+    if (!buckets || buckets > BUCKETS_MOST)
+        return refuse(reading, "tables", at, "buckets", "buckets: %u is not in 1 to %d", buckets, BUCKETS_MOST);
+    if (rule->function == FUNCTION_HASH && (buckets & (buckets - 1)))
+        return refuse(reading, "tables", at, "buckets", "buckets: %u is no power of two, as hash needs", buckets);
+    rule->buckets = buckets;
+    return MOSAIC_OK;
+}
+
+static mosaic_status take_table(struct reading *reading, const struct yaml_table *from, size_t at)
+{
+    struct model *model = reading->model;
+    struct table *table = &model->tables[at];
+    table->line = outline_line(&reading->outline, "tables", at, NULL);
+    mosaic_status status = model_table_name(&model->arena, from->name, &table->schema, &table->name, reading->error);
+    if (status != MOSAIC_OK)
+        return status == MOSAIC_MEMORY ? status
+                                       : refuse(reading, "tables", at, "name", "\"%s\" is no table name", from->name);
+    table->display = model_display_name(&model->arena, table->schema, table->name);
+    if (!table->display)
+        return error_memory(reading->error);
+    if (strcmp(table->schema, "mosaic") == 0 || strncmp(table->schema, "pg_", 3) == 0 ||
+        strcmp(table->schema, "information_schema") == 0)
+        return refuse(reading, "tables", at, "name", "schema %s cannot be sharded", table->schema);
+    for (size_t i = 0; i < at; i++)
+        if (strcmp(model->tables[i].schema, table->schema) == 0 && strcmp(model->tables[i].name, table->name) == 0) {
+            refuse(reading, "tables", at, "name", "table %s stands twice", table->display);
+            return error_detail(reading->error, "the first one stands in line %d", model->tables[i].line);
+        }
+    status = take_kind(reading, at, from, table);
+    if (status != MOSAIC_OK)
+        return status;
+    if (table->kind == TABLE_REFERENCE) {
+        if (from->key || from->function || from->buckets || from->ranges || from->lists)
+            return refuse(reading, "tables", at, NULL, "reference table %s takes no key, function or buckets",
+                          table->display);
+        return MOSAIC_OK;
+    }
+    status = take_key(reading, at, from, table);
+    return status == MOSAIC_OK ? take_function(reading, at, from, table) : status;
+}
+
+static mosaic_status take_cluster(struct reading *reading, const struct yaml_cluster *yaml)
+{
+    struct model *model = reading->model;
+    model->source = copy(reading, reading->source);
+    model->name = copy(reading, yaml->cluster);
+    if (!model->source || !model->name)
+        return error_memory(reading->error);
+    if (!is_plain_name(yaml->cluster)) {
+        refuse(reading, "cluster", 0, NULL, "cluster name \"%s\" has characters that it may not have", yaml->cluster);
+        return error_hint(reading->error, "use letters, digits, _ . -");
+    }
+    int engine = ENGINE_POSTGRES;
+    while (yaml->engine && engine < ENGINE_COUNT && strcmp(engine_name((enum engine_kind)engine), yaml->engine) != 0)
+        engine++;
+    if (engine == ENGINE_COUNT) {
+        refuse(reading, "engine", 0, NULL, "there is no engine \"%s\"", yaml->engine);
+        return error_hint(reading->error, "postgres (the default) or citus");
+    }
+    model->engine = (enum engine_kind)engine;
+    mosaic_status status = take_shards(reading, yaml);
+    model->tables = arena_zeroed(&model->arena, yaml->tables_count, sizeof *model->tables);
+    if (status == MOSAIC_OK && !model->tables)
+        return error_memory(reading->error);
+    model->table_count = yaml->tables_count;
+    for (size_t i = 0; i < yaml->tables_count && status == MOSAIC_OK; i++)
+        status = take_table(reading, &yaml->tables[i], i);
+    return status;
+}
+
+mosaic_status config_parse(const char *text, size_t size, const char *source, struct model *model, mosaic_error *error)
+{
+    *model = (struct model){0};
+    struct reading reading = {.source = source, .model = model, .error = error};
+    if (size > FILE_MOST)
+        return error_set(error, MOSAIC_CONFIG, "%s: the config is larger than %d MiB", source, FILE_MOST >> 20);
+    mosaic_status status = outline_read(text, size, source, &cluster_schema, &reading.outline, error);
+    if (status == MOSAIC_OK) {
+        struct complaint complaint = {0};
+        struct yaml_cluster *yaml = NULL;
+        const cyaml_config_t config = {.log_fn = take_log,
+                                       .log_ctx = &complaint,
+                                       .log_level = CYAML_LOG_ERROR,
+                                       .mem_fn = take_memory,
+                                       .flags = CYAML_CFG_NO_ALIAS};
+        const struct buffer *checked = &reading.outline.text;
+        cyaml_err_t failure = cyaml_load_data((const uint8_t *)buffer_string(checked), checked->size, &config,
+                                              &cluster_schema, (cyaml_data_t **)&yaml, NULL);
+        status = failure == CYAML_OK && yaml ? take_cluster(&reading, yaml)
+                                             : refuse_complaint(&reading, failure, &complaint);
+        cyaml_free(&config, &cluster_schema, yaml, 0);
+    }
+    outline_free(&reading.outline);
+    if (status != MOSAIC_OK)
+        model_free(model);
+    return status;
+}
+
+mosaic_status config_read(const char *path, struct model *model, mosaic_error *error)
+{
+    *model = (struct model){0};
+    FILE *file = fopen(path, "rb");
+    if (!file && (errno == ENOENT || errno == ENOTDIR)) {
+        error_set(error, MOSAIC_NOT_FOUND, "there is no config %s", path);
+        error_hint(error, "name one with -c FILE or $PGMOSAIC_CONFIG, or make a lab: pgmosaic lab up");
+        return MOSAIC_NOT_FOUND;
+    }
+    if (!file)
+        return error_errno(error, "%s", path);
+    char *text = memory_allocate(FILE_MOST + 1);
+    size_t size = text ? fread(text, 1, FILE_MOST + 1, file) : 0;
+    mosaic_status status = !text ? error_memory(error) : ferror(file) ? error_errno(error, "%s", path) : MOSAIC_OK;
+    fclose(file);
+    if (status == MOSAIC_OK)
+        status = config_parse(text, size, path, model, error);
+    memory_free(text);
+    return status;
+}
