@@ -8,6 +8,7 @@
 #define COMMAND_LIST(X) \
     X(lab) \
     X(apply) \
+    X(route) \
     X(complete) \
     X(manual) \
     X(help)

@@ -79,9 +79,9 @@ static mosaic_status open_offline(const struct invocation *invocation, struct ro
     return router->map ? MOSAIC_OK : error_memory(error);
 }
 
-static mosaic_status find_table(struct router *router, const char *name, mosaic_error *error)
+/* What the config alone tells of the table, before any server is asked. */
+static mosaic_status check_table(const struct model *model, const char *name, mosaic_error *error)
 {
-    const struct model *model = &router->model;
     const struct table *table = model_table(model, name);
     if (!table) {
         (void)!error_set(error, MOSAIC_NOT_FOUND, "%s has no table %s", model->source, name);
@@ -90,8 +90,15 @@ static mosaic_status find_table(struct router *router, const char *name, mosaic_
     if (table->kind == TABLE_REFERENCE)
         return error_set(error, MOSAIC_USAGE, "%s is a reference table: every shard has all of its rows",
                          table->display);
-    if (!table->map) {
-        (void)!error_set(error, MOSAIC_PREFLIGHT, "table %s has no map yet", table->display);
+    return MOSAIC_OK;
+}
+
+static mosaic_status use_table(struct router *router, const char *name, mosaic_error *error)
+{
+    const struct model *model = &router->model;
+    const struct table *table = model_table(model, name);
+    if (!table || !table->map) {
+        (void)!error_set(error, MOSAIC_PREFLIGHT, "table %s was not applied yet", name);
         return error_hint(error, "run pgmosaic apply");
     }
     router->rule = &table->rule;
@@ -117,6 +124,9 @@ static mosaic_status open_table(const struct invocation *invocation, struct rout
     if (status != MOSAIC_OK)
         return status;
     router->has_model = true;
+    status = check_table(&router->model, invocation->arguments[0], error);
+    if (status != MOSAIC_OK)
+        return status;
     PGconn *catalog;
     int64_t deadline = pq_deadline(TIMEOUT_MS);
     const struct shard *first = &router->model.shards[0];
@@ -125,7 +135,7 @@ static mosaic_status open_table(const struct invocation *invocation, struct rout
         return status;
     status = catalog_complete(&router->model, catalog, deadline, error);
     PQfinish(catalog);
-    return status == MOSAIC_OK ? find_table(router, invocation->arguments[0], error) : status;
+    return status == MOSAIC_OK ? use_table(router, invocation->arguments[0], error) : status;
 }
 
 static mosaic_status route_arguments(struct router *router, const char *const *keys, size_t count, mosaic_error *error)

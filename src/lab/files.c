@@ -104,12 +104,14 @@ mosaic_status files_read(const char *path, struct buffer *content, mosaic_error 
     if (content->maximum == 0 || content->maximum > MOST_FILE)
         content->maximum = MOST_FILE;
     do {
-        char piece[8192];
+        char *room = buffer_reserve(content, 8192);
 
-        got = read(file, piece, sizeof piece);
+        if (!room)
+            break;
+        got = read(file, room, 8192);
         if (got > 0)
-            buffer_add(content, piece, (size_t)got);
-    } while ((got > 0 && !buffer_failed(content)) || (got < 0 && errno == EINTR));
+            buffer_added(content, (size_t)got);
+    } while (got > 0 || (got < 0 && errno == EINTR));
     if (got < 0) {
         error_errno(error, "cannot read %s", path);
         close(file);

@@ -1,7 +1,7 @@
 """What the integration tests share: the built command, labs, connections, deadlines.
 
-The build directory is $PGMOSAIC_BUILD (default: `build` of the checkout). Every test directory is made under one base that
-all users can enter ($PGMOSAIC_TEST_BASE, else a new one), because servers may run as another user than we do.
+The build directory is $PGMOSAIC_BUILD (default: `build` of the checkout). Every test directory is made under one base
+that all users can enter ($PGMOSAIC_TEST_BASE, else a new one), because servers may run as another user than we do.
 """
 import contextlib
 import json
@@ -35,7 +35,7 @@ def environment(extra=None):
 
 
 def run_command(*arguments, cwd=None, env=None, input=None, timeout=60, check=False, text=True, command=COMMAND):
-    """Runs pgmosaic to its end. With check=True a failure raises with both outputs; a sanitizer's report always does."""
+    """Runs pgmosaic to its end. check=True: a failure raises, with both outputs; a sanitizer's report always does."""
     done = subprocess.run([str(command), *map(str, arguments)], cwd=cwd, env=environment(env), input=input,
                           stdin=subprocess.DEVNULL if input is None else None, capture_output=True, text=text,
                           timeout=timeout)
@@ -222,6 +222,7 @@ def ordinary_user(module_directory):
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "deadline(seconds): how long each phase of the test may take (default 180)")
+    config.addinivalue_line("markers", "checkout: works on a copy of the checkout with a build of its own")
 
 
 @contextlib.contextmanager
