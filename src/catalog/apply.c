@@ -11,18 +11,18 @@
 #include <string.h>
 #include <time.h>
 
-enum { CONNECT_MS = 5000, LOOK_MS = 60000, LOCK_WAIT_MS = 3000, LOCK_RETRY_MS = 200 };
+enum { LOCK_WAIT_MS = 3000, LOCK_RETRY_MS = 200 };
 
 static void connect_and_identify(void *context, size_t at)
 {
     struct apply *apply = context;
     struct apply_shard *shard = &apply->shards[at];
     const struct shard *config = &apply->model->shards[at];
-    shard->status = pq_connect(config->conninfo, config->name, "pgmosaic apply", pq_deadline(CONNECT_MS),
+    shard->status = pq_connect(config->conninfo, config->name, "pgmosaic apply", pq_deadline(apply->options.connect_ms),
                                &shard->connection, &shard->error);
     if (shard->status == MOSAIC_OK)
-        shard->status = state_identity(shard->connection, config->name, pq_deadline(LOOK_MS), &shard->arena,
-                                       &shard->identity, &shard->error);
+        shard->status = state_identity(shard->connection, config->name, pq_deadline(apply->options.look_ms),
+                                       &shard->arena, &shard->identity, &shard->error);
 }
 
 static void introspect(void *context, size_t at)
@@ -32,7 +32,7 @@ static void introspect(void *context, size_t at)
     if (shard->status == MOSAIC_OK)
         shard->status =
             introspect_shard(shard->connection, apply->model->shards[at].name, apply->names, apply->model->table_count,
-                             pq_deadline(LOOK_MS), &shard->arena, &shard->facts, &shard->error);
+                             pq_deadline(apply->options.look_ms), &shard->arena, &shard->facts, &shard->error);
 }
 
 /* The shard that has the catalog: what the shards say, else the first one. */
@@ -63,7 +63,7 @@ static void find_catalog(struct apply *apply)
 }
 
 /* Who holds the lock: "pid 123 of postgres, since 12:00:01". */
-static mosaic_status refuse_lock(PGconn *connection, const char *shard, mosaic_error *error)
+static mosaic_status refuse_lock(const struct apply *apply, PGconn *connection, const char *shard, mosaic_error *error)
 {
     PGresult *result = NULL;
     mosaic_error ignored;
@@ -73,7 +73,8 @@ static mosaic_status refuse_lock(PGconn *connection, const char *shard, mosaic_e
         " FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE l.locktype = 'advisory' AND l.granted"
         " AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())"
         " AND l.classid = hashtext('pgmosaic apply')::oid AND l.objsubid = 2";
-    if (pq_exec(connection, shard, sql, pq_deadline(LOOK_MS), &result, &ignored) == MOSAIC_OK && PQntuples(result))
+    if (pq_exec(connection, shard, sql, pq_deadline(apply->options.look_ms), &result, &ignored) == MOSAIC_OK &&
+        PQntuples(result))
         snprintf(who, sizeof who, "%s", PQgetvalue(result, 0, 0));
     PQclear(result);
     error_set(error, MOSAIC_PREFLIGHT, "another apply is running on this cluster");
@@ -91,13 +92,13 @@ static mosaic_status take_lock(struct apply *apply, mosaic_error *error)
     for (;;) {
         PGresult *result = NULL;
         mosaic_status status = pq_exec(connection, shard, "SELECT pg_try_advisory_lock(hashtext('pgmosaic apply'), 1)",
-                                       pq_deadline(LOOK_MS), &result, error);
+                                       pq_deadline(apply->options.look_ms), &result, error);
         bool taken = status == MOSAIC_OK && PQgetvalue(result, 0, 0)[0] == 't';
         PQclear(result);
         if (status != MOSAIC_OK || taken)
             return status;
         if (!pq_left_ms(deadline))
-            return refuse_lock(connection, shard, error);
+            return refuse_lock(apply, connection, shard, error);
         nanosleep(&(struct timespec){.tv_nsec = LOCK_RETRY_MS * 1000000L}, NULL);
     }
 }
@@ -107,8 +108,8 @@ static mosaic_status read_state(struct apply *apply, mosaic_error *error)
     const struct apply_shard *catalog = &apply->shards[apply->catalog_shard];
     const char *name = apply->model->shards[apply->catalog_shard].name;
     mosaic_error local;
-    mosaic_status status =
-        state_read(catalog->connection, name, pq_deadline(LOOK_MS), &apply->arena, &apply->state, &local);
+    mosaic_status status = state_read(catalog->connection, name, pq_deadline(apply->options.look_ms), &apply->arena,
+                                      &apply->state, &local);
     apply->has_state = status == MOSAIC_OK;
     if (status == MOSAIC_OK)
         return MOSAIC_OK;
@@ -154,18 +155,23 @@ static mosaic_status judge(struct apply *apply, mosaic_error *error)
         facts[i] = apply->shards[i].status == MOSAIC_OK ? &apply->shards[i].facts : NULL;
     preflight_shards(model, facts, &apply->findings);
     preflight_tables(apply->model, facts, types_known, &apply->findings);
+    /* Without the catalog nothing is known of what was applied. */
+    if (!facts[apply->catalog_shard])
+        return finding_merge(&apply->findings), MOSAIC_OK;
     const struct difference_input input = {apply->model, apply->has_state ? &apply->state : NULL, apply->catalog_shard,
                                            facts, types_known};
     mosaic_status status = difference_make(&input, &apply->arena, &apply->difference, &apply->findings, error);
-    if (status == MOSAIC_OK)
+    if (status == MOSAIC_OK && apply->options.read_rows)
         status = steps_check_rows(apply, error);
+    if (status == MOSAIC_OK && apply->options.read_rows && apply->difference.catalog_changes)
+        status = steps_check_copies(apply, error);
     if (status == MOSAIC_OK)
         status = report_unreachable(apply, error);
     finding_merge(&apply->findings);
     return status == MOSAIC_OK && apply->findings.failed ? error_memory(error) : status;
 }
 
-static mosaic_status look(struct apply *apply, bool lock, mosaic_error *error)
+static mosaic_status look(struct apply *apply, mosaic_error *error)
 {
     const struct model *model = apply->model;
     for (size_t i = 0; i < model->table_count; i++)
@@ -177,7 +183,7 @@ static mosaic_status look(struct apply *apply, bool lock, mosaic_error *error)
     find_catalog(apply);
     const struct apply_shard *catalog = &apply->shards[apply->catalog_shard];
     if (catalog->status == MOSAIC_OK) {
-        if (lock && !apply->findings.fatal && (status = take_lock(apply, error)) != MOSAIC_OK)
+        if (apply->options.lock && !apply->findings.fatal && (status = take_lock(apply, error)) != MOSAIC_OK)
             return status;
         status = read_state(apply, error);
     }
@@ -188,17 +194,19 @@ static mosaic_status look(struct apply *apply, bool lock, mosaic_error *error)
     return status == MOSAIC_OK ? judge(apply, error) : status;
 }
 
-mosaic_status apply_look(struct model *model, bool lock, struct apply **result, mosaic_error *error)
+mosaic_status apply_look(struct model *model, const struct apply_options *options, struct apply **result,
+                         mosaic_error *error)
 {
     struct apply *apply = memory_zeroed(1, sizeof *apply);
     *result = NULL;
     if (!apply)
         return error_memory(error);
+    apply->options = *options;
     apply->model = model;
     apply->findings.arena = &apply->arena;
     apply->shards = arena_zeroed(&apply->arena, model->shard_count, sizeof *apply->shards);
     apply->names = arena_zeroed(&apply->arena, model->table_count, sizeof *apply->names);
-    mosaic_status status = apply->shards && apply->names ? look(apply, lock, error) : error_memory(error);
+    mosaic_status status = apply->shards && apply->names ? look(apply, error) : error_memory(error);
     if (status != MOSAIC_OK) {
         apply_close(apply);
         return status;

@@ -18,11 +18,19 @@ struct apply;
 /* Called with one line about each step done. May be NULL; called by one thread at a time. */
 typedef void (*apply_say_fn)(void *context, const char *line);
 
+struct apply_options {
+    bool lock;      /* hold off other applies */
+    bool read_rows; /* look for rows on the wrong shard and for copies that differ: scans tables */
+    int connect_ms; /* deadline of each connection */
+    int look_ms;    /* deadline of reading one shard's settings and tables */
+};
+
 /*
  * `model` comes from the config and outlives the apply; its tables are completed. A shard that does not answer is a
  * finding, not a failure. On MOSAIC_OK *apply is to be closed.
  */
-MOSAIC_MUST_CHECK mosaic_status apply_look(struct model *model, bool lock, struct apply **apply, mosaic_error *error);
+MOSAIC_MUST_CHECK mosaic_status apply_look(struct model *model, const struct apply_options *options,
+                                           struct apply **apply, mosaic_error *error);
 const struct findings *apply_findings(const struct apply *apply);
 const struct difference *apply_difference(const struct apply *apply);
 /* Only when no finding is fatal. On failure what was begun is finished by the next apply; the message says what failed.

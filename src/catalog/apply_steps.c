@@ -186,6 +186,90 @@ mosaic_status steps_check_rows(struct apply *apply, mosaic_error *error)
     return MOSAIC_OK;
 }
 
+/* ---- copies that differ ---- */
+
+/* Count and checksum of a reference table on every shard, under settings that make equal rows equal texts. */
+struct copies {
+    struct apply *apply;
+    size_t table;
+    const char **sums; /* of each shard, in its arena: "count/sum"; NULL where it was not read */
+};
+
+static mosaic_status sum_copy(struct copies *copies, size_t at)
+{
+    struct apply *apply = copies->apply;
+    struct apply_shard *shard = &apply->shards[at];
+    const struct table_facts *facts = &shard->facts.tables[copies->table];
+    const char *name = apply->model->shards[at].name;
+    struct buffer sql = BUFFER_INIT(SQL_MOST);
+    PGresult *result = NULL;
+    buffer_text(&sql, "BEGIN READ ONLY; SET LOCAL timezone = 'UTC'; SET LOCAL extra_float_digits = 1; SET LOCAL "
+                      "bytea_output = hex; SET LOCAL intervalstyle = iso_8601; SELECT count(*) || '/' || "
+                      "coalesce(sum(hashtextextended(ROW(");
+    for (size_t i = 0; i < facts->column_count; i++) {
+        buffer_text(&sql, i ? ", c." : "c.");
+        sql_identifier(&sql, facts->columns[i].name);
+    }
+    buffer_text(&sql, ")::text COLLATE \"C\", 0)::numeric), 0) FROM ");
+    add_table(&sql, apply->names[copies->table].schema, apply->names[copies->table].name);
+    buffer_text(&sql, " c");
+    mosaic_status status = run(shard, name, &sql, SCAN_MS, &result);
+    if (status == MOSAIC_OK && !(copies->sums[at] = arena_string(&shard->arena, PQgetvalue(result, 0, 0))))
+        status = error_memory(&shard->error);
+    PQclear(result);
+    mosaic_error ignored;
+    if (pq_exec(shard->connection, name, "ROLLBACK", pq_deadline(STEP_MS), NULL, &ignored) != MOSAIC_OK &&
+        status == MOSAIC_OK) {
+        shard->error = ignored;
+        status = ignored.status;
+    }
+    return status;
+}
+
+static void check_copy(void *context, size_t at)
+{
+    struct copies *copies = context;
+    struct apply_shard *shard = &copies->apply->shards[at];
+    if (shard->status != MOSAIC_OK)
+        return;
+    char kind = shard->facts.tables[copies->table].kind;
+    if (kind == 'r' || kind == 'p')
+        shard->status = sum_copy(copies, at);
+}
+
+static void compare_copies(struct copies *copies)
+{
+    const struct model *model = copies->apply->model;
+    size_t first = SIZE_MAX;
+    for (size_t i = 0; i < model->shard_count; i++) {
+        if (!copies->sums[i])
+            continue;
+        if (first == SIZE_MAX)
+            first = i;
+        else if (strcmp(copies->sums[i], copies->sums[first]) != 0)
+            finding_add(
+                &copies->apply->findings, true, model->shards[i].name, copies->apply->names[copies->table].display,
+                "make the copies equal: empty them and run pgmosaic load after apply, or copy the rows over",
+                "its %.*s rows differ from the %.*s on shard %s", (int)strcspn(copies->sums[i], "/"), copies->sums[i],
+                (int)strcspn(copies->sums[first], "/"), copies->sums[first], model->shards[first].name);
+    }
+}
+
+mosaic_status steps_check_copies(struct apply *apply, mosaic_error *error)
+{
+    for (size_t table = 0; table < apply->model->table_count; table++) {
+        if (apply->model->tables[table].kind != TABLE_REFERENCE)
+            continue;
+        struct copies copies = {apply, table,
+                                arena_zeroed(&apply->arena, apply->model->shard_count, sizeof *copies.sums)};
+        if (!copies.sums)
+            return error_memory(error);
+        parallel_run(apply->model->shard_count, check_copy, &copies);
+        compare_copies(&copies);
+    }
+    return MOSAIC_OK;
+}
+
 /* ---- schema mosaic ---- */
 
 static mosaic_status make_schema(struct apply *apply, size_t at)

@@ -19,6 +19,7 @@ struct apply_shard {
 
 struct apply {
     struct arena arena;
+    struct apply_options options;
     struct model *model;
     struct apply_shard *shards;
     struct table_name *names; /* of the model's tables */
@@ -31,6 +32,8 @@ struct apply {
     void *say_context;
 };
 
+/* Preflight: copies of reference tables that differ between shards. Adds findings. */
+MOSAIC_MUST_CHECK mosaic_status steps_check_copies(struct apply *apply, mosaic_error *error);
 /* Preflight: rows that stand where they may not, by the constraints that are to be added; changes nothing. Adds
  * findings. */
 MOSAIC_MUST_CHECK mosaic_status steps_check_rows(struct apply *apply, mosaic_error *error);

@@ -76,7 +76,7 @@ static const struct map *translate(struct model *model, const struct catalog_sta
 }
 
 /* The bounds of a range or list rule as values, from its texts. */
-static mosaic_status read_bounds(struct model *model, struct table *table, mosaic_error *error)
+mosaic_status catalog_fill_bounds(struct model *model, struct table *table, mosaic_error *error)
 {
     size_t count = bound_count(&table->rule);
     struct key_value *bounds = arena_zeroed(&model->arena, count, sizeof *bounds);
@@ -93,11 +93,6 @@ static mosaic_status read_bounds(struct model *model, struct table *table, mosai
     return MOSAIC_OK;
 }
 
-mosaic_status catalog_fill_bounds(struct model *model, struct table *table, mosaic_error *error)
-{
-    return read_bounds(model, table, error);
-}
-
 /* Fills the tables of one colocation, or of none (reference tables), which share one map. */
 static mosaic_status complete_table(struct model *model, struct table *table, const struct catalog_table *applied,
                                     const struct map *map, mosaic_error *error)
@@ -110,7 +105,7 @@ static mosaic_status complete_table(struct model *model, struct table *table, co
         return MOSAIC_OK;
     table->rule.buckets = applied->colocation->buckets;
     memcpy(table->rule.types, applied->types, sizeof table->rule.types);
-    mosaic_status status = read_bounds(model, table, error);
+    mosaic_status status = catalog_fill_bounds(model, table, error);
     if (status == MOSAIC_OK)
         table->map = map;
     return status;
@@ -174,13 +169,25 @@ mosaic_status catalog_find(const struct model *model, PGconn *first, int64_t dea
     return pq_connect(model->shards[at].conninfo, model->shards[at].name, "pgmosaic", deadline, opened, error);
 }
 
+mosaic_status catalog_check_engine(const struct model *model, mosaic_error *error)
+{
+    if (model->engine == ENGINE_POSTGRES)
+        return MOSAIC_OK;
+    error_set(error, MOSAIC_UNSUPPORTED, "%s: engine %s comes with a later version of pgmosaic", model->source,
+              engine_name(model->engine));
+    error_hint(error, "engine: postgres shards by pgmosaic itself, on any PostgreSQL");
+    return MOSAIC_UNSUPPORTED;
+}
+
 mosaic_status catalog_complete(struct model *model, PGconn *catalog, int64_t deadline, mosaic_error *error)
 {
     struct arena arena = ARENA_INIT;
     struct catalog_state state;
     PGconn *opened = NULL;
     size_t shard;
-    mosaic_status status = catalog_find(model, catalog, deadline, &arena, &opened, &shard, error);
+    mosaic_status status = catalog_check_engine(model, error);
+    if (status == MOSAIC_OK)
+        status = catalog_find(model, catalog, deadline, &arena, &opened, &shard, error);
     if (status == MOSAIC_OK)
         status = state_read(opened ? opened : catalog, model->shards[shard].name, deadline, &arena, &state, error);
     if (status == MOSAIC_OK)

@@ -596,7 +596,7 @@ static void plan_owners(struct work *work)
 static void make_shard_changes(struct work *work)
 {
     struct difference *difference = work->difference;
-    char made[1024] = "", behind[1024] = "";
+    char behind[1024] = "";
     for (size_t i = 0; i < work->model->shard_count; i++) {
         const struct shard_facts *facts = work->input->facts[i];
         const char *name = work->model->shards[i].name;
@@ -607,15 +607,25 @@ static void make_shard_changes(struct work *work)
             !missing && (facts->mosaic.epoch != difference->epoch_before || strcmp(facts->mosaic.shard, name) != 0 ||
                          strcmp(facts->mosaic.catalog, work->model->shards[work->input->catalog_shard].name) != 0);
         difference->shard_changes[i] = missing || differs || difference->catalog_changes;
-        char *into = missing ? made : behind;
-        size_t used = strlen(into);
-        if (missing || (differs && !difference->catalog_changes))
-            snprintf(into + used, sizeof made - used, "%s%s", used ? ", " : "", name);
+        size_t used = strlen(behind);
+        if (differs && !difference->catalog_changes)
+            snprintf(behind + used, sizeof behind - used, "%s%s", used ? ", " : "", name);
+    }
+    if (*behind)
+        plan(work, "~ epoch %" PRIu64 " on %s", difference->epoch_before, behind);
+}
+
+static void plan_schema(struct work *work)
+{
+    char made[1024] = "";
+    for (size_t i = 0; i < work->model->shard_count; i++) {
+        const struct shard_facts *facts = work->input->facts[i];
+        size_t used = strlen(made);
+        if (facts && !facts->mosaic.present)
+            snprintf(made + used, sizeof made - used, "%s%s", used ? ", " : "", work->model->shards[i].name);
     }
     if (*made)
         plan(work, "+ schema mosaic on %s", made);
-    if (*behind)
-        plan(work, "~ epoch %" PRIu64 " on %s", difference->epoch_before, behind);
 }
 
 static void check_engine(struct work *work)
@@ -683,6 +693,7 @@ mosaic_status difference_make(const struct difference_input *input, struct arena
     if (!difference->shard_changes || !work.to_model)
         return error_memory(error);
     check_engine(&work);
+    plan_schema(&work);
     match_shards(&work);
     mosaic_status status = make_shards(&work);
     if (status == MOSAIC_OK)

@@ -1,13 +1,15 @@
 /* pgmosaic apply: shows what a config would change on the shards, asks, and does it. */
-#include "catalog/apply.h"
 #include "cli/command.h"
 #include "cli/context.h"
 #include "cli/output.h"
 #include "config/config.h"
+#include "engine/engine.h"
 
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+
+enum { CONNECT_MS = 5000, LOOK_MS = 60000 };
 
 static void say(void *context, const char *line)
 {
@@ -98,7 +100,7 @@ static void print_plan(const struct model *model, const struct difference *diffe
 static int carry_out(const struct invocation *invocation, const struct model *model, struct apply *apply)
 {
     mosaic_error error;
-    if (apply_do(apply, invocation->json ? NULL : say, NULL, &error) != MOSAIC_OK)
+    if (engine_of(model->engine)->carry_out(apply, invocation->json ? NULL : say, NULL, &error) != MOSAIC_OK)
         return command_fail(&error);
     if (invocation->json)
         print_json(model, apply, true);
@@ -155,8 +157,9 @@ static int apply_run(const struct invocation *invocation)
         model_free(&model);
         return command_fail(&error);
     }
+    const struct apply_options look = {.lock = !dry, .read_rows = true, .connect_ms = CONNECT_MS, .look_ms = LOOK_MS};
     pq_interrupt_flag(&context_interrupted);
-    if (apply_look(&model, !dry, &apply, &error) != MOSAIC_OK) {
+    if (engine_of(model.engine)->look(&model, &look, &apply, &error) != MOSAIC_OK) {
         model_free(&model);
         return command_fail(&error);
     }

@@ -8,6 +8,7 @@
 #define COMMAND_LIST(X) \
     X(lab) \
     X(apply) \
+    X(status) \
     X(route) \
     X(complete) \
     X(manual) \
