@@ -25,19 +25,32 @@ static bool fits_in_gid(const char *shard)
     return *shard && strlen(shard) < SHARD_NAME_SIZE && !strchr(shard, ':');
 }
 
-mosaic_status gid_new(struct gid *gid, const char *decider, const char *xid, mosaic_error *error)
+mosaic_status gid_draw(char hex[GID_HEX_SIZE], mosaic_error *error)
 {
     unsigned char random[RANDOM_BYTES];
-    char hex[2 * RANDOM_BYTES + 1];
-    if (!fits_in_gid(decider))
-        return error_set(error, MOSAIC_UNSUPPORTED,
-                         "shard name %s cannot stand in the name of a transaction: it has a "
-                         "colon or more than %d bytes",
-                         decider, SHARD_NAME_SIZE - 1);
     if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random)
         return error_errno(error, "cannot get random bytes");
     for (int i = 0; i < RANDOM_BYTES; i++)
         snprintf(hex + 2 * i, 3, "%02x", random[i]);
+    return MOSAIC_OK;
+}
+
+int64_t gid_lock_key(const char hex[GID_HEX_SIZE])
+{
+    char first[17];
+    memcpy(first, hex, 16);
+    first[16] = '\0';
+    return (int64_t)strtoull(first, NULL, 16);
+}
+
+mosaic_status gid_make(struct gid *gid, const char hex[GID_HEX_SIZE], const char *decider, const char *xid,
+                       mosaic_error *error)
+{
+    if (!fits_in_gid(decider))
+        return error_set(
+            error, MOSAIC_UNSUPPORTED,
+            "shard name %s cannot stand in the name of a transaction: it has a colon or more than %d bytes", decider,
+            SHARD_NAME_SIZE - 1);
     snprintf(gid->base, sizeof gid->base, "%s%s:%s:%s", prefix, hex, decider, xid);
     snprintf(gid->decider, sizeof gid->decider, "%s", decider);
     snprintf(gid->xid, sizeof gid->xid, "%s", xid);
@@ -123,34 +136,37 @@ static mosaic_status run_with(PGconn *connection, const char *shard, const char 
 
 /* ---- what the decider knows ------------------------------------------------------------------------- */
 
-mosaic_status decision_xid_status(PGconn *connection, const char *shard, const char *xid, int64_t deadline,
-                                  const char **status, mosaic_error *error)
+/* The advisory lock of a gid as pg_locks shows it (src/backend/utils/adt/lockfuncs.c, SET_LOCKTAG_INT64). */
+#define HOLDS_LOCK_OF(gid)                                                                                          \
+    "locktype OPERATOR(pg_catalog.=) 'advisory' AND objsubid OPERATOR(pg_catalog.=) 1 AND granted AND pid IS NOT "  \
+    "NULL AND "                                                                                                     \
+    "database OPERATOR(pg_catalog.=) (SELECT oid FROM pg_catalog.pg_database WHERE datname OPERATOR(pg_catalog.=) " \
+    "pg_catalog.current_database()) AND classid OPERATOR(pg_catalog.=) "                                            \
+    "('x' OPERATOR(pg_catalog.||) pg_catalog.substr(" gid ", 8, 8))::bit(32)::pg_catalog.int8::pg_catalog.oid "     \
+    "AND objid OPERATOR(pg_catalog.=) "                                                                             \
+    "('x' OPERATOR(pg_catalog.||) pg_catalog.substr(" gid ", 16, 8))::bit(32)::pg_catalog.int8::pg_catalog.oid"
+
+mosaic_status decision_is_running(PGconn *connection, const char *shard, const struct gid *gid, int64_t deadline,
+                                  bool *running, mosaic_error *error)
 {
-    static const char *const statuses[] = {"in progress", "committed", "aborted"};
-    char value[32];
-    mosaic_status done = ask_value(connection, shard, "SELECT pg_catalog.pg_xact_status($1::pg_catalog.xid8)", xid,
-                                   deadline, value, sizeof value, error);
-    *status = "";
-    if (done == MOSAIC_SERVER && error && !strcmp(error->sqlstate, "22023")) {
-        error_set(error, MOSAIC_NOT_FOUND,
-                  "shard %s has not given out transaction %s yet: it is not the database that "
-                  "decided, or was restored from an older backup",
-                  shard, xid);
-        return MOSAIC_NOT_FOUND;
-    }
-    for (size_t i = 0; done == MOSAIC_OK && i < sizeof statuses / sizeof *statuses; i++)
-        if (!strcmp(value, statuses[i]))
-            *status = statuses[i];
-    return done;
+    char value[16] = "";
+    mosaic_status status = ask_value(
+        connection, shard, "SELECT 'running' FROM pg_catalog.pg_locks WHERE " HOLDS_LOCK_OF("$1::pg_catalog.text"),
+        gid->base, deadline, value, sizeof value, error);
+    *running = *value;
+    return status;
 }
 
-mosaic_status decision_terminate(PGconn *connection, const char *shard, const char *xid, int64_t deadline,
+mosaic_status decision_terminate(PGconn *connection, const char *shard, const struct gid *gid, int64_t deadline,
                                  mosaic_error *error)
 {
-    return run_with(connection, shard,
-                    "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity WHERE backend_xid "
-                    "OPERATOR(pg_catalog.=) $1::pg_catalog.xid8::pg_catalog.xid",
-                    xid, deadline, error);
+    mosaic_status status =
+        run_with(connection, shard,
+                 "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_locks WHERE " HOLDS_LOCK_OF(
+                     "$1::pg_catalog.text"),
+                 gid->base, deadline, error);
+    /* Of a role that we may not end: its transaction fails by itself, at the latest when it wants to commit. */
+    return status == MOSAIC_SERVER && error && !strcmp(error->sqlstate, "42501") ? MOSAIC_OK : status;
 }
 
 /* The word of the decider: "committed", "aborted", or "" for none yet. */
@@ -171,14 +187,14 @@ static mosaic_status read_outcome(PGconn *decider, const struct gid *gid, int64_
 
 /* Lets a commit that is under way finish by itself: it is rude, though correct, to abort it. */
 static mosaic_status give_grace(PGconn *decider, const struct gid *gid, int64_t until, char outcome[16],
-                                const char **xid_status, mosaic_error *error)
+                                mosaic_error *error)
 {
     for (;;) {
-        mosaic_status status =
-            decision_xid_status(decider, gid->decider, gid->xid, until + LOCK_TRY_MS, xid_status, error);
-        if (status == MOSAIC_OK)
+        bool running = false;
+        mosaic_status status = decision_is_running(decider, gid->decider, gid, until + LOCK_TRY_MS, &running, error);
+        if (status == MOSAIC_OK) /* in this order: one that was not running then can say nothing later */
             status = read_outcome(decider, gid, until + LOCK_TRY_MS, outcome, error);
-        if (status != MOSAIC_OK || *outcome || strcmp(*xid_status, "in progress") != 0 || pq_left_ms(until) == 0)
+        if (status != MOSAIC_OK || *outcome || !running || pq_left_ms(until) == 0)
             return status;
         decision_sleep_ms(POLL_MS);
     }
@@ -199,7 +215,7 @@ static mosaic_status write_aborted(PGconn *decider, const struct gid *gid, int64
                                 2, values, deadline, NULL, error);
         if (status != MOSAIC_SERVER || !error || strcmp(error->sqlstate, "55P03") != 0)
             break;
-        status = decision_terminate(decider, gid->decider, gid->xid, deadline, error);
+        status = decision_terminate(decider, gid->decider, gid, deadline, error);
     }
     return status;
 }
@@ -219,13 +235,13 @@ static mosaic_status make_durable(PGconn *decider, const struct gid *gid, int64_
 /* After "aborted" stands, the decider's transaction is doomed: end it, so that it holds no locks any more. */
 static mosaic_status end_doomed(PGconn *decider, const struct gid *gid, int64_t deadline, mosaic_error *error)
 {
-    const char *xid_status = "in progress";
-    mosaic_status status = decision_terminate(decider, gid->decider, gid->xid, deadline, error);
-    for (int tries = 0; status == MOSAIC_OK && tries < LOCK_TRY_MS / POLL_MS; tries++) {
-        status = decision_xid_status(decider, gid->decider, gid->xid, deadline, &xid_status, error);
-        if (strcmp(xid_status, "in progress") != 0)
-            break;
+    bool running = true;
+    mosaic_status status = decision_is_running(decider, gid->decider, gid, deadline, &running, error);
+    if (status == MOSAIC_OK && running)
+        status = decision_terminate(decider, gid->decider, gid, deadline, error);
+    for (int tries = 0; status == MOSAIC_OK && running && tries < LOCK_TRY_MS / POLL_MS; tries++) {
         decision_sleep_ms(POLL_MS);
+        status = decision_is_running(decider, gid->decider, gid, deadline, &running, error);
     }
     return status;
 }
@@ -250,38 +266,23 @@ mosaic_status decision_ask(PGconn *decider, const struct gid *gid, int grace_ms,
                            enum outcome *outcome, mosaic_error *error)
 {
     char word[16] = "";
-    const char *xid_status = "";
     mosaic_error ignored;
     error = error ? error : &ignored; /* the SQLSTATE is needed */
     int64_t until = pq_deadline(grace_ms);
     mosaic_status status = check_identity(decider, gid, deadline, error);
     if (status == MOSAIC_OK)
-        status = give_grace(decider, gid, until < deadline ? until : deadline, word, &xid_status, error);
+        status = give_grace(decider, gid, until < deadline ? until : deadline, word, error);
     if (status == MOSAIC_OK && !*word) {
         status = write_aborted(decider, gid, deadline, error);
         if (status == MOSAIC_OK)
             status = read_outcome(decider, gid, deadline, word, error);
     }
-    if (status == MOSAIC_OK && !strcmp(word, "committed")) {
-        *outcome = OUTCOME_COMMITTED;
-        return make_durable(decider, gid, deadline, error);
-    }
-    if (status == MOSAIC_OK)
-        status = decision_xid_status(decider, gid->decider, gid->xid, deadline, &xid_status, error);
     if (status != MOSAIC_OK)
         return status;
-    *outcome = OUTCOME_ABORTED;
-    if (!strcmp(xid_status, "in progress"))
-        return end_doomed(decider, gid, deadline, error);
-    if (strcmp(xid_status, "committed") != 0)
-        return MOSAIC_OK;
-    /* Its row was dropped after all had acknowledged; or this is another database, where the same number means nothing.
-     */
-    error_set(error, MOSAIC_STALE, "transaction %s of shard %s committed, but its decision is gone", gid->xid,
-              gid->decider);
-    error_hint(error, "does the config name the right database for shard %s? If so, COMMIT PREPARED '%s' parts by hand",
-               gid->decider, gid->base);
-    return MOSAIC_STALE;
+    /* No row: another recovery has dropped it, which had seen the transaction end without a word. */
+    *outcome = !strcmp(word, "committed") ? OUTCOME_COMMITTED : OUTCOME_ABORTED;
+    return *outcome == OUTCOME_COMMITTED ? make_durable(decider, gid, deadline, error)
+                                         : end_doomed(decider, gid, deadline, error);
 }
 
 mosaic_status decision_drop_committed(PGconn *decider, const struct gid *gid, int64_t deadline, mosaic_error *error)
@@ -295,11 +296,19 @@ mosaic_status decision_drop_committed(PGconn *decider, const struct gid *gid, in
 mosaic_status decision_drop_aborted(PGconn *decider, const struct gid *gid, int64_t deadline, mosaic_error *error)
 {
     /* While the transaction runs it could still write "committed": the row must stand in its way. */
-    return run_with(decider, gid->decider,
-                    "DELETE FROM mosaic.decision WHERE gid OPERATOR(pg_catalog.=) $1 AND outcome "
-                    "OPERATOR(pg_catalog.=) 'aborted' AND pg_catalog.pg_xact_status(decider_xid) IS DISTINCT FROM "
-                    "'in progress'",
-                    gid->base, deadline, error);
+    return run_with(
+        decider, gid->decider,
+        "DELETE FROM mosaic.decision WHERE gid OPERATOR(pg_catalog.=) $1 AND outcome OPERATOR(pg_catalog.=) "
+        "'aborted' AND NOT EXISTS (SELECT FROM pg_catalog.pg_locks WHERE " HOLDS_LOCK_OF("gid") ")",
+        gid->base, deadline, error);
+}
+
+mosaic_status decision_drop_all_aborted(PGconn *decider, const char *shard, int64_t deadline, mosaic_error *error)
+{
+    return run_with(decider, shard,
+                    "DELETE FROM mosaic.decision WHERE outcome OPERATOR(pg_catalog.=) 'aborted' AND NOT EXISTS "
+                    "(SELECT FROM pg_catalog.pg_locks WHERE " HOLDS_LOCK_OF("gid") ")",
+                    NULL, deadline, error);
 }
 
 /* ---- parts ------------------------------------------------------------------------------------------ */

@@ -14,17 +14,28 @@
 
 enum {
     SHARD_NAME_SIZE = 64,
+    GID_HEX_SIZE = 33,
     GID_SIZE = 200, /* PostgreSQL's GIDSIZE (src/include/access/xact.h), with the final zero */
 };
 
+/*
+ * While a commit is under way each of its transactions holds the transaction-level advisory lock of the gid, and so the
+ * decider's backend is known. Its xid would not do: a server that crashed may give an xid that was not yet in its log
+ * to another one.
+ */
 struct gid {
     char base[GID_SIZE]; /* key in mosaic.decision */
     char decider[SHARD_NAME_SIZE];
     char xid[24]; /* of the decider's transaction, xid8 in decimal */
 };
 
-/* Makes a new gid. MOSAIC_UNSUPPORTED for a shard name that cannot stand in it. */
-MOSAIC_MUST_CHECK mosaic_status gid_new(struct gid *gid, const char *decider, const char *xid, mosaic_error *error);
+/* The random part of a gid, which also gives its lock. */
+MOSAIC_MUST_CHECK mosaic_status gid_draw(char hex[GID_HEX_SIZE], mosaic_error *error);
+/* The key of the advisory lock. */
+int64_t gid_lock_key(const char hex[GID_HEX_SIZE]);
+/* Makes a gid. MOSAIC_UNSUPPORTED for a shard name that cannot stand in it. */
+MOSAIC_MUST_CHECK mosaic_status gid_make(struct gid *gid, const char hex[GID_HEX_SIZE], const char *decider,
+                                         const char *xid, mosaic_error *error);
 /* The name of a shard's prepared part. False when the name cannot stand in it. */
 bool gid_part_name(const struct gid *gid, const char *shard, char name[GID_SIZE]);
 /* Reads a gid, or the name of a part (then *shard is the part's, else ""). False when it is none of ours. */
@@ -56,13 +67,15 @@ MOSAIC_MUST_CHECK mosaic_status decision_drop_committed(PGconn *decider, const s
 /* Drops an "aborted" row if the decider's transaction is over; leaves it otherwise. */
 MOSAIC_MUST_CHECK mosaic_status decision_drop_aborted(PGconn *decider, const struct gid *gid, int64_t deadline,
                                                       mosaic_error *error);
-/* Ends the backend that runs a transaction, if there is one and the role may. */
-MOSAIC_MUST_CHECK mosaic_status decision_terminate(PGconn *connection, const char *shard, const char *xid,
+/* Drops all such rows of a shard. */
+MOSAIC_MUST_CHECK mosaic_status decision_drop_all_aborted(PGconn *decider, const char *shard, int64_t deadline,
+                                                          mosaic_error *error);
+/* Is a backend of this database in a transaction of the commit? A prepared part does not count. */
+MOSAIC_MUST_CHECK mosaic_status decision_is_running(PGconn *connection, const char *shard, const struct gid *gid,
+                                                    int64_t deadline, bool *running, mosaic_error *error);
+/* Ends that backend, if there is one and the role may. */
+MOSAIC_MUST_CHECK mosaic_status decision_terminate(PGconn *connection, const char *shard, const struct gid *gid,
                                                    int64_t deadline, mosaic_error *error);
-/* "in progress", "committed", "aborted", or "" for one that is long over; a static text. MOSAIC_NOT_FOUND: never given.
- */
-MOSAIC_MUST_CHECK mosaic_status decision_xid_status(PGconn *connection, const char *shard, const char *xid,
-                                                    int64_t deadline, const char **status, mosaic_error *error);
 void decision_sleep_ms(int milliseconds);
 
 #endif

@@ -217,13 +217,13 @@ static mosaic_status clean_decisions(struct recovery *recovery, size_t shard)
     PGconn *connection = session_of(recovery, name, &why);
     if (!connection)
         return MOSAIC_OK;
-    mosaic_status status =
-        pq_exec(connection, name,
-                "DELETE FROM mosaic.decision WHERE outcome OPERATOR(pg_catalog.=) 'aborted' AND "
-                "pg_catalog.pg_xact_status(decider_xid) IS DISTINCT FROM 'in progress'; "
-                "SELECT d.gid, p.name FROM mosaic.decision d LEFT JOIN LATERAL pg_catalog.unnest(d.participants) AS "
-                "p(name) ON true WHERE d.outcome OPERATOR(pg_catalog.=) 'committed' ORDER BY d.created, d.gid",
-                recovery->deadline, &result, &why);
+    mosaic_status status = decision_drop_all_aborted(connection, name, recovery->deadline, &why);
+    if (status == MOSAIC_OK)
+        status = pq_exec(connection, name,
+                         "SELECT d.gid, p.name FROM mosaic.decision d LEFT JOIN LATERAL "
+                         "pg_catalog.unnest(d.participants) AS p(name) ON true WHERE d.outcome OPERATOR(pg_catalog.=) "
+                         "'committed' ORDER BY d.created, d.gid",
+                         recovery->deadline, &result, &why);
     if (status == MOSAIC_SERVER && (!strcmp(why.sqlstate, "42P01") || !strcmp(why.sqlstate, "3F000")))
         return MOSAIC_OK; /* nothing was ever decided here */
     if (status != MOSAIC_OK)

@@ -7,8 +7,9 @@
 
 #include "base/buffer.h"
 #include "base/control_point.h"
-#include "catalog/decision.h"
+#include "catalog/part.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,117 +20,16 @@ enum {
     SQL_MOST = 256 * 1024, /* the names of all participants stand in one statement */
 };
 
-/* What happened to one statement of a step. */
-struct answer {
-    mosaic_status status;
-    mosaic_error error;
-    char tag[64];   /* of the last command */
-    char first[64]; /* values of the last row that came, "" for NULL */
-    char second[64];
-};
-
-enum part_state {
-    PART_OPEN,     /* its transaction is open */
-    PART_PREPARED, /* or may be: the answer to PREPARE was lost */
-    PART_ENDED,    /* committed or rolled back, or its connection is gone and with it the transaction */
-};
-
-struct part {
-    PGconn *connection;
-    const struct shard *shard;
-    size_t index; /* of the shard */
-    char xid[24]; /* "" when it has written nothing */
-    char name[GID_SIZE];
-    char setting[64]; /* the session's own synchronous_commit */
-    bool weak;        /* it is weaker than on */
-    enum part_state state;
-    struct answer answer;
-};
-
 struct commit {
     struct part *parts; /* in shard order */
     size_t count;
     struct part *decider;
+    char hex[GID_HEX_SIZE];
     struct gid gid;
     int64_t deadline;
     const struct part *left; /* could not be told to commit what was decided; NULL: all have acknowledged */
     mosaic_error *error;
 };
-
-/* ---- one statement on many shards at once ------------------------------------------------------------ */
-
-static bool is_refusal(mosaic_status status)
-{
-    return status == MOSAIC_SERVER || status == MOSAIC_OWNERSHIP;
-}
-
-static void send_statement(struct part *part, const char *sql)
-{
-    part->answer = (struct answer){.status = MOSAIC_OK};
-    PQsetnonblocking(part->connection, 1);
-    if (!PQsendQuery(part->connection, sql))
-        part->answer.status = pq_result_error(part->connection, NULL, part->shard->name, &part->answer.error);
-}
-
-static void note_result(struct answer *answer, const PGresult *result)
-{
-    if (PQresultStatus(result) == PGRES_TUPLES_OK && PQntuples(result) > 0) {
-        snprintf(answer->first, sizeof answer->first, "%s", PQgetvalue(result, 0, 0));
-        if (PQnfields(result) > 1)
-            snprintf(answer->second, sizeof answer->second, "%s", PQgetvalue(result, 0, 1));
-    }
-    snprintf(answer->tag, sizeof answer->tag, "%s", PQcmdStatus((PGresult *)result));
-}
-
-/* `tag`: the answer that a command must give, NULL for any. A failed transaction answers ROLLBACK to COMMIT and to
- * PREPARE. */
-static mosaic_status receive(struct part *part, const char *tag, int64_t deadline)
-{
-    struct answer *answer = &part->answer;
-    const char *shard = part->shard->name;
-    bool tagged = !tag;
-    PGresult *result = NULL;
-    while (answer->status == MOSAIC_OK || is_refusal(answer->status)) {
-        mosaic_error later;
-        mosaic_status status = pq_next_result(part->connection, shard, deadline, &result, &later);
-        if (status != MOSAIC_OK) {
-            answer->status = status;
-            answer->error = later;
-        }
-        if (!result)
-            break;
-        ExecStatusType kind = PQresultStatus(result);
-        note_result(answer, result);
-        tagged = tagged || !strcmp(answer->tag, tag);
-        if (kind != PGRES_COMMAND_OK && kind != PGRES_TUPLES_OK && answer->status == MOSAIC_OK)
-            answer->status = pq_result_error(part->connection, result, shard, &answer->error);
-        PQclear(result);
-    }
-    if (answer->status == MOSAIC_OK && !tagged) {
-        error_set(&answer->error, MOSAIC_SERVER,
-                  "the transaction had failed before: the server answered %s instead of %s", answer->tag, tag);
-        error_sqlstate(&answer->error, "25P02");
-        answer->status = error_shard(&answer->error, shard);
-    }
-    if (answer->status == MOSAIC_OK || is_refusal(answer->status))
-        PQsetnonblocking(part->connection, 0);
-    return answer->status;
-}
-
-static mosaic_status run_one(struct part *part, const char *sql, const char *tag, int64_t deadline)
-{
-    send_statement(part, sql);
-    return receive(part, tag, deadline);
-}
-
-/* Was the failure the server's own word, on a session that goes on? Else nobody knows whether the command took effect.
- */
-static bool was_refused(const struct part *part)
-{
-    PGTransactionStatusType state = PQtransactionStatus(part->connection);
-    return is_refusal(part->answer.status) &&
-           (state == PQTRANS_IDLE || state == PQTRANS_INTRANS || state == PQTRANS_INERROR);
-}
 
 static mosaic_status fail_with(struct commit *commit, const struct part *part)
 {
@@ -155,34 +55,35 @@ static mosaic_status reconnect(const struct shard *shard, int64_t deadline, PGco
  * The answer to PREPARE was lost: the part may be prepared, running still, or gone. Settles it, so that no locks stay
  * behind.
  */
-static bool undo_lost_part(struct part *part, int64_t deadline)
+static bool undo_lost_part(const struct commit *commit, const struct part *part, int64_t deadline)
 {
     PGconn *connection;
-    const char *shard = part->shard->name, *xid_status = "in progress";
-    bool found = false;
+    const char *shard = part->shard->name;
+    bool found = false, running = true;
     if (reconnect(part->shard, deadline, &connection, NULL) != MOSAIC_OK)
         return false;
     mosaic_status status = MOSAIC_OK;
-    while (status == MOSAIC_OK && !found && !strcmp(xid_status, "in progress") && pq_left_ms(deadline) > 0) {
-        status = decision_terminate(connection, shard, part->xid, deadline, NULL);
+    while (status == MOSAIC_OK && !found && running && pq_left_ms(deadline) > 0) {
+        status = decision_terminate(connection, shard, &commit->gid, deadline, NULL);
+        if (status ==
+            MOSAIC_OK) /* in this order: one that does not run any more is prepared by now, or never will be */
+            status = decision_is_running(connection, shard, &commit->gid, deadline, &running, NULL);
         if (status == MOSAIC_OK)
             status = decision_finish_part(connection, shard, part->name, OUTCOME_ABORTED, deadline, &found, NULL);
-        if (status == MOSAIC_OK)
-            status = decision_xid_status(connection, shard, part->xid, deadline, &xid_status, NULL);
-        if (status == MOSAIC_OK && !found && !strcmp(xid_status, "in progress"))
+        if (status == MOSAIC_OK && !found && running)
             decision_sleep_ms(RETRY_MS / 5);
     }
     PQfinish(connection);
-    return status == MOSAIC_OK && strcmp(xid_status, "in progress") != 0;
+    return status == MOSAIC_OK && (found || !running);
 }
 
-static bool undo_prepared(struct part *part, int64_t deadline)
+static bool undo_prepared(const struct commit *commit, const struct part *part, int64_t deadline)
 {
     bool found;
     return (PQtransactionStatus(part->connection) == PQTRANS_IDLE &&
             decision_finish_part(part->connection, part->shard->name, part->name, OUTCOME_ABORTED, deadline, &found,
                                  NULL) == MOSAIC_OK) ||
-           undo_lost_part(part, deadline);
+           undo_lost_part(commit, part, deadline);
 }
 
 /* Rolls back what is open and what is prepared. The caller's error stays, with a hint for what could not be reached. */
@@ -193,11 +94,11 @@ static void undo_all(struct commit *commit)
         struct part *part = &commit->parts[i];
         PGTransactionStatusType state = PQtransactionStatus(part->connection);
         if (part->state == PART_OPEN && (state == PQTRANS_INTRANS || state == PQTRANS_INERROR))
-            run_one(part, "ROLLBACK", NULL, grace); /* a failure is a lost connection, which rolls back too */
+            part_run(part, "ROLLBACK", NULL, grace); /* a failure is a lost connection, which rolls back too */
     }
     for (size_t i = 0; i < commit->count; i++) {
         struct part *part = &commit->parts[i];
-        if (part->state == PART_PREPARED && !undo_prepared(part, grace))
+        if (part->state == PART_PREPARED && !undo_prepared(commit, part, grace))
             error_hint(
                 commit->error,
                 "everything was rolled back, but shard %s could not be told: its part is kept prepared, with its "
@@ -219,18 +120,25 @@ static void copy_text(char *to, size_t size, const char *from)
 /* Learns who has written, and sees that each commits under synchronous_commit = on at least. */
 static mosaic_status look(struct commit *commit)
 {
-    static const char sql[] =
-        "SELECT pg_catalog.pg_current_xact_id_if_assigned(), pg_catalog.set_config('synchronous_commit', CASE WHEN "
-        "pg_catalog.current_setting('synchronous_commit') OPERATOR(pg_catalog.=) ANY ('{off,local,remote_write}') "
-        "THEN 'on' ELSE pg_catalog.current_setting('synchronous_commit') END, true)";
+    char sql[640];
+    mosaic_status status = gid_draw(commit->hex, commit->error);
+    if (status != MOSAIC_OK)
+        return status;
+    snprintf(sql, sizeof sql,
+             "SELECT pg_catalog.pg_current_xact_id_if_assigned(), pg_catalog.clock_timestamp(), "
+             "pg_catalog.pg_advisory_xact_lock(%" PRId64 "), pg_catalog.set_config('synchronous_commit', CASE WHEN "
+             "pg_catalog.current_setting('synchronous_commit') OPERATOR(pg_catalog.=) ANY "
+             "('{off,local,remote_write}') THEN 'on' ELSE pg_catalog.current_setting('synchronous_commit') END, true)",
+             gid_lock_key(commit->hex));
     for (size_t i = 0; i < commit->count; i++)
-        send_statement(&commit->parts[i], sql);
+        part_send(&commit->parts[i], sql);
     const struct part *failed = NULL;
     for (size_t i = 0; i < commit->count; i++) {
         struct part *part = &commit->parts[i];
-        if (receive(part, NULL, commit->deadline) != MOSAIC_OK && !failed)
+        if (part_receive(part, NULL, commit->deadline) != MOSAIC_OK && !failed)
             failed = part;
         copy_text(part->xid, sizeof part->xid, part->answer.first);
+        copy_text(part->looked, sizeof part->looked, part->answer.second);
         if (*part->xid)
             commit->decider = part; /* the last one that has written */
     }
@@ -273,16 +181,16 @@ static mosaic_status prepare(struct commit *commit)
         snprintf(sql, sizeof sql, "PREPARE TRANSACTION %s; SELECT pg_catalog.current_setting('synchronous_commit')",
                  quoted);
         PQfreemem(quoted);
-        send_statement(part, sql);
+        part_send(part, sql);
         part->state = PART_PREPARED;
     }
     for (size_t i = 0; i < commit->count; i++) {
         struct part *part = &commit->parts[i];
         if (part->state != PART_PREPARED)
             continue;
-        if (receive(part, "PREPARE TRANSACTION", commit->deadline) != MOSAIC_OK) {
+        if (part_receive(part, "PREPARE TRANSACTION", commit->deadline) != MOSAIC_OK) {
             failed = failed ? failed : part;
-            if (was_refused(part))
+            if (part_was_refused(part))
                 part->state = PART_OPEN; /* rolled back by the server, or to be */
         }
         copy_text(part->setting, sizeof part->setting, part->answer.first);
@@ -304,11 +212,11 @@ static mosaic_status commit_readers(struct commit *commit)
 {
     for (size_t i = 0; i < commit->count; i++)
         if (!*commit->parts[i].xid)
-            send_statement(&commit->parts[i], "COMMIT");
+            part_send(&commit->parts[i], "COMMIT");
     const struct part *failed = NULL;
     for (size_t i = 0; i < commit->count; i++) {
         struct part *part = &commit->parts[i];
-        if (!*part->xid && receive(part, "COMMIT", commit->deadline) != MOSAIC_OK && !failed)
+        if (!*part->xid && part_receive(part, "COMMIT", commit->deadline) != MOSAIC_OK && !failed)
             failed = part;
     }
     return failed ? fail_with(commit, failed) : MOSAIC_OK;
@@ -376,6 +284,37 @@ static mosaic_status ask_again(struct commit *commit, PGconn **decider, enum out
     }
 }
 
+/*
+ * The decider has no word, or "aborted". But had it said "committed", a recovery beside us could have finished every
+ * part and dropped the row before we asked. Then each part's own transaction says so: its xid is safe in the log since
+ * PREPARE.
+ */
+static mosaic_status was_committed_by_others(struct commit *commit, bool *committed, mosaic_error *why)
+{
+    mosaic_status status = MOSAIC_INTERNAL;
+    for (size_t i = 0; i < commit->count; i++) {
+        struct part *part = &commit->parts[i];
+        const char *xid[] = {part->xid};
+        PGconn *connection;
+        PGresult *result;
+        if (part->state != PART_PREPARED)
+            continue;
+        status = reconnect(part->shard, pq_deadline(CLEANUP_MS), &connection, why);
+        if (status != MOSAIC_OK)
+            continue;
+        status = pq_exec_params(connection, part->shard->name, "SELECT pg_catalog.pg_xact_status($1::pg_catalog.xid8)",
+                                1, xid, pq_deadline(CLEANUP_MS), &result, why);
+        if (status == MOSAIC_OK) {
+            *committed = !strcmp(PQgetvalue(result, 0, 0), "committed");
+            PQclear(result);
+        }
+        PQfinish(connection);
+        if (status == MOSAIC_OK)
+            break;
+    }
+    return status;
+}
+
 /* *decider: a connection of its own when the caller's was lost, else NULL. MOSAIC_OK: it is committed. */
 static mosaic_status decide(struct commit *commit, PGconn **decider)
 {
@@ -386,17 +325,24 @@ static mosaic_status decide(struct commit *commit, PGconn **decider)
     if (status == MOSAIC_OK) {
         control_point("twophase.before_decision");
         sent = true;
-        status = run_one(part, buffer_string(&sql), "COMMIT", commit->deadline);
+        status = part_run(part, buffer_string(&sql), "COMMIT", commit->deadline);
     }
     buffer_free(&sql);
     if (status == MOSAIC_OK || !sent)
         return status;
-    if (was_refused(part))
+    if (part_was_refused(part))
         return fail_with(commit, part); /* not committed */
     enum outcome outcome = OUTCOME_ABORTED;
     status = ask_again(commit, decider, &outcome);
     if (status != MOSAIC_OK || outcome == OUTCOME_COMMITTED)
         return status;
+    bool committed = false;
+    mosaic_error why;
+    status = was_committed_by_others(commit, &committed, &why);
+    if (status != MOSAIC_OK)
+        return in_doubt(commit, &why);
+    if (committed)
+        return MOSAIC_OK;
     part->state = PART_ENDED;
     return fail_with(commit, part);
 }
@@ -408,18 +354,18 @@ static void send_commit_prepared(struct part *part, int64_t deadline)
     char sql[2 * GID_SIZE + 64];
     char *quoted = PQescapeLiteral(part->connection, part->name, strlen(part->name));
     if (part->weak) /* it would be lost in a failover although it was acknowledged, and the decision dropped */
-        run_one(part, "SET synchronous_commit = on", NULL, deadline);
+        part_run(part, "SET synchronous_commit = on", NULL, deadline);
     snprintf(sql, sizeof sql, "COMMIT PREPARED %s", quoted ? quoted : "''");
     PQfreemem(quoted);
-    send_statement(part, sql);
+    part_send(part, sql);
 }
 
-/* A part whose connection failed, or that somebody else has finished: looks again on a new connection, once. */
+/* A part whose connection failed, or that somebody else has finished: looks again on a new connection. */
 static bool commit_lost_part(const struct part *part, int64_t deadline)
 {
     PGconn *connection;
     bool found;
-    if (decision_connect(part->shard, deadline, &connection, NULL) != MOSAIC_OK)
+    if (reconnect(part->shard, deadline, &connection, NULL) != MOSAIC_OK)
         return false;
     mosaic_status status =
         decision_finish_part(connection, part->shard->name, part->name, OUTCOME_COMMITTED, deadline, &found, NULL);
@@ -431,7 +377,7 @@ static void restore_setting(struct part *part, int64_t deadline)
 {
     char sql[128];
     snprintf(sql, sizeof sql, "SET synchronous_commit = %s", part->setting);
-    run_one(part, sql, NULL, deadline);
+    part_run(part, sql, NULL, deadline);
 }
 
 static void commit_prepared(struct commit *commit)
@@ -446,10 +392,10 @@ static void commit_prepared(struct commit *commit)
         if (part->state != PART_PREPARED)
             continue;
         part->state = PART_ENDED;
-        mosaic_status status = receive(part, "COMMIT PREPARED", deadline);
+        mosaic_status status = part_receive(part, "COMMIT PREPARED", deadline);
         if (status != MOSAIC_OK && !commit_lost_part(part, grace))
             commit->left = part;
-        if (part->weak && (status == MOSAIC_OK || was_refused(part)))
+        if (part->weak && (status == MOSAIC_OK || part_was_refused(part)))
             restore_setting(part, deadline);
         control_point("twophase.committed_one");
     }
@@ -473,40 +419,70 @@ static void finish(struct commit *commit, PGconn *decider)
 
 /* ---- one that writes ---------------------------------------------------------------------------------- */
 
-/* The answer to a plain COMMIT was lost; PostgreSQL can still say what became of the transaction. */
-static mosaic_status ask_plain(struct commit *commit, mosaic_status failed)
+/*
+ * "committed", "aborted", "in progress", or "" when it cannot be told. A server that crashed may have given the xid to
+ * another transaction; its statistics begin anew then (src/backend/access/transam/xlog.c, StartupXLOG), after the time
+ * at which we looked.
+ */
+static mosaic_status plain_outcome(PGconn *connection, const struct part *part, int64_t deadline, char outcome[16],
+                                   mosaic_error *why)
 {
-    const struct part *part = commit->decider;
+    const char *values[] = {part->xid, part->looked};
+    PGresult *result;
+    mosaic_status status =
+        pq_exec_params(connection, part->shard->name,
+                       "SELECT pg_catalog.pg_xact_status($1::pg_catalog.xid8), stats_reset OPERATOR(pg_catalog.<) "
+                       "$2::pg_catalog.timestamptz FROM pg_catalog.pg_stat_bgwriter",
+                       2, values, deadline, &result, why);
+    if (status == MOSAIC_SERVER && !strcmp(why->sqlstate, "22023")) { /* an xid of the future: lost in a crash */
+        snprintf(outcome, 16, "aborted");
+        return MOSAIC_OK;
+    }
+    if (status != MOSAIC_OK)
+        return status;
+    snprintf(outcome, 16, "%s", PQgetvalue(result, 0, 0));
+    if (!strcmp(outcome, "committed") && PQgetvalue(result, 0, 1)[0] != 't') {
+        outcome[0] = '\0';
+        error_set(why, MOSAIC_IN_DOUBT, "the server has crashed and recovered since the transaction began");
+    }
+    PQclear(result);
+    return MOSAIC_OK;
+}
+
+/* The answer to a plain COMMIT was lost; mostly PostgreSQL can still say what became of the transaction. */
+static mosaic_status ask_plain(struct commit *commit)
+{
+    struct part *part = commit->decider;
     int64_t grace = pq_deadline(CLEANUP_MS);
     int64_t deadline = commit->deadline > grace ? commit->deadline : grace;
-    const char *state = "in progress";
+    char outcome[16] = "in progress";
     mosaic_error why = part->answer.error;
     PGconn *connection = NULL;
-    while (!strcmp(state, "in progress") && pq_left_ms(deadline) > 0) {
-        mosaic_status status = connection ? MOSAIC_OK : reconnect(part->shard, deadline, &connection, &why);
+    mosaic_status status = MOSAIC_OK;
+    while (!strcmp(outcome, "in progress") && pq_left_ms(deadline) > 0) {
+        status = connection ? MOSAIC_OK : reconnect(part->shard, deadline, &connection, &why);
         if (status == MOSAIC_OK)
-            status = decision_terminate(connection, part->shard->name, part->xid, deadline, &why);
+            status = decision_terminate(connection, part->shard->name, &commit->gid, deadline, &why);
         if (status == MOSAIC_OK)
-            status = decision_xid_status(connection, part->shard->name, part->xid, deadline, &state, &why);
+            status = plain_outcome(connection, part, deadline, outcome, &why);
         if (status != MOSAIC_OK) {
             PQfinish(connection);
             connection = NULL;
             if (status != MOSAIC_UNREACHABLE)
                 break;
         }
-        if (!strcmp(state, "in progress"))
+        if (!strcmp(outcome, "in progress"))
             decision_sleep_ms(RETRY_MS / 5);
     }
     PQfinish(connection);
-    if (!strcmp(state, "committed"))
+    if (!strcmp(outcome, "committed"))
         return MOSAIC_OK;
-    if (!strcmp(state, "aborted"))
-        return fail_with(commit, part), failed;
-    error_set(commit->error, MOSAIC_IN_DOUBT, "shard %s did not say whether transaction %s was committed",
-              part->shard->name, part->xid);
+    if (!strcmp(outcome, "aborted"))
+        return fail_with(commit, part);
+    error_set(commit->error, MOSAIC_IN_DOUBT, "shard %s did not say whether it committed", part->shard->name);
     error_detail(commit->error, "%s", why.message);
-    error_hint(commit->error, "it is on one shard alone: when the shard is up, SELECT pg_xact_status('%s') there tells",
-               part->xid);
+    error_hint(commit->error, "only shard %s took part, so nothing is half done: look there whether the rows stand",
+               part->shard->name);
     error_shard(commit->error, part->shard->name);
     return MOSAIC_IN_DOUBT;
 }
@@ -516,12 +492,12 @@ static mosaic_status commit_plain(struct commit *commit)
     struct part *part = commit->decider;
     if (!part)
         return MOSAIC_OK;
-    mosaic_status status = run_one(part, "COMMIT", "COMMIT", commit->deadline);
-    if (status == MOSAIC_OK)
+    mosaic_status status = gid_make(&commit->gid, commit->hex, part->shard->name, part->xid, commit->error);
+    if (status != MOSAIC_OK || part_run(part, "COMMIT", "COMMIT", commit->deadline) == MOSAIC_OK)
         return status;
-    if (was_refused(part))
+    if (part_was_refused(part))
         return fail_with(commit, part);
-    return ask_plain(commit, status);
+    return ask_plain(commit);
 }
 
 /* ---- all together ------------------------------------------------------------------------------------- */
@@ -536,7 +512,8 @@ static size_t count_prepared_kind(const struct commit *commit)
 
 static mosaic_status name_parts(struct commit *commit)
 {
-    mosaic_status status = gid_new(&commit->gid, commit->decider->shard->name, commit->decider->xid, commit->error);
+    mosaic_status status =
+        gid_make(&commit->gid, commit->hex, commit->decider->shard->name, commit->decider->xid, commit->error);
     for (size_t i = 0; status == MOSAIC_OK && i < commit->count; i++) {
         struct part *part = &commit->parts[i];
         if (!gid_part_name(&commit->gid, part->shard->name, part->name))

@@ -89,7 +89,8 @@ static mosaic_status swap_in(mosaic_cluster *cluster, struct snapshot *fresh, mo
         return MOSAIC_OK;
     error_set(error, MOSAIC_STALE, "the catalog's epoch went back from %llu to %llu", (unsigned long long)before,
               (unsigned long long)now);
-    return error_hint(error, "was the catalog's shard restored from a backup? run pgmosaic doctor");
+    error_hint(error, "was the catalog's shard restored from a backup? run pgmosaic doctor");
+    return MOSAIC_STALE;
 }
 
 mosaic_status mosaic_refresh(mosaic_cluster *cluster, mosaic_error *error)

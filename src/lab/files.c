@@ -104,14 +104,12 @@ mosaic_status files_read(const char *path, struct buffer *content, mosaic_error 
     if (content->maximum == 0 || content->maximum > MOST_FILE)
         content->maximum = MOST_FILE;
     do {
-        char *room = buffer_reserve(content, 8192);
+        char piece[8192];
 
-        if (!room)
-            break;
-        got = read(file, room, 8192);
+        got = read(file, piece, sizeof piece);
         if (got > 0)
-            buffer_added(content, (size_t)got);
-    } while (got > 0 || (got < 0 && errno == EINTR));
+            buffer_add(content, piece, (size_t)got);
+    } while ((got > 0 && !buffer_failed(content)) || (got < 0 && errno == EINTR));
     if (got < 0) {
         error_errno(error, "cannot read %s", path);
         close(file);

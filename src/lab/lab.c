@@ -426,7 +426,7 @@ static mosaic_status bring_up(struct work *work, const struct lab_options *optio
             break;
         }
     if (status == MOSAIC_OK && options->shards > state->shard_count) {
-        say(work, "lab %s: adding %zu servers", state->name, options->shards - state->shard_count);
+        say(work, "lab %s: adding servers s%zu to s%zu", state->name, state->shard_count, options->shards - 1);
         status = add_shards(work, options->shards, handle, error);
     }
     return status == MOSAIC_OK ? sync_config(work, error) : status;
@@ -455,9 +455,10 @@ static mosaic_status make_or_bring_up(struct work *work, const struct lab_option
     if (status != MOSAIC_OK)
         return status;
     if (state->provider == LAB_LOCAL)
-        say(work, "lab %s: making %zu servers of PostgreSQL %d", state->name, shards, state->major);
+        say(work, "lab %s: making %zu server%s of PostgreSQL %d", state->name, shards, shards == 1 ? "" : "s",
+            state->major);
     else
-        say(work, "lab %s: making %zu containers of %s", state->name, shards, state->image);
+        say(work, "lab %s: making %zu container%s of %s", state->name, shards, shards == 1 ? "" : "s", state->image);
     status = make_new(work, shards, handle, error);
     if (status != MOSAIC_OK)
         undo(work, error);

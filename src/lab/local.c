@@ -36,6 +36,11 @@ static const char *socket_directory(const struct state *state)
     return arena_format(state->arena, "/tmp/pgmosaic-%s", state_hash(state->directory, hash));
 }
 
+static const char *data_directory(const struct state *state, size_t shard)
+{
+    return arena_format(state->arena, "%s/s%zu", state->directory, shard);
+}
+
 /* A lab that is there keeps its version: data directories of one cannot be read by another. */
 static mosaic_status check_major(const struct state *state, const char *found, int major, mosaic_error *error)
 {
@@ -60,7 +65,7 @@ static mosaic_status local_open(struct state *state, const struct provider_optio
         return error_memory(error);
     local->state = state;
     local->interrupted = options->interrupted;
-    status = run_as_find(state->arena, &local->as, error);
+    status = run_as_find(state->arena, data_directory(state, 0), &local->as, error);
     if (status == MOSAIC_OK)
         status = installation_find(state->arena, options->postgres, options->postgres ? 0 : state->major, &found,
                                    &major, error);
@@ -132,11 +137,6 @@ static mosaic_status prepare(const struct local *local, mosaic_error *error)
         status = files_replace(path, buffer_string(&ident), 0644, error);
     buffer_free(&ident);
     return status;
-}
-
-static const char *data_directory(const struct state *state, size_t shard)
-{
-    return arena_format(state->arena, "%s/s%zu", state->directory, shard);
 }
 
 static mosaic_status make_data_directory(const struct local *local, const char *path, mosaic_error *error)
@@ -282,15 +282,27 @@ static mosaic_status write_settings(const struct local *local, size_t shard, con
     return status;
 }
 
-/* postgres refuses to start where the number in a stale postmaster.pid belongs, by now, to another process of that
- * user. */
-static mosaic_status remove_stale_pid_file(const struct state *state, const char *data, mosaic_error *error)
+/*
+ * postgres refuses to start where the number in a stale postmaster.pid, or in the lock file beside its socket, belongs
+ * by now to another process. No process works in the data directory: then they are stale.
+ */
+static mosaic_status remove_stale_files(const struct local *local, size_t shard, mosaic_error *error)
 {
-    const char *path = arena_format(state->arena, "%s/postmaster.pid", data);
+    const struct state *state = local->state;
+    const char *data = data_directory(state, shard);
+    const char *paths[] = {
+        arena_format(state->arena, "%s/postmaster.pid", data ? data : ""),
+        arena_format(state->arena, "%s/.s.PGSQL.%d", local->socket_directory, state->shards[shard].port),
+        arena_format(state->arena, "%s/.s.PGSQL.%d.lock", local->socket_directory, state->shards[shard].port)};
+    mosaic_status status = MOSAIC_OK;
 
-    if (!path)
+    if (!data || !paths[0] || !paths[1] || !paths[2])
         return error_memory(error);
-    return processes_in(data, NULL, 0) == 0 ? files_remove(path, error) : MOSAIC_OK;
+    if (processes_in(data, NULL, 0) > 0)
+        return MOSAIC_OK;
+    for (size_t i = 0; status == MOSAIC_OK && i < sizeof paths / sizeof *paths; i++)
+        status = files_remove(paths[i], error);
+    return status;
 }
 
 static mosaic_status start_server(struct local *local, size_t shard, mosaic_error *error)
@@ -309,7 +321,7 @@ static mosaic_status start_server(struct local *local, size_t shard, mosaic_erro
 
     if (!data || !settings || !log || !argv[0] || !argv[4])
         return error_memory(error);
-    status = remove_stale_pid_file(state, data, error);
+    status = remove_stale_files(local, shard, error);
     if (status == MOSAIC_OK)
         status = write_settings(local, shard, settings, error);
     if (status == MOSAIC_OK)
@@ -441,6 +453,7 @@ static bool local_running(const struct state *state, size_t shard)
 static mosaic_status local_remove(const struct state *state, size_t first, mosaic_error *error)
 {
     const char *sockets = socket_directory(state);
+    struct stat found;
     mosaic_status status = MOSAIC_OK;
 
     for (size_t i = first; status == MOSAIC_OK && i < LAB_MOST_SHARDS; i++) {
@@ -457,7 +470,12 @@ static mosaic_status local_remove(const struct state *state, size_t first, mosai
     }
     if (status != MOSAIC_OK || first > 0)
         return status;
-    return sockets ? files_remove(sockets, error) : error_memory(error);
+    if (!sockets)
+        return error_memory(error);
+    /* Somebody else's directory of that name is none of ours. */
+    if (lstat(sockets, &found) != 0 || (geteuid() != 0 && found.st_uid != geteuid()))
+        return MOSAIC_OK;
+    return files_remove(sockets, error);
 }
 
 const struct provider provider_local = {

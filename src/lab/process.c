@@ -37,10 +37,11 @@ static mosaic_status fill_from(struct arena *arena, const struct passwd *entry, 
     return as->name && as->home ? MOSAIC_OK : error_memory(error);
 }
 
-mosaic_status run_as_find(struct arena *arena, struct run_as *as, mosaic_error *error)
+mosaic_status run_as_find(struct arena *arena, const char *existing, struct run_as *as, mosaic_error *error)
 {
     const char *wanted = getenv("PGMOSAIC_RUN_AS");
     const struct passwd *entry;
+    struct stat found;
 
     if (geteuid() != 0) {
         entry = getpwuid(geteuid());
@@ -49,6 +50,11 @@ mosaic_status run_as_find(struct arena *arena, struct run_as *as, mosaic_error *
                              "user id %ld has no name in the system's list of users, and initdb wants one",
                              (long)geteuid());
         return fill_from(arena, entry, as, error);
+    }
+    if (existing && lstat(existing, &found) == 0 && found.st_uid != 0) {
+        entry = getpwuid(found.st_uid);
+        if (entry)
+            return fill_from(arena, entry, as, error);
     }
     if (!wanted || !*wanted)
         wanted = "postgres";
@@ -73,8 +79,8 @@ static bool become(const struct run_as *as)
 
 static void set_environment(const struct run_as *as)
 {
-    static const char *const kept[] = {"PATH", "LD_LIBRARY_PATH", "LSAN_OPTIONS", NULL};
-    char values[3][4096];
+    static const char *const kept[] = {"PATH", "LD_LIBRARY_PATH", NULL};
+    char values[2][4096];
 
     for (int i = 0; kept[i]; i++)
         snprintf(values[i], sizeof values[i], "%s", getenv(kept[i]) ? getenv(kept[i]) : "");

@@ -20,10 +20,11 @@ struct run_as {
 };
 
 /*
- * Ourselves, or, as root, the user named by $PGMOSAIC_RUN_AS (default: postgres), which must not be root: PostgreSQL
- * refuses root. Strings in the arena.
+ * Ourselves, or, as root, the owner of the directory `existing` (NULL or not there: the user named by $PGMOSAIC_RUN_AS,
+ * default: postgres), who must not be root: PostgreSQL refuses root. Strings in the arena.
  */
-MOSAIC_MUST_CHECK mosaic_status run_as_find(struct arena *arena, struct run_as *as, mosaic_error *error);
+MOSAIC_MUST_CHECK mosaic_status run_as_find(struct arena *arena, const char *existing, struct run_as *as,
+                                            mosaic_error *error);
 
 /* A program that was started and whose output (both streams) is to be read. */
 struct process {
