@@ -170,6 +170,14 @@ typedef struct mosaic_place {
 MOSAIC_API MOSAIC_MUST_CHECK mosaic_status mosaic_locate(mosaic_cluster *cluster, const char *table, mosaic_key key,
                                                          mosaic_place *place, mosaic_error *error);
 
+/*
+ * What if the cluster had `shards` shards of equal weight: the owner of each bucket of the table, by the fewest moves from today's
+ * map. Writes at most `capacity` owners (NULL for capacity 0); *buckets says how many there are.
+ */
+MOSAIC_API MOSAIC_MUST_CHECK mosaic_status mosaic_plan_shards(mosaic_cluster *cluster, const char *table, size_t shards,
+                                                              uint16_t *owners, size_t capacity, size_t *buckets,
+                                                              mosaic_error *error);
+
 /* ---- connections ------------------------------------------------------------------------------------ */
 
 /*
