@@ -350,9 +350,8 @@ mosaic_status cluster_deadline(const mosaic_cluster *cluster, int timeout_ms, in
     return MOSAIC_OK;
 }
 
-/* The sharded table of this name, with its map. */
-static mosaic_status find_table(const struct model *model, const char *name, const struct table **found,
-                                mosaic_error *error)
+mosaic_status cluster_sharded_table(const struct model *model, const char *name, const struct table **found,
+                                    mosaic_error *error)
 {
     const struct table *table = name ? model_table(model, name) : NULL;
     if (!name)
@@ -379,7 +378,7 @@ mosaic_status cluster_locate(const struct model *model, const char *name, mosaic
     mosaic_error ignored;
     error = error ? error : &ignored; /* error_hint answers with its status */
     const struct table *table = NULL;
-    mosaic_status status = find_table(model, name, &table, error);
+    mosaic_status status = cluster_sharded_table(model, name, &table, error);
     if (status != MOSAIC_OK)
         return status;
     struct arena arena = ARENA_INIT;

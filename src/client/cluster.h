@@ -55,6 +55,9 @@ void snapshot_release(struct snapshot *snapshot);
 MOSAIC_MUST_CHECK mosaic_status cluster_deadline(const mosaic_cluster *cluster, int timeout_ms, int64_t *deadline,
                                                  mosaic_error *error);
 
+/* The sharded table of this name, with its map. */
+MOSAIC_MUST_CHECK mosaic_status cluster_sharded_table(const struct model *model, const char *name,
+                                                      const struct table **found, mosaic_error *error);
 /* Bucket and shard of a key by this model. */
 MOSAIC_MUST_CHECK mosaic_status cluster_locate(const struct model *model, const char *table, mosaic_key key,
                                                mosaic_place *place, mosaic_error *error);
