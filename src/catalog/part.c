@@ -18,11 +18,10 @@ void part_send(struct part *part, const char *sql)
 
 static void note_result(struct answer *answer, const PGresult *result)
 {
-    if (PQresultStatus(result) == PGRES_TUPLES_OK && PQntuples(result) > 0) {
-        snprintf(answer->first, sizeof answer->first, "%s", PQgetvalue(result, 0, 0));
-        if (PQnfields(result) > 1)
-            snprintf(answer->second, sizeof answer->second, "%s", PQgetvalue(result, 0, 1));
-    }
+    char *values[] = {answer->first, answer->second, answer->third};
+    if (PQresultStatus(result) == PGRES_TUPLES_OK && PQntuples(result) > 0)
+        for (int i = 0; i < 3 && i < PQnfields(result); i++)
+            snprintf(values[i], sizeof answer->first, "%s", PQgetvalue(result, 0, i));
     snprintf(answer->tag, sizeof answer->tag, "%s", PQcmdStatus((PGresult *)result));
 }
 

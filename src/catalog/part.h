@@ -14,6 +14,7 @@ struct answer {
     char tag[64];   /* of the last command */
     char first[64]; /* values of the last row that came, "" for NULL */
     char second[64];
+    char third[64];
 };
 
 enum part_state {
@@ -30,6 +31,7 @@ struct part {
     char looked[64]; /* the server's clock when xid was read */
     char name[GID_SIZE];
     char setting[64]; /* the session's own synchronous_commit */
+    bool can_decide;  /* it has the table mosaic.decision */
     bool weak;        /* it is weaker than on */
     enum part_state state;
     struct answer answer;

@@ -126,6 +126,7 @@ static mosaic_status look(struct commit *commit)
         return status;
     snprintf(sql, sizeof sql,
              "SELECT pg_catalog.pg_current_xact_id_if_assigned(), pg_catalog.clock_timestamp(), "
+             "pg_catalog.to_regclass('mosaic.decision'), "
              "pg_catalog.pg_advisory_xact_lock(%" PRId64 "), pg_catalog.set_config('synchronous_commit', CASE WHEN "
              "pg_catalog.current_setting('synchronous_commit') OPERATOR(pg_catalog.=) ANY "
              "('{off,local,remote_write}') THEN 'on' ELSE pg_catalog.current_setting('synchronous_commit') END, true)",
@@ -139,6 +140,7 @@ static mosaic_status look(struct commit *commit)
             failed = part;
         copy_text(part->xid, sizeof part->xid, part->answer.first);
         copy_text(part->looked, sizeof part->looked, part->answer.second);
+        part->can_decide = *part->answer.third;
         if (*part->xid)
             commit->decider = part; /* the last one that has written */
     }
@@ -537,11 +539,38 @@ static void drop_aborted(const struct commit *commit, PGconn *decider)
     (void)status;
 }
 
+/*
+ * A cluster to which nothing was applied yet (the schema is being made by this very commit) has no table for the
+ * decision. It is made in a transaction of its own, so that it stands before anything is prepared.
+ */
+static mosaic_status ensure_table(struct commit *commit)
+{
+    const struct shard *shard = commit->decider->shard;
+    PGconn *connection;
+    if (commit->decider->can_decide)
+        return MOSAIC_OK;
+    mosaic_status status = decision_connect(shard, commit->deadline, &connection, commit->error);
+    if (status != MOSAIC_OK)
+        return status;
+    /* What the caller's transaction has locked must not stop us both for ever. */
+    status = pq_exec(connection, shard->name, "SET lock_timeout = 2000", commit->deadline, NULL, commit->error);
+    if (status == MOSAIC_OK)
+        status = twophase_ensure_table(connection, shard->name, commit->deadline, commit->error);
+    PQfinish(connection);
+    if (status != MOSAIC_OK) {
+        error_prefix(commit->error, "making the table mosaic.decision for a commit over several shards");
+        error_hint(commit->error, "run pgmosaic apply first, as a role that may create the schema mosaic");
+    }
+    return status;
+}
+
 static mosaic_status commit_all(struct commit *commit)
 {
     PGconn *decider = NULL;
     mosaic_status status = look(commit);
     bool plain = status == MOSAIC_OK && count_prepared_kind(commit) == 0;
+    if (status == MOSAIC_OK && !plain)
+        status = ensure_table(commit);
     if (status == MOSAIC_OK && !plain)
         status = name_parts(commit);
     if (status == MOSAIC_OK && !plain)

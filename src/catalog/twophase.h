@@ -33,10 +33,7 @@ struct participant {
 MOSAIC_MUST_CHECK mosaic_status twophase_commit(const struct model *model, struct participant *participants,
                                                 size_t count, int64_t deadline, mosaic_error *error);
 
-/*
- * Makes mosaic.decision where it is missing: for a program that writes on several shards before `apply` was ever run.
- * `connection` must not be in a transaction.
- */
+/* Makes mosaic.decision where it is missing; twophase_commit does it by itself. Not inside a transaction. */
 MOSAIC_MUST_CHECK mosaic_status twophase_ensure_table(PGconn *connection, const char *shard, int64_t deadline,
                                                       mosaic_error *error);
 

@@ -10,6 +10,8 @@
     X(apply) \
     X(status) \
     X(route) \
+    X(exec) \
+    X(doctor) \
     X(complete) \
     X(manual) \
     X(help)

@@ -159,8 +159,7 @@ static mosaic_status split(struct router *router, const struct key_slice *key, s
 }
 
 /* The long way, for every type and function, with all its messages. */
-static mosaic_status bucket_of(struct router *router, const struct key_slice *key, uint32_t *bucket,
-                               mosaic_error *error)
+mosaic_status router_bucket(struct router *router, const struct key_slice *key, uint32_t *bucket, mosaic_error *error)
 {
     const struct rule *rule = router->rule;
     struct key_slice parts[KEY_COLUMNS_MAX] = {*key};
@@ -219,7 +218,7 @@ mosaic_status router_add(struct router *router, const struct key_slice *keys, si
         const struct key_slice *from = keys + *good;
         size_t batch = count_batch(router, from, count - *good);
         if (batch == 0) {
-            mosaic_status status = bucket_of(router, from, &router->buckets[0], error);
+            mosaic_status status = router_bucket(router, from, &router->buckets[0], error);
             if (status != MOSAIC_OK)
                 return status;
             batch = 1;

@@ -49,6 +49,9 @@ MOSAIC_MUST_CHECK mosaic_status router_prepare(struct router *router, mosaic_err
  */
 MOSAIC_MUST_CHECK mosaic_status router_add(struct router *router, const struct key_slice *keys, size_t count,
                                            size_t *good, mosaic_error *error);
+/* The bucket of one key, of any type; a key of several columns is a line of CSV. Of router, only rule and columns. */
+MOSAIC_MUST_CHECK mosaic_status router_bucket(struct router *router, const struct key_slice *key, uint32_t *bucket,
+                                              mosaic_error *error);
 /* Writes what was appended. */
 MOSAIC_MUST_CHECK mosaic_status router_flush(struct router *router, mosaic_error *error);
 void router_free(struct router *router);

@@ -1,0 +1,206 @@
+/*
+ * pgmosaic doctor: settles what a crash left in doubt, and says what is not well.
+ */
+#include "catalog/decision.h"
+#include "catalog/health.h"
+#include "catalog/twophase.h"
+#include "cli/command.h"
+#include "cli/context.h"
+#include "cli/output.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { CONNECT_MS = 5000, LOOK_MS = 15000 };
+
+static const struct option_spec doctor_options[] = {
+    {"dry-run", 0, NULL, "only look: settle nothing", NULL},
+    {"timeout", 0, "SECONDS", "how long settling may take [60]", NULL},
+    {NULL},
+};
+
+struct report {
+    bool json, dry_run;
+    size_t unwell;
+    json_t *transactions, *problems;
+};
+
+static void colour_line(enum colour colour, const char *word)
+{
+    printf("%s%s%s ", output_colour(stdout, colour), word, output_colour(stdout, COLOUR_NONE));
+}
+
+/* ---- transactions in doubt ---------------------------------------------------------------------------- */
+
+static void report_settled(struct report *report, const struct settled *settled)
+{
+    const char *outcome = settled->committed ? "committed" : "rolled back";
+    bool shard_is_down = !*settled->gid;
+    if (!settled->resolved && !shard_is_down)
+        report->unwell++;
+    if (shard_is_down)
+        return; /* the look at the shards says it, once */
+    if (report->json) {
+        json_array_append_new(report->transactions,
+                              json_pack("{s:s, s:s, s:b, s:o, s:o}", "gid", settled->gid, "shard", settled->shard,
+                                        "resolved", settled->resolved, "outcome",
+                                        settled->resolved ? json_string(outcome) : json_null(), "reason",
+                                        settled->resolved ? json_null() : json_string(settled->reason)));
+    } else if (settled->resolved) {
+        colour_line(COLOUR_GREEN, "settled");
+        printf("shard %s: transaction %s was in doubt and is %s now\n", settled->shard, settled->gid, outcome);
+    } else {
+        colour_line(COLOUR_RED, "in doubt");
+        printf("shard %s: transaction %s: %s\n", settled->shard, settled->gid, settled->reason);
+    }
+}
+
+static mosaic_status settle(struct report *report, const struct model *model, int64_t deadline, mosaic_error *error)
+{
+    struct arena arena = ARENA_INIT;
+    struct settled *found;
+    size_t count;
+    mosaic_status status = twophase_recover(model, deadline, &arena, &found, &count, error);
+    for (size_t i = 0; i < count; i++)
+        report_settled(report, &found[i]);
+    arena_free(&arena);
+    return status;
+}
+
+/* --dry-run: what stands prepared on a shard, with its age. */
+static mosaic_status list_prepared(struct report *report, const struct shard *shard, mosaic_error *error)
+{
+    PGconn *connection;
+    PGresult *result;
+    mosaic_error why;
+    int64_t deadline = pq_deadline(CONNECT_MS);
+    mosaic_status status = decision_connect(shard, deadline, &connection, &why);
+    if (status != MOSAIC_OK)
+        return status == MOSAIC_INTERRUPTED ? pq_interrupted("looking at the shards", error) : MOSAIC_OK;
+    status = pq_exec(connection, shard->name,
+                     "SELECT gid, owner, pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() "
+                     "OPERATOR(pg_catalog.-) prepared)::pg_catalog.int8 FROM pg_catalog.pg_prepared_xacts WHERE "
+                     "pg_catalog.starts_with(gid, 'mosaic:') AND database OPERATOR(pg_catalog.=) "
+                     "pg_catalog.current_database() ORDER BY prepared",
+                     deadline, &result, error);
+    for (int row = 0; status == MOSAIC_OK && row < PQntuples(result); row++) {
+        const char *gid = PQgetvalue(result, row, 0), *owner = PQgetvalue(result, row, 1);
+        const char *age = PQgetvalue(result, row, 2);
+        report->unwell++;
+        if (report->json) {
+            json_array_append_new(report->transactions,
+                                  json_pack("{s:s, s:s, s:b, s:n, s:s}", "gid", gid, "shard", shard->name, "resolved",
+                                            false, "outcome", "reason", "dry run: nothing was settled"));
+            continue;
+        }
+        colour_line(COLOUR_YELLOW, "in doubt");
+        printf("shard %s: transaction %s, prepared by role %s %s s ago: run pgmosaic doctor to settle it\n",
+               shard->name, gid, owner, age);
+    }
+    if (status == MOSAIC_OK)
+        PQclear(result);
+    PQfinish(connection);
+    return status;
+}
+
+/* ---- what differs ------------------------------------------------------------------------------------- */
+
+static void report_finding(struct report *report, const struct finding *finding)
+{
+    report->unwell += finding->fatal;
+    if (report->json) {
+        json_array_append_new(report->problems,
+                              json_pack("{s:s, s:s, s:s, s:s, s:s}", "severity", finding->fatal ? "error" : "warning",
+                                        "shard", finding->shard, "table", finding->table, "what", finding->what, "fix",
+                                        finding->fix));
+        return;
+    }
+    colour_line(finding->fatal ? COLOUR_RED : COLOUR_YELLOW, finding->fatal ? "problem" : "warning");
+    if (*finding->shard)
+        printf("shard%s %s: ", strchr(finding->shard, ',') ? "s" : "", finding->shard);
+    if (*finding->table)
+        printf("table %s: ", finding->table);
+    printf("%s%s%s\n", finding->what, *finding->fix ? ": " : "", finding->fix);
+}
+
+static mosaic_status look(struct report *report, struct model *model, mosaic_error *error)
+{
+    struct health health;
+    mosaic_status status = health_look(model, CONNECT_MS, LOOK_MS, &health, error);
+    for (size_t i = 0; status == MOSAIC_OK && i < health.problems.count; i++)
+        report_finding(report, &health.problems.list[i]);
+    health_free(&health);
+    return status;
+}
+
+/* ---- the command -------------------------------------------------------------------------------------- */
+
+static mosaic_status examine(struct report *report, struct model *model, int64_t deadline, mosaic_error *error)
+{
+    mosaic_status status = MOSAIC_OK;
+    if (report->dry_run)
+        for (size_t i = 0; i < model->shard_count && status == MOSAIC_OK; i++)
+            status = list_prepared(report, &model->shards[i], error);
+    else
+        status = settle(report, model, deadline, error);
+    return status == MOSAIC_OK ? look(report, model, error) : status;
+}
+
+static void print_end(const struct report *report, const struct model *model)
+{
+    if (report->json) {
+        output_json_document(stdout,
+                             json_pack("{s:s, s:b, s:O, s:O}", "cluster", model->name, "healthy", report->unwell == 0,
+                                       "transactions", report->transactions, "problems", report->problems));
+    } else if (report->unwell == 0) {
+        colour_line(COLOUR_GREEN, "well");
+        printf("cluster %s: %zu shard%s, nothing in doubt, nothing that speaks against it\n", model->name,
+               model->shard_count, model->shard_count == 1 ? "" : "s");
+    }
+}
+
+static int run_doctor(const struct invocation *invocation)
+{
+    mosaic_error error;
+    struct model model;
+    long seconds;
+    struct report report = {.json = invocation->json, .dry_run = invocation_has(invocation, "dry-run")};
+    pq_interrupt_flag(&context_interrupted);
+    mosaic_status status = invocation_number(invocation, "timeout", 1, 86400, 60, &seconds, &error);
+    if (status == MOSAIC_OK)
+        status = context_model(invocation, &model, &error);
+    if (status != MOSAIC_OK)
+        return command_fail(&error);
+    report.transactions = json_array();
+    report.problems = json_array();
+    status = examine(&report, &model, pq_deadline((int)seconds * 1000), &error);
+    if (status == MOSAIC_OK)
+        print_end(&report, &model);
+    json_decref(report.transactions);
+    json_decref(report.problems);
+    model_free(&model);
+    if (status != MOSAIC_OK)
+        return command_fail(&error);
+    return report.unwell ? EXIT_CODE_UNHEALTHY : EXIT_CODE_OK;
+}
+
+const struct command doctor_command = {
+    .name = "doctor",
+    .usage = "[--dry-run]",
+    .summary = "settle transactions in doubt, and say what differs between shards",
+    .description =
+        "First, transactions that a crash left prepared on some shards are settled, one way on all of them: the shard "
+        "that "
+        "decides says how (docs/operating.md). It may be run at any time, also beside writing programs and another "
+        "doctor; "
+        "a commit that is just under way is given three seconds to finish by itself.\n\n"
+        "Then settings, versions, collations, tables and ownership constraints are compared with the config, with the "
+        "catalog and between shards. One line says what was found and what to do.\n\n"
+        "The exit code is 3 when something remains that is not well, for instance a transaction whose decider is down.",
+    .examples = "pgmosaic doctor\npgmosaic doctor --dry-run --json\n",
+    .options = doctor_options,
+    .takes_config = true,
+    .takes_json = true,
+    .run = run_doctor,
+};
