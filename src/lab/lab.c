@@ -34,11 +34,6 @@ struct work {
     bool locked;
 };
 
-static const struct provider *provider_of(enum lab_provider provider)
-{
-    return provider == LAB_DOCKER ? &provider_docker : &provider_local;
-}
-
 static void say(const struct work *work, const char *format, ...) PRINTF_LIKE(2, 3);
 
 static void say(const struct work *work, const char *format, ...)
@@ -61,24 +56,6 @@ static void say_waiting(void *context)
 }
 
 /* ---- opening and closing ---------------------------------------------------------------------------- */
-
-static mosaic_status not_found(struct arena *arena, const char *name, mosaic_error *error)
-{
-    const char *const *names, *text = "";
-    size_t count;
-    mosaic_status status = state_names(arena, &names, &count, error);
-
-    if (status != MOSAIC_OK)
-        return status;
-    for (size_t i = 0; text && i < count; i++)
-        text = arena_format(arena, "%s%s%s", text, i ? ", " : "", names[i]);
-    error_set(error, MOSAIC_NOT_FOUND, "there is no lab %s in this checkout", name);
-    if (count > 0 && text)
-        error_hint(error, "there are: %s", text);
-    else
-        error_hint(error, "there are none; make one: pgmosaic lab up %s", name);
-    return MOSAIC_NOT_FOUND;
-}
 
 /* For servers of another user to reach their data, root's directories can be entered by all. */
 static mode_t directory_mode(void)
@@ -152,8 +129,10 @@ static enum lab_provider provider_begun(const struct state *state)
 static mosaic_status remove_all(const struct state *state, mosaic_error *error)
 {
     const struct provider *provider = provider_of(state->complete ? state->provider : provider_begun(state));
-    mosaic_status status = files_remove(state->json_path, error);
+    mosaic_status status = provider->reach ? provider->reach(error) : MOSAIC_OK;
 
+    if (status == MOSAIC_OK)
+        status = files_remove(state->json_path, error);
     if (status == MOSAIC_OK)
         status = provider->remove(state, 0, error);
     control_point("lab.after_stop");
@@ -168,7 +147,7 @@ mosaic_status lab_down(const char *name, lab_say_fn say_line, void *context, mos
     if (status == MOSAIC_CONFIG) /* a lab.json that is not readable must not keep a lab from being removed */
         status = MOSAIC_OK;
     if (status == MOSAIC_OK && !work.state.directory_exists)
-        status = not_found(&work.arena, name, error);
+        status = state_not_found(&work.arena, name, error);
     else if (status == MOSAIC_OK) {
         status = remove_all(&work.state, error);
         if (status == MOSAIC_OK)
@@ -426,7 +405,7 @@ static mosaic_status bring_up(struct work *work, const struct lab_options *optio
             break;
         }
     if (status == MOSAIC_OK && options->shards > state->shard_count) {
-        say(work, "lab %s: adding servers s%zu to s%zu", state->name, state->shard_count, options->shards - 1);
+        say(work, "lab %s: adding %zu more", state->name, options->shards - state->shard_count);
         status = add_shards(work, options->shards, handle, error);
     }
     return status == MOSAIC_OK ? sync_config(work, error) : status;
@@ -493,7 +472,7 @@ static mosaic_status begin_shard(struct work *work, const char *name, const char
     unsigned long value;
 
     if (status == MOSAIC_OK && !work->state.complete)
-        return not_found(&work->arena, name, error);
+        return state_not_found(&work->arena, name, error);
     if (status != MOSAIC_OK)
         return status;
     shard += *shard == 's';
@@ -538,78 +517,5 @@ mosaic_status lab_start_shard(const char *name, const char *shard, mosaic_error 
             status = sync_config(&work, error);
     }
     end(&work);
-    return status;
-}
-
-/* ---- looking ---------------------------------------------------------------------------------------- */
-
-static mosaic_status describe(const struct state *state, struct lab *lab, mosaic_error *error)
-{
-    const struct provider *provider = provider_of(state->provider);
-
-    *lab = (struct lab){.name = state->name,
-                        .directory = state->directory,
-                        .config_path = state->config_path,
-                        .passfile = state->passfile,
-                        .provider = state->provider,
-                        .user = state->user,
-                        .database = state->database,
-                        .shard_count = state->shard_count,
-                        .up = state->complete,
-                        .half_made = !state->complete};
-    lab->shards = arena_zeroed(state->arena, state->shard_count + 1, sizeof *lab->shards);
-    if (!lab->shards)
-        return error_memory(error);
-    for (size_t i = 0; i < state->shard_count; i++) {
-        struct lab_shard *shard = &lab->shards[i];
-
-        shard->name = arena_format(state->arena, "s%zu", i);
-        shard->port = state->shards[i].port;
-        shard->conninfo = state_conninfo(state, i);
-        shard->running = provider->running(state, i);
-        lab->up = lab->up && shard->running;
-        if (!shard->name || !shard->conninfo)
-            return error_memory(error);
-    }
-    return MOSAIC_OK;
-}
-
-mosaic_status lab_find(struct arena *arena, const char *name, struct lab *lab, mosaic_error *error)
-{
-    struct state state;
-    mosaic_status status = state_open(arena, name, &state, error);
-
-    if (status == MOSAIC_OK && !state.directory_exists)
-        return not_found(arena, name, error);
-    if (status == MOSAIC_OK && !state.complete) {
-        error_set(error, MOSAIC_NOT_FOUND, "lab %s is half made", name);
-        return error_hint(error, "make it: pgmosaic lab up %s", name);
-    }
-    return status == MOSAIC_OK ? describe(&state, lab, error) : status;
-}
-
-mosaic_status lab_list(struct arena *arena, struct lab **labs, size_t *count, mosaic_error *error)
-{
-    const char *const *names;
-    size_t name_count;
-    mosaic_status status = state_names(arena, &names, &name_count, error);
-
-    *count = 0;
-    if (status != MOSAIC_OK)
-        return status;
-    *labs = arena_zeroed(arena, name_count + 1, sizeof **labs);
-    if (!*labs)
-        return error_memory(error);
-    for (size_t i = 0; status == MOSAIC_OK && i < name_count; i++) {
-        struct state state;
-
-        status = state_open(arena, names[i], &state, error);
-        if (status == MOSAIC_USAGE) { /* a directory that cannot be a lab's */
-            status = MOSAIC_OK;
-            continue;
-        }
-        if (status == MOSAIC_OK || status == MOSAIC_CONFIG)
-            status = describe(&state, &(*labs)[(*count)++], error);
-    }
     return status;
 }

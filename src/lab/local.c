@@ -384,7 +384,7 @@ static mosaic_status wait_or_move(struct local *local, size_t shard, mosaic_erro
     mosaic_status status = wait_for_server(local, shard, &ended, error);
 
     for (int attempt = 0; ended && !port_is_free(server->port) && attempt < PORT_ATTEMPTS; attempt++) {
-        server->port = local_free_port(local->state);
+        server->port = free_port(local->state);
         status = start_server(local, shard, error);
         if (status != MOSAIC_OK)
             return status;
@@ -430,7 +430,7 @@ static mosaic_status local_make(void *handle, size_t first, size_t end, const ch
 
     control_point("lab.after_initdb");
     for (size_t i = first; status == MOSAIC_OK && i < end; i++) {
-        local->state->shards[i].port = local_free_port(local->state);
+        local->state->shards[i].port = free_port(local->state);
         if (local->state->shards[i].port < 0)
             status = error_set(error, MOSAIC_IO, "no port of 127.0.0.1 from 10000 to 29999 is free");
     }

@@ -25,8 +25,5 @@ pid_t local_postmaster(const struct state *state, size_t shard);
 int local_running_port(const struct state *state, size_t shard);
 /* Ends the server as a crash would (no checkpoint); not running is fine. */
 MOSAIC_MUST_CHECK mosaic_status local_crash(const struct state *state, size_t shard, mosaic_error *error);
-/* A port in 10000 … 29999 (below those that the system gives to clients) that nobody listens on; -1 if none was found.
- */
-int local_free_port(const struct state *state);
 
 #endif

@@ -10,6 +10,8 @@ struct provider_options {
 };
 
 struct provider {
+    /* Checks that what manages the servers answers; NULL where nothing does. */
+    mosaic_status (*reach)(mosaic_error *error);
     /* Finds what it needs for a lab that is to be made or is there, before anything is changed; fills the state. */
     mosaic_status (*open)(struct state *state, const struct provider_options *options, void **handle,
                           mosaic_error *error);
@@ -27,5 +29,7 @@ struct provider {
 
 extern const struct provider provider_local;
 extern const struct provider provider_docker;
+
+const struct provider *provider_of(enum lab_provider provider);
 
 #endif

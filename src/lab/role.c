@@ -88,15 +88,20 @@ mosaic_status role_make(const char *conninfo, const char *shard, const char *use
     return status;
 }
 
-mosaic_status role_check(const char *conninfo, const char *shard, mosaic_error *error)
+mosaic_status role_run(const char *conninfo, const char *shard, const char *sql, mosaic_error *error)
 {
     PGconn *connection = connect_to(conninfo);
     mosaic_status status = MOSAIC_OK;
 
     if (PQstatus(connection) != CONNECTION_OK)
-        status = failed(connection, shard, "the lab's role cannot log in", error);
+        status = failed(connection, shard, "logging in failed", error);
     if (status == MOSAIC_OK)
-        status = run(connection, shard, "SELECT 1", error);
+        status = run(connection, shard, sql, error);
     PQfinish(connection);
     return status;
+}
+
+mosaic_status role_check(const char *conninfo, const char *shard, mosaic_error *error)
+{
+    return role_run(conninfo, shard, "SELECT 1", error);
 }

@@ -14,6 +14,8 @@ bool role_superuser_answers(const char *socket_directory, int port);
  */
 MOSAIC_MUST_CHECK mosaic_status role_make(const char *conninfo, const char *shard, const char *user,
                                           const char *database, const char *password, mosaic_error *error);
+/* Runs one statement on a connection of its own. */
+MOSAIC_MUST_CHECK mosaic_status role_run(const char *conninfo, const char *shard, const char *sql, mosaic_error *error);
 /* Logs in with the lab's own conninfo and runs a statement. */
 MOSAIC_MUST_CHECK mosaic_status role_check(const char *conninfo, const char *shard, mosaic_error *error);
 

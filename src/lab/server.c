@@ -151,7 +151,7 @@ bool port_is_free(int port)
     return is_free;
 }
 
-int local_free_port(const struct state *state)
+int free_port(const struct state *state)
 {
     uint32_t start = 0;
 

@@ -41,6 +41,8 @@ MOSAIC_MUST_CHECK mosaic_status state_save(const struct state *state, mosaic_err
 /* The names of this checkout's labs, half-made ones too, sorted, in the arena. */
 MOSAIC_MUST_CHECK mosaic_status state_names(struct arena *arena, const char *const **names, size_t *count,
                                             mosaic_error *error);
+/* The error for a lab that is not there, with those that are in its hint. Returns MOSAIC_NOT_FOUND. */
+mosaic_status state_not_found(struct arena *arena, const char *name, mosaic_error *error);
 /* The conninfo of a shard, libpq-quoted. NULL when memory is out. */
 const char *state_conninfo(const struct state *state, size_t shard);
 /* 16 hexadecimal digits of a hash of the text; into text (at least 17 bytes); returns text. */
