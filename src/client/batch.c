@@ -14,7 +14,7 @@
 #include <string.h>
 
 enum {
-    BATCH_MOST = 256 << 20, /* bytes of statements */
+    BATCH_MOST = 64 << 20, /* bytes of statements */
     ENTRY_COST = 64,        /* of messages around a statement, roughly */
     MOVES_MOST = 8,
 };
