@@ -1,10 +1,8 @@
 #include "core/hash.h"
 
-#include <string.h>
+#include "core/hash_avx2.h"
 
-/* lookup3's golden ratio and the value that PostgreSQL adds to it. */
-enum { HASH_START = 3923095 };
-#define HASH_GOLDEN UINT32_C(0x9e3779b9)
+#include <string.h>
 
 struct state {
     uint32_t a, b, c;
@@ -39,7 +37,7 @@ static inline void finish(struct state *s)
 /* The state after the seed, which depends on the key's size alone. */
 static inline struct state begin(uint32_t size)
 {
-    uint32_t start = HASH_GOLDEN + size + HASH_START;
+    uint32_t start = HASH_START + size;
     struct state s = {start + (uint32_t)(HASH_SEED >> 32), start + (uint32_t)HASH_SEED, start};
     stir(&s);
     return s;
@@ -134,12 +132,18 @@ static inline uint32_t bucket_of(uint64_t hash, uint32_t mask)
 
 void hash_buckets_int64(const int64_t *keys, size_t count, uint32_t mask, uint32_t *buckets)
 {
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = hash_avx2_int64(keys, count, mask, buckets); i < count; i++)
         buckets[i] = bucket_of(hash_of_int64(keys[i]), mask);
+}
+
+void hash_each_bytes(const struct key_slice *keys, size_t count, uint32_t mask, uint32_t *buckets)
+{
+    for (size_t i = 0; i < count; i++)
+        buckets[i] = bucket_of(hash_of_bytes(keys[i].data, keys[i].size), mask);
 }
 
 void hash_buckets_bytes(const struct key_slice *keys, size_t count, uint32_t mask, uint32_t *buckets)
 {
-    for (size_t i = 0; i < count; i++)
-        buckets[i] = bucket_of(hash_of_bytes(keys[i].data, keys[i].size), mask);
+    size_t done = hash_avx2_bytes(keys, count, mask, buckets);
+    hash_each_bytes(keys + done, count - done, mask, buckets + done);
 }

@@ -19,6 +19,8 @@
  * (src/include/common/hashfn.h). */
 #define HASH_SEED UINT64_C(0x7A5B22367996DCFD)
 #define HASH_COMBINE UINT64_C(0x49A0F4DD15E5A8E3)
+/* What the state starts with, before the key's size is added: lookup3's golden ratio and PostgreSQL's own addend. */
+#define HASH_START (UINT32_C(0x9e3779b9) + 3923095)
 
 uint64_t hash_of_bytes(const void *bytes, size_t size);
 uint64_t hash_of_uint32(uint32_t value);
@@ -34,5 +36,7 @@ uint64_t hash_of_row(const struct key_value *values, size_t count);
 /* bucket = hash_combine64(0, hash) & mask, for many keys; by AVX2 where the machine has it. */
 void hash_buckets_int64(const int64_t *keys, size_t count, uint32_t mask, uint32_t *buckets);
 void hash_buckets_bytes(const struct key_slice *keys, size_t count, uint32_t mask, uint32_t *buckets);
+/* The same one key after the other. */
+void hash_each_bytes(const struct key_slice *keys, size_t count, uint32_t mask, uint32_t *buckets);
 
 #endif
