@@ -368,6 +368,8 @@ typedef struct mosaic_load {
     const char *const *columns; /* of the rows, in order; NULL: the header's, else the table's */
     size_t column_count;
     size_t row_limit;          /* bytes; 0: 32 MiB */
+    const char *source;        /* name of the input, for messages ("users.csv:12: ..."); NULL: "input" */
+    int timeout_ms;            /* a shard that takes nothing for so long fails the load; 0: the cluster's default */
     /* With bad_row set, rows that are refused go there and the good ones are kept; else the first one fails the load. */
     void (*bad_row)(void *context, uint64_t line, const char *row, size_t size, const mosaic_error *why);
     void (*progress)(void *context, const mosaic_progress *progress); /* a few times a second; may be NULL */
