@@ -11,6 +11,7 @@
     X(status) \
     X(route) \
     X(exec) \
+    X(load) \
     X(doctor) \
     X(complete) \
     X(manual) \

@@ -1,0 +1,318 @@
+/*
+ * pgmosaic load: a file, or standard input, onto the shards of a table. The library does the work.
+ */
+#include "cli/command.h"
+#include "cli/context.h"
+#include "cli/copy_options.h"
+#include "cli/output.h"
+
+#include "base/buffer.h"
+#include "pq/pq.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const struct option_spec load_options[] = {
+    COPY_OPTIONS,
+    {"no-header", 0, NULL, "csv: the first row is data, not the names of the columns", NULL},
+    {"row-limit", 0, "BYTES", "a row may have so many at most (33554432)", NULL},
+    {"on-error", 0, "WHAT", "stop: nothing is kept (the default); report: good rows are kept, bad ones reported",
+     "stop|report"},
+    {"bad-file", 0, "FILE", "--on-error=report: where bad rows go (TABLE.bad.csv)", NULL},
+    {"timeout", 0, "SECONDS", "give up when a shard takes nothing for so long (30)", NULL},
+    {NULL},
+};
+
+enum { BAD_TEXT_MOST = 64 * 1024 * 1024 };
+
+struct loading {
+    const struct invocation *invocation;
+    struct arena arena;
+    mosaic_load load;
+    const char *table, *path; /* path NULL: standard input */
+    int file;
+    int read_failure; /* errno */
+    struct output_progress progress;
+    bool shows_progress;
+    uint64_t total; /* bytes, 0: not known */
+    const char *bad_path;
+    FILE *bad_file;
+    int bad_failure; /* errno */
+    mosaic_error *error;
+};
+
+/* ---- reading ------------------------------------------------------------------------------------------ */
+
+static ptrdiff_t read_input(void *context, void *buffer, size_t size)
+{
+    struct loading *loading = context;
+    for (;;) {
+        ssize_t got = read(loading->file, buffer, size);
+        if (got >= 0)
+            return got;
+        if (errno == EINTR && !context_interrupted)
+            continue;
+        loading->read_failure = errno;
+        return -1;
+    }
+}
+
+static mosaic_status open_input(struct loading *loading)
+{
+    const char *path = loading->invocation->argument_count > 1 ? loading->invocation->arguments[1] : "-";
+    struct stat about;
+    loading->file = STDIN_FILENO;
+    loading->load.source = "standard input";
+    if (strcmp(path, "-") != 0) {
+        loading->path = path;
+        loading->load.source = strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
+        loading->file = open(path, O_RDONLY | O_CLOEXEC);
+        if (loading->file < 0 && errno == ENOENT)
+            return error_set(loading->error, MOSAIC_NOT_FOUND, "there is no file %s", path);
+        if (loading->file < 0)
+            return error_errno(loading->error, "cannot open %s", path);
+    }
+    if (fstat(loading->file, &about) == 0 && S_ISDIR(about.st_mode))
+        return error_set(loading->error, MOSAIC_USAGE, "%s is a directory", path);
+    if (fstat(loading->file, &about) == 0 && S_ISREG(about.st_mode))
+        loading->total = (uint64_t)about.st_size;
+    return MOSAIC_OK;
+}
+
+/* ---- bad rows ------------------------------------------------------------------------------------------ */
+
+static void write_field(FILE *file, const char *text, size_t size)
+{
+    fputc('"', file);
+    for (size_t i = 0; i < size; i++) {
+        if (text[i] == '"')
+            fputc('"', file);
+        fputc(text[i], file);
+    }
+    fputc('"', file);
+}
+
+static void write_bad_row(void *context, uint64_t line, const char *row, size_t size, const mosaic_error *why)
+{
+    struct loading *loading = context;
+    char reason[sizeof why->message + sizeof why->detail + 8];
+    if (!loading->bad_file && !loading->bad_failure) {
+        /* made anew by the first bad row, so that a clean load leaves no file and touches none */
+        loading->bad_file = fopen(loading->bad_path, "we");
+        if (!loading->bad_file)
+            loading->bad_failure = errno;
+        else
+            fputs("line,sqlstate,reason,row\n", loading->bad_file);
+    }
+    if (!loading->bad_file)
+        return;
+    snprintf(reason, sizeof reason, "%s%s%s", why->message, why->detail[0] ? ": " : "", why->detail);
+    fprintf(loading->bad_file, "%" PRIu64 ",%s,", line, why->sqlstate);
+    write_field(loading->bad_file, reason, strlen(reason));
+    fputc(',', loading->bad_file);
+    if (loading->load.format == MOSAIC_BINARY) {
+        fputs("\\x", loading->bad_file);
+        for (size_t i = 0; i < size; i++)
+            fprintf(loading->bad_file, "%02x", (unsigned char)row[i]);
+    } else {
+        write_field(loading->bad_file, row, size);
+    }
+    fputc('\n', loading->bad_file);
+}
+
+static mosaic_status close_bad_file(struct loading *loading)
+{
+    if (loading->bad_file) {
+        bool failed = ferror(loading->bad_file) != 0;
+        if (fclose(loading->bad_file) != 0 || failed)
+            loading->bad_failure = errno ? errno : EIO;
+        loading->bad_file = NULL;
+    }
+    if (!loading->bad_failure)
+        return MOSAIC_OK;
+    errno = loading->bad_failure;
+    return error_errno(loading->error, "the good rows are loaded, but the bad ones could not be written to %s",
+                       loading->bad_path);
+}
+
+/* ---- options -------------------------------------------------------------------------------------------- */
+
+static mosaic_status read_options(struct loading *loading)
+{
+    const struct invocation *invocation = loading->invocation;
+    struct copy_format format;
+    long row_limit, seconds;
+    size_t count;
+    const char **columns;
+    mosaic_status status = copy_options_format(invocation, &format, loading->error);
+    if (status == MOSAIC_OK)
+        status = copy_options_columns(invocation, &loading->arena, &columns, &count, loading->error);
+    if (status == MOSAIC_OK)
+        status = invocation_number(invocation, "row-limit", 1, COPY_ROW_LIMIT_MOST, COPY_ROW_LIMIT, &row_limit,
+                                   loading->error);
+    if (status == MOSAIC_OK)
+        status = invocation_number(invocation, "timeout", 1, 7 * 24 * 3600 / 2, 30, &seconds, loading->error);
+    if (status != MOSAIC_OK)
+        return status;
+    mosaic_load *load = &loading->load;
+    load->format = format.kind;
+    load->delimiter = format.delimiter;
+    load->quote = format.quote;
+    load->escape = format.escape;
+    load->null_text = format.null_text;
+    load->columns = (const char *const *)columns;
+    load->column_count = count;
+    load->row_limit = (size_t)row_limit;
+    load->timeout_ms = (int)seconds * 1000;
+    load->no_header = invocation_has(invocation, "no-header");
+    return MOSAIC_OK;
+}
+
+static mosaic_status read_report_options(struct loading *loading)
+{
+    const struct invocation *invocation = loading->invocation;
+    const char *what = invocation_option(invocation, "on-error");
+    loading->bad_path = invocation_option(invocation, "bad-file");
+    if (!what || strcmp(what, "report") != 0) {
+        if (loading->bad_path)
+            return error_set(loading->error, MOSAIC_USAGE, "--bad-file goes with --on-error=report");
+        return MOSAIC_OK;
+    }
+    loading->load.bad_row = write_bad_row;
+    if (loading->bad_path)
+        return MOSAIC_OK;
+    char *path = arena_format(&loading->arena, "%s.bad.csv", loading->table);
+    if (!path)
+        return error_memory(loading->error);
+    for (char *c = path; *c; c++)
+        if (*c == '/')
+            *c = '_';
+    loading->bad_path = path;
+    return MOSAIC_OK;
+}
+
+/* ---- the command ------------------------------------------------------------------------------------------ */
+
+static void show_progress(void *context, const mosaic_progress *progress)
+{
+    struct loading *loading = context;
+    if (loading->shows_progress)
+        output_progress_update(&loading->progress, progress->rows, progress->bytes);
+}
+
+static int print_done(const struct loading *loading, const mosaic_progress *done, double seconds)
+{
+    char rows[32], bytes[32], bad[32], time[32];
+    if (loading->invocation->json) {
+        output_json_document(stdout, json_pack("{s:s, s:I, s:I, s:I, s:f, s:s?}", "table", loading->table, "rows",
+                                               (json_int_t)done->rows, "bytes", (json_int_t)done->bytes, "bad_rows",
+                                               (json_int_t)done->bad_rows, "seconds", seconds, "bad_file",
+                                               done->bad_rows ? loading->bad_path : NULL));
+    } else {
+        printf("%s: %s rows, %s in %s\n", loading->table, output_count(done->rows, rows),
+               output_bytes(done->bytes, bytes), output_duration(seconds, time));
+    }
+    if (done->bad_rows == 0)
+        return EXIT_CODE_OK;
+    fprintf(stderr, "pgmosaic: %s bad row%s left out: see %s\n", output_count(done->bad_rows, bad),
+            done->bad_rows == 1 ? " was" : "s were", loading->bad_path);
+    return EXIT_CODE_REJECTED;
+}
+
+static mosaic_status load_table(struct loading *loading, mosaic_cluster *cluster, mosaic_progress *done)
+{
+    mosaic_status status = mosaic_load_table(cluster, loading->table, &loading->load, done, loading->error);
+    bool again = status == MOSAIC_STALE && loading->path && lseek(loading->file, 0, SEEK_SET) == 0;
+    if (again) { /* the map moved meanwhile; nothing was kept, and a file can be read once more */
+        fprintf(stderr, "pgmosaic: %s: loading again by the new map\n", loading->error->message);
+        if (loading->bad_file)
+            fclose(loading->bad_file);
+        loading->bad_file = NULL;
+        status = mosaic_load_table(cluster, loading->table, &loading->load, done, loading->error);
+    }
+    if (status == MOSAIC_IO && loading->read_failure) {
+        errno = loading->read_failure;
+        status = error_errno(loading->error, "cannot read %s", loading->path ? loading->path : "standard input");
+    }
+    return status;
+}
+
+static int load_into(struct loading *loading, mosaic_cluster *cluster)
+{
+    mosaic_progress done = {0};
+    int64_t started = pq_now_ms();
+    loading->error->hint[0] = '\0';
+    loading->shows_progress = !loading->invocation->json;
+    if (loading->shows_progress)
+        output_progress_start(&loading->progress, stderr, loading->table, loading->total);
+    mosaic_status status = load_table(loading, cluster, &done);
+    double seconds = (double)(pq_now_ms() - started) / 1000.0;
+    if (loading->shows_progress)
+        output_progress_end(&loading->progress, done.rows, done.bytes);
+    if (status != MOSAIC_OK) {
+        if (loading->bad_file)
+            fclose(loading->bad_file);
+        return command_fail(loading->error);
+    }
+    if (loading->error->hint[0]) /* committed, and a shard has yet to hear of it */
+        fprintf(stderr, "pgmosaic: %s\n", loading->error->hint);
+    status = close_bad_file(loading);
+    int code = print_done(loading, &done, seconds);
+    return status == MOSAIC_OK ? code : command_fail(loading->error);
+}
+
+static int run_load(const struct invocation *invocation)
+{
+    mosaic_error error = {0};
+    mosaic_cluster *cluster = NULL;
+    struct loading loading = {.invocation = invocation, .table = invocation->arguments[0], .file = -1, .error = &error};
+    loading.load.read = read_input;
+    loading.load.context = &loading;
+    loading.load.progress = show_progress;
+    loading.load.callback_context = &loading;
+    loading.load.interrupted = &context_interrupted;
+    int code;
+    mosaic_status status = read_options(&loading);
+    if (status == MOSAIC_OK)
+        status = read_report_options(&loading);
+    if (status == MOSAIC_OK)
+        status = open_input(&loading);
+    if (status == MOSAIC_OK)
+        status = context_cluster(invocation, &cluster, &error);
+    if (status == MOSAIC_OK)
+        code = load_into(&loading, cluster);
+    else
+        code = command_fail(&error);
+    mosaic_close(cluster);
+    if (loading.file > STDIN_FILENO)
+        close(loading.file);
+    arena_free(&loading.arena);
+    return code;
+}
+
+const struct command load_command = {
+    .name = "load",
+    .usage = "TABLE [FILE]",
+    .summary = "split rows by key and load them onto all shards, all or nothing",
+    .description =
+        "Reads a file, or standard input (no FILE, or -), splits it by the sharding key and streams the rows to all "
+        "shards at once. A reference table is loaded on every shard.\n\n"
+        "All or nothing: the transactions of all shards end in one two-phase commit. With --on-error=report good rows "
+        "are kept, bad ones go to a file with their line, the reason and the row, and the exit code is 4.\n\n"
+        "Formats are those of PostgreSQL's COPY. csv has a header unless --no-header is given, and its names say which "
+        "columns the fields are.",
+    .examples = "pgmosaic load users users.csv\n"
+                "zcat users.csv.gz | pgmosaic load users --on-error=report\n"
+                "pgmosaic load events events.tsv --format text --columns id,at,payload\n",
+    .options = load_options,
+    .takes_config = true,
+    .takes_json = true,
+    .least_arguments = 1,
+    .most_arguments = 2,
+    .run = run_load,
+};
