@@ -1,5 +1,7 @@
 """`pgmosaic apply` against real servers: what it makes, what it refuses and says, what it leaves alone, and being cut off."""
 import json
+import os
+import pty
 import re
 import subprocess
 import threading
@@ -23,10 +25,8 @@ class Cluster:
         self.order = list(range(lab.shards))
         self.weights, self.tables, self.name, self.extra = {}, [], "shop", ""
         for shard in range(lab.shards):
-            lab.query(shard, "DROP SCHEMA IF EXISTS mosaic CASCADE")
-            for gid, in lab.query(shard, "SELECT gid FROM pg_prepared_xacts"):
-                lab.query(shard, f"ROLLBACK PREPARED '{gid}'")
-            lab.query(shard, "DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+            with lab.connect(shard) as connection, connection.cursor() as cursor:
+                cursor.execute("DROP SCHEMA IF EXISTS mosaic, \"Odd\", public CASCADE; CREATE SCHEMA public")
 
     def write(self):
         lines = [f"cluster: {self.name}", self.extra, "shards:"]
@@ -64,11 +64,15 @@ class Cluster:
                  WHERE nspname IN ('public', 'mosaic')
                  UNION ALL SELECT 'f', nspname, proname, '', '' FROM pg_proc JOIN pg_namespace n ON n.oid = pronamespace
                  WHERE nspname = 'mosaic' ORDER BY 1, 2, 3, 4, 5"""
-        found = [self.lab.query(shard, sql) for shard in range(self.lab.shards)]
+        found = []
         for shard in range(self.lab.shards):
-            for table in ("cluster", "shard", "colocation", "relation", "history", "epoch"):
-                if self.lab.query(shard, f"SELECT to_regclass('mosaic.{table}') IS NOT NULL")[0][0]:
-                    found.append(self.lab.query(shard, f"SELECT t::text FROM mosaic.{table} t ORDER BY 1"))
+            with self.lab.connect(shard) as connection, connection.cursor() as cursor:
+                cursor.execute(sql)
+                found.append(cursor.fetchall())
+                cursor.execute("SELECT relname FROM pg_class WHERE relnamespace = to_regnamespace('mosaic') AND relkind = 'r'")
+                for table, in cursor.fetchall():
+                    cursor.execute(f"SELECT t::text FROM mosaic.{table} t ORDER BY 1")
+                    found.append((table, cursor.fetchall()))
         return found
 
     def epochs(self):
@@ -210,8 +214,6 @@ def test_without_a_terminal_it_must_be_told_yes(users):
 
 
 def test_on_a_terminal_it_asks(users):
-    import os
-    import pty
     users.write()
     for answer, code in (("n\n", 1), ("y\n", 0)):
         master, slave = pty.openpty()
@@ -536,7 +538,7 @@ def test_killed_at_any_step_and_run_again(users, control_points, point):
     users.applied()
     assert users.epochs() == [1, 1, 1] and all(users.constraint(shard, "users")[1] for shard in range(3))
     assert "nothing to change" in users.applied().stdout
-    assert len(users.lab.query(0, "SELECT FROM mosaic.history")) == 1
+    assert len(users.lab.query(0, "SELECT id FROM mosaic.history")) == 1
 
 
 @pytest.mark.parametrize("point", ["apply.before_catalog", "apply.after_catalog", "apply.drop", "apply.drop=2", "apply.epoch"])
