@@ -42,7 +42,7 @@ clean: ## stop and remove every server, container and file that these made, and 
 
 help: ## this list
 	@echo "make VERB [NAME=value …]"; echo
-	@sed -n 's/^\([a-z][a-z-]*\):[^#]*## \(.*\)/  \1|\2/p' Makefile | while IFS='|' read -r verb what; do \
+	@sed -n 's/^\([a-z][a-z-]*\):[^#]*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r verb what; do \
 		printf '  %-14s %s\n' "$$verb" "$$what"; done
 	@echo; echo "DEPS=no with any verb: install nothing, only name what is missing."
 

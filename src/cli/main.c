@@ -4,6 +4,7 @@
 #include "cli/commands.h"
 #include "cli/context.h"
 #include "cli/help.h"
+#include "pq/pq.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -28,6 +29,7 @@ static void install_signals(void)
     sigaction(SIGTERM, &action, NULL);
     /* A reader that goes away is a write error like any other: it must not kill a load between its two phases. */
     signal(SIGPIPE, SIG_IGN);
+    pq_interrupt_flag(&context_interrupted);
 }
 
 /* What was printed must have arrived: a full disk is a failure; a reader that went away ends us as SIGPIPE would have.

@@ -1,0 +1,203 @@
+"""The verbs of the Makefile and the set-up, on a copy of the checkout in a path with spaces."""
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import time
+
+import pytest
+
+from conftest import CHECKOUT, environment
+
+pytestmark = [pytest.mark.checkout, pytest.mark.deadline(400)]
+
+
+def copy_checkout(to):
+    names = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=CHECKOUT, capture_output=True,
+                           text=True, check=True, timeout=60).stdout.splitlines()
+    for name in names:
+        if (CHECKOUT / name).is_file():
+            (to / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(CHECKOUT / name, to / name)
+    (to / ".git").mkdir(exist_ok=True)  # what a checkout is known by
+    return to
+
+
+class Checkout:
+    """A copy of the checkout, used by root (or whoever we are) or by an ordinary user."""
+
+    def __init__(self, path, prefix, env):
+        self.path, self.prefix, self.env = path, prefix, env
+
+    def run(self, *words, timeout=300, **env):
+        return subprocess.run([*self.prefix, *map(str, words)], cwd=self.path, capture_output=True, text=True,
+                              stdin=subprocess.DEVNULL, timeout=timeout, env=environment({**self.env, **env}))
+
+    def make(self, *words, code=0, **options):
+        done = self.run("make", "DEPS=no", *words, **options)
+        assert done.returncode == code, f"make {words} exited {done.returncode}:\n{done.stdout}\n{done.stderr}"
+        return done.stdout + done.stderr
+
+
+USERS = ["us"] + (["nobody"] if os.geteuid() == 0 else [])
+
+
+@pytest.fixture(scope="module", params=USERS)
+def checkout(request, module_directory):
+    home = module_directory / f"home of {request.param}"
+    path = home / "a checkout"
+    path.mkdir(parents=True)
+    copy_checkout(path)
+    prefix, env = [], {"MAKEFLAGS": None}
+    if request.param == "nobody":
+        subprocess.run(["chown", "-R", "nobody:nogroup", home], check=True, timeout=60)
+        prefix = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "--"]
+        env.update(HOME=home, XDG_STATE_HOME=None)
+    made = Checkout(path, prefix, env)
+    yield made
+    made.run("make", "DEPS=no", "clean")
+
+
+def test_make_builds_and_a_second_call_does_nothing(checkout):
+    checkout.make()
+    assert (checkout.path / "build/pgmosaic").exists()
+    started = time.monotonic()
+    assert checkout.make("build") == ""
+    assert time.monotonic() - started < 10
+
+
+def test_help_has_a_line_for_every_verb(checkout):
+    text = checkout.make("help")
+    makefile = (checkout.path / "Makefile").read_text()
+    verbs = set(re.search(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)[1].split()) - {"ready"}
+    assert {"db", "run", "run-matrix", "clean", "test", "bench", "install", "setup"} <= verbs
+    for verb in verbs:
+        assert re.search(rf"^  {verb} +\S", text, re.MULTILINE), verb
+
+
+def test_db_makes_the_demo_and_clean_removes_it(checkout):
+    checkout.make("db", "SHARDS=2")
+    listed = checkout.run("build/pgmosaic", "lab", "list")
+    assert re.search(r"^demo +local +2 +up", listed.stdout, re.MULTILINE), listed.stdout
+    config = re.search(r"^export PGMOSAIC_CONFIG=(.*)$", checkout.run("build/pgmosaic", "lab", "env").stdout,
+                       re.MULTILINE)[1].strip("'")
+    state = pathlib.Path(config).parent
+    checkout.make("db", "SHARDS=2")  # again: nothing to do
+    checkout.make("clean")
+    assert not (checkout.path / "build").exists()
+    assert not state.exists()
+    checkout.make("clean")  # nothing is left to clean
+
+
+def test_clean_finds_servers_whose_build_is_gone(checkout):
+    checkout.make("db", "SHARDS=1")
+    listed = checkout.run("build/pgmosaic", "lab", "list").stdout
+    port = re.search(r"^demo.*up +(\d+)", listed, re.MULTILINE)[1]
+    shutil.rmtree(checkout.path / "build")
+    checkout.make("clean")
+    answers = subprocess.run(["/usr/lib/postgresql/15/bin/pg_isready", "-q", "-h", "127.0.0.1", "-p", port], timeout=20)
+    assert answers.returncode == 2  # nobody answers
+
+
+def test_citus_says_that_it_comes_later(checkout):
+    for verb in ("prepare-citus", "run-citus"):
+        assert "later release" in checkout.make(verb, code=2)
+
+
+def test_install_puts_everything_below_destdir(checkout):
+    target = checkout.path / "the target"
+    checkout.make("install", f"DESTDIR={target}", "PREFIX=/usr")
+    for name in ("bin/pgmosaic", "include/pgmosaic.h", "share/man/man1/pgmosaic.1", "share/man/man1/pgmosaic-route.1",
+                 "share/bash-completion/completions/pgmosaic"):
+        assert (target / "usr" / name).is_file(), name
+    done = checkout.run(target / "usr/bin/pgmosaic", "--version")
+    assert done.returncode == 0 and done.stdout.startswith("pgmosaic ")
+
+
+# ---- set-up: with a package that no machine has ----------------------------------------------------------------------
+
+
+class SetUp:
+    """scripts/setup with one more package, and apt-get and dpkg-query of our own that write down what they are asked."""
+
+    def __init__(self, path):
+        self.path, self.log, self.bin = path, path / "log", path / "bin"
+        shutil.copytree(CHECKOUT / "scripts", path / "scripts")
+        with open(path / "scripts/packages", "a") as packages:
+            packages.write("build | zz-missing | command zz-missing | is only here for this test\n")
+        self.bin.mkdir()
+        for name in ("sh", "sed", "grep", "cut", "tr", "dirname", "cat", "comm", "sort", "find", "head", "mktemp", "rm",
+                     "env", "id", "touch", "gcc", "cc", "meson", "ninja", "pkg-config", "psql", "initdb"):
+            found = shutil.which(name)
+            if found:
+                (self.bin / name).symlink_to(found)
+
+    def program(self, name, text):
+        (self.bin / name).write_text("#!/bin/sh\n" + text)
+        (self.bin / name).chmod(0o755)
+
+    def debian(self, install="touch installed"):
+        self.program("dpkg-query", 'for n in gcc libc6 ${INSTALLED-}; do echo "$n:amd64 installed"; done\n'
+                     f'[ ! -e "{self.path}/installed" ] || echo "zz-missing:amd64 installed"\n'
+                     f'[ ! -e "{self.path}/installed" ] || echo "zz-missing installed"\n')
+        self.program("dpkg", "echo amd64\n")
+        self.program("apt-get", f'cd "{self.path}"; echo "apt-get $*" >>log\n'
+                     f'case $* in *install*) {install} ;; esac\n')
+
+    def run(self, prefix=(), **env):
+        return subprocess.run([*prefix, self.path / "scripts/setup"], capture_output=True, text=True, timeout=60,
+                              stdin=subprocess.DEVNULL, env={"PATH": str(self.bin), "LC_ALL": "C.UTF-8", **env})
+
+    def calls(self):
+        return self.log.read_text().splitlines() if self.log.exists() else []
+
+
+@pytest.fixture
+def set_up(directory):
+    return SetUp(directory)
+
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="installs as root, and we are not")
+
+
+def test_deps_no_installs_nothing_and_names_what_is_missing(set_up):
+    set_up.debian()
+    done = set_up.run(DEPS="no")
+    assert done.returncode == 1 and set_up.calls() == []
+    assert "zz-missing" in done.stdout and "is only here for this test" in done.stdout
+    assert "apt-get install --no-install-recommends" in done.stderr and "DEPS=no" in done.stderr
+
+
+def test_elsewhere_than_on_debian_the_packages_are_named(set_up):
+    done = set_up.run()
+    assert done.returncode == 1 and "no Debian" in done.stderr and "zz-missing" in done.stderr
+
+
+@as_root
+def test_it_installs_and_says_how_to_undo_exactly_that(set_up):
+    set_up.debian()
+    done = set_up.run()
+    assert done.returncode == 0, done.stderr
+    assert any("install -y" in call and "zz-missing" in call and "gcc" not in call.split() for call in set_up.calls())
+    assert done.stdout.rstrip().endswith("apt-get remove zz-missing")
+    (set_up.path / "log").unlink()
+    again = set_up.run()
+    assert again.returncode == 0 and again.stdout == "" and set_up.calls() == []
+
+
+@as_root
+def test_an_installation_that_fails_asks_for_new_lists_once(set_up):
+    set_up.debian(install="false")
+    done = set_up.run()
+    assert done.returncode == 1 and "could not install" in done.stderr
+    kinds = [call.split()[1] for call in set_up.calls()]
+    assert kinds.count("update") == 1 and kinds[-1] == "install"
+
+
+@as_root
+def test_without_root_and_sudo_it_stops(set_up):
+    set_up.debian()
+    set_up.path.chmod(0o755)
+    done = set_up.run(prefix=["/usr/bin/setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "--"])
+    assert done.returncode == 1 and "no sudo" in done.stderr and set_up.calls() == []
