@@ -224,6 +224,10 @@ mosaic_status script_next(struct script *script, struct statement *statement, mo
     statement->text = script->text + reading.start;
     statement->size = script->at - reading.start;
     statement->ends_transaction = controls_transaction(&reading);
+    /* Inside quotes: libpq would end the statement there, and the server would run the first half. */
+    if (memchr(statement->text, '\0', statement->size))
+        return error_set(error, MOSAIC_DATA, "line %zu: a zero byte in the statement that begins here",
+                         statement->line);
     statement->copies_stdin = !strcmp(reading.words[0], "COPY") && reading.from_stdin;
     if (script->at < script->size)
         step(script); /* the semicolon */

@@ -210,7 +210,9 @@ static mosaic_status read_address(struct reading *reading, size_t entry, const c
     *address = (struct address){.port = "5432"};
     if (!options) {
         problem[strcspn(problem, "\n")] = '\0';
-        refuse(reading, "shards", entry, "conninfo", "conninfo: %s", problem);
+        /* libpq quotes what it stumbles over, which can be a piece of a password. */
+        bool secret = strstr(conninfo, "pass") || strstr(conninfo, "://");
+        refuse(reading, "shards", entry, "conninfo", "conninfo: %s", secret ? "it is malformed" : problem);
         PQfreemem(problem);
         return error_hint(reading->error, "as in: host=127.0.0.1 port=5432 dbname=shop user=shop");
     }

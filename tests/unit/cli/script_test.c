@@ -133,6 +133,10 @@ static void what_is_no_sql_is_refused(void **state)
     script = script_start("a\0b", 3);
     assert_int_equal(script_next(&script, &statement, &error), MOSAIC_DATA);
     assert_non_null(strstr(error.message, "zero byte"));
+    script = script_start("a;\nb '\0'", 8);
+    assert_int_equal(script_next(&script, &statement, &error), MOSAIC_OK);
+    assert_int_equal(script_next(&script, &statement, &error), MOSAIC_DATA);
+    assert_non_null(strstr(error.message, "line 2: a zero byte"));
     assert_int_equal(first_of("select '\\d'").size, 11); /* inside a string it is none */
 }
 
