@@ -1,0 +1,99 @@
+#include "../random.h"
+#include "client/merge.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { STREAMS_MOST = 40, ROWS_MOST = 60 };
+
+struct model {
+    int rows[STREAMS_MOST][ROWS_MOST];
+    size_t count[STREAMS_MOST], at[STREAMS_MOST];
+};
+
+static int compare(void *context, uint32_t one, uint32_t two)
+{
+    struct model *model = context;
+    int a = model->rows[one][model->at[one]], b = model->rows[two][model->at[two]];
+    return (a > b) - (a < b);
+}
+
+static int by_value(const void *one, const void *two)
+{
+    return *(const int *)one - *(const int *)two;
+}
+
+static void one_stream_comes_through(void **state)
+{
+    (void)state;
+    uint32_t heap[1];
+    struct model model = {.rows = {{7, 8}}, .count = {2}};
+    struct merge merge = {.heap = heap, .compare = compare, .context = &model};
+    merge_push(&merge, 0);
+    assert_int_equal(merge.count, 1);
+    assert_int_equal(merge_take(&merge), 0);
+    assert_int_equal(merge.count, 0);
+}
+
+static void equal_rows_come_in_the_order_of_their_streams(void **state)
+{
+    (void)state;
+    uint32_t heap[5];
+    struct model model = {0};
+    struct merge merge = {.heap = heap, .compare = compare, .context = &model};
+    const uint32_t pushed[] = {3, 0, 4, 2, 1};
+    for (int i = 0; i < 5; i++)
+        merge_push(&merge, pushed[i]);
+    for (uint32_t i = 0; i < 5; i++)
+        assert_int_equal(merge_take(&merge), i);
+}
+
+/* Merging sorted streams gives what sorting all their rows gives. */
+static void merging_is_sorting(void **state)
+{
+    (void)state;
+    struct random random = random_start();
+    static struct model model;
+    static int all[STREAMS_MOST * ROWS_MOST];
+    for (int round = 0; round < 300; round++) {
+        uint32_t heap[STREAMS_MOST];
+        size_t total = 0, streams = 1 + random_below(&random, STREAMS_MOST), got = 0;
+        struct merge merge = {.heap = heap, .compare = compare, .context = &model};
+        memset(&model, 0, sizeof model);
+        for (uint32_t i = 0; i < streams; i++) {
+            model.count[i] = random_below(&random, ROWS_MOST);
+            for (size_t j = 0; j < model.count[i]; j++)
+                all[total++] = model.rows[i][j] = (int)random_below(&random, 50);
+            qsort(model.rows[i], model.count[i], sizeof(int), by_value);
+            if (model.count[i])
+                merge_push(&merge, i);
+        }
+        qsort(all, total, sizeof(int), by_value);
+        while (merge.count) {
+            assert_true(merge_validate(&merge));
+            uint32_t stream = merge_take(&merge);
+            assert_int_equal(model.rows[stream][model.at[stream]], all[got]);
+            got++;
+            if (++model.at[stream] < model.count[stream])
+                merge_push(&merge, stream);
+        }
+        assert_int_equal(got, total);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(one_stream_comes_through),
+        cmocka_unit_test(equal_rows_come_in_the_order_of_their_streams),
+        cmocka_unit_test(merging_is_sorting),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
