@@ -131,10 +131,9 @@ static void take_log(cyaml_log_t level, void *context, const char *format, va_li
     const char *place = strstr(text, "(line: ");
     if (strncmp(text, "Load: ", 6) == 0 && strncmp(text, "Load: Backtrace", 15) != 0 && !complaint->what[0])
         snprintf(complaint->what, sizeof complaint->what, "%.199s", text + 6);
-    if (!place || complaint->line)
-        return;
-    sscanf(place, "(line: %d", &complaint->line);
-    if (strstr(text, "in mapping field '"))
+    if (place && !complaint->line)
+        sscanf(place, "(line: %d", &complaint->line);
+    if (place && !complaint->field[0] && strstr(text, "in mapping field '"))
         sscanf(strstr(text, "field '") + 7, "%63[^']", complaint->field);
 }
 
@@ -172,12 +171,10 @@ static mosaic_status refuse_complaint(struct reading *reading, cyaml_err_t failu
     if (failure == CYAML_ERR_OOM)
         return error_memory(reading->error);
     const char *what = complaint->what[0] ? complaint->what : cyaml_strerror(failure);
-    /* "Invalid UINT value: 'x'" is the one message that speaks of C's types. */
-    bool number = strncmp(what, "Invalid UINT value: ", 20) == 0;
     bool show_field = complaint->field[0] && !strstr(what, "mapping field");
-    return error_set(reading->error, MOSAIC_CONFIG, "%s:%d: %s%s%s%s", reading->source,
+    return error_set(reading->error, MOSAIC_CONFIG, "%s:%d: %s%s%s", reading->source,
                      complaint->line ? complaint->line : 1, show_field ? complaint->field : "", show_field ? ": " : "",
-                     number ? "not a whole number in range: " : what, number ? what + 20 : "");
+                     what);
 }
 
 static char *copy(struct reading *reading, const char *text)

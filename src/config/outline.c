@@ -3,6 +3,7 @@
 #include "base/memory.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <yaml.h>
 
@@ -162,14 +163,24 @@ static bool is_null(const yaml_event_t *event)
            (!*text || strcmp(text, "~") == 0 || strcasecmp(text, "null") == 0);
 }
 
+/* libcyaml would read 1e9 and 1.5 as 1, 010 as 8, and -0 as 0. */
+static bool is_whole_number(const char *text)
+{
+    size_t digits = strspn(text, "0123456789");
+    bool plain = digits && digits <= 10 && !text[digits] && (*text != '0' || digits == 1);
+    return plain && strtoull(text, NULL, 10) <= UINT32_MAX;
+}
+
 static mosaic_status take_scalar(struct walk *walk, const cyaml_schema_value_t *schema, const yaml_event_t *event)
 {
     const char *text = (const char *)event->data.scalar.value;
-    bool nullable = schema->flags & CYAML_FLAG_POINTER_NULL_STR;
+    bool nullable = (schema->flags & CYAML_FLAG_POINTER_NULL_STR) == CYAML_FLAG_POINTER_NULL_STR;
     if (strlen(text) != event->data.scalar.length)
         return refuse(walk, event->start_mark, "a value holds a zero byte");
     if (is_null(event))
         return nullable ? MOSAIC_OK : refuse(walk, event->start_mark, "a value is missing");
+    if (schema->type == CYAML_UINT && !is_whole_number(text))
+        return refuse(walk, event->start_mark, "\"%.*s\" is not a whole number from 0 to 4294967295", NAME_SHOWN, text);
     if (schema->type == CYAML_MAPPING)
         return refuse(walk, event->start_mark, "expected keys with values, found \"%.*s\"", NAME_SHOWN, text);
     if (schema->type != CYAML_SEQUENCE)
