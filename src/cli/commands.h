@@ -12,6 +12,7 @@
     X(route) \
     X(exec) \
     X(load) \
+    X(export) \
     X(doctor) \
     X(complete) \
     X(manual) \
