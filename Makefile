@@ -3,12 +3,12 @@ SHELL = /bin/sh
 .DEFAULT_GOAL = build
 .PHONY: db run run-matrix prepare-citus run-citus clean help build test test-full check bench install setup ready
 
-SHARDS ?= 4
-PROVIDER ?= local
+SHARDS ?=
+PROVIDER ?=
 PREFIX ?= /usr/local
 DESTDIR ?=
 USERS ?=
-export DEPS DESTDIR
+export DEPS DESTDIR SHARDS PROVIDER
 
 # USERS as the environment may have it is nobody's CSV file: only what was typed behind `make` counts.
 ifeq ($(origin USERS),environment)
@@ -22,14 +22,14 @@ ready:
 	@scripts/build build
 
 db: ready ## create and start the demo's shards: 4, or SHARDS=n; in containers: PROVIDER=docker
-	@build/pgmosaic lab up demo --shards $(call quote,$(SHARDS)) --with $(call quote,$(PROVIDER))
+	@build/pgmosaic lab up demo $(if $(SHARDS),--shards $(call quote,$(SHARDS))) \
+		$(if $(PROVIDER),--with $(call quote,$(PROVIDER)))
 
-run: db ## the main example: users spread by id over real servers; your own: USERS=file.csv
-	@scripts/example demo basic $(if $(USERS),$(call quote,$(USERS)))
+run: ready ## the main example: users spread by id over real servers; your own: USERS=file.csv
+	@scripts/example basic $(if $(USERS),$(call quote,$(USERS)))
 
-run-matrix: ready ## the same for string keys: Matrix ids, by a hash
-	@build/pgmosaic lab up matrix --shards $(call quote,$(SHARDS)) --with $(call quote,$(PROVIDER))
-	@scripts/example matrix matrix
+run-matrix: ready ## the same for string keys: Matrix ids, by a hash; your own: USERS=file.csv
+	@scripts/example matrix $(if $(USERS),$(call quote,$(USERS)))
 
 prepare-citus: ## what the third way, Citus, needs (comes with a later release)
 	@echo "the Citus way comes with a later release" >&2; exit 1

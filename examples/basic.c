@@ -40,13 +40,14 @@ static void count_moved(struct tour *tour, const char *key, size_t shard)
     tour->moved_modulo += (size_t)((id % shards + shards) % shards) != shard;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     struct tour tour = {
         .table = "users",
         .key = "id",
         .shown = "concat_ws(', ', name, email, 'joined ' || created::date)",
         .newest = "created",
+        .file = argc > 1 ? argv[1] : NULL,
         .note = count_moved,
     };
     int made = 0;

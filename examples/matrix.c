@@ -108,13 +108,14 @@ static void show_language_hashes(struct tour *tour)
     story_line("And no server can compute either, so none could refuse a misplaced row.");
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     struct tour tour = {
         .table = "members",
         .key = "user_id",
         .shown = "concat_ws(', ', homeserver, 'joined ' || joined::date)",
         .newest = "joined",
+        .file = argc > 1 ? argv[1] : NULL,
         .note = note_member,
     };
     int made = 0;

@@ -56,9 +56,9 @@ void tour_load(struct tour *tour, tour_generator generate, void *context)
 {
     mosaic_error error;
     mosaic_progress done;
-    const char *path = getenv("USERS");
+    const char *path = tour->file;
     FILE *file = NULL;
-    if (path && *path && !(file = fopen(path, "r"))) {
+    if (path && !(file = fopen(path, "r"))) {
         perror(path);
         exit(1);
     }

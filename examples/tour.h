@@ -12,6 +12,7 @@ struct tour {
     const char *table, *key; /* the table's name and its key column's */
     const char *shown;       /* SQL: what is shown of one row, as one text */
     const char *newest;      /* the column that says how new a row is */
+    const char *file;         /* CSV to load; NULL: the example's own rows */
     size_t shards;
     uint64_t rows[SHARDS_SHOWN], bytes[SHARDS_SHOWN], total;
     char example[SHARDS_SHOWN][256]; /* the key of some row of each shard that has one */
@@ -29,7 +30,7 @@ void tour_close(struct tour *tour);
 void tour_show_servers(struct tour *tour);
 /* Writes at most `size` bytes of CSV, as mosaic_load.read. */
 typedef ptrdiff_t (*tour_generator)(void *context, void *buffer, size_t size);
-/* Empties the table, then loads the CSV file that $USERS names, else what the generator makes. */
+/* Empties the table, then loads the CSV file, if one is named, else what the generator makes. */
 void tour_load(struct tour *tour, tour_generator generate, void *context);
 /* Rows and bytes of each shard, as bars. */
 void tour_show_shards(struct tour *tour);
