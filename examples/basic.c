@@ -45,6 +45,7 @@ int main(int argc, char **argv)
     struct tour tour = {
         .table = "users",
         .key = "id",
+        .rule = "id",
         .shown = "concat_ws(', ', name, email, 'joined ' || created::date)",
         .newest = "created",
         .file = argc > 1 ? argv[1] : NULL,
@@ -57,7 +58,7 @@ int main(int argc, char **argv)
     tour_show_servers(&tour);
     tour_load(&tour, generate_users, &made);
 
-    snprintf(heading, sizeof heading, "Where they live: id mod %zu", tour.shards);
+    snprintf(heading, sizeof heading, "Where they live: %s mod %zu", tour.rule, tour.shards);
     story_heading(heading);
     tour_show_shards(&tour);
     if (tour.total > 0) {

@@ -110,20 +110,22 @@ void story_column(int cell, const char *format, ...)
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
     open_line = cell % 2 == 0;
-    printf(open_line ? "     %-46s" : " %s\n", text);
+    printf(open_line ? "     %-56s" : " %s\n", text);
 }
 
 void story_what_next(const char *table, const char *first, const char *second)
 {
-    const char *command = getenv("PGMOSAIC"), *config = getenv("PGMOSAIC_CONFIG");
-    if (!command)
-        command = "pgmosaic";
-    if (!config)
-        config = "mosaic.yaml";
+    const char *command = getenv("PGMOSAIC"), *config = getenv("PGMOSAIC_CONFIG"), *lab = getenv("PGDATABASE");
+    char start[1024];
+    command = command ? command : "pgmosaic";
+    if (config && lab && strcmp(lab, "demo") != 0)
+        snprintf(start, sizeof start, "%s -c '%s'", command, config);
+    else
+        snprintf(start, sizeof start, "%s", command); /* it finds the lab `demo` by itself */
     story_heading("Try next");
-    story_line("%s -c %s %s", command, config, first);
-    story_line("%s -c %s %s", command, config, second);
-    story_line("%s -c %s export %s --with-shard | head", command, config, table);
+    story_line("%s %s", start, first);
+    story_line("%s %s", start, second);
+    story_line("%s export %s --with-shard | head", start, table);
 }
 
 double story_seconds(void)

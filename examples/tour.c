@@ -27,20 +27,37 @@ void tour_close(struct tour *tour)
     mosaic_close(tour->cluster);
 }
 
-void tour_show_servers(struct tour *tour)
+/* The first value that a statement answers on one shard, as text. */
+static void ask_text(struct tour *tour, size_t shard, const char *sql, char *text, size_t size)
 {
     mosaic_error error;
+    PGresult *result;
+    if (mosaic_exec_shard(tour->cluster, shard, &(mosaic_statement){.sql = sql}, TIMEOUT_MS, &result, &error) !=
+        MOSAIC_OK)
+        story_fail("asking a server", &error);
+    snprintf(text, size, "%s", PQntuples(result) ? PQgetvalue(result, 0, 0) : "");
+    PQclear(result);
+}
+
+void tour_show_servers(struct tour *tour)
+{
+    char about[256];
     for (size_t shard = 0; shard < tour->shards; shard++) {
-        mosaic_statement ask = {
-            .sql = "SELECT split_part(current_setting('server_version'), ' ', 1), current_setting('port'),"
-                   " current_setting('data_directory')"};
-        PGresult *result;
-        if (mosaic_exec_shard(tour->cluster, shard, &ask, TIMEOUT_MS, &result, &error) != MOSAIC_OK)
-            story_fail("asking the servers", &error);
-        story_line("%-4s PostgreSQL %s   port %s   data in %s", mosaic_shard_name(tour->cluster, shard),
-                   PQgetvalue(result, 0, 0), PQgetvalue(result, 0, 1), PQgetvalue(result, 0, 2));
-        PQclear(result);
+        ask_text(tour, shard,
+                 "SELECT format('PostgreSQL %s   port %s   data in %s', split_part(current_setting('server_version'), "
+                 "' ', 1),"
+                 " current_setting('port'), current_setting('data_directory'))",
+                 about, sizeof about);
+        story_line("%-4s %s", mosaic_shard_name(tour->cluster, shard), about);
     }
+    char sql[256];
+    snprintf(sql, sizeof sql,
+             "SELECT string_agg(attname || ' ' || format_type(atttypid, atttypmod), ', ' ORDER BY attnum)"
+             " FROM pg_attribute WHERE attrelid = '%s'::regclass AND attnum > 0 AND NOT attisdropped",
+             tour->table);
+    char columns[256];
+    ask_text(tour, 0, sql, columns, sizeof columns);
+    story_line("each with a table %s (%s)", tour->table, columns);
 }
 
 /* ---- loading -------------------------------------------------------------------------------------------- */
@@ -226,7 +243,7 @@ void tour_look_up(struct tour *tour, const char *key)
     if (mosaic_locate(tour->cluster, tour->table, mosaic_key_text(key), &place, &error) != MOSAIC_OK ||
         find(tour, key, row, sizeof row, &error) != MOSAIC_OK)
         story_fail("looking one row up", &error);
-    story_line("%s  →  bucket %u  →  shard %s, the only server asked:  %s", key, place.bucket,
+    story_line("%s %s  →  bucket %u  →  shard %s, the only server asked:  %s", tour->key, key, place.bucket,
                mosaic_shard_name(tour->cluster, place.shard), row);
 }
 
@@ -237,7 +254,7 @@ void tour_write_to_wrong_shard(struct tour *tour)
     const char *key = tour->example[tour->some];
     size_t wrong = (tour->some + 1) % tour->shards;
     mosaic_error error;
-    char sql[128];
+    char sql[256];
     snprintf(sql, sizeof sql, "INSERT INTO %s (%s) VALUES ($1)", tour->table, tour->key);
     mosaic_statement insert = {.sql = sql, .count = 1, .values = &key};
     PGresult *result = NULL;
@@ -249,6 +266,13 @@ void tour_write_to_wrong_shard(struct tour *tour)
     story_line("%s belongs to %s; an INSERT sent to %s is refused by that server itself:", key,
                mosaic_shard_name(tour->cluster, tour->some), mosaic_shard_name(tour->cluster, wrong));
     story_line("  %s: %s", error.sqlstate, error.message);
+    char rule[512];
+    snprintf(sql, sizeof sql,
+             "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = '%s'::regclass AND conname = "
+             "'mosaic_owner'",
+             tour->table);
+    ask_text(tour, wrong, sql, rule, sizeof rule);
+    story_line("  %s's rule: %s", mosaic_shard_name(tour->cluster, wrong), rule);
 }
 
 void tour_stop_one(struct tour *tour)
@@ -280,7 +304,7 @@ void tour_stop_one(struct tour *tour)
 void tour_one_more_shard(struct tour *tour)
 {
     double percent = 100.0 / (double)tour->total;
-    story_line("plain key mod %zu moves %s rows (%.0f %%);  whole buckets, as here, %s (%.0f %%)", tour->shards + 1,
-               story_count(tour->moved_modulo), (double)tour->moved_modulo * percent, story_count(tour->moved_buckets),
-               (double)tour->moved_buckets * percent);
+    story_line("plain %s mod %zu moves %s rows (%.0f %%);  whole buckets, as here, %s (%.0f %%)", tour->rule,
+               tour->shards + 1, story_count(tour->moved_modulo), (double)tour->moved_modulo * percent,
+               story_count(tour->moved_buckets), (double)tour->moved_buckets * percent);
 }

@@ -10,9 +10,10 @@
 struct tour {
     mosaic_cluster *cluster;
     const char *table, *key; /* the table's name and its key column's */
+    const char *rule;        /* how a place is computed, in words */
     const char *shown;       /* SQL: what is shown of one row, as one text */
     const char *newest;      /* the column that says how new a row is */
-    const char *file;         /* CSV to load; NULL: the example's own rows */
+    const char *file;        /* CSV to load; NULL: the example's own rows */
     size_t shards;
     uint64_t rows[SHARDS_SHOWN], bytes[SHARDS_SHOWN], total;
     char example[SHARDS_SHOWN][256]; /* the key of some row of each shard that has one */

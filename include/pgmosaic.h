@@ -356,7 +356,7 @@ typedef struct mosaic_progress {
 } mosaic_progress;
 
 typedef struct mosaic_load {
-    /* Writes at most `size` bytes to `buffer` and returns how many; 0 at the end, -1 on failure. */
+    /* Writes at most `size` bytes (at least 16 KiB) to `buffer` and returns how many; 0 at the end, -1 on failure. */
     ptrdiff_t (*read)(void *context, void *buffer, size_t size);
     void *context;
     mosaic_format format;

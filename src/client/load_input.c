@@ -3,7 +3,8 @@
 
 #include <string.h>
 
-enum { FIRST_CAPACITY = 256 * 1024, READ_SLACK = 1024 };
+/* READ_LEAST: what pgmosaic.h promises to the caller's `read`. */
+enum { FIRST_CAPACITY = 256 * 1024, READ_LEAST = 16 * 1024 };
 
 static mosaic_status make_room(struct load_job *job, mosaic_error *error)
 {
@@ -13,10 +14,10 @@ static mosaic_status make_room(struct load_job *job, mosaic_error *error)
         input->end -= input->start;
         input->start = 0;
     }
-    if (input->end < input->capacity)
+    if (input->capacity - input->end >= READ_LEAST)
         return MOSAIC_OK;
     /* a row that is longer than the buffer: the splitter gives up at the row limit */
-    size_t most = job->splitter.format.row_limit + COPY_FIELDS_MOST * 4 + READ_SLACK;
+    size_t most = job->splitter.format.row_limit + COPY_FIELDS_MOST * 4 + READ_LEAST;
     size_t capacity = input->capacity ? input->capacity * 2 : FIRST_CAPACITY;
     if (capacity > most && input->capacity < most)
         capacity = most;
@@ -32,7 +33,7 @@ mosaic_status input_fill(struct load_job *job, mosaic_error *error)
 {
     struct load_input *input = &job->input;
     mosaic_status status = make_room(job, error);
-    while (status == MOSAIC_OK && !input->at_end && input->end < input->capacity) {
+    while (status == MOSAIC_OK && !input->at_end && input->capacity - input->end >= READ_LEAST) {
         status = streams_interrupted(&job->streams, error);
         if (status != MOSAIC_OK)
             break;
