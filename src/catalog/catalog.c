@@ -11,24 +11,6 @@ static mosaic_status stale(mosaic_error *error, const struct table *table, const
     return MOSAIC_STALE;
 }
 
-static bool same_texts(const char *const *a, size_t a_count, const char *const *b, size_t b_count)
-{
-    if (a_count != b_count)
-        return false;
-    for (size_t i = 0; i < a_count; i++)
-        if (strcmp(a[i], b[i]) != 0)
-            return false;
-    return true;
-}
-
-/* How many bound texts a rule has. */
-static size_t bound_count(const struct rule *rule)
-{
-    if (rule->function == FUNCTION_RANGE)
-        return rule->buckets - 1;
-    return rule->function == FUNCTION_LIST ? rule->buckets : 0;
-}
-
 /* What of a table's config contradicts the catalog; NULL when nothing does. */
 static const char *contradiction(const struct table *table, const struct catalog_table *applied)
 {
@@ -37,14 +19,14 @@ static const char *contradiction(const struct table *table, const struct catalog
         return "its kind";
     if (table->kind == TABLE_REFERENCE)
         return NULL;
-    if (!same_texts(table->columns, table->column_count, applied->columns, applied->column_count))
+    if (!state_same_texts(table->columns, table->column_count, applied->columns, applied->column_count))
         return "its sharding key";
     if (rule->function != applied->colocation->function)
         return "its sharding function";
     if (rule->buckets && rule->buckets != applied->colocation->buckets)
         return rule->bound_texts ? "its ranges or lists" : "its number of buckets";
-    if (!same_texts(rule->bound_texts, bound_count(rule), applied->colocation->bounds,
-                    applied->colocation->bound_count))
+    if (!state_same_texts(rule->bound_texts, state_bound_count(rule), applied->colocation->bounds,
+                          applied->colocation->bound_count))
         return "its ranges or lists";
     return NULL;
 }
@@ -78,7 +60,7 @@ static const struct map *translate(struct model *model, const struct catalog_sta
 /* The bounds of a range or list rule as values, from its texts. */
 mosaic_status catalog_fill_bounds(struct model *model, struct table *table, mosaic_error *error)
 {
-    size_t count = bound_count(&table->rule);
+    size_t count = state_bound_count(&table->rule);
     struct key_value *bounds = arena_zeroed(&model->arena, count, sizeof *bounds);
     if (!bounds)
         return error_memory(error);

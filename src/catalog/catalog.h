@@ -1,8 +1,9 @@
 /*
  * The schema `mosaic`: where the map lives, versioned, with history.
  *
- * The catalog database is the first shard's. Each shard also has `mosaic.epoch` (its own copy of the epoch, so that a stale
- * router is found out) and `mosaic.decision` (outcomes of two-phase commits). sql/catalog.sql has the definitions.
+ * The catalog database is the first shard's. Each shard also has `mosaic.epoch` (its own copy of the epoch, so that a
+ * stale router is found out) and `mosaic.decision` (outcomes of two-phase commits). sql/catalog.sql has the
+ * definitions.
  */
 #ifndef MOSAIC_CATALOG_CATALOG_H
 #define MOSAIC_CATALOG_CATALOG_H
@@ -11,10 +12,10 @@
 #include "pq/pq.h"
 
 /*
- * Completes a model that came from the config with what the catalog says: epoch, and for each table its types, rule and map.
- * `catalog` is a connection to the first shard. A table of the config that was never applied keeps map == NULL; where the
- * config contradicts what was applied (another key, function, kind) the call fails with MOSAIC_STALE and the hint to run apply.
- * MOSAIC_PREFLIGHT if there is no schema mosaic (nothing was ever applied).
+ * Completes a model that came from the config with what the catalog says: epoch, and for each table its types, rule and
+ * map. `catalog` is a connection to the first shard. A table of the config that was never applied keeps map == NULL;
+ * where the config contradicts what was applied (another key, function, kind) the call fails with MOSAIC_STALE and the
+ * hint to run apply. MOSAIC_PREFLIGHT if there is no schema mosaic (nothing was ever applied).
  */
 MOSAIC_MUST_CHECK mosaic_status catalog_complete(struct model *model, PGconn *catalog, int64_t deadline,
                                                  mosaic_error *error);

@@ -1,14 +1,13 @@
 #include "catalog/difference.h"
 
 #include "catalog/catalog.h"
-#include "core/sqlexpr.h"
+#include "catalog/owner.h"
 
 #include <inttypes.h>
-#include <openssl/sha.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { PLAN_MOST = 16 * 1024 * 1024, EXPRESSION_MOST = 4 * 1024 * 1024 };
+enum { PLAN_MOST = 16 * 1024 * 1024 };
 
 /* The state of one comparison. */
 struct work {
@@ -206,23 +205,6 @@ static const char *joined(struct work *work, const char *const *list, size_t cou
     return finding_text(work->findings, "%s", text);
 }
 
-static size_t bound_count(const struct rule *rule)
-{
-    if (rule->function == FUNCTION_RANGE)
-        return rule->buckets - 1;
-    return rule->function == FUNCTION_LIST ? rule->buckets : 0;
-}
-
-static bool same_texts(const char *const *a, size_t a_count, const char *const *b, size_t b_count)
-{
-    if (a_count != b_count)
-        return false;
-    for (size_t i = 0; i < a_count; i++)
-        if (strcmp(a[i], b[i]) != 0)
-            return false;
-    return true;
-}
-
 static const char reload_fix[] =
     "what is applied cannot change: export the table, take it out of the config, apply, empty it, and load it again";
 
@@ -238,7 +220,7 @@ static bool check_applied(struct work *work, const struct table *table, const st
     if (table->kind == TABLE_REFERENCE)
         return true;
     const struct colocation *group = applied->colocation;
-    if (!same_texts(table->columns, table->column_count, applied->columns, applied->column_count))
+    if (!state_same_texts(table->columns, table->column_count, applied->columns, applied->column_count))
         refuse_table(work, table, reload_fix, "the sharding key", joined(work, applied->columns, applied->column_count),
                      joined(work, table->columns, table->column_count));
     for (size_t i = 0; i < applied->column_count && i < table->column_count; i++)
@@ -248,10 +230,11 @@ static bool check_applied(struct work *work, const struct table *table, const st
     if (rule->function != group->function)
         refuse_table(work, table, reload_fix, "the sharding function", function_name(group->function),
                      function_name(rule->function));
-    else if (rule->bound_texts && (rule->buckets != group->buckets || !same_texts(rule->bound_texts, bound_count(rule),
-                                                                                  group->bounds, group->bound_count)))
+    else if (rule->bound_texts &&
+             (rule->buckets != group->buckets ||
+              !state_same_texts(rule->bound_texts, state_bound_count(rule), group->bounds, group->bound_count)))
         refuse_table(work, table, reload_fix, "its ranges or lists", joined(work, group->bounds, group->bound_count),
-                     joined(work, rule->bound_texts, bound_count(rule)));
+                     joined(work, rule->bound_texts, state_bound_count(rule)));
     else if (rule->buckets && rule->buckets != group->buckets)
         refuse_table(work, table, "the number of buckets never changes: put it back, or leave it out", "buckets",
                      finding_text(work->findings, "%u", group->buckets),
@@ -294,7 +277,7 @@ static bool may_share(const struct table *table, const struct colocation *group)
     const struct rule *rule = &table->rule;
     if (rule->function != group->function || rule->columns != group->columns ||
         (rule->buckets && rule->buckets != group->buckets) ||
-        !same_texts(rule->bound_texts, bound_count(rule), group->bounds, group->bound_count))
+        !state_same_texts(rule->bound_texts, state_bound_count(rule), group->bounds, group->bound_count))
         return false;
     for (size_t i = 0; i < rule->columns; i++)
         if (strcmp(state_key_class(rule->types[i]), group->key_class[i]) != 0)
@@ -349,8 +332,8 @@ static mosaic_status make_colocation(struct work *work, struct table *table, str
     for (size_t i = 0; i < rule->columns; i++)
         classes[i] = state_key_class(rule->types[i]);
     *made = &wanted->colocations[wanted->colocation_count++];
-    **made = (struct colocation){id,     rule->function, classes, rule->columns, rule->bound_texts, bound_count(rule),
-                                 owners, rule->buckets};
+    **made = (struct colocation){
+        id, rule->function, classes, rule->columns, rule->bound_texts, state_bound_count(rule), owners, rule->buckets};
     return MOSAIC_OK;
 }
 
@@ -424,6 +407,13 @@ static mosaic_status make_table(struct work *work, size_t at)
         plan_new_table(work, table);
         work->difference->catalog_changes = true;
     }
+    for (size_t i = 0; applied && i < table->column_count; i++) {
+        if (applied->types[i] == table->rule.types[i])
+            continue;
+        plan(work, "~ table %s: key column %s is now %s, was %s", table->display, table->columns[i],
+             type_name(table->rule.types[i]), type_name(applied->types[i]));
+        work->difference->catalog_changes = true;
+    }
     return MOSAIC_OK;
 }
 
@@ -441,153 +431,6 @@ static void check_colocation(struct work *work, const struct catalog_table *tabl
             finding_add(work->findings, true, "", table->name, "give both the same function and buckets, or drop it",
                         "foreign key %s references %s, which is not colocated: equal keys stand on different shards",
                         constraint->name, other->name);
-    }
-}
-
-/* ---- constraints ---- */
-
-const char *difference_owner_comment(struct arena *arena, const struct table *table, size_t shard)
-{
-    unsigned char digest[SHA256_DIGEST_LENGTH];
-    char hex[33], head[64];
-    const struct rule *rule = &table->rule;
-
-    struct buffer text = BUFFER_INIT(EXPRESSION_MOST);
-    for (size_t i = 0; i < rule->columns; i++)
-        buffer_format(&text, "%s %s\n", table->columns[i], type_name(rule->types[i]));
-    for (size_t i = 0; i < bound_count(rule); i++)
-        buffer_format(&text, "%zu %s\n", strlen(rule->bound_texts[i]), rule->bound_texts[i]);
-    for (uint32_t bucket = 0; bucket < rule->buckets; bucket++)
-        buffer_char(&text, table->map->owner[bucket] == shard ? '1' : '0');
-    if (buffer_failed(&text)) {
-        buffer_free(&text);
-        return NULL;
-    }
-    SHA256((const unsigned char *)buffer_string(&text), text.size, digest);
-    buffer_free(&text);
-    for (size_t i = 0; i < 16; i++)
-        snprintf(hex + 2 * i, 3, "%02x", digest[i]);
-    snprintf(head, sizeof head, "pgmosaic %s/%u", function_versioned_name(rule->function), rule->buckets);
-    return arena_format(arena, "%s %s", head, hex);
-}
-
-static const char *owner_expression(struct work *work, const struct table *table, size_t shard)
-{
-    struct buffer sql = BUFFER_INIT(EXPRESSION_MOST);
-    const char *columns[KEY_COLUMNS_MAX];
-    bool failed = false;
-    for (size_t i = 0; i < table->column_count; i++) {
-        buffer_clear(&sql);
-        sql_identifier(&sql, table->columns[i]);
-        columns[i] = arena_string(work->arena, buffer_string(&sql));
-        failed |= !columns[i];
-    }
-    buffer_clear(&sql);
-    if (!failed)
-        sql_owned(&sql, &table->rule, columns, table->map, (uint32_t)shard);
-    const char *text = failed || buffer_failed(&sql) ? NULL : arena_string(work->arena, buffer_string(&sql));
-    buffer_free(&sql);
-    return text;
-}
-
-static mosaic_status add_work(struct work *work, struct owner_work item)
-{
-    struct difference *difference = work->difference;
-    if (difference->work_count == difference->work_capacity) {
-        size_t capacity = difference->work_capacity ? difference->work_capacity * 2 : 16;
-        struct owner_work *works = arena_zeroed(work->arena, capacity, sizeof *works);
-        if (!works)
-            return error_memory(work->error);
-        if (difference->work_count)
-            memcpy(works, difference->works, difference->work_count * sizeof *works);
-        difference->works = works;
-        difference->work_capacity = capacity;
-    }
-    difference->works[difference->work_count++] = item;
-    return MOSAIC_OK;
-}
-
-static mosaic_status make_owner(struct work *work, const struct table *table, size_t at, size_t shard)
-{
-    const struct constraint_facts *found = facts_owner(&work->input->facts[shard]->tables[at]);
-    struct owner_work item = {OWNER_ADD, shard, table->schema, table->name, table->display, table, NULL, NULL};
-    item.comment = difference_owner_comment(work->arena, table, shard);
-    item.expression = owner_expression(work, table, shard);
-    if (!item.comment || !item.expression)
-        return error_memory(work->error);
-    if (found && strcmp(found->comment, item.comment) == 0) {
-        if (found->validated)
-            return MOSAIC_OK;
-        item.action = OWNER_VALIDATE;
-    } else if (found) {
-        item.action = OWNER_REPLACE;
-    }
-    return add_work(work, item);
-}
-
-/* Constraints of ours on tables that the config does not shard: of tables taken out, and of runs that were cut off. */
-static mosaic_status make_drops(struct work *work, size_t shard)
-{
-    const struct shard_facts *facts = work->input->facts[shard];
-    for (size_t i = 0; i < facts->owned_count; i++) {
-        const struct table_name *name = &facts->owned[i];
-        bool listed = false;
-        for (size_t at = 0; at < work->model->table_count; at++)
-            listed |= strcmp(work->model->tables[at].schema, name->schema) == 0 &&
-                      strcmp(work->model->tables[at].name, name->name) == 0;
-        if (listed)
-            continue;
-        mosaic_status status =
-            add_work(work, (struct owner_work){OWNER_DROP, shard, name->schema, name->name, name->display});
-        if (status != MOSAIC_OK)
-            return status;
-    }
-    return MOSAIC_OK;
-}
-
-static mosaic_status make_owners(struct work *work)
-{
-    mosaic_status status = MOSAIC_OK;
-    for (size_t at = 0; at < work->model->table_count; at++) {
-        const struct table *table = &work->model->tables[at];
-        for (size_t shard = 0; table->map && shard < work->model->shard_count && status == MOSAIC_OK; shard++)
-            if (work->input->facts[shard] && work->input->facts[shard]->tables[at].exists)
-                status = make_owner(work, table, at, shard);
-    }
-    for (size_t shard = 0; shard < work->model->shard_count && status == MOSAIC_OK; shard++)
-        if (work->input->facts[shard])
-            status = make_drops(work, shard);
-    return status;
-}
-
-/* One line for all shards on which a table's constraint gets the same treatment. */
-static void plan_owners(struct work *work)
-{
-    static const char *const verbs[] = {
-#define X(identifier, verb) verb,
-        OWNER_ACTION_LIST(X)
-#undef X
-    };
-    const struct difference *difference = work->difference;
-    for (size_t i = 0; i < difference->work_count; i++) {
-        const struct owner_work *item = &difference->works[i];
-        char shards[1024] = "";
-        bool first = true;
-        for (size_t j = 0; j < difference->work_count; j++) {
-            const struct owner_work *other = &difference->works[j];
-            if (other->action != item->action || strcmp(other->display, item->display) != 0)
-                continue;
-            size_t used = strlen(shards);
-            first &= j >= i;
-            snprintf(shards + used, sizeof shards - used, "%s%s", used ? ", " : "",
-                     work->model->shards[other->shard].name);
-        }
-        if (first)
-            plan(work, "%c constraint " OWNER_CONSTRAINT " of %s: %s on %s",
-                 item->action == OWNER_DROP  ? '-'
-                 : item->action == OWNER_ADD ? '+'
-                                             : '~',
-                 item->display, verbs[item->action], shards);
     }
 }
 
@@ -699,10 +542,9 @@ mosaic_status difference_make(const struct difference_input *input, struct arena
     if (status == MOSAIC_OK)
         status = make_tables(&work);
     if (status == MOSAIC_OK)
-        status = make_owners(&work);
+        status = owner_works(input, arena, difference, error);
     if (status != MOSAIC_OK)
         return status;
-    plan_owners(&work);
     make_shard_changes(&work);
     difference->wanted.epoch = difference->epoch_before + difference->catalog_changes;
     return buffer_failed(&difference->plan) ? error_memory(error) : MOSAIC_OK;

@@ -62,7 +62,5 @@ MOSAIC_MUST_CHECK mosaic_status difference_make(const struct difference_input *i
                                                 struct difference *difference, struct findings *findings,
                                                 mosaic_error *error);
 bool difference_is_empty(const struct difference *difference);
-/* The comment of the constraint that the table must have on a shard; NULL when memory is out. */
-const char *difference_owner_comment(struct arena *arena, const struct table *table, size_t shard);
 
 #endif

@@ -1,9 +1,8 @@
-#define _GNU_SOURCE /* strcasestr */
-
 #include "catalog/preflight.h"
 
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 static bool has_text(const char *const *list, size_t count, const char *text)
 {
@@ -142,16 +141,50 @@ static bool check_relation(const struct check *check)
     return true;
 }
 
-/* Words that let a trigger's function write, or do what cannot be seen from here. */
-static bool may_write(const struct trigger_facts *trigger)
+/* Past a quoted text or a comment that begins here; `at` itself when none does. */
+static const char *skip_quiet(const char *at)
 {
-    static const char *const words[] = {"insert", "update", "delete", "merge", "truncate", "copy", "execute", "call"};
+    const char *end = NULL;
+    if (*at == '\'')
+        end = strchr(at + 1, '\'');
+    else if (strncmp(at, "--", 2) == 0)
+        end = strchr(at, '\n');
+    else if (strncmp(at, "/*", 2) == 0 && (end = strstr(at + 2, "*/")))
+        end++;
+    else
+        return at;
+    return end ? end + 1 : at + strlen(at);
+}
+
+/* Is one of the words a statement that reads or writes rows, or runs what cannot be seen from here? */
+static bool is_busy_word(const char *word, size_t size)
+{
+    static const char *const words[] = {"insert", "update",  "delete", "merge",  "truncate",
+                                        "copy",   "execute", "call",   "select", "perform"};
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (strlen(words[i]) == size && strncasecmp(word, words[i], size) == 0)
+            return true;
+    return false;
+}
+
+/* Could a trigger's function touch other rows? What is not plpgsql cannot be read, and could. */
+static bool may_touch_rows(const struct trigger_facts *trigger)
+{
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_$";
     if (strcmp(trigger->language, "plpgsql") != 0)
         return true;
-    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
-        if (strcasestr(trigger->source, words[i]))
+    for (const char *at = trigger->source; *at;) {
+        const char *quiet = skip_quiet(at);
+        size_t size = strspn(at, letters);
+        if (quiet != at) {
+            at = quiet;
+            continue;
+        }
+        if (size && is_busy_word(at, size))
             return true;
-    return strcasestr(trigger->source, "perform") || strcasestr(trigger->source, "select");
+        at += size ? size : 1;
+    }
+    return false;
 }
 
 static void check_triggers(const struct check *check)
@@ -162,7 +195,7 @@ static void check_triggers(const struct check *check)
                                        trigger->name, check->table->display, check->table->display, trigger->name);
         if (trigger->enabled == 'D')
             continue;
-        if (may_write(trigger))
+        if (may_touch_rows(trigger))
             SAY(check, true, fix, "trigger %s may read or write other rows, which can stand on other shards",
                 trigger->name);
         else if (check->table->kind == TABLE_REFERENCE)

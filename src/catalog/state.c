@@ -317,3 +317,20 @@ uint64_t state_owned(const struct catalog_state *state, size_t shard)
             owned += state->colocations[i].owners[bucket] == shard;
     return owned;
 }
+
+size_t state_bound_count(const struct rule *rule)
+{
+    if (rule->function == FUNCTION_RANGE)
+        return rule->buckets - 1;
+    return rule->function == FUNCTION_LIST ? rule->buckets : 0;
+}
+
+bool state_same_texts(const char *const *a, size_t a_count, const char *const *b, size_t b_count)
+{
+    if (a_count != b_count)
+        return false;
+    for (size_t i = 0; i < a_count; i++)
+        if (strcmp(a[i], b[i]) != 0)
+            return false;
+    return true;
+}

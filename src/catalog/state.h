@@ -73,6 +73,10 @@ uint64_t state_owned(const struct catalog_state *state, size_t shard);
 /* The class of a key type: types of one class give equal keys equal buckets. Static storage. */
 const char *state_key_class(enum key_type type);
 
+/* How many bound texts a rule has: one less than buckets for range, as many for list, else none. */
+size_t state_bound_count(const struct rule *rule);
+bool state_same_texts(const char *const *a, size_t a_count, const char *const *b, size_t b_count);
+
 /* Splits the text form of a text[] without NULLs. False when it is malformed or memory is out. */
 bool state_split_array(struct arena *arena, const char *text, const char *const **items, size_t *count);
 /* Appends a text[] literal with its quotes, as an SQL expression: ARRAY['a','b']::text[]. */

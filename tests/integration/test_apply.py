@@ -332,6 +332,26 @@ def test_a_missing_or_changed_constraint_is_repaired(users):
     assert users.epochs() == [1, 1, 1]
 
 
+def test_a_key_column_that_grew_from_int_to_bigint(cluster):
+    cluster.lab.everywhere("CREATE TABLE t (id int PRIMARY KEY)")
+    cluster.tables = ["name: t, key: id"]
+    cluster.applied()
+    cluster.lab.everywhere("ALTER TABLE t ALTER id TYPE bigint")
+    out = cluster.applied().stdout
+    assert "~ table t: key column id is now bigint, was integer" in out
+    assert cluster.lab.query(0, "SELECT key_types FROM mosaic.relation") == [(["bigint"],)]
+    took = 0
+    for shard in range(3):
+        try:
+            cluster.lab.query(shard, "INSERT INTO t VALUES (5000000000)")
+            took += 1
+        except psycopg2.errors.CheckViolation:
+            pass
+    assert took == 1 and cluster.epochs() == [2, 2, 2]
+    cluster.lab.everywhere("TRUNCATE t; ALTER TABLE t DROP CONSTRAINT mosaic_owner; ALTER TABLE t ALTER id TYPE text")
+    cluster.refused("the key's type was applied as bigint, the config says text")
+
+
 def test_an_epoch_that_is_behind_is_repaired(users):
     users.applied()
     users.lab.query(1, "UPDATE mosaic.epoch SET epoch = 0")
@@ -378,9 +398,11 @@ def test_what_speaks_against_a_table(cluster, schema, words):
 def test_what_is_fine_or_only_a_warning(cluster):
     cluster.lab.everywhere("""
         CREATE TABLE countries (code text PRIMARY KEY); CREATE TABLE parents (id int PRIMARY KEY);
-        CREATE TABLE t (id int REFERENCES parents, n int, country text REFERENCES countries, at timestamptz DEFAULT now(),
+        CREATE TABLE t (id int REFERENCES parents, n int, country text REFERENCES countries, at_updated timestamptz DEFAULT now(),
             PRIMARY KEY (n, id), EXCLUDE USING btree (id WITH =, n WITH =));
-        CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.at := now(); RETURN NEW; END';
+        CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN /* no update */ IF TG_OP = 'UPDATE' THEN NEW.at_updated := now(); END IF; -- nor insert
+            RETURN NEW; END $$;
         CREATE TRIGGER touch BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION touch();
         ALTER TABLE t ENABLE ROW LEVEL SECURITY; CREATE SEQUENCE q""")
     for shard in range(3):
