@@ -266,17 +266,21 @@ MOSAIC_API MOSAIC_MUST_CHECK mosaic_status mosaic_exec_all(mosaic_cluster *clust
 /* Keyed statements, grouped by shard and sent in libpq's pipeline mode, all shards at once. */
 typedef struct mosaic_batch mosaic_batch;
 
-/* Called once for each statement, in the order added per shard; `result` is only valid during the call. */
+/*
+ * Called for each statement, in the order added per shard, up to and including the first that fails there (nothing of that
+ * shard's part stays then). `result` is only valid during the call; the part is not committed before mosaic_batch_run returns.
+ */
 typedef void (*mosaic_batch_fn)(void *context, size_t index, size_t shard, const PGresult *result);
 
 MOSAIC_API MOSAIC_MUST_CHECK mosaic_status mosaic_batch_new(mosaic_cluster *cluster, mosaic_batch **batch,
                                                             mosaic_error *error);
-/* Adds a statement (copied). Its index is the count of those added before. */
+/* Adds a statement (copied). Its index is the count of those added before. MOSAIC_LIMIT beyond 64 MiB. */
 MOSAIC_API MOSAIC_MUST_CHECK mosaic_status mosaic_batch_add(mosaic_batch *batch, const char *table, mosaic_key key,
                                                             const mosaic_statement *statement, mosaic_error *error);
 /*
  * Runs and empties the batch. Each shard's part is one transaction on that shard; the parts are not atomic together (use a
- * transaction for that). The first failure is reported; parts on other shards may have been committed.
+ * transaction for that). The first failure is reported; parts on other shards run to their end and are committed, unless
+ * the failure came before anything was sent (a key, a shard that is down) or the deadline passed.
  */
 MOSAIC_API MOSAIC_MUST_CHECK mosaic_status mosaic_batch_run(mosaic_batch *batch, mosaic_batch_fn done, void *context,
                                                             int timeout_ms, mosaic_error *error);
@@ -293,7 +297,10 @@ typedef enum mosaic_atomicity {
 
 MOSAIC_API MOSAIC_MUST_CHECK mosaic_status mosaic_begin(mosaic_cluster *cluster, mosaic_atomicity atomicity,
                                                         mosaic_transaction **transaction, mosaic_error *error);
-/* A shard joins the transaction at its first statement. After a failure only mosaic_rollback is left. */
+/*
+ * A shard joins the transaction at its first statement. After a statement has failed only mosaic_rollback is left; a call that
+ * was refused before anything was sent does no harm. Statements that begin or end transactions are refused.
+ */
 MOSAIC_API MOSAIC_MUST_CHECK mosaic_status mosaic_transaction_exec(mosaic_transaction *transaction, const char *table,
                                                                    mosaic_key key, const mosaic_statement *statement,
                                                                    int timeout_ms, PGresult **result,

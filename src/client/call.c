@@ -227,7 +227,6 @@ static mosaic_status finish_part(mosaic_call *call, size_t number)
         status = pq_result_error(lease->connection, part->last, part->claim.pool->name, &call->error);
     else if (PQtransactionStatus(lease->connection) != PQTRANS_IDLE)
         status = refuse_transaction(call, part);
-    lease->dirty = statement_marks_session(call->statement.sql);
     part->lease = NULL;
     part->state = PART_DONE;
     pool_give(lease);
@@ -263,6 +262,7 @@ static mosaic_status send_statement(mosaic_call *call, struct part *part)
 {
     const mosaic_statement *statement = &call->statement;
     part->lease = claim_take(&part->claim);
+    part->lease->dirty = statement_marks_session(statement->sql);
     part->state = PART_SENDING;
     PGconn *connection = part->lease->connection;
     int sent = PQsendQueryParams(connection, statement->sql, statement->count, statement->types, statement->values,

@@ -52,6 +52,19 @@ static size_t read_order(char *text, mosaic_order *order)
     return count;
 }
 
+/* KiB of memory at most so far, of this program alone. */
+static long peak_memory(void)
+{
+    char line[200];
+    long peak = 0;
+    FILE *file = fopen("/proc/self/status", "r");
+    while (file && fgets(line, sizeof line, file))
+        if (strncmp(line, "VmHWM:", 6) == 0)
+            peak = atol(line + 6);
+    CHECK(file && fclose(file) == 0);
+    return peak;
+}
+
 int main(int count, char **words)
 {
     CHECK(count == 6);
@@ -71,8 +84,8 @@ int main(int count, char **words)
     double start = seconds();
     mosaic_status status = mosaic_exec_all(cluster, &statement, &scatter, &error);
     double took = seconds() - start;
-    printf("%s rows=%ld ends=%zu took=%.3f shard=%s %s | %s\n", mosaic_status_name(status), seen.rows, seen.ends, took,
-           error.shard, error.message, error.hint);
+    printf("%s rows=%ld ends=%zu took=%.3f peak=%ld shard=%s %s | %s\n", mosaic_status_name(status), seen.rows,
+           seen.ends, took, peak_memory(), error.shard, error.message, error.hint);
     /* Whatever happened, all connections serve again: there is one a shard. */
     for (size_t shard = 0; getenv("AFTERWARDS") && shard < mosaic_shard_count(cluster); shard++)
         CHECK(number_on(cluster, shard, "SELECT 41 + 1") == 42);
