@@ -246,19 +246,21 @@ static mosaic_status end_doomed(PGconn *decider, const struct gid *gid, int64_t 
     return status;
 }
 
-/* A config that calls another database by the decider's name must not settle anything: `apply` wrote each shard's own
- * name. */
-static mosaic_status check_identity(PGconn *decider, const struct gid *gid, int64_t deadline, mosaic_error *error)
+mosaic_status decision_check_identity(PGconn *connection, const char *shard, int64_t deadline, mosaic_error *error)
 {
     char name[SHARD_NAME_SIZE];
-    mosaic_status status = ask_value(decider, gid->decider, "SELECT shard FROM mosaic.epoch WHERE $1 IS NOT NULL",
-                                     gid->base, deadline, name, sizeof name, error);
-    if (status == MOSAIC_SERVER && !strncmp(error->sqlstate, "42P01", 5))
+    mosaic_error ignored;
+    error = error ? error : &ignored;
+    mosaic_status status =
+        ask_value(connection, shard, "SELECT shard FROM mosaic.epoch WHERE $1::pg_catalog.text IS NOT NULL", shard,
+                  deadline, name, sizeof name, error);
+    if (status == MOSAIC_SERVER && (!strcmp(error->sqlstate, "42P01") || !strcmp(error->sqlstate, "3F000")))
         return MOSAIC_OK; /* nothing was applied yet */
-    if (status != MOSAIC_OK || !*name || !strcmp(name, gid->decider))
+    if (status != MOSAIC_OK || !*name || !strcmp(name, shard))
         return status;
-    error_set(error, MOSAIC_STALE, "the config says %s, but this database was applied as shard %s", gid->decider, name);
-    error_hint(error, "correct the conninfo of shard %s in the config", gid->decider);
+    error_set(error, MOSAIC_STALE, "the config calls this database shard %s, but it was applied as shard %s", shard,
+              name);
+    error_hint(error, "correct the names and connection strings of the shards in the config");
     return MOSAIC_STALE;
 }
 
@@ -269,7 +271,7 @@ mosaic_status decision_ask(PGconn *decider, const struct gid *gid, int grace_ms,
     mosaic_error ignored;
     error = error ? error : &ignored; /* the SQLSTATE is needed */
     int64_t until = pq_deadline(grace_ms);
-    mosaic_status status = check_identity(decider, gid, deadline, error);
+    mosaic_status status = decision_check_identity(decider, gid->decider, deadline, error);
     if (status == MOSAIC_OK)
         status = give_grace(decider, gid, until < deadline ? until : deadline, word, error);
     if (status == MOSAIC_OK && !*word) {

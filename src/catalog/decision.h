@@ -45,6 +45,13 @@ bool gid_parse(const char *text, struct gid *gid, char shard[SHARD_NAME_SIZE]);
 MOSAIC_MUST_CHECK mosaic_status decision_connect(const struct shard *shard, int64_t deadline, PGconn **connection,
                                                  mosaic_error *error);
 
+/*
+ * A config that calls another database by this shard's name must not settle anything: `apply` wrote each shard's own
+ * name. MOSAIC_STALE then.
+ */
+MOSAIC_MUST_CHECK mosaic_status decision_check_identity(PGconn *connection, const char *shard, int64_t deadline,
+                                                        mosaic_error *error);
+
 enum outcome { OUTCOME_ABORTED, OUTCOME_COMMITTED };
 
 /*

@@ -26,6 +26,7 @@ struct recovery {
     struct arena *arena;
     struct settled *found;
     size_t count, capacity;
+    bool misnamed; /* the config gives a shard's name to another database: no decision may be dropped */
     mosaic_error *error;
 };
 
@@ -65,6 +66,23 @@ static size_t shard_index(const struct model *model, const char *name)
     return i;
 }
 
+/* On failure the session has no connection, and the reason. */
+static mosaic_status open_session(struct recovery *recovery, size_t shard, int64_t deadline)
+{
+    struct session *session = &recovery->sessions[shard];
+    const struct shard *known = &recovery->model->shards[shard];
+    mosaic_status status = decision_connect(known, deadline, &session->connection, &session->why);
+    if (status != MOSAIC_OK)
+        return status;
+    status = decision_check_identity(session->connection, known->name, deadline, &session->why);
+    if (status == MOSAIC_OK)
+        return status;
+    recovery->misnamed |= status == MOSAIC_STALE;
+    PQfinish(session->connection);
+    session->connection = NULL;
+    return status;
+}
+
 /* The session of a shard by name, or NULL with the reason. */
 static PGconn *session_of(struct recovery *recovery, const char *name, mosaic_error *why)
 {
@@ -78,8 +96,7 @@ static PGconn *session_of(struct recovery *recovery, const char *name, mosaic_er
     if (session->connection && PQstatus(session->connection) == CONNECTION_BAD) {
         PQfinish(session->connection);
         session->connection = NULL;
-        mosaic_status again = decision_connect(&recovery->model->shards[shard], pq_deadline(CONNECT_MS),
-                                               &session->connection, &session->why);
+        mosaic_status again = open_session(recovery, shard, pq_deadline(CONNECT_MS));
         (void)again; /* on failure the connection is NULL */
     }
     if (!session->connection) {
@@ -105,6 +122,7 @@ static mosaic_status settle_part(struct recovery *recovery, size_t shard, const 
         return add_entry(recovery, name, shard, false, &why);
     }
     if (*own && strcmp(own, shard_name) != 0) {
+        recovery->misnamed = true;
         error_set(&why, MOSAIC_STALE, "it was prepared as a part of shard %s, but the config calls this database %s",
                   own, shard_name);
         error_hint(&why, "correct the names of the shards in the config");
@@ -194,7 +212,8 @@ static mosaic_status drop_committed(struct recovery *recovery, size_t shard, PGc
         char own[SHARD_NAME_SIZE];
         mosaic_error why;
         const char *text = PQgetvalue(rows, row, 0);
-        bool all = gid_parse(text, &gid, own), known = all;
+        /* A row about another decider's commit was not written by us here: it is left. */
+        bool all = gid_parse(text, &gid, own) && !strcmp(gid.decider, recovery->model->shards[shard].name), known = all;
         for (; row < PQntuples(rows) && !strcmp(PQgetvalue(rows, row, 0), text); row++)
             if (all && !PQgetisnull(rows, row, 1) && !is_acknowledged(recovery, &gid, PQgetvalue(rows, row, 1), &why)) {
                 all = false;
@@ -244,15 +263,13 @@ mosaic_status twophase_recover(const struct model *model, int64_t deadline, stru
         return error_memory(error);
     mosaic_status status = MOSAIC_OK;
     for (size_t i = 0; i < model->shard_count && status == MOSAIC_OK; i++) {
-        struct session *session = &recovery.sessions[i];
         int64_t until = pq_deadline(CONNECT_MS);
-        mosaic_status reached = decision_connect(&model->shards[i], until < deadline ? until : deadline,
-                                                 &session->connection, &session->why);
+        mosaic_status reached = open_session(&recovery, i, until < deadline ? until : deadline);
         status = reached == MOSAIC_INTERRUPTED ? pq_interrupted("connecting to the shards", error) : MOSAIC_OK;
     }
     for (size_t i = 0; i < model->shard_count && status == MOSAIC_OK; i++)
         status = settle_shard(&recovery, i);
-    for (size_t i = 0; i < model->shard_count && status == MOSAIC_OK; i++)
+    for (size_t i = 0; i < model->shard_count && status == MOSAIC_OK && !recovery.misnamed; i++)
         status = clean_decisions(&recovery, i);
     for (size_t i = 0; i < model->shard_count; i++)
         PQfinish(recovery.sessions[i].connection);

@@ -31,17 +31,38 @@ static void colour_line(enum colour colour, const char *word)
     printf("%s%s%s ", output_colour(stdout, colour), word, output_colour(stdout, COLOUR_NONE));
 }
 
+static void report_finding(struct report *report, const struct finding *finding)
+{
+    report->unwell += finding->fatal;
+    if (report->json) {
+        json_array_append_new(report->problems,
+                              json_pack("{s:s, s:s, s:s, s:s, s:s}", "severity", finding->fatal ? "error" : "warning",
+                                        "shard", finding->shard, "table", finding->table, "what", finding->what, "fix",
+                                        finding->fix));
+        return;
+    }
+    colour_line(finding->fatal ? COLOUR_RED : COLOUR_YELLOW, finding->fatal ? "problem" : "warning");
+    if (*finding->shard)
+        printf("shard%s %s: ", strchr(finding->shard, ',') ? "s" : "", finding->shard);
+    if (*finding->table)
+        printf("table %s: ", finding->table);
+    printf("%s%s%s\n", finding->what, *finding->fix ? ": " : "", finding->fix);
+}
+
 /* ---- transactions in doubt ---------------------------------------------------------------------------- */
 
 static void report_settled(struct report *report, const struct settled *settled)
 {
     const char *outcome = settled->committed ? "committed" : "rolled back";
-    bool shard_is_down = !*settled->gid;
-    if (!settled->resolved && !shard_is_down)
-        report->unwell++;
-    if (shard_is_down)
-        return; /* the look at the shards says it, once */
-    if (report->json) {
+    report->unwell += !settled->resolved;
+    if (!*settled->gid) {
+        struct finding finding = {.fatal = false,
+                                  .shard = settled->shard,
+                                  .table = "",
+                                  .fix = settled->reason,
+                                  .what = "it could not be asked for prepared transactions"};
+        report_finding(report, &finding);
+    } else if (report->json) {
         json_array_append_new(report->transactions,
                               json_pack("{s:s, s:s, s:b, s:o, s:o}", "gid", settled->gid, "shard", settled->shard,
                                         "resolved", settled->resolved, "outcome",
@@ -105,24 +126,6 @@ static mosaic_status list_prepared(struct report *report, const struct shard *sh
 }
 
 /* ---- what differs ------------------------------------------------------------------------------------- */
-
-static void report_finding(struct report *report, const struct finding *finding)
-{
-    report->unwell += finding->fatal;
-    if (report->json) {
-        json_array_append_new(report->problems,
-                              json_pack("{s:s, s:s, s:s, s:s, s:s}", "severity", finding->fatal ? "error" : "warning",
-                                        "shard", finding->shard, "table", finding->table, "what", finding->what, "fix",
-                                        finding->fix));
-        return;
-    }
-    colour_line(finding->fatal ? COLOUR_RED : COLOUR_YELLOW, finding->fatal ? "problem" : "warning");
-    if (*finding->shard)
-        printf("shard%s %s: ", strchr(finding->shard, ',') ? "s" : "", finding->shard);
-    if (*finding->table)
-        printf("table %s: ", finding->table);
-    printf("%s%s%s\n", finding->what, *finding->fix ? ": " : "", finding->fix);
-}
 
 static mosaic_status look(struct report *report, struct model *model, mosaic_error *error)
 {

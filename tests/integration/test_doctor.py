@@ -1,0 +1,82 @@
+"""`pgmosaic doctor`: what it says, and its exit code. Recovery itself is tested in test_twophase.py."""
+import pytest
+
+LAB_SHARDS = 2
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tables(lab):
+    lab.run("exec", "--all", "CREATE TABLE users (id bigint PRIMARY KEY, name text)", check=True)
+    done = lab.run("doctor")
+    assert done.returncode == 3 and "nothing was applied yet" in done.stdout and "pgmosaic apply" in done.stdout
+    lab.add_tables("  - {name: users, key: id, function: modulo}")
+    lab.run("apply", "--yes", check=True)
+
+
+def prepared_by_hand(lab, shard, gid, sql):
+    lab.query(shard, f"BEGIN; {sql}; PREPARE TRANSACTION '{gid}'")
+
+
+def test_a_cluster_that_is_well(lab):
+    done = lab.run("doctor")
+    assert done.returncode == 0 and done.stdout.startswith("well ") and done.stderr == ""
+    assert lab.json("doctor") == {"cluster": lab.name, "healthy": True, "transactions": [], "problems": []}
+
+
+def test_dry_run_settles_nothing(lab):
+    gid = "mosaic:" + "0123456789abcdef" * 2 + ":s1:1"
+    prepared_by_hand(lab, 0, gid + ":s0", "INSERT INTO users VALUES (0, 'half')")
+    done = lab.run("doctor", "--dry-run")
+    assert done.returncode == 3 and gid in done.stdout and "prepared by role" in done.stdout
+    found = lab.run("doctor", "--dry-run", "--json")
+    assert found.returncode == 3 and '"resolved": false' in found.stdout
+    assert lab.query(0, "SELECT count(*) FROM pg_prepared_xacts") == [(1,)]
+    # The decider has no word on it: it never committed.
+    done = lab.run("doctor")
+    assert done.returncode == 0 and "is rolled back now" in done.stdout
+    assert lab.query(0, "SELECT count(*) FROM pg_prepared_xacts") == [(0,)]
+    assert lab.query(0, "SELECT count(*) FROM users") == [(0,)]
+    assert lab.query(1, "SELECT count(*) FROM mosaic.decision") == [(0,)]
+
+
+def test_a_committed_decision_is_carried_out(lab):
+    gid = "mosaic:" + "fedcba9876543210" * 2 + ":s1:1"
+    prepared_by_hand(lab, 0, gid + ":s0", "INSERT INTO users VALUES (2, 'kept')")
+    lab.query(1, "INSERT INTO mosaic.decision (gid, outcome, participants, decider_xid) VALUES (%s, 'committed', '{s0}', '1')",
+              (gid,))
+    found = lab.json("doctor")
+    assert found["healthy"] is True
+    assert found["transactions"] == [{"gid": gid + ":s0", "shard": "s0", "resolved": True, "outcome": "committed",
+                                      "reason": None}]
+    assert lab.query(0, "SELECT name FROM users") == [("kept",)]
+    assert lab.query(1, "SELECT count(*) FROM mosaic.decision") == [(0,)]
+
+
+def test_a_table_that_differs_between_shards(lab):
+    lab.query(1, "ALTER TABLE users ADD COLUMN email text")
+    try:
+        done = lab.run("doctor")
+        assert done.returncode == 3 and "users" in done.stdout and "email" in done.stdout
+    finally:
+        lab.query(1, "ALTER TABLE users DROP COLUMN email")
+    assert lab.run("doctor").returncode == 0
+
+
+def test_an_ownership_constraint_that_was_dropped(lab):
+    lab.query(1, "ALTER TABLE users DROP CONSTRAINT mosaic_owner")
+    try:
+        done = lab.run("doctor")
+        assert done.returncode == 3 and "users" in done.stdout
+    finally:
+        lab.run("apply", "--yes", check=True)
+    assert lab.run("doctor").returncode == 0
+
+
+def test_a_shard_that_is_down(lab):
+    lab.run("lab", "stop", lab.name, "s1", check=True)
+    try:
+        done = lab.run("doctor")
+        assert done.returncode == 3 and "s1" in done.stdout and "Connection refused" in done.stdout
+    finally:
+        lab.run("lab", "start", lab.name, "s1", check=True)
+    assert lab.run("doctor").returncode == 0
