@@ -126,8 +126,15 @@ static mosaic_status check_range(const struct rule *rule, mosaic_error *error)
     return MOSAIC_OK;
 }
 
+enum { LIST_MOST = 4096 /* entries are searched one after the other */ };
+
 static mosaic_status check_list(const struct rule *rule, mosaic_error *error)
 {
+    if (rule->buckets > LIST_MOST) {
+        error_set(error, MOSAIC_CONFIG, "a list has at most %d entries, not %u", LIST_MOST, rule->buckets);
+        error_hint(error, "use function hash, or range");
+        return MOSAIC_CONFIG;
+    }
     for (uint32_t i = 0; i < rule->buckets; i++) {
         if (rule->bounds[i].type != rule->types[0])
             return error_set(error, MOSAIC_CONFIG, "value %s is not of type %s", bound_text(rule, i),

@@ -147,6 +147,7 @@ static void unusable_rules_are_refused(void **state)
     range.bounds = NULL, expect_unusable(range, 2, "bounds");
     struct rule list = {.function = FUNCTION_LIST, .buckets = 2, .columns = 1, .types = {KEY_INT4}, .bounds = bounds};
     expect_unusable(list, 2, "twice");
+    list.buckets = 4097, expect_unusable(list, 2, "at most 4096 entries");
 }
 
 static void names(void **state)
