@@ -267,6 +267,8 @@ static void undo(struct work *work, mosaic_error *error)
 
     if (remove_all(&work->state, &second) != MOSAIC_OK)
         error_detail(error, "removing what was made failed too: %s", second.message);
+    else if (error && error->status == MOSAIC_INTERRUPTED)
+        error_detail(error, "what was made is removed again");
 }
 
 /* ---- a lab that is there ---------------------------------------------------------------------------- */

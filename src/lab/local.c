@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { INITDB_TIMEOUT_MS = 120000, START_TIMEOUT_MS = 60000, PORT_ATTEMPTS = 10, MOST_TEXT = 64 * 1024 };
@@ -179,6 +180,41 @@ static mosaic_status start_initdb(const struct local *local, size_t shard, struc
     return status == MOSAIC_OK ? process_start(argv, &local->as, process, error) : status;
 }
 
+/* The line behind `at`, into line. */
+static const char *line_at(const char *at, char line[401])
+{
+    snprintf(line, 401, "%.*s", (int)strcspn(at, "\n"), at);
+    return line;
+}
+
+/* What initdb complained of: the first error is the cause of those after it. */
+static const char *initdb_reason(const char *text, char line[401])
+{
+    static const char *const marks[] = {"PANIC:  ", "FATAL:  ", "initdb: error: "};
+
+    for (size_t i = 0; i < sizeof marks / sizeof *marks; i++) {
+        const char *at = strstr(text, marks[i]);
+
+        if (at)
+            return line_at(at + strlen(marks[i]), line);
+    }
+    return process_last_line(text, line);
+}
+
+/* What a server's log says last of why it ended, answers to clients ("the database system is starting up") aside. */
+static const char *server_reason(const char *text, char line[401])
+{
+    static const char *const marks[] = {"PANIC:  ", "FATAL:  "};
+    static const char answer[] = "the database system is ";
+    const char *last = NULL;
+
+    for (size_t i = 0; !last && i < sizeof marks / sizeof *marks; i++)
+        for (const char *at = strstr(text, marks[i]); at; at = strstr(at + 1, marks[i]))
+            if (strncmp(at + strlen(marks[i]), answer, strlen(answer)) != 0)
+                last = at + strlen(marks[i]);
+    return last ? line_at(last, line) : process_last_line(text, line);
+}
+
 static mosaic_status finish_initdb(const struct local *local, struct process *process, mosaic_error *error)
 {
     struct buffer output = BUFFER_INIT(MOST_TEXT);
@@ -187,11 +223,12 @@ static mosaic_status finish_initdb(const struct local *local, struct process *pr
     mosaic_status status = process_finish(process, INITDB_TIMEOUT_MS, local->interrupted, &output, &exit_code, error);
 
     if (status == MOSAIC_OK && exit_code != 0) {
-        const char *reason = strstr(buffer_string(&output), "initdb: error:");
-
-        status = error_set(error, MOSAIC_IO, "initdb failed: %.300s",
-                           reason ? reason + 15 : process_last_line(buffer_string(&output), line));
-        error_detail(error, "exit code %d; it said: %.800s", exit_code, buffer_string(&output));
+        status = error_set(error, MOSAIC_IO, "initdb failed: %s", initdb_reason(buffer_string(&output), line));
+        error_detail(error, "exit code %d, as user %s, in %s", exit_code, local->as.name, local->state->directory);
+        if (strstr(line, "No space left"))
+            error_hint(error, "free some space there, or set PGMOSAIC_STATE to another place");
+        else if (strstr(line, "locale"))
+            error_hint(error, "the system must have the locale C.UTF-8");
     }
     buffer_free(&output);
     return status;
@@ -338,18 +375,27 @@ static bool has_ended(struct local *local, size_t shard)
     return true;
 }
 
+/* The first lines of a server go to start.log, later ones to this hour's file in log/ (log_filename, log_timezone). */
 static mosaic_status start_failed(const struct local *local, size_t shard, mosaic_error *error)
 {
-    const struct state *state = local->state;
-    const char *log = arena_format(state->arena, "%s/s%zu/start.log", state->directory, shard);
-    struct buffer text = BUFFER_INIT(MOST_TEXT);
-    char line[401];
+    const char *data = data_directory(local->state, shard);
+    time_t now = time(NULL);
+    char line[401], log[4300], hour[32];
+    struct buffer text = BUFFER_INIT(16 << 20);
+    struct tm parts;
 
-    if (!log || files_read(log, &text, NULL) != MOSAIC_OK)
+    strftime(hour, sizeof hour, "log/server-%H.log", gmtime_r(&now, &parts));
+    snprintf(log, sizeof log, "%s/%s", data ? data : "", hour);
+    if (files_read(log, &text, NULL) != MOSAIC_OK ||
+        !(strstr(buffer_string(&text), "FATAL:") || strstr(buffer_string(&text), "PANIC:"))) {
         buffer_clear(&text);
+        snprintf(log, sizeof log, "%s/start.log", data ? data : "");
+        if (files_read(log, &text, NULL) != MOSAIC_OK)
+            buffer_clear(&text);
+    }
     error_set(error, MOSAIC_IO, "the server of shard s%zu did not start: %s", shard,
-              process_last_line(buffer_string(&text), line));
-    error_hint(error, "its log: %s/s%zu/start.log and log/ beside it", state->directory, shard);
+              server_reason(buffer_string(&text), line));
+    error_hint(error, "its log: %.400s", log);
     buffer_free(&text);
     return MOSAIC_IO;
 }
