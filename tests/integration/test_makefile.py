@@ -139,8 +139,9 @@ class SetUp:
 
     def debian(self, install="touch installed"):
         self.program("dpkg-query", 'for n in gcc libc6 ${INSTALLED-}; do echo "$n:amd64 installed"; done\n'
-                     f'[ ! -e "{self.path}/installed" ] || echo "zz-missing:amd64 installed"\n'
-                     f'[ ! -e "{self.path}/installed" ] || echo "zz-missing installed"\n')
+                     f'[ -e "{self.path}/installed" ] || exit 0\n'
+                     'case $* in *Architecture*) echo "zz-missing:amd64 installed" ;;\n'
+                     '*) echo "zz-missing installed" ;; esac\n')
         self.program("dpkg", "echo amd64\n")
         self.program("apt-get", f'cd "{self.path}"; echo "apt-get $*" >>log\n'
                      f'case $* in *install*) {install} ;; esac\n')
