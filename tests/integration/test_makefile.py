@@ -59,6 +59,33 @@ def checkout(request, module_directory):
     made.run("make", "DEPS=no", "clean")
 
 
+def readme_blocks():
+    """(language, lines) of each fenced block of the README."""
+    text = (CHECKOUT / "README.md").read_text()
+    return [(language, block.splitlines()) for language, block in re.findall(r"^```(\w*)\n(.*?)^```$", text, re.M | re.S)]
+
+
+def test_the_commands_of_the_readme_run_as_written(checkout):
+    blocks = readme_blocks()
+    assert ["make run"] in [lines for _, lines in blocks]
+    answered = 0
+    for (language, lines), (following, answer) in zip(blocks, [*blocks[1:], ("", [])]):
+        if language != "sh" or lines == ["make test"]:  # that would be this very test
+            continue
+        out = ""
+        for line in lines:
+            if line == "make run" and not list((CHECKOUT / "examples").glob("basic.c")):
+                continue
+            done = checkout.run("sh", "-c", line, DEPS="no")
+            assert done.returncode == 0, f"{line}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+            out += done.stdout
+        if following == "":
+            answered += bool(answer)
+            assert out.splitlines()[-len(answer):] == answer if answer else True
+    assert answered == 1
+    assert not (checkout.path / "build").exists(), "the last command is make clean"
+
+
 def test_make_builds_and_a_second_call_does_nothing(checkout):
     checkout.make()
     assert (checkout.path / "build/pgmosaic").exists()
@@ -76,30 +103,6 @@ def test_help_has_a_line_for_every_verb(checkout):
         assert re.search(rf"^  {verb} +\S", text, re.MULTILINE), verb
 
 
-def test_db_makes_the_demo_and_clean_removes_it(checkout):
-    checkout.make("db", "SHARDS=2")
-    listed = checkout.run("build/pgmosaic", "lab", "list")
-    assert re.search(r"^demo +local +2 +up", listed.stdout, re.MULTILINE), listed.stdout
-    config = re.search(r"^export PGMOSAIC_CONFIG=(.*)$", checkout.run("build/pgmosaic", "lab", "env").stdout,
-                       re.MULTILINE)[1].strip("'")
-    state = pathlib.Path(config).parent
-    checkout.make("db", "SHARDS=2")  # again: nothing to do
-    checkout.make("clean")
-    assert not (checkout.path / "build").exists()
-    assert not state.exists()
-    checkout.make("clean")  # nothing is left to clean
-
-
-def test_clean_finds_servers_whose_build_is_gone(checkout):
-    checkout.make("db", "SHARDS=1")
-    listed = checkout.run("build/pgmosaic", "lab", "list").stdout
-    port = re.search(r"^demo.*up +(\d+)", listed, re.MULTILINE)[1]
-    shutil.rmtree(checkout.path / "build")
-    checkout.make("clean")
-    answers = subprocess.run(["/usr/lib/postgresql/15/bin/pg_isready", "-q", "-h", "127.0.0.1", "-p", port], timeout=20)
-    assert answers.returncode == 2  # nobody answers
-
-
 def test_citus_says_that_it_comes_later(checkout):
     for verb in ("prepare-citus", "run-citus"):
         assert "later release" in checkout.make(verb, code=2)
@@ -113,6 +116,24 @@ def test_install_puts_everything_below_destdir(checkout):
         assert (target / "usr" / name).is_file(), name
     done = checkout.run(target / "usr/bin/pgmosaic", "--version")
     assert done.returncode == 0 and done.stdout.startswith("pgmosaic ")
+
+
+def test_clean_removes_servers_even_when_the_build_is_gone(checkout):
+    checkout.make("db", "SHARDS=2")
+    checkout.make("db", "SHARDS=2")  # again: nothing to do
+    listed = checkout.run("build/pgmosaic", "lab", "list").stdout
+    port = re.search(r"^demo +local +2 +up +(\d+)", listed, re.MULTILINE)[1]
+    config = re.search(r"^export PGMOSAIC_CONFIG=(.*)$", checkout.run("build/pgmosaic", "lab", "env").stdout,
+                       re.MULTILINE)[1].strip("'")
+    shutil.rmtree(checkout.path / "build")
+    checkout.make("clean")
+    assert not (checkout.path / "build").exists()
+    assert not pathlib.Path(config).parent.exists()
+    answers = subprocess.run(["/usr/lib/postgresql/15/bin/pg_isready", "-q", "-h", "127.0.0.1", "-p", port], timeout=20)
+    assert answers.returncode == 2  # nobody answers
+    started = time.monotonic()
+    checkout.make("clean")  # nothing is left to clean, and nothing is built for it
+    assert time.monotonic() - started < 10
 
 
 # ---- set-up: with a package that no machine has ----------------------------------------------------------------------
