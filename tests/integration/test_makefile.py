@@ -74,7 +74,7 @@ def test_the_commands_of_the_readme_run_as_written(checkout):
             continue
         out = ""
         for line in lines:
-            if line == "make run" and not list((CHECKOUT / "examples").glob("basic.c")):
+            if line == "make run" and "executable(" not in (CHECKOUT / "examples/meson.build").read_text():
                 continue
             done = checkout.run("sh", "-c", line, DEPS="no")
             assert done.returncode == 0, f"{line}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
