@@ -336,7 +336,7 @@ def test_a_key_column_that_grew_from_int_to_bigint(cluster):
     cluster.lab.everywhere("CREATE TABLE t (id int PRIMARY KEY)")
     cluster.tables = ["name: t, key: id"]
     cluster.applied()
-    cluster.lab.everywhere("ALTER TABLE t ALTER id TYPE bigint")
+    cluster.lab.everywhere("ALTER TABLE t DROP CONSTRAINT mosaic_owner, ALTER id TYPE bigint")
     out = cluster.applied().stdout
     assert "~ table t: key column id is now bigint, was integer" in out
     assert cluster.lab.query(0, "SELECT key_types FROM mosaic.relation") == [(["bigint"],)]
