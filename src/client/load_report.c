@@ -33,6 +33,7 @@ struct batch_row {
     uint32_t start, size;
     uint64_t line;
     uint16_t newline;
+    bool told; /* it was refused: segments leave it out */
 };
 
 struct batch {
@@ -46,7 +47,6 @@ struct report {
     struct batch *filling, *sending;
     size_t batch_bytes; /* a batch is full with so many, unless one row has more */
     size_t at, end;     /* segment [at, end) of sending */
-    size_t refused;     /* a row that was told, to be jumped over; or NO_ROW */
     size_t most;        /* rows of the next segment */
     bool savepoint;     /* there is one */
     bool failed;        /* the transaction has failed since: ROLLBACK TO before anything else */
@@ -63,7 +63,6 @@ mosaic_status report_start(struct load_job *job, struct load_stream *stream, mos
     report->batch_bytes = bytes > BATCH_BYTES_MOST    ? BATCH_BYTES_MOST
                           : bytes < BATCH_BYTES_LEAST ? BATCH_BYTES_LEAST
                                                       : bytes;
-    report->refused = NO_ROW;
     report->most = BATCH_ROWS;
     report->filling = memory_zeroed(1, sizeof *report->filling);
     report->sending = memory_zeroed(1, sizeof *report->sending);
@@ -93,17 +92,16 @@ static mosaic_status next_segment(struct load_job *job, struct load_stream *stre
 {
     struct report *report = stream->report;
     const struct batch *batch = report->sending;
-    if (report->at == report->refused) {
+    while (report->at < batch->count && batch->rows[report->at].told)
         report->at++;
-        report->refused = NO_ROW;
-    }
     if (report->at >= batch->count) {
         report->busy = false;
         return MOSAIC_OK;
     }
-    report->end = batch->count - report->at > report->most ? report->at + report->most : batch->count;
-    if (report->end > report->refused)
-        report->end = report->refused;
+    size_t most = batch->count - report->at > report->most ? report->at + report->most : batch->count;
+    report->end = report->at + 1;
+    while (report->end < most && !batch->rows[report->end].told)
+        report->end++;
     const struct batch_row *last = &batch->rows[report->end - 1];
     stream->data = batch->bytes + batch->rows[report->at].start;
     stream->size = last->start + last->size - batch->rows[report->at].start;
@@ -171,7 +169,7 @@ static mosaic_status segment_refused(struct load_job *job, struct load_stream *s
         return next_segment(job, stream, error);
     }
     status = tell_row(job, report, row, &why);
-    report->refused = row;
+    report->sending->rows[row].told = true;
     if (row == report->at)
         report->most = report->most / 2 < 16 ? 16 : report->most / 2;
     return status == MOSAIC_OK ? next_segment(job, stream, error) : status;
@@ -221,7 +219,6 @@ static mosaic_status send_batch(struct load_job *job, struct load_stream *stream
     report->sending = full;
     report->filling->size = report->filling->count = 0;
     report->at = 0;
-    report->refused = NO_ROW;
     report->busy = true;
     return next_segment(job, stream, error);
 }
@@ -253,7 +250,8 @@ mosaic_status report_add(struct load_job *job, struct load_stream *stream, const
     if (!grow(batch, batch->capacity < most && size < most ? most : size))
         return error_memory(error);
     memcpy(batch->bytes + batch->size, bytes, size);
-    batch->rows[batch->count++] = (struct batch_row){(uint32_t)batch->size, (uint32_t)size, line, (uint16_t)newline};
+    batch->rows[batch->count++] =
+        (struct batch_row){(uint32_t)batch->size, (uint32_t)size, line, (uint16_t)newline, false};
     batch->size += size;
     return MOSAIC_OK;
 }

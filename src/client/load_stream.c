@@ -67,8 +67,8 @@ static void heed_refusal(struct load_stream *stream)
 }
 
 /*
- * Has the server refused something? 'E' is ErrorResponse; what else may come (a setting that was reloaded) is libpq's to read. Inside TLS
- * nobody can tell, and it is taken for one: at worst the load fails.
+ * Has the server refused something? 'E' is ErrorResponse; what else may come (a setting that was reloaded) is libpq's
+ * to read. Inside TLS nobody can tell, and it is taken for one: at worst the load fails.
  */
 static bool is_refusal(const struct load_stream *stream)
 {

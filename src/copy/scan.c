@@ -124,12 +124,12 @@ static __attribute__((noinline)) bool scan_look_again(struct copy_splitter *spli
     size_t size = row->size - row->newline;
     if (size == 2 && text[0] == '\\' && text[1] == '.' && !broken_end)
         return true;
-    if (odd)
+    if (size > splitter->format.row_limit) /* first: of a longer one that is still to come nothing else is known */
+        row->bad = COPY_BAD_LONG;
+    else if (odd)
         row->bad = verdict_row(splitter, text, size);
     if (!row->bad && broken_end)
         row->bad = COPY_BAD_NEWLINE;
-    if (!row->bad && size > splitter->format.row_limit)
-        row->bad = COPY_BAD_LONG;
     if (!row->bad && splitter->fields && row->fields != splitter->fields)
         row->bad = row->fields < splitter->fields ? COPY_BAD_FEW : COPY_BAD_MANY;
     return false;

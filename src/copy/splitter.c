@@ -57,9 +57,11 @@ static bool skip_row(struct copy_splitter *splitter, const unsigned char *bytes,
             walk = before;
             break;
         }
-        if ((bytes[i] == '\r') == (splitter->newline == COPY_NEWLINE_CR)) {
-            splitter->line++;
-            splitter->skipping = !plain;
+        /* which of the two counts is known once the style is: at the end of the row at the latest */
+        splitter->skip_lines[bytes[i] == '\r']++;
+        if (plain && (bytes[i] == '\r') == (splitter->newline == COPY_NEWLINE_CR)) {
+            splitter->line += splitter->skip_lines[splitter->newline == COPY_NEWLINE_CR];
+            splitter->skipping = false;
         }
     }
     splitter->skip_quoted = walk.quoted;
@@ -73,7 +75,7 @@ static enum copy_result take_rest(struct copy_splitter *splitter, const unsigned
                                   struct copy_rows *rows, size_t *consumed)
 {
     size_t start = *consumed, left = size - start;
-    bool too_long = left > splitter->format.row_limit + 2;
+    bool too_long = left > splitter->format.row_limit + (at_end ? 0 : 2); /* a newline may be in sight */
     if (left == 0)
         return at_end ? COPY_END : COPY_MORE;
     if (!at_end && !too_long)
@@ -87,11 +89,8 @@ static enum copy_result take_rest(struct copy_splitter *splitter, const unsigned
                              .bad_line = splitter->line + 1,
                              .bad = COPY_BAD_LONG};
     struct copy_slice *keys = rows->keys + rows->count * splitter->key_count;
-    if (!too_long) {
+    if (!too_long)
         verdict_last_row(splitter, bytes, row, keys);
-        if (!row->bad && left > splitter->format.row_limit)
-            row->bad = COPY_BAD_LONG;
-    }
     rows->count++;
     if (at_end) {
         *consumed = size;
@@ -100,6 +99,7 @@ static enum copy_result take_rest(struct copy_splitter *splitter, const unsigned
     }
     splitter->skipping = true;
     splitter->skip_quoted = splitter->skip_escaped = false;
+    splitter->skip_lines[0] = splitter->skip_lines[1] = 0;
     (void)skip_row(splitter, bytes + start, left, consumed);
     return COPY_MORE;
 }
@@ -129,8 +129,10 @@ static enum copy_result split_text(struct copy_splitter *splitter, const unsigne
                     (struct copy_slice){rows->keys[i].start + (uint32_t)base, rows->keys[i].end + (uint32_t)base};
         *consumed = base + (end.marker ? end.marker_end : end.row_start);
         splitter->ended = end.marker;
-        if (end.marker)
+        if (end.marker) {
+            splitter->line++;
             return COPY_END;
+        }
         if (rows->count == rows->capacity)
             return COPY_FULL;
     }

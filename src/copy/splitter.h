@@ -95,7 +95,8 @@ struct copy_splitter {
     uint64_t line; /* lines (binary: rows) before the next byte */
     bool skipping; /* inside a row that was over the limit and is reported already */
     bool skip_quoted, skip_escaped;
-    bool started; /* binary: the file header was read */
+    uint64_t skip_lines[2]; /* \n and \r in it so far */
+    bool started;           /* binary: the file header was read */
     bool ended;
     const char *broken; /* static text */
 };
