@@ -187,18 +187,24 @@ static const char *line_at(const char *at, char line[401])
     return line;
 }
 
-/* What initdb complained of: the first error is the cause of those after it. */
+/* What initdb complained of: a full disk, whatever follows from it; else the first error. */
 static const char *initdb_reason(const char *text, char line[401])
 {
     static const char *const marks[] = {"PANIC:  ", "FATAL:  ", "initdb: error: "};
+    const char *full = strstr(text, "No space left"), *first = NULL;
 
+    if (full) {
+        while (full > text + 1 && full[-1] != '\n' && !(full[-1] == ' ' && full[-2] == ' '))
+            full--;
+        return line_at(full, line);
+    }
     for (size_t i = 0; i < sizeof marks / sizeof *marks; i++) {
         const char *at = strstr(text, marks[i]);
 
-        if (at)
-            return line_at(at + strlen(marks[i]), line);
+        if (at && (!first || at + strlen(marks[i]) < first))
+            first = at + strlen(marks[i]);
     }
-    return process_last_line(text, line);
+    return first ? line_at(first, line) : process_last_line(text, line);
 }
 
 /* What a server's log says last of why it ended, answers to clients ("the database system is starting up") aside. */
@@ -375,6 +381,15 @@ static bool has_ended(struct local *local, size_t shard)
     return true;
 }
 
+/* The log's text; true if it says why a server ended. */
+static bool log_tells(const char *path, struct buffer *text)
+{
+    buffer_clear(text);
+    if (files_read(path, text, NULL) != MOSAIC_OK)
+        buffer_clear(text);
+    return strstr(buffer_string(text), "FATAL:") || strstr(buffer_string(text), "PANIC:");
+}
+
 /* The first lines of a server go to start.log, later ones to this hour's file in log/ (log_filename, log_timezone). */
 static mosaic_status start_failed(const struct local *local, size_t shard, mosaic_error *error)
 {
@@ -385,13 +400,10 @@ static mosaic_status start_failed(const struct local *local, size_t shard, mosai
     struct tm parts;
 
     strftime(hour, sizeof hour, "log/server-%H.log", gmtime_r(&now, &parts));
-    snprintf(log, sizeof log, "%s/%s", data ? data : "", hour);
-    if (files_read(log, &text, NULL) != MOSAIC_OK ||
-        !(strstr(buffer_string(&text), "FATAL:") || strstr(buffer_string(&text), "PANIC:"))) {
-        buffer_clear(&text);
-        snprintf(log, sizeof log, "%s/start.log", data ? data : "");
-        if (files_read(log, &text, NULL) != MOSAIC_OK)
-            buffer_clear(&text);
+    snprintf(log, sizeof log, "%s/start.log", data ? data : "");
+    if (!log_tells(log, &text)) {
+        snprintf(log, sizeof log, "%s/%s", data ? data : "", hour);
+        log_tells(log, &text);
     }
     error_set(error, MOSAIC_IO, "the server of shard s%zu did not start: %s", shard,
               server_reason(buffer_string(&text), line));
