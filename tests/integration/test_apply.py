@@ -26,7 +26,9 @@ class Cluster:
         self.weights, self.tables, self.name, self.extra = {}, [], "shop", ""
         for shard in range(lab.shards):
             with lab.connect(shard) as connection, connection.cursor() as cursor:
-                cursor.execute("DROP SCHEMA IF EXISTS mosaic, \"Odd\", public CASCADE; CREATE SCHEMA public")
+                cursor.execute("SELECT string_agg(quote_ident(nspname), ', ') FROM pg_namespace"
+                               " WHERE nspname !~ '^(pg_|information_schema)'")
+                cursor.execute(f"DROP SCHEMA {cursor.fetchone()[0]} CASCADE; CREATE SCHEMA public")
 
     def write(self):
         lines = [f"cluster: {self.name}", self.extra, "shards:"]
@@ -362,12 +364,12 @@ def test_an_epoch_that_is_behind_is_repaired(users):
 # ---- the preflight --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("schema, words", [
+AGAINST = [
     ("CREATE TABLE t (id int PRIMARY KEY, mail text UNIQUE)", ["t_mail_key", "UNIQUE"]),
     ("CREATE TABLE t (id int, n int PRIMARY KEY)", ["PRIMARY KEY t_pkey", "put id into it"]),
     ("CREATE TABLE t (id int, n int); CREATE UNIQUE INDEX u ON t (lower(n::text))", ["unique index u"]),
     ("CREATE TABLE t (id int, r int4range, EXCLUDE USING gist (r WITH &&))", ["exclusion constraint", "id WITH ="]),
-    ("CREATE TABLE o (x int PRIMARY KEY); CREATE TABLE t (id int, x int REFERENCES o)", ["foreign key t_x_fkey", "public.o"]),
+    ("CREATE TABLE o (x int PRIMARY KEY); CREATE TABLE t (id int, x int REFERENCES o)", ["foreign key t_x_fkey", ".o, which is not in the config"]),
     ("CREATE TABLE t (id int); CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO t VALUES (1); "
      "RETURN NEW; END'; CREATE TRIGGER g AFTER INSERT ON t FOR EACH ROW EXECUTE FUNCTION f()", ["trigger g", "DISABLE TRIGGER g"]),
     ("CREATE TABLE t (id int); CREATE RULE r AS ON DELETE TO t DO INSTEAD NOTHING", ["rules (r)"]),
@@ -388,11 +390,21 @@ def test_an_epoch_that_is_behind_is_repaired(users):
     ("CREATE TABLE b (id int) PARTITION BY RANGE (id); CREATE TABLE t PARTITION OF b DEFAULT", ["it is a partition"]),
     ("CREATE TABLE t (id int CONSTRAINT mosaic_owner CHECK (id > 0))", ["pgmosaic did not make"]),
     ("SELECT 1", ["the table is not there", "exec --all -f schema.sql"]),
-])
-def test_what_speaks_against_a_table(cluster, schema, words):
-    cluster.lab.everywhere(schema)
-    cluster.tables = ["name: t, key: id"]
-    cluster.refused("table t", *words)
+]
+
+
+def test_what_speaks_against_each_of_many_tables(cluster):
+    """One apply of all of them, each in a schema of its own: everything is said at once."""
+    for number, (schema, _) in enumerate(AGAINST):
+        cluster.lab.everywhere(f"CREATE SCHEMA c{number}; SET search_path = c{number}; {schema}")
+    cluster.tables = [f"name: c{number}.t, key: id" for number in range(len(AGAINST))]
+    text = cluster.refused(f"table c{len(AGAINST) - 1}.t")
+    blocks = re.split(r"^(?=error|warning|pgmosaic)", text, flags=re.MULTILINE)
+    for number, (schema, words) in enumerate(AGAINST):
+        said = "".join(block for block in blocks if block.startswith(f"error: table c{number}.t on"))
+        said += "".join(block for block in blocks if block.startswith(f"error: table c{number}.t:"))
+        for word in words:
+            assert word in said, f"{schema}: {word!r} is not in:\n{said}"
 
 
 def test_what_is_fine_or_only_a_warning(cluster):
