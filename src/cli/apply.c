@@ -117,7 +117,8 @@ static int show_and_do(const struct invocation *invocation, const struct model *
     bool dry = invocation_has(invocation, "dry-run"), yes = invocation_has(invocation, "yes");
     if (!invocation->json) {
         print_findings(findings);
-        print_plan(model, difference);
+        if (!findings->fatal || !difference_is_empty(difference))
+            print_plan(model, difference);
     }
     if (findings->fatal || dry || difference_is_empty(difference)) {
         if (invocation->json)

@@ -1,4 +1,4 @@
-"""`pgmosaic apply` against real servers: what it makes, what it refuses and says, what it leaves alone, and being cut off."""
+"""`pgmosaic apply` against real servers: what it makes, refuses, says and leaves alone, and being cut off."""
 import json
 import os
 import pty
@@ -60,10 +60,11 @@ class Cluster:
 
     def snapshot(self):
         """Everything that apply could change, on every shard."""
-        sql = """SELECT 'c', conrelid::regclass::text, conname, pg_get_constraintdef(oid), convalidated::text FROM pg_constraint
+        sql = """SELECT 'c', conrelid::regclass::text, conname, pg_get_constraintdef(oid), convalidated::text
+                 FROM pg_constraint
                  WHERE connamespace IN (SELECT oid FROM pg_namespace WHERE nspname IN ('public', 'mosaic'))
-                 UNION ALL SELECT 'r', nspname, relname, '', '' FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace
-                 WHERE nspname IN ('public', 'mosaic')
+                 UNION ALL SELECT 'r', nspname, relname, '', '' FROM pg_class
+                 JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname IN ('public', 'mosaic')
                  UNION ALL SELECT 'f', nspname, proname, '', '' FROM pg_proc JOIN pg_namespace n ON n.oid = pronamespace
                  WHERE nspname = 'mosaic' ORDER BY 1, 2, 3, 4, 5"""
         found = []
@@ -71,7 +72,8 @@ class Cluster:
             with self.lab.connect(shard) as connection, connection.cursor() as cursor:
                 cursor.execute(sql)
                 found.append(cursor.fetchall())
-                cursor.execute("SELECT relname FROM pg_class WHERE relnamespace = to_regnamespace('mosaic') AND relkind = 'r'")
+                cursor.execute("SELECT relname FROM pg_class WHERE relkind = 'r'"
+                               " AND relnamespace = to_regnamespace('mosaic')")
                 for table, in cursor.fetchall():
                     cursor.execute(f"SELECT t::text FROM mosaic.{table} t ORDER BY 1")
                     found.append((table, cursor.fetchall()))
@@ -82,8 +84,8 @@ class Cluster:
 
     def owners(self, table):
         return self.lab.query(0, f"""SELECT array(SELECT s.name FROM unnest(owners) WITH ORDINALITY u(id, n)
-            JOIN mosaic.shard s USING (id) ORDER BY n) FROM mosaic.relation JOIN mosaic.colocation c ON c.id = colocation
-            WHERE table_name = '{table}'""")[0][0]
+            JOIN mosaic.shard s USING (id) ORDER BY n) FROM mosaic.relation
+            JOIN mosaic.colocation c ON c.id = colocation WHERE table_name = '{table}'""")[0][0]
 
     def constraint(self, shard, table):
         rows = self.lab.query(shard, f"""SELECT pg_get_constraintdef(oid), convalidated FROM pg_constraint
@@ -131,7 +133,8 @@ def test_every_kind_of_table_and_a_partitioned_one(cluster):
         CREATE TABLE parts (id int) PARTITION BY RANGE (id);
         CREATE TABLE parts_low PARTITION OF parts FOR VALUES FROM (0) TO (1000)""")
     cluster.tables = ["name: members, key: user_id, function: hash, buckets: 4096", "name: countries, kind: reference",
-                      'name: events, key: day, function: range, ranges: [{below: "2025-01-01", shard: s0}, {shard: s1}]',
+                      'name: events, key: day, function: range, '
+                      'ranges: [{below: "2025-01-01", shard: s0}, {shard: s1}]',
                       "name: customers, key: country, function: list, lists: [{values: [de, fr], shard: s0}, "
                       "{values: [it], shard: s2}]", "name: ids, key: id, function: sha256", "name: pairs, key: [a, b]",
                       """name: '"Odd"."Ta""ble"', key: "Ke y" """, "name: parts, key: id"]
@@ -160,7 +163,8 @@ def test_history_tells_who_when_and_what(users):
     users.applied()
     users.tables = []
     users.applied()
-    rows = users.lab.query(0, "SELECT applied_by, client, epoch_before, epoch_after, plan FROM mosaic.history ORDER BY id")
+    rows = users.lab.query(0, "SELECT applied_by, client, epoch_before, epoch_after, plan FROM mosaic.history"
+                                " ORDER BY id")
     assert [row[2:4] for row in rows] == [(0, 1), (1, 2)]
     assert "+ table users: sharded by id, modulo, 1536 buckets" in rows[0][4] and "- table users" in rows[1][4]
     assert rows[0][0] and re.match(r"pgmosaic \d", rows[0][1])
@@ -369,9 +373,11 @@ AGAINST = [
     ("CREATE TABLE t (id int, n int PRIMARY KEY)", ["PRIMARY KEY t_pkey", "put id into it"]),
     ("CREATE TABLE t (id int, n int); CREATE UNIQUE INDEX u ON t (lower(n::text))", ["unique index u"]),
     ("CREATE TABLE t (id int, r int4range, EXCLUDE USING gist (r WITH &&))", ["exclusion constraint", "id WITH ="]),
-    ("CREATE TABLE o (x int PRIMARY KEY); CREATE TABLE t (id int, x int REFERENCES o)", ["foreign key t_x_fkey", ".o, which is not in the config"]),
-    ("CREATE TABLE t (id int); CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO t VALUES (1); "
-     "RETURN NEW; END'; CREATE TRIGGER g AFTER INSERT ON t FOR EACH ROW EXECUTE FUNCTION f()", ["trigger g", "DISABLE TRIGGER g"]),
+    ("CREATE TABLE o (x int PRIMARY KEY); CREATE TABLE t (id int, x int REFERENCES o)",
+     ["foreign key t_x_fkey", ".o, which is not in the config"]),
+    ("CREATE TABLE t (id int); CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS "
+     "'BEGIN INSERT INTO t VALUES (1); RETURN NEW; END'; CREATE TRIGGER g AFTER INSERT ON t FOR EACH ROW "
+     "EXECUTE FUNCTION f()", ["trigger g", "DISABLE TRIGGER g"]),
     ("CREATE TABLE t (id int); CREATE RULE r AS ON DELETE TO t DO INSTEAD NOTHING", ["rules (r)"]),
     ("CREATE TABLE t (id int, n bigserial)", ["column n", "t_n_seq", "INCREMENT BY 3"]),
     ("CREATE TABLE t (id int, n int GENERATED ALWAYS AS IDENTITY)", ["column n", "t_n_seq"]),
@@ -410,7 +416,8 @@ def test_what_speaks_against_each_of_many_tables(cluster):
 def test_what_is_fine_or_only_a_warning(cluster):
     cluster.lab.everywhere("""
         CREATE TABLE countries (code text PRIMARY KEY); CREATE TABLE parents (id int PRIMARY KEY);
-        CREATE TABLE t (id int REFERENCES parents, n int, country text REFERENCES countries, at_updated timestamptz DEFAULT now(),
+        CREATE TABLE t (id int REFERENCES parents, n int, country text REFERENCES countries,
+            at_updated timestamptz DEFAULT now(),
             PRIMARY KEY (n, id), EXCLUDE USING btree (id WITH =, n WITH =));
         CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS
             $$ BEGIN /* no update */ IF TG_OP = 'UPDATE' THEN NEW.at_updated := now(); END IF; -- nor insert
@@ -449,7 +456,8 @@ def test_differences_between_shards_are_named(cluster):
     cluster.lab.query(2, "CREATE TABLE t (id int, a text NOT NULL, b int DEFAULT 1, c text COLLATE \"C\", d int, "
                          "CHECK (d > 1)); CREATE INDEX i ON t (d)")
     cluster.tables = ["name: t, key: id"]
-    text = cluster.refused("column a is character varying(9), on shard s0 text", "column a is nullable", "default of column b",
+    text = cluster.refused("column a is character varying(9), on shard s0 text", "column a is nullable",
+                           "default of column b",
                            "collation of column c", "column d is missing", "column e stands here", "t_d_check")
     assert re.search(r"warning.*index i is missing", text)
 
@@ -469,7 +477,8 @@ def test_null_keys_are_named(cluster):
 
 
 def test_copies_of_a_reference_table_that_differ(cluster):
-    cluster.lab.everywhere("CREATE TABLE r (id int, t timestamptz, f float8); INSERT INTO r VALUES (1, '2025-01-01 00:00Z', 0.1)")
+    cluster.lab.everywhere("CREATE TABLE r (id int, t timestamptz, f float8); "
+                           "INSERT INTO r VALUES (1, '2025-01-01 00:00Z', 0.1)")
     cluster.tables = ["name: r, kind: reference"]
     cluster.lab.query(1, "UPDATE r SET id = 2")
     cluster.refused("table r on shard s1", "1 rows differ")
@@ -558,8 +567,8 @@ def test_a_table_in_use_is_not_locked_for_long(users):
     assert users.constraint(1, "users")[1]
 
 
-POINTS = ["apply.schema", "apply.schema=2", "apply.constraint", "apply.constraint=3", "apply.validated", "apply.validated=3",
-          "apply.before_catalog", "apply.after_catalog", "apply.epoch", "apply.epoch=2"]
+POINTS = ["apply.schema", "apply.schema=2", "apply.constraint", "apply.constraint=3", "apply.validated",
+          "apply.validated=3", "apply.before_catalog", "apply.after_catalog", "apply.epoch", "apply.epoch=2"]
 
 
 @pytest.mark.parametrize("point", POINTS)
@@ -575,7 +584,8 @@ def test_killed_at_any_step_and_run_again(users, control_points, point):
     assert len(users.lab.query(0, "SELECT id FROM mosaic.history")) == 1
 
 
-@pytest.mark.parametrize("point", ["apply.before_catalog", "apply.after_catalog", "apply.drop", "apply.drop=2", "apply.epoch"])
+@pytest.mark.parametrize("point", ["apply.before_catalog", "apply.after_catalog", "apply.drop", "apply.drop=2",
+                                   "apply.epoch"])
 def test_killed_while_a_table_goes(users, control_points, point):
     name, _, nth = point.partition("=")
     users.applied()
