@@ -209,7 +209,8 @@ void tour_ask_all(struct tour *tour)
     mosaic_scatter scatter = {
         .row = print_newest,
         .context = &newest,
-        .order = (mosaic_order[]){{.column = 0, .descending = true, .nulls = MOSAIC_NULLS_LAST}, {.column = 1, .descending = true}},
+        .order = (mosaic_order[]){{.column = 0, .descending = true, .nulls = MOSAIC_NULLS_LAST},
+                                  {.column = 1, .descending = true}},
         .order_count = 2,
         .limit = 10,
     };

@@ -51,28 +51,28 @@ typedef struct pg_result PGresult;
 /* ---- status and error ------------------------------------------------------------------------------- */
 
 /* X(identifier, SQLSTATE where none comes from a server, what it means). docs/runbook.md has an entry for each. */
-#define MOSAIC_STATUS_LIST(X)                                                                                  \
-    X(OK, "00000", "done")                                                                                     \
-    X(AGAIN, "00000", "not finished: wait for the sockets of mosaic_call_io and step again")                   \
-    X(STOPPED, "00000", "ended early because a callback asked for it")                                         \
-    X(USAGE, "22023", "an argument of the call is not usable")                                                 \
-    X(CONFIG, "F0000", "the config (mosaic.yaml) is not usable")                                               \
-    X(KEY, "22P02", "the sharding key is missing, NULL, or not a value of its type")                           \
-    X(DATA, "22P04", "the input data is malformed")                                                            \
-    X(NOT_FOUND, "42P01", "no such table, column, shard, lab or file")                                         \
-    X(OWNERSHIP, "23514", "a row would stand on a shard that does not own it")                                 \
-    X(UNREACHABLE, "08006", "a shard does not answer")                                                         \
-    X(AUTH, "28000", "a shard refused the login")                                                              \
-    X(TIMEOUT, "57014", "the deadline passed")                                                                 \
-    X(SERVER, "XX000", "PostgreSQL refused the statement; SQLSTATE and message are the server's")              \
-    X(STALE, "55000", "the map has changed since it was read")                                                 \
-    X(IN_DOUBT, "40003", "a commit over several shards was cut off and its outcome is not known yet")          \
-    X(PREFLIGHT, "55000", "the shards are not in a state that allows this change")                             \
-    X(LIMIT, "54000", "a configured limit was reached")                                                        \
-    X(UNSUPPORTED, "0A000", "not supported, or not proved to give the answer of one PostgreSQL")               \
-    X(IO, "58030", "a file or the terminal could not be read or written")                                      \
-    X(MEMORY, "53200", "out of memory")                                                                        \
-    X(INTERRUPTED, "57014", "interrupted by a signal; nothing was left half done")                             \
+#define MOSAIC_STATUS_LIST(X)                                                                         \
+    X(OK, "00000", "done")                                                                            \
+    X(AGAIN, "00000", "not finished: wait for the sockets of mosaic_call_io and step again")          \
+    X(STOPPED, "00000", "ended early because a callback asked for it")                                \
+    X(USAGE, "22023", "an argument of the call is not usable")                                        \
+    X(CONFIG, "F0000", "the config (mosaic.yaml) is not usable")                                      \
+    X(KEY, "22P02", "the sharding key is missing, NULL, or not a value of its type")                  \
+    X(DATA, "22P04", "the input data is malformed")                                                   \
+    X(NOT_FOUND, "42P01", "no such table, column, shard, lab or file")                                \
+    X(OWNERSHIP, "23514", "a row would stand on a shard that does not own it")                        \
+    X(UNREACHABLE, "08006", "a shard does not answer")                                                \
+    X(AUTH, "28000", "a shard refused the login")                                                     \
+    X(TIMEOUT, "57014", "the deadline passed")                                                        \
+    X(SERVER, "XX000", "PostgreSQL refused the statement; SQLSTATE and message are the server's")     \
+    X(STALE, "55000", "the map has changed since it was read")                                        \
+    X(IN_DOUBT, "40003", "a commit over several shards was cut off and its outcome is not known yet") \
+    X(PREFLIGHT, "55000", "the shards are not in a state that allows this change")                    \
+    X(LIMIT, "54000", "a configured limit was reached")                                               \
+    X(UNSUPPORTED, "0A000", "not supported, or not proved to give the answer of one PostgreSQL")      \
+    X(IO, "58030", "a file or the terminal could not be read or written")                             \
+    X(MEMORY, "53200", "out of memory")                                                               \
+    X(INTERRUPTED, "57014", "interrupted by a signal; nothing was left half done")                    \
     X(INTERNAL, "XX000", "a bug in pgmosaic: please report it")
 
 typedef enum mosaic_status {
@@ -84,11 +84,11 @@ typedef enum mosaic_status {
 /* Filled by every call that fails; undefined after a call that succeeded. No ownership: plain arrays. */
 typedef struct mosaic_error {
     mosaic_status status;
-    char sqlstate[6];   /* the server's where a server answered, else the status's own */
-    char shard[64];     /* name of the shard it happened on, or "" */
-    char message[512];  /* what happened, and where; one line, no final full stop */
-    char detail[1024];  /* more, or "" */
-    char hint[512];     /* what to do next, or "" */
+    char sqlstate[6];  /* the server's where a server answered, else the status's own */
+    char shard[64];    /* name of the shard it happened on, or "" */
+    char message[512]; /* what happened, and where; one line, no final full stop */
+    char detail[1024]; /* more, or "" */
+    char hint[512];    /* what to do next, or "" */
 } mosaic_error;
 
 /* "UNREACHABLE" for MOSAIC_UNREACHABLE; "?" for a value that is none. Static storage. */
@@ -128,12 +128,12 @@ typedef struct mosaic_cluster mosaic_cluster;
 
 /* Zero means the default, which stands in brackets. */
 typedef struct mosaic_options {
-    int default_timeout_ms;   /* deadline of a call that gives none [30000] */
-    int connect_timeout_ms;   /* deadline of one connection attempt [5000] */
-    int pool_size;            /* connections per shard, at most [8] */
-    int idle_check_ms;        /* a pooled connection idle for longer is checked before use [10000] */
-    int retry_base_ms;        /* backoff after a failed connect: base, doubled up to retry_max_ms [50] */
-    int retry_max_ms;         /* [5000] */
+    int default_timeout_ms;       /* deadline of a call that gives none [30000] */
+    int connect_timeout_ms;       /* deadline of one connection attempt [5000] */
+    int pool_size;                /* connections per shard, at most [8] */
+    int idle_check_ms;            /* a pooled connection idle for longer is checked before use [10000] */
+    int retry_base_ms;            /* backoff after a failed connect: base, doubled up to retry_max_ms [50] */
+    int retry_max_ms;             /* [5000] */
     const char *application_name; /* as the shards see it ["pgmosaic"] */
 } mosaic_options;
 
@@ -145,8 +145,8 @@ MOSAIC_API MOSAIC_MUST_CHECK mosaic_status mosaic_open(const char *config_path, 
                                                        mosaic_cluster **cluster, mosaic_error *error);
 /* The same from the text of a config in memory. */
 MOSAIC_API MOSAIC_MUST_CHECK mosaic_status mosaic_open_text(const char *config, size_t size,
-                                                            const mosaic_options *options,
-                                                            mosaic_cluster **cluster, mosaic_error *error);
+                                                            const mosaic_options *options, mosaic_cluster **cluster,
+                                                            mosaic_error *error);
 /* Closes all pooled connections. Calls, transactions and acquired connections must be ended before. NULL is fine. */
 MOSAIC_API void mosaic_close(mosaic_cluster *cluster);
 /* Reads the map again from the catalog; every call does so by itself when a shard says that its epoch has moved on. */
@@ -171,8 +171,8 @@ MOSAIC_API MOSAIC_MUST_CHECK mosaic_status mosaic_locate(mosaic_cluster *cluster
                                                          mosaic_place *place, mosaic_error *error);
 
 /*
- * What if the cluster had `shards` shards of equal weight: the owner of each bucket of the table, by the fewest moves from today's
- * map. Writes at most `capacity` owners (NULL for capacity 0); *buckets says how many there are.
+ * What if the cluster had `shards` shards of equal weight: the owner of each bucket of the table, by the fewest moves
+ * from today's map. Writes at most `capacity` owners (NULL for capacity 0); *buckets says how many there are.
  */
 MOSAIC_API MOSAIC_MUST_CHECK mosaic_status mosaic_plan_shards(mosaic_cluster *cluster, const char *table, size_t shards,
                                                               uint16_t *owners, size_t capacity, size_t *buckets,
@@ -254,9 +254,9 @@ typedef struct mosaic_scatter {
 } mosaic_scatter;
 
 /*
- * The statement on all shards at once. Rows come as they arrive, or merged. A shard that fails, fails the call and stops the
- * others; what a statement that writes has already committed on them stays (for all or nothing, use a transaction).
- * With scatter NULL, rows are thrown away.
+ * The statement on all shards at once. Rows come as they arrive, or merged. A shard that fails, fails the call and
+ * stops the others; what a statement that writes has already committed on them stays (for all or nothing, use a
+ * transaction). With scatter NULL, rows are thrown away.
  */
 MOSAIC_API MOSAIC_MUST_CHECK mosaic_status mosaic_exec_all(mosaic_cluster *cluster, const mosaic_statement *statement,
                                                            const mosaic_scatter *scatter, mosaic_error *error);
@@ -267,8 +267,9 @@ MOSAIC_API MOSAIC_MUST_CHECK mosaic_status mosaic_exec_all(mosaic_cluster *clust
 typedef struct mosaic_batch mosaic_batch;
 
 /*
- * Called for each statement, in the order added per shard, up to and including the first that fails there (nothing of that
- * shard's part stays then). `result` is only valid during the call; the part is not committed before mosaic_batch_run returns.
+ * Called for each statement, in the order added per shard, up to and including the first that fails there (nothing of
+ * that shard's part stays then). `result` is only valid during the call; the part is not committed before
+ * mosaic_batch_run returns.
  */
 typedef void (*mosaic_batch_fn)(void *context, size_t index, size_t shard, const PGresult *result);
 
@@ -278,9 +279,9 @@ MOSAIC_API MOSAIC_MUST_CHECK mosaic_status mosaic_batch_new(mosaic_cluster *clus
 MOSAIC_API MOSAIC_MUST_CHECK mosaic_status mosaic_batch_add(mosaic_batch *batch, const char *table, mosaic_key key,
                                                             const mosaic_statement *statement, mosaic_error *error);
 /*
- * Runs and empties the batch. Each shard's part is one transaction on that shard; the parts are not atomic together (use a
- * transaction for that). The first failure is reported; parts on other shards run to their end and are committed, unless
- * the failure came before anything was sent (a key, a shard that is down) or the deadline passed.
+ * Runs and empties the batch. Each shard's part is one transaction on that shard; the parts are not atomic together
+ * (use a transaction for that). The first failure is reported; parts on other shards run to their end and are
+ * committed, unless the failure came before anything was sent (a key, a shard that is down) or the deadline passed.
  */
 MOSAIC_API MOSAIC_MUST_CHECK mosaic_status mosaic_batch_run(mosaic_batch *batch, mosaic_batch_fn done, void *context,
                                                             int timeout_ms, mosaic_error *error);
@@ -298,8 +299,8 @@ typedef enum mosaic_atomicity {
 MOSAIC_API MOSAIC_MUST_CHECK mosaic_status mosaic_begin(mosaic_cluster *cluster, mosaic_atomicity atomicity,
                                                         mosaic_transaction **transaction, mosaic_error *error);
 /*
- * A shard joins the transaction at its first statement. After a statement has failed only mosaic_rollback is left; a call that
- * was refused before anything was sent does no harm. Statements that begin or end transactions are refused.
+ * A shard joins the transaction at its first statement. After a statement has failed only mosaic_rollback is left; a
+ * call that was refused before anything was sent does no harm. Statements that begin or end transactions are refused.
  */
 MOSAIC_API MOSAIC_MUST_CHECK mosaic_status mosaic_transaction_exec(mosaic_transaction *transaction, const char *table,
                                                                    mosaic_key key, const mosaic_statement *statement,
@@ -367,20 +368,21 @@ typedef struct mosaic_load {
     ptrdiff_t (*read)(void *context, void *buffer, size_t size);
     void *context;
     mosaic_format format;
-    bool no_header;            /* CSV: the first row is data */
-    char delimiter;            /* 0: the format's own */
-    char quote;                /* CSV; 0: " */
-    char escape;               /* CSV; 0: the quote */
-    const char *null_text;     /* NULL: the format's own */
+    bool no_header;             /* CSV: the first row is data */
+    char delimiter;             /* 0: the format's own */
+    char quote;                 /* CSV; 0: " */
+    char escape;                /* CSV; 0: the quote */
+    const char *null_text;      /* NULL: the format's own */
     const char *const *columns; /* of the rows, in order; NULL: the header's, else the table's */
     size_t column_count;
-    size_t row_limit;          /* bytes; 0: 32 MiB */
-    const char *source;        /* name of the input, for messages ("users.csv:12: ..."); NULL: "input" */
-    int timeout_ms;            /* a shard that takes nothing for so long fails the load; 0: the cluster's default */
-    /* With bad_row set, rows that are refused go there and the good ones are kept; else the first one fails the load. */
+    size_t row_limit;   /* bytes; 0: 32 MiB */
+    const char *source; /* name of the input, for messages ("users.csv:12: ..."); NULL: "input" */
+    int timeout_ms;     /* a shard that takes nothing for so long fails the load; 0: the cluster's default */
+    /* With bad_row set, rows that are refused go there and the good ones are kept; else the first one fails the load.
+     */
     void (*bad_row)(void *context, uint64_t line, const char *row, size_t size, const mosaic_error *why);
     void (*progress)(void *context, const mosaic_progress *progress); /* a few times a second; may be NULL */
-    void *callback_context;    /* of bad_row and progress */
+    void *callback_context;                                           /* of bad_row and progress */
     const volatile int *interrupted; /* when it becomes non-zero, the load stops and nothing is kept; may be NULL */
 } mosaic_load;
 

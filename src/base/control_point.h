@@ -1,7 +1,7 @@
 /*
  * Named control points, for crash tests: in a build with -Dcontrol_points=true, the environment variable
- * MOSAIC_CONTROL_POINT="name=kill" makes the process kill itself (SIGKILL) at that point, "name=stop" makes it stop (SIGSTOP),
- * "name=N:kill" at the Nth time. Elsewhere they cost nothing.
+ * MOSAIC_CONTROL_POINT="name=kill" makes the process kill itself (SIGKILL) at that point, "name=stop" makes it stop
+ * (SIGSTOP), "name=N:kill" at the Nth time. Elsewhere they cost nothing.
  */
 #ifndef MOSAIC_BASE_CONTROL_POINT_H
 #define MOSAIC_BASE_CONTROL_POINT_H

@@ -70,16 +70,16 @@ mosaic_status error_set(mosaic_error *error, mosaic_status status, const char *f
     return status;
 }
 
-#define DEFINE_PART(part)                                                                                      \
-    mosaic_status error_##part(mosaic_error *error, const char *format, ...)                                   \
-    {                                                                                                          \
-        if (!error)                                                                                            \
-            return MOSAIC_INTERNAL;                                                                            \
-        va_list arguments;                                                                                     \
-        va_start(arguments, format);                                                                           \
-        format_text(error->part, sizeof error->part, format, arguments);                                       \
-        va_end(arguments);                                                                                     \
-        return error->status;                                                                                  \
+#define DEFINE_PART(part)                                                    \
+    mosaic_status error_##part(mosaic_error *error, const char *format, ...) \
+    {                                                                        \
+        if (!error)                                                          \
+            return MOSAIC_INTERNAL;                                          \
+        va_list arguments;                                                   \
+        va_start(arguments, format);                                         \
+        format_text(error->part, sizeof error->part, format, arguments);     \
+        va_end(arguments);                                                   \
+        return error->status;                                                \
     }
 DEFINE_PART(detail)
 DEFINE_PART(hint)

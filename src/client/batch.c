@@ -15,7 +15,7 @@
 
 enum {
     BATCH_MOST = 64 << 20, /* bytes of statements */
-    ENTRY_COST = 64,        /* of messages around a statement, roughly */
+    ENTRY_COST = 64,       /* of messages around a statement, roughly */
     MOVES_MOST = 8,
 };
 

@@ -2,12 +2,13 @@
  * Key values: from the text or binary form that PostgreSQL reads to one canonical value per equal key.
  *
  * Equal in PostgreSQL means equal here, byte for byte: bpchar loses its trailing blanks, numeric its trailing zeros, a
- * timestamptz its zone. What can't be read without a session's settings is refused (a timestamptz without an offset, a date
- * whose order of day and month depends on DateStyle), and so is everything PostgreSQL's input function refuses.
+ * timestamptz its zone. What can't be read without a session's settings is refused (a timestamptz without an offset, a
+ * date whose order of day and month depends on DateStyle), and so is everything PostgreSQL's input function refuses.
  *
- * A column's modifier is not known here: the text 1.005 for a numeric(10,2) column is the key 1.005, which the column would
- * round to 1.01. The shard's ownership constraint then refuses the row if the two differ in their shard; a row can't go astray.
- * The same holds for timestamp(p). varchar(n) and char(n) need no care: longer text is an error, blanks are cut.
+ * A column's modifier is not known here: the text 1.005 for a numeric(10,2) column is the key 1.005, which the column
+ * would round to 1.01. The shard's ownership constraint then refuses the row if the two differ in their shard; a row
+ * can't go astray. The same holds for timestamp(p). varchar(n) and char(n) need no care: longer text is an error,
+ * blanks are cut.
  */
 #ifndef MOSAIC_CORE_KEY_H
 #define MOSAIC_CORE_KEY_H
@@ -50,17 +51,18 @@ MOSAIC_MUST_CHECK mosaic_status key_from_text(enum key_type type, const char *na
 MOSAIC_MUST_CHECK mosaic_status key_from_binary(enum key_type type, const char *name, const void *bytes, size_t size,
                                                 struct arena *arena, struct key_value *value, mosaic_error *error);
 /*
- * From the public form, for `count` key columns of these types. `values` has room for count. MOSAIC_KEY for a kind that the
- * type does not take, for a wrong number of parts, and for text with a zero byte or invalid UTF-8.
+ * From the public form, for `count` key columns of these types. `values` has room for count. MOSAIC_KEY for a kind that
+ * the type does not take, for a wrong number of parts, and for text with a zero byte or invalid UTF-8.
  */
 MOSAIC_MUST_CHECK mosaic_status key_from_public(const enum key_type *types, const char *const *names, size_t count,
                                                 mosaic_key key, struct arena *arena, struct key_value *values,
                                                 mosaic_error *error);
-/* True when bytes are valid UTF-8 as PostgreSQL's pg_utf8_islegal takes it (no surrogates, no overlong forms, no zero). */
+/* True when bytes are valid UTF-8 as PostgreSQL's pg_utf8_islegal takes it (no surrogates, no overlong forms, no zero).
+ */
 bool key_is_utf8(const unsigned char *bytes, size_t size);
 /*
- * Compares two values of one type as its default btree operator class does, text by bytes (COLLATE "C"): < 0, 0, > 0. A NaN
- * equals itself and is above all numbers.
+ * Compares two values of one type as its default btree operator class does, text by bytes (COLLATE "C"): < 0, 0, > 0. A
+ * NaN equals itself and is above all numbers.
  */
 int key_compare(const struct key_value *a, const struct key_value *b);
 

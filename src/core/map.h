@@ -1,5 +1,6 @@
 /*
- * The map: bucket → shard, with an epoch that grows at each change. A value: made in an arena, never changed afterwards.
+ * The map: bucket → shard, with an epoch that grows at each change. A value: made in an arena, never changed
+ * afterwards.
  */
 #ifndef MOSAIC_CORE_MAP_H
 #define MOSAIC_CORE_MAP_H
@@ -24,7 +25,8 @@ struct map {
 const struct map *map_initial(struct arena *arena, uint32_t buckets, uint32_t shards, uint64_t epoch);
 /* True when every bucket b is owned by b mod shards_with_buckets, the first shards_with_buckets shards. */
 bool map_is_initial(const struct map *map, uint32_t *shards_with_buckets);
-/* Is every owner in range, the epoch > 0, the bucket count in bounds? For debug builds, tests, and what a catalog says. */
+/* Is every owner in range, the epoch > 0, the bucket count in bounds? For debug builds, tests, and what a catalog says.
+ */
 bool map_validate(const struct map *map);
 /* How many buckets the shard owns. */
 uint32_t map_count(const struct map *map, uint32_t shard);
@@ -35,14 +37,16 @@ struct map_move {
     uint16_t from, to;
 };
 
-/* The moves from one map to another of the same bucket count, ascending by bucket. Returns how many; writes up to capacity. */
+/* The moves from one map to another of the same bucket count, ascending by bucket. Returns how many; writes up to
+ * capacity. */
 size_t map_diff(const struct map *before, const struct map *after, struct map_move *moves, size_t capacity);
 /*
- * The map after a change of shards and weights, by the fewest moves: shard s shall own buckets in proportion to weights[s]
- * (0: none), by largest remainder, ties to the lower index. A bucket moves only from a shard that has too many. Deterministic. Its
- * epoch is one higher. `shards` may be larger than before; a shard is removed by weight 0. NULL when memory is out or every
- * weight is 0.
+ * The map after a change of shards and weights, by the fewest moves: shard s shall own buckets in proportion to
+ * weights[s] (0: none), by largest remainder, ties to the lower index. A bucket moves only from a shard that has too
+ * many. Deterministic. Its epoch is one higher. `shards` may be larger than before; a shard is removed by weight 0.
+ * NULL when memory is out or every weight is 0.
  */
-const struct map *map_rebalance(struct arena *arena, const struct map *before, uint32_t shards, const uint32_t *weights);
+const struct map *map_rebalance(struct arena *arena, const struct map *before, uint32_t shards,
+                                const uint32_t *weights);
 
 #endif

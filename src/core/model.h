@@ -8,7 +8,9 @@
 #include "core/rule.h"
 
 /* X(identifier, name in the config) */
-#define ENGINE_LIST(X) X(POSTGRES, "postgres") X(CITUS, "citus")
+#define ENGINE_LIST(X)      \
+    X(POSTGRES, "postgres") \
+    X(CITUS, "citus")
 enum engine_kind {
 #define X(identifier, name) ENGINE_##identifier,
     ENGINE_LIST(X)
@@ -17,7 +19,9 @@ enum engine_kind {
 };
 
 /* X(identifier, name in the config) */
-#define TABLE_KIND_LIST(X) X(SHARDED, "sharded") X(REFERENCE, "reference")
+#define TABLE_KIND_LIST(X) \
+    X(SHARDED, "sharded")  \
+    X(REFERENCE, "reference")
 enum table_kind {
 #define X(identifier, name) TABLE_##identifier,
     TABLE_KIND_LIST(X)
@@ -41,8 +45,8 @@ struct table {
     const char *columns[KEY_COLUMNS_MAX]; /* sharding key columns, unquoted; none for a reference table */
     size_t column_count;
     /*
-     * rule.types and rule.bounds are known after the columns' types are (catalog or --type); the config alone has the function,
-     * buckets (0: not said) and bound_texts.
+     * rule.types and rule.bounds are known after the columns' types are (catalog or --type); the config alone has the
+     * function, buckets (0: not said) and bound_texts.
      */
     struct rule rule;
     const uint16_t *listed_owners; /* range and list: owner of each bucket as the config says; else NULL */

@@ -1,15 +1,15 @@
 /*
  * Sharding rules: key → bucket.
  *
- * A rule is a sharding function with its bucket count and key types. The functions, and what each is exactly, are listed
- * once below; each has a version in its name, and golden vectors in tests/unit/core. Once released it never changes.
+ * A rule is a sharding function with its bucket count and key types. The functions, and what each is exactly, are
+ * listed once below; each has a version in its name, and golden vectors in tests/unit/core. Once released it never
+ * changes.
  *
  *   modulo  bucket = key mod B, mathematical (−1 mod 4 is 3)
- *   hash    PostgreSQL's partition hash: hash_combine64 over the columns of <type>extended(key, HASH_PARTITION_SEED), mod B,
- *           B a power of two (src/backend/partitioning/partbounds.c, compute_partition_hash_value)
- *   sha256  the sha256 of the key's UTF-8 text, read as one little-endian integer, mod B (the rule of Synapse's workers)
- *   range   the number of the first bound above the key
- *   list    the number of the entry that names the key
+ *   hash    PostgreSQL's partition hash: hash_combine64 over the columns of <type>extended(key, HASH_PARTITION_SEED),
+ * mod B, B a power of two (src/backend/partitioning/partbounds.c, compute_partition_hash_value) sha256  the sha256 of
+ * the key's UTF-8 text, read as one little-endian integer, mod B (the rule of Synapse's workers) range   the number of
+ * the first bound above the key list    the number of the entry that names the key
  */
 #ifndef MOSAIC_CORE_RULE_H
 #define MOSAIC_CORE_RULE_H
@@ -19,11 +19,11 @@
 #include <stdint.h>
 
 /* X(identifier, name in the config, name with version as stored in the catalog) */
-#define SHARDING_FUNCTION_LIST(X)                                                                              \
-    X(MODULO, "modulo", "modulo.1")                                                                            \
-    X(HASH, "hash", "hash.1")                                                                                  \
-    X(SHA256, "sha256", "sha256.1")                                                                            \
-    X(RANGE, "range", "range.1")                                                                               \
+#define SHARDING_FUNCTION_LIST(X)   \
+    X(MODULO, "modulo", "modulo.1") \
+    X(HASH, "hash", "hash.1")       \
+    X(SHA256, "sha256", "sha256.1") \
+    X(RANGE, "range", "range.1")    \
     X(LIST, "list", "list.1")
 
 enum sharding_function {
@@ -59,8 +59,8 @@ bool function_by_name(const char *name, enum sharding_function *function); /* wi
 /* B for a rule of this function over `shards` shards when the config gives none; 0 for range and list. */
 uint32_t rule_default_buckets(enum sharding_function function, size_t shards);
 /*
- * Is this rule usable: types that the function takes, B in bounds (hash: a power of two; modulo and sha256: a multiple of
- * `shards`), bounds ascending and of the type? range over text compares bytes (the column must be COLLATE "C").
+ * Is this rule usable: types that the function takes, B in bounds (hash: a power of two; modulo and sha256: a multiple
+ * of `shards`), bounds ascending and of the type? range over text compares bytes (the column must be COLLATE "C").
  */
 MOSAIC_MUST_CHECK mosaic_status rule_check(const struct rule *rule, size_t shards, mosaic_error *error);
 

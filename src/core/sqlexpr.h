@@ -17,17 +17,18 @@ void sql_identifier(struct buffer *sql, const char *name);
 void sql_literal(struct buffer *sql, const char *text, size_t size);
 
 /*
- * Appends the bucket of a row; `columns` are the key columns as SQL expressions (identifiers already quoted). The value is an
- * integer or bigint. For a sha256 rule whose B is no power of two it calls the function of sql_support_functions.
+ * Appends the bucket of a row; `columns` are the key columns as SQL expressions (identifiers already quoted). The value
+ * is an integer or bigint. For a sha256 rule whose B is no power of two it calls the function of sql_support_functions.
  */
 void sql_bucket(struct buffer *sql, const struct rule *rule, const char *const *columns);
 /*
- * Appends "key IS NOT NULL AND the bucket is shard's" in O(1): bucket % N = i while the map is initial, else a bitmap. Range
- * and list say the bounds themselves.
+ * Appends "key IS NOT NULL AND the bucket is shard's" in O(1): bucket % N = i while the map is initial, else a bitmap.
+ * Range and list say the bounds themselves.
  */
 void sql_owned(struct buffer *sql, const struct rule *rule, const char *const *columns, const struct map *map,
                uint32_t shard);
-/* Appends the CREATE OR REPLACE FUNCTION statements that sql_bucket needs in schema mosaic; nothing where it needs none. */
+/* Appends the CREATE OR REPLACE FUNCTION statements that sql_bucket needs in schema mosaic; nothing where it needs
+ * none. */
 void sql_support_functions(struct buffer *sql, const struct rule *rule);
 
 #endif

@@ -19,7 +19,8 @@ int pq_left_ms(int64_t deadline);
 
 /* Also ends every wait of this module with MOSAIC_INTERRUPTED once *flag is non-zero; NULL (the default): never. */
 void pq_interrupt_flag(const volatile int *flag);
-/* Between hold(true) and hold(false), which nest, waits of this thread go on: for a clean-up, or a commit that has begun. */
+/* Between hold(true) and hold(false), which nest, waits of this thread go on: for a clean-up, or a commit that has
+ * begun. */
 void pq_hold_interrupts(bool hold);
 /* MOSAIC_INTERRUPTED once the flag is set and not held, else MOSAIC_OK. */
 MOSAIC_MUST_CHECK mosaic_status pq_interrupted(const char *what, mosaic_error *error);

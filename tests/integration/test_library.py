@@ -148,7 +148,8 @@ def test_order_of_every_type(every, column, form):
         sql = f"SELECT {column}, id FROM every ORDER BY {column}{collate} {direction} {nulls}, id"
         rows, status, summary = scatter(every, sql, f"{order},1", form=form)
         assert status == "OK", summary
-        expected = [str(row[0]) for row in every.query(0, sql.replace("SELECT " + column + ",", "SELECT").replace("FROM every", "FROM single.every"))]
+        alone = sql.replace("SELECT " + column + ",", "SELECT").replace("FROM every", "FROM single.every")
+        expected = [str(row[0]) for row in every.query(0, alone)]
         ids = [row[-1] if form == "text" else str(int(row[-1], 16)) for row in rows]
         assert ids == expected
 

