@@ -139,7 +139,7 @@ def test_a_crash_and_a_port_taken_meanwhile_keep_the_data(box):
 @pytest.mark.deadline(300)
 def test_a_container_that_somebody_removed_is_made_again(box):
     box.query(0, "CREATE TABLE kept AS SELECT 8 AS x")
-    docker("rm", "-f", container_of("box", 0))
+    docker("rm", "-f", "-v", container_of("box", 0))
     assert not listed(box)["up"]
     box.run("lab", "up", "box", check=True, timeout=150)
     assert box.query(0, "SELECT x FROM kept") == [(8,)]
