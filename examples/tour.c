@@ -283,14 +283,17 @@ void tour_stop_one(struct tour *tour)
     mosaic_error error;
     char row[256];
     struct sum sum;
-    size_t answered = 0;
+    size_t answered = 0, asked = 0;
 
     story_pgmosaic((const char *[]){"lab", "stop", lab, name, NULL});
     for (size_t shard = 0; shard < tour->shards; shard++)
-        if (shard != tour->some && find(tour, tour->example[shard], row, sizeof row, &error) == MOSAIC_OK)
+        asked += shard != tour->some && tour->rows[shard] > 0;
+    for (size_t shard = 0; shard < tour->shards; shard++)
+        if (shard != tour->some && tour->rows[shard] > 0 &&
+            find(tour, tour->example[shard], row, sizeof row, &error) == MOSAIC_OK)
             answered++;
     story_line("%s is stopped. Not affected: lookups on the other shards (%zu of %zu answered).", name, answered,
-               tour->shards - 1);
+               asked);
     if (find(tour, unlucky, row, sizeof row, &error) != MOSAIC_OK)
         story_line("Affected: its %.0f %% of the rows: %s  →  %s",
                    100.0 * (double)tour->rows[tour->some] / (double)tour->total, unlucky, error.message);
