@@ -9,6 +9,7 @@ import xml.etree.ElementTree
 from runner.count import run
 
 UNIT_TIMEOUT = 120  # seconds for one program
+WORKERS = 4  # of pytest: its tests wait for servers more than they compute
 
 
 def programs_of(build, suite="unit"):
@@ -64,6 +65,7 @@ def pytest(count, top, words, label, env, timeout):
     started = time.monotonic()
     with tempfile.NamedTemporaryFile(suffix=".xml") as report:
         done = run(["/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=short",
+                    "-n", str(WORKERS), "--dist", "loadfile",
                     f"--junit-xml={report.name}", *words], timeout=timeout, cwd=top,
                    env={**env, "PYTHONDONTWRITEBYTECODE": "1"})
         cases = 0
