@@ -3,7 +3,12 @@
 #include "base/error.h"
 #include "core/hash.h"
 
-#include <openssl/evp.h>
+/*
+ * The one-shot calls of OpenSSL 1.1: since 3.0 they are deprecated for EVP, which looks its implementation up by name
+ * and takes memory for each digest. These do neither, cannot fail, and use the same assembler.
+ */
+#define OPENSSL_API_COMPAT 0x10100000L
+#include <openssl/sha.h>
 #include <string.h>
 
 static const struct {
@@ -170,18 +175,21 @@ static uint32_t modulo(int64_t key, uint32_t buckets)
     return (uint32_t)(rest < 0 ? rest + buckets : rest);
 }
 
-/* The digest is one little-endian integer: Horner's rule from its last byte. */
-static mosaic_status sha256_bucket(const struct key_value *key, uint32_t buckets, uint32_t *bucket, mosaic_error *error)
+/* The digest is one little-endian integer: Horner's rule from its last 32-bit word. */
+static uint32_t sha256_bucket(const struct key_value *key, uint32_t buckets)
 {
-    unsigned char digest[EVP_MAX_MD_SIZE];
-    unsigned size = 0;
-    if (!EVP_Digest(key->bytes.data, key->bytes.size, digest, &size, EVP_sha256(), NULL) || size != 32)
-        return error_memory(error);
-    uint32_t rest = 0;
-    for (unsigned i = size; i-- > 0;)
-        rest = (rest * 256 + digest[i]) % buckets;
-    *bucket = rest;
-    return MOSAIC_OK;
+    unsigned char digest[SHA256_DIGEST_LENGTH];
+    SHA256_CTX context;
+    SHA256_Init(&context);
+    SHA256_Update(&context, key->bytes.data, key->bytes.size);
+    SHA256_Final(digest, &context);
+    uint64_t rest = 0;
+    for (int i = SHA256_DIGEST_LENGTH - 4; i >= 0; i -= 4) {
+        uint32_t word = (uint32_t)digest[i] | (uint32_t)digest[i + 1] << 8 | (uint32_t)digest[i + 2] << 16 |
+                        (uint32_t)digest[i + 3] << 24;
+        rest = (rest << 32 | word) % buckets;
+    }
+    return (uint32_t)rest;
 }
 
 static uint32_t range_bucket(const struct rule *rule, const struct key_value *key)
@@ -220,7 +228,8 @@ mosaic_status rule_bucket(const struct rule *rule, const struct key_value *value
         *bucket = (uint32_t)hash_of_row(values, rule->columns) & (rule->buckets - 1);
         return MOSAIC_OK;
     case FUNCTION_SHA256:
-        return sha256_bucket(&values[0], rule->buckets, bucket, error);
+        *bucket = sha256_bucket(&values[0], rule->buckets);
+        return MOSAIC_OK;
     case FUNCTION_RANGE:
         *bucket = range_bucket(rule, &values[0]);
         return MOSAIC_OK;
