@@ -34,6 +34,7 @@ struct load_job {
     const char **columns;
     size_t column_count;
     size_t key_fields[KEY_COLUMNS_MAX]; /* field of each key column */
+    int key_modifiers[KEY_COLUMNS_MAX]; /* pg_attribute.atttypmod of each */
     const char *copy_sql;               /* COPY … FROM STDIN … */
 
     bool plain_numbers; /* a number in a key field is its value: not binary, and the NULL text is no number */

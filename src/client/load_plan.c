@@ -2,6 +2,7 @@
 #include "client/load_job.h"
 #include "core/sqlexpr.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 enum { SQL_MOST = 512 * 1024 };
@@ -13,7 +14,7 @@ static void add_table(const struct table *table, struct buffer *sql)
     sql_identifier(sql, table->name);
 }
 
-/* The table's columns as a shard has them: name, and 't' where they are generated. */
+/* The table's columns as a shard has them: name, 't' where they are generated, modifier. */
 static mosaic_status read_columns(struct load_job *job, PGconn *connection, const char *shard, PGresult **result,
                                   mosaic_error *error)
 {
@@ -23,7 +24,7 @@ static mosaic_status read_columns(struct load_job *job, PGconn *connection, cons
         return buffer_free(&name), error_memory(error);
     const char *values[] = {buffer_string(&name)};
     mosaic_status status = pq_exec_params(connection, shard,
-                                          "SELECT attname, attgenerated <> '' FROM pg_catalog.pg_attribute"
+                                          "SELECT attname, attgenerated <> '', atttypmod FROM pg_catalog.pg_attribute"
                                           " WHERE attrelid = pg_catalog.to_regclass($1) AND attnum > 0"
                                           " AND NOT attisdropped ORDER BY attnum",
                                           1, values, pq_deadline(job->streams.timeout_ms), result, error);
@@ -91,7 +92,7 @@ static mosaic_status take_columns(struct load_job *job, const PGresult *columns,
     return MOSAIC_OK;
 }
 
-static mosaic_status find_key(struct load_job *job, mosaic_error *error)
+static mosaic_status find_key(struct load_job *job, const PGresult *columns, mosaic_error *error)
 {
     const struct table *table = job->table;
     size_t key_count = table->kind == TABLE_SHARDED ? table->column_count : 0;
@@ -106,6 +107,7 @@ static mosaic_status find_key(struct load_job *job, mosaic_error *error)
             return MOSAIC_KEY;
         }
         job->key_fields[key] = at;
+        job->key_modifiers[key] = atoi(PQgetvalue(columns, find_column(columns, table->columns[key]), 2));
     }
     copy_splitter_columns(&job->splitter, job->column_count, job->key_fields, key_count);
     return MOSAIC_OK;
@@ -134,8 +136,8 @@ mosaic_status plan_columns(struct load_job *job, PGconn *connection, const char 
     mosaic_status status = read_columns(job, connection, shard, &columns, error);
     if (status == MOSAIC_OK)
         status = take_columns(job, columns, names, name_count, error);
-    PQclear(columns);
     if (status == MOSAIC_OK)
-        status = find_key(job, error);
+        status = find_key(job, columns, error);
+    PQclear(columns);
     return status == MOSAIC_OK ? make_sql(job, error) : status;
 }

@@ -3,6 +3,7 @@
  */
 #include "base/memory.h"
 #include "client/load_job.h"
+#include "core/modifier.h"
 
 #include <string.h>
 
@@ -47,8 +48,9 @@ static mosaic_status null_key(const char *name, mosaic_error *error)
     return MOSAIC_KEY;
 }
 
-static mosaic_status key_value_of(struct load_job *job, const struct copy_slice *slice, size_t column,
-                                  struct key_value *value, mosaic_error *error)
+/* As it was given. */
+static mosaic_status given_value_of(struct load_job *job, const struct copy_slice *slice, size_t column,
+                                    struct key_value *value, mosaic_error *error)
 {
     const struct rule *rule = &job->table->rule;
     const char *name = job->table->columns[column], *bytes = job->input.bytes;
@@ -66,6 +68,16 @@ static mosaic_status key_value_of(struct load_job *job, const struct copy_slice 
     if (is_null)
         return null_key(name, error);
     return key_from_text(rule->types[column], name, text, size, &job->keys, value, error);
+}
+
+/* As it will be stored. */
+static mosaic_status key_value_of(struct load_job *job, const struct copy_slice *slice, size_t column,
+                                  struct key_value *value, mosaic_error *error)
+{
+    mosaic_status status = given_value_of(job, slice, column, value, error);
+    if (status == MOSAIC_OK && !modifier_apply(job->key_modifiers[column], &job->keys, value))
+        status = error_memory(error);
+    return status;
 }
 
 static mosaic_status malformed(const struct load_job *job, const struct copy_row *row, mosaic_error *error)

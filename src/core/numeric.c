@@ -27,8 +27,7 @@ static void set_special(struct key_value *value, bool negative, int kind)
     value->numeric.special = true;
 }
 
-/* Keeps `digits` (base 10000, weight of the first) without zeros at the ends. */
-static const char *set_digits(struct key_value *value, bool negative, const int16_t *digits, int count, int weight)
+const char *numeric_set_digits(struct key_value *value, bool negative, const int16_t *digits, int count, int weight)
 {
     while (count && *digits == 0)
         digits++, count--, weight--;
@@ -146,7 +145,7 @@ static const char *pack(const struct decimal *decimal, bool negative, struct are
         digits[place / 4] = (int16_t)(digits[place / 4] + (decimal->text[i] - '0') * powers[place % 4]);
         place++;
     }
-    return set_digits(value, negative, digits, count, weight);
+    return numeric_set_digits(value, negative, digits, count, weight);
 }
 
 const char *numeric_from_text(const char *text, size_t size, struct arena *arena, struct key_value *value)
@@ -212,7 +211,7 @@ const char *numeric_from_binary(const unsigned char *bytes, size_t size, struct 
         digits[i] = (int16_t)digit;
     }
     count = cut_to_scale(digits, count, weight, scale);
-    return set_digits(value, sign == NEGATIVE, digits, count, weight);
+    return numeric_set_digits(value, sign == NEGATIVE, digits, count, weight);
 }
 
 /* -Infinity, numbers, Infinity, NaN */

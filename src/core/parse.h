@@ -31,6 +31,8 @@ static inline bool parse_digit(char c)
 /* numeric_in and numeric_recv (src/backend/utils/adt/numeric.c). */
 const char *numeric_from_text(const char *text, size_t size, struct arena *arena, struct key_value *value);
 const char *numeric_from_binary(const unsigned char *bytes, size_t size, struct arena *arena, struct key_value *value);
+/* Keeps `digits` (base 10000, weight of the first), without zeros at the ends. Returns why not, or NULL. */
+const char *numeric_set_digits(struct key_value *value, bool negative, const int16_t *digits, int count, int weight);
 /* As numeric_cmp. */
 int numeric_compare(const struct key_value *a, const struct key_value *b);
 

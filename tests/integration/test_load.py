@@ -23,6 +23,8 @@ create table emails(id int not null, email text, constraint no_spam check (email
 create table countries(code text primary key, name text not null);
 create table parents(id bigint primary key);
 create table children(id bigint references parents, note text);
+create table prices(id numeric(10, 2), at timestamp(0), kind varchar(3));
+create table prices_one(like prices);
 """
 TABLES = """
   - {name: users, key: id, function: modulo}
@@ -31,6 +33,7 @@ TABLES = """
   - {name: countries, kind: reference}
   - {name: parents, key: id, function: modulo}
   - {name: children, key: id, function: modulo}
+  - {name: prices, key: [id, at, kind], function: hash}
 """
 
 
@@ -44,7 +47,7 @@ def cluster(lab):
 
 @pytest.fixture(autouse=True)
 def empty(cluster):
-    cluster.everywhere("truncate users, members, emails, countries, children, parents")
+    cluster.everywhere("truncate users, members, emails, countries, children, parents, prices, prices_one")
 
 
 def load(cluster, table, data, *options, **more):
@@ -153,6 +156,20 @@ def test_composite_key_goes_where_route_says(cluster):
     assert load(cluster, "members", as_csv(records), "--no-header").returncode == 0
     assert sorted(rows(cluster, "select room, user_id, note from members")) == sorted(records)
     assert all(n > 0 for (n,) in rows(cluster, "select count(*) from members"))
+
+
+@pytest.mark.parametrize("report", [[], ["--on-error", "report"]], ids=["stop", "report"])
+def test_keys_that_the_column_rounds_go_where_they_are_stored(cluster, report):
+    """numeric(10,2), timestamp(0) and varchar(3) change what is given; the rows are those of one PostgreSQL."""
+    data = "".join(f"{i}.{i % 1000:03},{1990 + i % 20}-05-05 12:00:{i % 60:02}.{i % 10},a{i % 9}b{' ' * (i % 4)}\n"
+                   for i in range(300))
+    with cluster.connect(0) as connection, connection.cursor() as cursor:
+        cursor.copy_expert("copy prices_one from stdin (format csv)", io.StringIO(data))
+        cursor.execute("select * from prices_one")
+        wanted = cursor.fetchall()
+    done = load(cluster, "prices", data, "--no-header", *report)
+    assert done.returncode == 0, done.stderr
+    assert sorted(rows(cluster, "select * from prices")) == sorted(wanted)
 
 
 def test_reference_table_is_loaded_everywhere(cluster):
