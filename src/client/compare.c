@@ -83,7 +83,7 @@ static bool read_integer(unsigned type, bool binary, struct field field, int64_t
     }
     /* 19 digits may exceed int8, which no server writes; 18 digits and one more fit 63 bits up to 9223372036854775807
      */
-    if (end - at == 19 && memcmp(at, "9223372036854775807", 19) > 0)
+    if (end - at > 19 || (end - at == 19 && memcmp(at, "9223372036854775807", 19) > 0))
         return false;
     if (!read_digits(&at, end, 19, value) || at != end)
         return false;

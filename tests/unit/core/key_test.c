@@ -121,19 +121,10 @@ static void utf8(void **state)
                                        "\xf0\x90\x80\x80",
                                        "\xf4\x8f\xbf\xbf",
                                        "12345678é12345678"};
-    static const char *const bad[] = {"\x80",
-                                      "\xc0\x80",
-                                      "\xc1\xbf",
-                                      "\xe0\x9f\xbf",
-                                      "\xed\xa0\x80",
-                                      "\xf0\x8f\xbf\xbf",
-                                      "\xf4\x90\x80\x80",
-                                      "\xf5\x80\x80\x80",
-                                      "\xc3",
-                                      "\xe6\x97",
-                                      "1234567\xc3",
-                                      "12345678\xff"
-                                      "1234567"};
+    static const char *const bad[] = {
+        "\x80",         "\xc0\x80",         "\xc1\xbf",         "\xe0\x9f\xbf",
+        "\xed\xa0\x80", "\xf0\x8f\xbf\xbf", "\xf4\x90\x80\x80", "\xf5\x80\x80\x80",
+        "\xc3",         "\xe6\x97",         "1234567\xc3",      "12345678\xff\x31\x32\x33\x34\x35\x36\x37"};
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++)
         assert_true(key_is_utf8((const unsigned char *)good[i], strlen(good[i])));
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
