@@ -186,14 +186,14 @@ static mosaic_status read_outcome(PGconn *decider, const struct gid *gid, int64_
 }
 
 /* Lets a commit that is under way finish by itself: it is rude, though correct, to abort it. */
-static mosaic_status give_grace(PGconn *decider, const struct gid *gid, int64_t until, char outcome[16],
-                                mosaic_error *error)
+static mosaic_status give_grace(PGconn *decider, const struct gid *gid, int64_t until, int64_t deadline,
+                                char outcome[16], mosaic_error *error)
 {
     for (;;) {
         bool running = false;
-        mosaic_status status = decision_is_running(decider, gid->decider, gid, until + LOCK_TRY_MS, &running, error);
+        mosaic_status status = decision_is_running(decider, gid->decider, gid, deadline, &running, error);
         if (status == MOSAIC_OK) /* in this order: one that was not running then can say nothing later */
-            status = read_outcome(decider, gid, until + LOCK_TRY_MS, outcome, error);
+            status = read_outcome(decider, gid, deadline, outcome, error);
         if (status != MOSAIC_OK || *outcome || !running || pq_left_ms(until) == 0)
             return status;
         decision_sleep_ms(POLL_MS);
@@ -264,16 +264,15 @@ mosaic_status decision_check_identity(PGconn *connection, const char *shard, int
     return MOSAIC_STALE;
 }
 
-mosaic_status decision_ask(PGconn *decider, const struct gid *gid, int grace_ms, int64_t deadline,
+mosaic_status decision_ask(PGconn *decider, const struct gid *gid, int64_t grace, int64_t deadline,
                            enum outcome *outcome, mosaic_error *error)
 {
     char word[16] = "";
     mosaic_error ignored;
     error = error ? error : &ignored; /* the SQLSTATE is needed */
-    int64_t until = pq_deadline(grace_ms);
     mosaic_status status = decision_check_identity(decider, gid->decider, deadline, error);
     if (status == MOSAIC_OK)
-        status = give_grace(decider, gid, until < deadline ? until : deadline, word, error);
+        status = give_grace(decider, gid, grace < deadline ? grace : deadline, deadline, word, error);
     if (status == MOSAIC_OK && !*word) {
         status = write_aborted(decider, gid, deadline, error);
         if (status == MOSAIC_OK)

@@ -56,10 +56,10 @@ enum outcome { OUTCOME_ABORTED, OUTCOME_COMMITTED };
 
 /*
  * Makes the decider say how a commit ended, for good: when it has no word on it, "aborted" is written first, after
- * which its transaction cannot commit any more. A transaction still running is given grace_ms to finish by itself. A
+ * which its transaction cannot commit any more. A transaction still running may finish by itself until grace. A
  * failure says why the outcome cannot be known now.
  */
-MOSAIC_MUST_CHECK mosaic_status decision_ask(PGconn *decider, const struct gid *gid, int grace_ms, int64_t deadline,
+MOSAIC_MUST_CHECK mosaic_status decision_ask(PGconn *decider, const struct gid *gid, int64_t grace, int64_t deadline,
                                              enum outcome *outcome, mosaic_error *error);
 /*
  * COMMIT PREPARED or ROLLBACK PREPARED of a shard's part, as the role that prepared it. *found is false when there is

@@ -23,6 +23,7 @@ struct recovery {
     const struct model *model;
     struct session *sessions;
     int64_t deadline;
+    int64_t grace; /* until then commits that are under way on the shard being settled may finish by themselves */
     struct arena *arena;
     struct settled *found;
     size_t count, capacity;
@@ -129,7 +130,7 @@ static mosaic_status settle_part(struct recovery *recovery, size_t shard, const 
         return add_entry(recovery, name, shard, false, &why);
     }
     PGconn *decider = session_of(recovery, gid.decider, &why);
-    if (!decider || decision_ask(decider, &gid, GRACE_MS, recovery->deadline, &outcome, &why) != MOSAIC_OK) {
+    if (!decider || decision_ask(decider, &gid, recovery->grace, recovery->deadline, &outcome, &why) != MOSAIC_OK) {
         /* In the time between, its coordinator or another doctor may have finished it and dropped the decision. */
         PGconn *connection = recovery->sessions[shard].connection;
         const char *still[] = {name};
@@ -166,6 +167,7 @@ static mosaic_status settle_shard(struct recovery *recovery, size_t shard)
             recovery->deadline, &result, &why) != MOSAIC_OK)
         return add_entry(recovery, "", shard, false, &why);
     mosaic_status status = MOSAIC_OK;
+    recovery->grace = pq_deadline(GRACE_MS); /* for all of them together */
     for (int row = 0; row < PQntuples(result) && status == MOSAIC_OK; row++) {
         status = pq_interrupted("settling transactions in doubt", recovery->error);
         if (status == MOSAIC_OK)
