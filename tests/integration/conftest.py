@@ -18,8 +18,9 @@ CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("PGMOSAIC_BUILD", CHECKOUT / "build")).resolve()
 COMMAND = BUILD / "pgmosaic"
 SANITIZER_MARKS = ("AddressSanitizer", "LeakSanitizer", "ThreadSanitizer", "runtime error:")
-# What would lead a command to another cluster than the test's own.
-FOREIGN = ("PGMOSAIC_CONFIG", "PGDATABASE", "PGUSER", "PGHOST", "PGPORT", "PGPASSFILE", "PGPASSWORD", "PGSERVICE")
+# What would lead a command to another cluster than the test's own, or make a `make` speak as one within another.
+FOREIGN = ("PGMOSAIC_CONFIG", "PGDATABASE", "PGUSER", "PGHOST", "PGPORT", "PGPASSFILE", "PGPASSWORD", "PGSERVICE",
+           "MAKEFLAGS", "MFLAGS", "MAKELEVEL")
 
 
 def environment(extra=None):
