@@ -79,12 +79,8 @@ void tour_load(struct tour *tour, tour_generator generate, void *context)
         perror(path);
         exit(1);
     }
-    char empty[128];
-    snprintf(empty, sizeof empty, "TRUNCATE %s", tour->table);
-    if (mosaic_exec_all(tour->cluster, &(mosaic_statement){.sql = empty}, NULL, &error) != MOSAIC_OK)
-        story_fail("emptying the table", &error);
     double started = story_seconds();
-    mosaic_load load = {.read = file ? read_file : generate, .context = file ? file : context};
+    mosaic_load load = {.read = file ? read_file : generate, .context = file ? file : context, .replace = true};
     if (mosaic_load_table(tour->cluster, tour->table, &load, &done, &error) != MOSAIC_OK)
         story_fail(file ? path : "loading", &error);
     story_line("%s rows of %s%s%s loaded onto %zu servers in %.1f s, all or nothing", story_count(done.rows),

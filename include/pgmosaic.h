@@ -81,7 +81,8 @@ typedef enum mosaic_status {
 #undef X
 } mosaic_status;
 
-/* Filled by every call that fails; undefined after a call that succeeded. No ownership: plain arrays. */
+/* Filled by every call that fails; undefined after a call that succeeded, but for the hint of
+ * mosaic_commit and mosaic_load_table. No ownership: plain arrays. */
 typedef struct mosaic_error {
     mosaic_status status;
     char sqlstate[6];  /* the server's where a server answered, else the status's own */
@@ -313,6 +314,8 @@ MOSAIC_API MOSAIC_MUST_CHECK mosaic_status mosaic_transaction_exec_shard(mosaic_
 /*
  * Ends and frees the transaction, also on failure. MOSAIC_IN_DOUBT only where the decider could not be asked within the
  * deadline: `pgmosaic doctor`, or any later open of the cluster by `doctor`, settles it one way for all shards.
+ * On MOSAIC_OK error->hint is "", or a warning to pass on: all is committed, but a shard went down before it could be told
+ * to finish its part, whose rows stay locked and unseen until `pgmosaic doctor` is run when it is up.
  */
 MOSAIC_API MOSAIC_MUST_CHECK mosaic_status mosaic_commit(mosaic_transaction *transaction, int timeout_ms,
                                                          mosaic_error *error);
@@ -369,6 +372,7 @@ typedef struct mosaic_load {
     void *context;
     mosaic_format format;
     bool no_header;             /* CSV: the first row is data */
+    bool replace;               /* empty the table first (TRUNCATE), in the same transactions */
     char delimiter;             /* 0: the format's own */
     char quote;                 /* CSV; 0: " */
     char escape;                /* CSV; 0: the quote */
@@ -388,7 +392,8 @@ typedef struct mosaic_load {
 
 /*
  * Splits rows by key and streams them to all shards at once; a reference table is loaded on every shard. All or
- * nothing across shards, by two-phase commit. *done (may be NULL) has the counts, also after a failure.
+ * nothing across shards, by two-phase commit. *done (may be NULL) has the counts, also after a failure. On MOSAIC_OK
+ * error->hint is as mosaic_commit leaves it.
  */
 MOSAIC_API MOSAIC_MUST_CHECK mosaic_status mosaic_load_table(mosaic_cluster *cluster, const char *table,
                                                              const mosaic_load *load, mosaic_progress *done,

@@ -372,3 +372,10 @@ int command_fail(const mosaic_error *error)
         fprintf(stderr, "HINT: %s\n", error->hint);
     return exit_code_of(error->status);
 }
+
+void command_warn(const char *text)
+{
+    fflush(stdout);
+    if (*text)
+        fprintf(stderr, "WARNING: %s\n", text);
+}

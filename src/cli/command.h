@@ -96,5 +96,7 @@ extern const struct command *const command_table[];
 
 /* Prints the error to stderr ("pgmosaic: [shard s1] message", DETAIL, HINT); returns the exit code of its status. */
 int command_fail(const mosaic_error *error);
+/* Prints "WARNING: ..." to stderr: it is done, and somebody has to see to something. Nothing for "". */
+void command_warn(const char *text);
 
 #endif

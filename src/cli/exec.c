@@ -474,8 +474,8 @@ static mosaic_status commit(struct exec *exec)
     if (status == MOSAIC_OK)
         status = twophase_commit(&exec->model, participants, exec->count,
                                  exec->deadline < least ? exec->deadline : least, exec->error);
-    if (status == MOSAIC_OK && *exec->error->hint)
-        fprintf(stderr, "pgmosaic: warning: %s\n", exec->error->hint);
+    if (status == MOSAIC_OK)
+        command_warn(exec->error->hint);
     memory_free(participants);
     return status;
 }

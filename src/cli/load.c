@@ -20,6 +20,7 @@
 static const struct option_spec load_options[] = {
     COPY_OPTIONS,
     {"no-header", 0, NULL, "csv: the first row is data, not the names of the columns", NULL},
+    {"replace", 0, NULL, "empty the table first, in the same transaction; a load that fails leaves the old rows", NULL},
     {"row-limit", 0, "BYTES", "a row may have so many at most (33554432)", NULL},
     {"on-error", 0, "WHAT", "stop: nothing is kept (the default); report: good rows are kept, bad ones reported",
      "stop|report"},
@@ -170,6 +171,7 @@ static mosaic_status read_options(struct loading *loading)
     load->row_limit = (size_t)row_limit;
     load->timeout_ms = (int)seconds * 1000;
     load->no_header = invocation_has(invocation, "no-header");
+    load->replace = invocation_has(invocation, "replace");
     return MOSAIC_OK;
 }
 
@@ -246,7 +248,6 @@ static int load_into(struct loading *loading, mosaic_cluster *cluster)
 {
     mosaic_progress done = {0};
     int64_t started = pq_now_ms();
-    loading->error->hint[0] = '\0';
     loading->shows_progress = !loading->invocation->json;
     if (loading->shows_progress)
         output_progress_start(&loading->progress, stderr, loading->table, loading->total);
@@ -259,8 +260,7 @@ static int load_into(struct loading *loading, mosaic_cluster *cluster)
             fclose(loading->bad_file);
         return command_fail(loading->error);
     }
-    if (loading->error->hint[0]) /* committed, and a shard has yet to hear of it */
-        fprintf(stderr, "pgmosaic: %s\n", loading->error->hint);
+    command_warn(loading->error->hint); /* committed, and a shard has yet to hear of it */
     status = close_bad_file(loading);
     int code = print_done(loading, &done, seconds);
     return status == MOSAIC_OK ? code : command_fail(loading->error);
@@ -303,11 +303,14 @@ const struct command load_command = {
         "Reads a file, or standard input (no FILE, or -), splits it by the sharding key and streams the rows to all "
         "shards at once. A reference table is loaded on every shard.\n\n"
         "All or nothing: the transactions of all shards end in one two-phase commit. With --on-error=report good rows "
-        "are kept, bad ones go to a file with their line, the reason and the row, and the exit code is 4.\n\n"
+        "are kept, bad ones go to a file with their line, the reason and the row, and the exit code is 4. With "
+        "--replace "
+        "the table is emptied on every shard in the same transactions: it has the new rows, or still the old ones.\n\n"
         "Formats are those of PostgreSQL's COPY. csv has a header unless --no-header is given, and its names say which "
         "columns the fields are.",
     .examples = "pgmosaic load users users.csv\n"
                 "zcat users.csv.gz | pgmosaic load users --on-error=report\n"
+                "pgmosaic load countries countries.csv --replace\n"
                 "pgmosaic load events events.tsv --format text --columns id,at,payload\n",
     .options = load_options,
     .takes_config = true,

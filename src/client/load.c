@@ -102,6 +102,14 @@ static mosaic_status open_stream(struct load_job *job, const mosaic_cluster *clu
     return status;
 }
 
+/* Shard after shard, in the order of all loads, so that two that replace one table cannot wait for each other. */
+static mosaic_status empty_table(struct load_job *job, size_t shard, mosaic_error *error)
+{
+    const struct load_stream *stream = &job->streams.streams[shard];
+    return pq_exec(stream->connection, stream->name, job->truncate_sql, pq_deadline(job->streams.timeout_ms), NULL,
+                   error);
+}
+
 static mosaic_status begin_stream(struct load_job *job, size_t shard, mosaic_error *error)
 {
     struct load_stream *stream = &job->streams.streams[shard];
@@ -229,12 +237,14 @@ static mosaic_status commit(struct load_job *job, mosaic_error *error)
     for (size_t i = 0; i < job->streams.count; i++) {
         const struct load_stream *stream = &job->streams.streams[i];
         PQsetnonblocking(stream->connection, 0);
-        if (stream->rows > 0)
+        if (stream->rows > 0 || job->options->replace)
             participants[count++] = (struct participant){stream->connection, stream->shard};
     }
     control_point("load.before_prepare");
-    if (count == 0)
+    if (count == 0) {
+        error_set(error, MOSAIC_OK, "nothing to commit");
         return MOSAIC_OK;
+    }
     return twophase_commit(job->model, participants, count, pq_deadline(job->streams.timeout_ms), error);
 }
 
@@ -294,6 +304,8 @@ static mosaic_status run(struct load_job *job, const mosaic_cluster *cluster, mo
         status = open_stream(job, cluster, i, error);
     if (status == MOSAIC_OK)
         status = choose_columns(job, error);
+    for (size_t i = 0; i < job->streams.count && status == MOSAIC_OK && job->options->replace; i++)
+        status = empty_table(job, i, error);
     for (size_t i = 0; i < job->streams.count && status == MOSAIC_OK; i++)
         status = begin_stream(job, i, error);
     if (status == MOSAIC_OK)

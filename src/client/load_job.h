@@ -36,6 +36,7 @@ struct load_job {
     size_t key_fields[KEY_COLUMNS_MAX]; /* field of each key column */
     int key_modifiers[KEY_COLUMNS_MAX]; /* pg_attribute.atttypmod of each */
     const char *copy_sql;               /* COPY … FROM STDIN … */
+    const char *truncate_sql;           /* for options->replace */
 
     bool plain_numbers; /* a number in a key field is its value: not binary, and the NULL text is no number */
     struct arena keys;  /* of one batch of rows */

@@ -125,8 +125,12 @@ static mosaic_status make_sql(struct load_job *job, mosaic_error *error)
     buffer_text(&sql, ") FROM STDIN ");
     copy_format_sql(&job->splitter.format, &sql);
     job->copy_sql = buffer_failed(&sql) ? NULL : arena_string(&job->arena, buffer_string(&sql));
+    buffer_clear(&sql);
+    buffer_text(&sql, "TRUNCATE ");
+    add_table(job->table, &sql);
+    job->truncate_sql = buffer_failed(&sql) ? NULL : arena_string(&job->arena, buffer_string(&sql));
     buffer_free(&sql);
-    return job->copy_sql ? MOSAIC_OK : error_memory(error);
+    return job->copy_sql && job->truncate_sql ? MOSAIC_OK : error_memory(error);
 }
 
 mosaic_status plan_columns(struct load_job *job, PGconn *connection, const char *shard, const char *const *names,

@@ -294,6 +294,8 @@ mosaic_status mosaic_commit(mosaic_transaction *transaction, int timeout_ms, mos
         status = error_set(error, MOSAIC_USAGE, "a statement of the transaction had failed: it was rolled back");
         error_sqlstate(error, "25P02");
     }
+    if (status == MOSAIC_OK)
+        error_set(error, MOSAIC_OK, "committed"); /* also for one that no shard has joined */
     if (status == MOSAIC_OK && transaction->count)
         status = commit(transaction, deadline, error);
     mosaic_rollback(transaction); /* frees it; nothing is left to roll back after a commit */

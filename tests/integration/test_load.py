@@ -178,6 +178,25 @@ def test_reference_table_is_loaded_everywhere(cluster):
         assert sorted(cluster.query(shard, "select code, name from countries")) == [("de", "Germany"), ("fr", "France")]
 
 
+def test_replace_leaves_the_new_rows_or_the_old(cluster):
+    def ids():
+        return sorted(id for (id,) in rows(cluster, "select id from users"))
+    assert load(cluster, "users", "id\n1\n2\n3\n4\n5\n6\n").returncode == 0
+    assert load(cluster, "users", "id\n4\n5\n", "--replace").returncode == 0
+    assert ids() == [4, 5]  # also gone from the shard that got none
+    for bad in ("id\n7\nx\n", "id\n7\n8\n8\n"):  # refused by load, refused by a server
+        assert load(cluster, "users", bad, "--replace").returncode == 1
+        wait_until_gone(cluster)
+        assert ids() == [4, 5]
+    done = load(cluster, "users", "id\n7\n7\n9\n", "--replace", "--on-error", "report", "--bad-file", "/dev/null")
+    assert done.returncode == 4 and ids() == [7, 9]
+    assert load(cluster, "users", "id\n", "--replace").returncode == 0 and ids() == []
+
+
+def test_replace_of_a_table_that_others_point_to(cluster):
+    refused(cluster, "parents", "id\n1\n", "--replace", says=["cannot truncate a table referenced in a foreign key"])
+
+
 def test_json_summary(cluster):
     done = load(cluster, "users", "id\n1\n2\n", "--json")
     found = json.loads(done.stdout)

@@ -94,6 +94,19 @@ def test_make_builds_and_a_second_call_does_nothing(checkout):
     assert time.monotonic() - started < 10
 
 
+def test_a_bad_file_of_users_leaves_the_rows_that_were_there(checkout):
+    good, bad = checkout.path / "good.csv", checkout.path / "bad.csv"
+    good.write_text("id\n" + "".join(f"{i}\n" for i in range(1, 21)))
+    bad.write_text("id\n1\nx\n")
+    checkout.make("run", f"USERS={good}", "SHARDS=2")
+    assert "bad.csv" in checkout.make("run", f"USERS={bad}", "SHARDS=2", code=2)
+    config = re.search(r"^export PGMOSAIC_CONFIG=(.*)$", checkout.run("build/pgmosaic", "lab", "env").stdout,
+                       re.MULTILINE)[1].strip("'")
+    counted = checkout.run("build/pgmosaic", "exec", "-c", config, "--all", "--format", "csv", "SELECT count(*) FROM users")
+    assert sum(int(line.split(",")[1]) for line in counted.stdout.splitlines()[1:]) == 20
+    checkout.make("clean")
+
+
 def test_help_has_a_line_for_every_verb(checkout):
     text = checkout.make("help")
     makefile = (checkout.path / "Makefile").read_text()

@@ -15,7 +15,7 @@ import time
 import psycopg2
 import pytest
 
-from conftest import COMMAND, environment
+from conftest import BUILD, COMMAND, environment
 
 LAB_SHARDS = 3
 DECIDER = 2
@@ -27,8 +27,9 @@ INSERT = "INSERT INTO entries VALUES (1)"
 @pytest.fixture(scope="module", autouse=True)
 def table(lab):
     lab.run("exec", "--all", "CREATE TABLE entries (v int PRIMARY KEY); CREATE TABLE late (v int UNIQUE DEFERRABLE "
-            "INITIALLY DEFERRED)", check=True)
-    lab.run("apply", "--yes")  # the tables of the schema mosaic, on every shard
+            "INITIALLY DEFERRED); CREATE TABLE places (v int PRIMARY KEY)", check=True)
+    lab.add_tables("  - {name: places, key: v, function: modulo}")
+    lab.run("apply", "--yes", check=True)
 
 
 def restart(lab, shard):
@@ -48,7 +49,7 @@ def clean(lab):
             restart(lab, shard)
     if any(left for found in state(lab) for left in found[1:]):
         lab.run("doctor")
-    lab.everywhere("TRUNCATE entries")
+    lab.everywhere("TRUNCATE entries, places")
 
 
 def state(lab):
@@ -443,6 +444,8 @@ class Cutter:
                     if self.after:
                         server.sendall(data)
                         return  # back() ends it, with the answer
+                    if self.instead:
+                        self.instead()
                     break
                 server.sendall(data)
         self.end(client, server)
@@ -465,6 +468,8 @@ class Cutter:
             connection.close()
 
     def close(self):
+        with contextlib.suppress(OSError):
+            self.listener.shutdown(socket.SHUT_RDWR)  # wakes accept()
         self.listener.close()
 
 
@@ -514,3 +519,37 @@ def test_lost_answer_of_a_commit_over_several(lab, cut, shard, words, after):
     committed = words == b"COMMIT PREPARED" or (after and words == b"COMMIT\0")
     assert code == (0 if committed else 1), said
     assert state(lab) == [(int(committed), 0, 0)] * LAB_SHARDS  # settled at once: no doctor was needed
+
+
+def run_exec(config, lab):
+    return lab.run("exec", "-c", config, "--all", INSERT)
+
+
+def run_load(config, lab):
+    return lab.run("load", "-c", config, "places", "-", input="v\n1\n2\n3\n4\n5\n6\n")
+
+
+def run_library(config, lab):
+    return subprocess.run([BUILD / "tests/integration/library/library_warning", config], capture_output=True, text=True,
+                          timeout=60, env=environment())
+
+
+@pytest.mark.parametrize("run", [run_exec, run_load, run_library])
+def test_a_shard_that_could_not_be_told_is_a_warning(lab, cut, run):
+    """It is committed, and somebody has to run the doctor: whoever committed is told so."""
+    told = run(lab.config, lab)
+    assert told.returncode == 0 and "WARNING" not in told.stderr and "doctor" not in told.stdout
+    lab.everywhere("TRUNCATE entries, places")
+    config, cutter = cut(0, b"COMMIT PREPARED", False, lambda: cutter.close())
+    done = run(config, lab)
+    assert done.returncode == 0, done.stderr
+    warning = "committed, but shard s0 could not be told yet: its part stays prepared, with its locks, until `pgmosaic doctor`"
+    assert warning in (done.stdout if run is run_library else done.stderr)
+    assert run is run_library or f"WARNING: {warning}" in done.stderr
+    assert [found[1:] for found in state(lab)] == [(1, 0), (0, 0), (0, 1)]
+    lab.run("doctor", check=True)
+    assert [found[1:] for found in state(lab)] == [(0, 0)] * LAB_SHARDS
+    if run is run_load:
+        assert sum(lab.query(shard, "SELECT count(*) FROM places")[0][0] for shard in range(LAB_SHARDS)) == 6
+    else:
+        assert [found[0] for found in state(lab)] == [1] * LAB_SHARDS
