@@ -179,18 +179,39 @@ mosaic_status catalog_complete(struct model *model, PGconn *catalog, int64_t dea
     return status;
 }
 
-mosaic_status catalog_shard_epoch(PGconn *connection, const char *shard, int64_t deadline, uint64_t *epoch,
+mosaic_status catalog_judge_shard(const struct model *model, size_t at, const char *cluster, const char *shard,
                                   mosaic_error *error)
+{
+    const char *name = model->shards[at].name;
+    if (!shard) {
+        if (model->epoch == 0)
+            return MOSAIC_OK;
+        error_set(error, MOSAIC_STALE, "nothing was ever applied to the database at the conninfo of shard %s", name);
+        error_hint(error, "correct the conninfo in the config, or run pgmosaic apply if the shard is new");
+    } else if (strcmp(cluster, model->name) != 0) {
+        error_set(error, MOSAIC_STALE, "the database at the conninfo of shard %s is shard %s of cluster %s, not of %s",
+                  name, shard, cluster, model->name);
+        error_hint(error, "correct the conninfo, or the cluster's name, in the config");
+    } else if (strcmp(shard, name) != 0) {
+        error_set(error, MOSAIC_STALE, "the database at the conninfo of shard %s is shard %s", name, shard);
+        error_hint(error, "correct the conninfo, or the shard's name, in the config; a new name is taken on by "
+                          "pgmosaic apply");
+    } else {
+        return MOSAIC_OK;
+    }
+    return error_shard(error, name);
+}
+
+mosaic_status catalog_check_shard(const struct model *model, size_t shard, PGconn *connection, int64_t deadline,
+                                  uint64_t *epoch, mosaic_error *error)
 {
     struct arena arena = ARENA_INIT;
     struct shard_identity identity;
-    mosaic_status status = state_identity(connection, shard, deadline, &arena, &identity, error);
+    mosaic_status status = state_identity(connection, model->shards[shard].name, deadline, &arena, &identity, error);
     *epoch = identity.epoch;
-    if (status == MOSAIC_OK && identity.present && strcmp(identity.shard, shard) != 0) {
-        error_set(error, MOSAIC_STALE, "the database at the conninfo of shard %s is shard %s", shard, identity.shard);
-        error_hint(error, "correct the conninfo, or the shard's name, in the config");
-        status = MOSAIC_STALE;
-    }
+    if (status == MOSAIC_OK)
+        status = catalog_judge_shard(model, shard, identity.present ? identity.cluster : NULL,
+                                     identity.present ? identity.shard : NULL, error);
     arena_free(&arena);
     return status;
 }

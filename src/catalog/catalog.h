@@ -33,10 +33,15 @@ MOSAIC_MUST_CHECK mosaic_status catalog_check_engine(const struct model *model, 
 /* Makes rule.bounds from rule.bound_texts, once rule.types are known; bounds are in the model's arena. */
 MOSAIC_MUST_CHECK mosaic_status catalog_fill_bounds(struct model *model, struct table *table, mosaic_error *error);
 /*
- * The epoch that a shard has for itself; 0 if it has none. MOSAIC_STALE when the database behind the connection says
- * that it is another shard: swapped conninfos would otherwise be found out only by rows that are missing.
+ * Is the database behind the connection this shard of the model's cluster? *epoch is the one that it has for itself; 0
+ * if nothing was applied to it. MOSAIC_STALE when it says that it is another shard, or of another cluster, and when it
+ * says nothing although the model has an epoch: a conninfo that leads astray would otherwise be found out only by rows
+ * that are missing, or never.
  */
-MOSAIC_MUST_CHECK mosaic_status catalog_shard_epoch(PGconn *connection, const char *shard, int64_t deadline,
-                                                    uint64_t *epoch, mosaic_error *error);
+MOSAIC_MUST_CHECK mosaic_status catalog_check_shard(const struct model *model, size_t shard, PGconn *connection,
+                                                    int64_t deadline, uint64_t *epoch, mosaic_error *error);
+/* The judgement of it alone. `cluster` and `shard` are what the database says, NULL for nothing. */
+MOSAIC_MUST_CHECK mosaic_status catalog_judge_shard(const struct model *model, size_t at, const char *cluster,
+                                                    const char *shard, mosaic_error *error);
 
 #endif

@@ -285,7 +285,11 @@ static void connect_one(void *context, size_t at)
 {
     struct exec *exec = context;
     struct target *target = &exec->targets[at];
+    uint64_t epoch;
     target->status = connect_to(exec, target->shard, &target->connection, &target->error);
+    if (target->status == MOSAIC_OK)
+        target->status = catalog_check_shard(&exec->model, target->shard, target->connection, exec->deadline, &epoch,
+                                             &target->error);
 }
 
 static mosaic_status fail_as(const struct exec *exec, const struct target *target)

@@ -377,6 +377,10 @@ static mosaic_status connect_source(struct exporting *exporting, size_t i)
                                       pq_deadline(CONNECT_MS), &source->connection, exporting->error);
     if (status == MOSAIC_OK && i == 0)
         status = find_table(exporting, source->connection);
+    uint64_t epoch;
+    if (status == MOSAIC_OK)
+        status = catalog_check_shard(&exporting->model, i, source->connection, pq_deadline(exporting->timeout_ms),
+                                     &epoch, exporting->error);
     return status;
 }
 

@@ -1,11 +1,13 @@
 #include "client/claim.h"
 
+#include "catalog/catalog.h"
+
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* One row; sql/catalog.sql. A shard that was never applied to has no such table: its epoch is 0. */
-static const char epoch_question[] = "SELECT epoch, shard FROM mosaic.epoch";
+static const char epoch_question[] = "SELECT epoch, shard, cluster FROM mosaic.epoch";
 
 void claim_start(struct claim *claim, mosaic_cluster *cluster, size_t shard)
 {
@@ -139,28 +141,26 @@ static bool says_no_table(const PGresult *result)
     return sqlstate && (strcmp(sqlstate, "42P01") == 0 || strcmp(sqlstate, "3F000") == 0);
 }
 
-/* A conninfo that leads to another shard's database would give that shard's rows for this one's. */
+/* A conninfo that leads to another database would give its rows for this shard's. NULL: it has no schema mosaic. */
 static mosaic_status take_epoch(struct claim *claim, const PGresult *result, mosaic_error *error)
 {
-    const char *name = PQgetvalue(result, 0, 1);
-    claim->answer = strtoull(PQgetvalue(result, 0, 0), NULL, 10);
-    if (strcmp(name, claim->pool->name) == 0)
-        return MOSAIC_OK;
-    error_set(error, MOSAIC_STALE, "the database at the conninfo of shard %s is shard %s", claim->pool->name, name);
-    error_hint(error, "correct the conninfo, or the shard's name, in the config");
-    return MOSAIC_STALE;
+    bool present = result && PQntuples(result) == 1;
+    claim->answer = present ? strtoull(PQgetvalue(result, 0, 0), NULL, 10) : 0;
+    return catalog_judge_shard(&claim->cluster->first->model, claim->pool->shard,
+                               present ? PQgetvalue(result, 0, 2) : NULL, present ? PQgetvalue(result, 0, 1) : NULL,
+                               error);
 }
 
 static mosaic_status take_answer(struct claim *claim, const PGresult *result, mosaic_error *error)
 {
     switch (PQresultStatus(result)) {
     case PGRES_TUPLES_OK:
-        return PQntuples(result) == 1 ? take_epoch(claim, result, error) : MOSAIC_OK;
+        return take_epoch(claim, result, error);
     case PGRES_COMMAND_OK:
         return MOSAIC_OK;
     default:
         if (says_no_table(result))
-            return MOSAIC_OK;
+            return take_epoch(claim, NULL, error);
         return pq_result_error(claim->lease->connection, result, claim->pool->name, error);
     }
 }

@@ -283,7 +283,8 @@ mosaic_status mosaic_open(const char *config_path, const mosaic_options *options
     struct buffer text = BUFFER_INIT(CONFIG_MOST);
     mosaic_status status = read_file(config_path, &text, error);
     if (status == MOSAIC_OK) {
-        status = mosaic_open_text(buffer_string(&text), text.size, options, cluster, error);
+        char *copy = copy_text(buffer_string(&text), text.size);
+        status = copy ? open_config(copy, text.size, config_path, options, cluster, error) : error_memory(error);
     }
     buffer_free(&text);
     return status;

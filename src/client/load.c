@@ -84,7 +84,7 @@ static mosaic_status open_stream(struct load_job *job, const mosaic_cluster *clu
     mosaic_status status = pq_connect(of->conninfo, of->name, cluster->options.application_name,
                                       deadline < most ? deadline : most, &stream->connection, error);
     if (status == MOSAIC_OK)
-        status = catalog_shard_epoch(stream->connection, of->name, deadline, &epoch, error);
+        status = catalog_check_shard(job->model, shard, stream->connection, deadline, &epoch, error);
     if (status == MOSAIC_OK && epoch != job->model->epoch) {
         error_set(error, MOSAIC_STALE, "shard %s has epoch %llu of the map, and this load began with %llu", of->name,
                   (unsigned long long)epoch, (unsigned long long)job->model->epoch);
