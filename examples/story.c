@@ -119,7 +119,7 @@ void story_what_next(const char *table, const char *first, const char *second)
     char start[1024];
     command = command ? command : "pgmosaic";
     if (config && lab && strcmp(lab, "demo") != 0)
-        snprintf(start, sizeof start, "%s -c '%s'", command, config);
+        snprintf(start, sizeof start, "PGMOSAIC_CONFIG='%s' %s", config, command);
     else
         snprintf(start, sizeof start, "%s", command); /* it finds the lab `demo` by itself */
     story_heading("Try next");

@@ -80,9 +80,12 @@ void tour_load(struct tour *tour, tour_generator generate, void *context)
         exit(1);
     }
     double started = story_seconds();
-    mosaic_load load = {.read = file ? read_file : generate, .context = file ? file : context, .replace = true};
+    mosaic_load load = {.read = file ? read_file : generate,
+                        .context = file ? file : context,
+                        .source = path,
+                        .replace = true};
     if (mosaic_load_table(tour->cluster, tour->table, &load, &done, &error) != MOSAIC_OK)
-        story_fail(file ? path : "loading", &error);
+        story_fail("loading", &error);
     story_line("%s rows of %s%s%s loaded onto %zu servers in %.1f s, all or nothing", story_count(done.rows),
                tour->table, file ? " from " : "", file ? path : "", tour->shards, story_seconds() - started);
     if (file)

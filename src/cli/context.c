@@ -18,8 +18,8 @@ static const char default_lab[] = "demo";
 static void describe_labs(const struct lab *labs, size_t count, struct buffer *text)
 {
     for (size_t i = 0; i < count; i++)
-        buffer_format(text, "%s%s (%zu shards, %s)", i ? ", " : "", labs[i].name, labs[i].shard_count,
-                      labs[i].up ? "up" : "stopped");
+        buffer_format(text, "%s%s (%zu shard%s, %s)", i ? ", " : "", labs[i].name, labs[i].shard_count,
+                      labs[i].shard_count == 1 ? "" : "s", labs[i].up ? "up" : "stopped");
 }
 
 static mosaic_status refuse(const struct lab *labs, size_t count, mosaic_error *error)

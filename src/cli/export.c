@@ -502,7 +502,10 @@ static int run_export(const struct invocation *invocation)
         status = export_table(&exporting);
     if (status == MOSAIC_OK)
         print_done(&exporting);
+    bool enough = !exporting.path && status == MOSAIC_IO && output_reader_gone(); /* `| head` has what it wanted */
     clean_up(&exporting);
+    if (enough)
+        return EXIT_CODE_FAILED;
     return status == MOSAIC_OK ? EXIT_CODE_OK : command_fail(&error);
 }
 

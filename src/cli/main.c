@@ -4,6 +4,7 @@
 #include "cli/commands.h"
 #include "cli/context.h"
 #include "cli/help.h"
+#include "cli/output.h"
 #include "pq/pq.h"
 
 #include <errno.h>
@@ -43,11 +44,13 @@ static int close_output(int code)
     failed = fclose(stdout) != 0 || failed;
     if (!failed)
         return code;
-    if (reason == EPIPE) {
+    if (reason == EPIPE || output_reader_gone()) {
         signal(SIGPIPE, SIG_DFL);
         raise(SIGPIPE);
     }
-    fprintf(stderr, "pgmosaic: writing the output: %s\n", reason ? strerror(reason) : "it failed");
+    if (code != EXIT_CODE_OK && reason == 0)
+        return code; /* the command has said so itself */
+    fprintf(stderr, "pgmosaic: cannot write standard output: %s\n", reason ? strerror(reason) : "is the disk full?");
     return code == EXIT_CODE_OK ? EXIT_CODE_FAILED : code;
 }
 

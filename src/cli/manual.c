@@ -18,6 +18,8 @@
     X("NO_COLOR", "when not empty: no colours, on a terminal either")                                                 \
     X("XDG_STATE_HOME", "where labs have their state: $XDG_STATE_HOME/pgmosaic; ~/.local/state/pgmosaic by default, " \
                         "/var/lib/pgmosaic for root")                                                                 \
+    X("PGMOSAIC_STATE", "an absolute path: the state of labs is there instead")                                       \
+    X("PGMOSAIC_RUN_AS", "the user that a lab's servers run as when root makes it; postgres by default")              \
     X("PGPASSFILE, PGSSLMODE, …", "libpq's own, for what the conninfo of a shard leaves open")
 
 /* A page's date says of which release it is; it stands still so that the pages can be made again alike. */

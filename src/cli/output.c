@@ -3,6 +3,7 @@
 #include "base/memory.h"
 
 #include <inttypes.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -22,6 +23,12 @@ const char *output_colour(FILE *stream, enum colour colour)
         [COLOUR_CYAN] = "\033[36m",
     };
     return output_is_colourful(stream) ? sequences[colour] : "";
+}
+
+bool output_reader_gone(void)
+{
+    struct pollfd output = {.fd = STDOUT_FILENO};
+    return poll(&output, 1, 0) > 0 && (output.revents & POLLERR);
 }
 
 const char *output_count(uint64_t count, char *text)

@@ -17,6 +17,9 @@ bool output_is_colourful(FILE *stream);
 /* The escape sequence, or "" where the stream has no colours. COLOUR_NONE resets. */
 const char *output_colour(FILE *stream, enum colour colour);
 
+/* True when standard output is a pipe that nobody reads any more, as after `| head`. */
+bool output_reader_gone(void);
+
 /* "12,345,678" into text (at least 32 bytes); returns text. */
 const char *output_count(uint64_t count, char *text);
 /* "1.2 MiB" into text (at least 32 bytes); returns text. */

@@ -96,6 +96,8 @@ static mosaic_status malformed(const struct load_job *job, const struct copy_row
         error_set(error, MOSAIC_DATA, "the row has %s", copy_bad_meaning((enum copy_bad)row->bad));
         if (row->bad == COPY_BAD_ENCODING)
             error_hint(error, "convert the file, for example: iconv -f latin1 -t utf8 FILE");
+        else if (row->bad == COPY_BAD_ZERO)
+            error_hint(error, "take it out, for example: tr -d '\\000' <FILE; bytes go into a bytea column as \\x00ff");
     }
     return MOSAIC_DATA;
 }

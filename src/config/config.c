@@ -172,9 +172,11 @@ static mosaic_status refuse_complaint(struct reading *reading, cyaml_err_t failu
         return error_memory(reading->error);
     const char *what = complaint->what[0] ? complaint->what : cyaml_strerror(failure);
     bool show_field = complaint->field[0] && !strstr(what, "mapping field");
-    return error_set(reading->error, MOSAIC_CONFIG, "%s:%d: %s%s%s", reading->source,
+    (void)!error_set(reading->error, MOSAIC_CONFIG, "%s:%d: %s%s%s", reading->source,
                      complaint->line ? complaint->line : 1, show_field ? complaint->field : "", show_field ? ": " : "",
                      what);
+    error_hint(reading->error, "the least there is: cluster: NAME, and below shards: - {name: s0, conninfo: \"…\"}");
+    return MOSAIC_CONFIG;
 }
 
 static char *copy(struct reading *reading, const char *text)

@@ -83,6 +83,7 @@ static mosaic_status refuse(enum key_type type, const char *name, const char *te
     struct shown shown;
     error_set(error, MOSAIC_KEY, "key %s: \"%s\" is no value of type %s: %s", name, show(&shown, text, size),
               type_name(type), why);
+    error_hint(error, "correct the value, or the type or column that it is taken for");
     return MOSAIC_KEY;
 }
 

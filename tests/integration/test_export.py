@@ -2,11 +2,13 @@
 import csv
 import io
 import os
+import signal
 import struct
+import subprocess
 
 import pytest
 
-from conftest import run_command
+from conftest import COMMAND, environment, run_command
 
 LAB_SHARDS = 3
 ROWS = [(i, f'name "{i}",\nline', None if i % 3 else "") for i in range(-50, 500)]
@@ -110,6 +112,15 @@ def test_full_disk(cluster):
     done = cluster.run("export", "users", "/dev/full")
     assert done.returncode == 1 and "No space" in done.stderr, done.stderr
     assert os.path.exists("/dev/full")
+
+
+def test_a_reader_that_has_enough_is_no_failure_to_talk_of(cluster):
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    done = subprocess.run([COMMAND, "export", "users", "-c", cluster.config], cwd=cluster.directory, stdout=write_end,
+                          stderr=subprocess.PIPE, timeout=60, env=environment())
+    os.close(write_end)
+    assert (done.returncode, done.stderr) == (-signal.SIGPIPE, b"")
 
 
 def test_a_shard_down_leaves_no_file(cluster, directory):

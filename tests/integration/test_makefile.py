@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from conftest import CHECKOUT, environment
+from conftest import CHECKOUT, COMMAND, environment
 
 pytestmark = [pytest.mark.checkout, pytest.mark.deadline(400)]
 
@@ -116,6 +116,21 @@ def test_help_has_a_line_for_every_verb(checkout):
         assert re.search(rf"^  {verb} +\S", text, re.MULTILINE), verb
 
 
+def test_what_the_examples_end_with_can_be_pasted(checkout):
+    for verb in ("run", "run-matrix"):
+        lines = [line.strip() for line in checkout.make(verb).splitlines()]
+        pasted = lines[lines.index("Try next") + 1:][:3]
+        assert len([line for line in pasted if "build/pgmosaic " in line]) == 3, pasted
+        for line in pasted:
+            done = checkout.run("bash", "-o", "pipefail", "-c", line.replace("| head", "| cat"))
+            assert done.returncode == 0 and done.stdout and not done.stderr, f"{line}: {done.stderr}"
+
+
+def test_a_bad_file_of_users_is_named_with_its_line(checkout):
+    (checkout.path / "my users.csv").write_text("id,name\n1,a\nx,b\n")
+    assert "/my users.csv:3: key id: \"x\"" in checkout.make("run", "USERS=my users.csv", code=2)
+
+
 def test_citus_says_that_it_comes_later(checkout):
     for verb in ("prepare-citus", "run-citus"):
         assert "later release" in checkout.make(verb, code=2)
@@ -147,6 +162,38 @@ def test_clean_removes_servers_even_when_the_build_is_gone(checkout):
     started = time.monotonic()
     checkout.make("clean")  # nothing is left to clean, and nothing is built for it
     assert time.monotonic() - started < 10
+
+
+@pytest.fixture
+def built(directory):
+    """A checkout for scripts/clean alone: its build is a link to the command under test. Returns run(words, state)."""
+    shutil.copytree(CHECKOUT / "scripts", directory / "scripts")
+    (directory / ".git").mkdir()
+
+    def run(*words, **env):
+        (directory / "build").mkdir(exist_ok=True)
+        if not (directory / "build/pgmosaic").exists():
+            (directory / "build/pgmosaic").symlink_to(COMMAND)
+        return subprocess.run(words, cwd=directory, capture_output=True, text=True, timeout=120, check=True,
+                              env=environment({"DEPS": "no", **env})).stdout
+    yield run
+    run("build/pgmosaic", "lab", "down", "mine")
+
+
+def test_clean_takes_the_labs_of_the_makefile_and_no_other(built, directory):
+    built("build/pgmosaic", "lab", "up", "mine", "--shards", "1")
+    built("build/pgmosaic", "lab", "up", "matrix", "--shards", "1")
+    out = built("scripts/clean")
+    assert "lab matrix: servers stopped" in out and "mine" not in out and not (directory / "build").exists()
+    subprocess.run(["scripts/clean"], cwd=directory, timeout=10, check=True)  # nothing to do, nothing built for it
+    assert re.search(r"^mine +local +1 +up", built("build/pgmosaic", "lab", "list"), re.MULTILINE)
+
+
+def test_clean_finds_labs_under_another_state_directory(built, directory):
+    built("build/pgmosaic", "lab", "up", "mine", "--shards", "1")
+    state = directory / "state"
+    built("build/pgmosaic", "lab", "up", "demo", "--shards", "1", PGMOSAIC_STATE=state)
+    assert "lab demo: servers stopped" in built("scripts/clean", PGMOSAIC_STATE=state)
 
 
 # ---- set-up: with a package that no machine has ----------------------------------------------------------------------
