@@ -1,5 +1,7 @@
 #include "catalog/preflight.h"
 
+#include "core/sqlexpr.h"
+
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -347,6 +349,10 @@ static void check_reference_defaults(const struct check *check)
             SAY(check, false, "give the column in every write",
                 "column %s takes its default from sequence %s: the copies on the shards could differ", column->name,
                 column->sequence.name);
+        else if (*column->default_text && !column->generated && !sql_is_constant(column->default_text))
+            SAY(check, false, "give the column in every write, or make its default a constant",
+                "column %s has the default %s: the copies on the shards could differ", column->name,
+                column->default_text);
     }
 }
 

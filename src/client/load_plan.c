@@ -14,7 +14,7 @@ static void add_table(const struct table *table, struct buffer *sql)
     sql_identifier(sql, table->name);
 }
 
-/* The table's columns as a shard has them: name, 't' where they are generated, modifier. */
+/* The table's columns as a shard has them: name, 't' where they are generated, modifier, default. */
 static mosaic_status read_columns(struct load_job *job, PGconn *connection, const char *shard, PGresult **result,
                                   mosaic_error *error)
 {
@@ -23,11 +23,17 @@ static mosaic_status read_columns(struct load_job *job, PGconn *connection, cons
     if (buffer_failed(&name))
         return buffer_free(&name), error_memory(error);
     const char *values[] = {buffer_string(&name)};
-    mosaic_status status = pq_exec_params(connection, shard,
-                                          "SELECT attname, attgenerated <> '', atttypmod FROM pg_catalog.pg_attribute"
-                                          " WHERE attrelid = pg_catalog.to_regclass($1) AND attnum > 0"
-                                          " AND NOT attisdropped ORDER BY attnum",
-                                          1, values, pq_deadline(job->streams.timeout_ms), result, error);
+    mosaic_status status =
+        pq_exec_params(connection, shard,
+                       "SELECT attname, attgenerated <> '', atttypmod,"
+                       " CASE WHEN attidentity <> '' THEN 'an identity sequence' WHEN attgenerated = ''"
+                       " THEN COALESCE(pg_catalog.pg_get_expr(adbin, adrelid), typdefault) END"
+                       " FROM pg_catalog.pg_attribute"
+                       " JOIN pg_catalog.pg_type t ON t.oid = atttypid"
+                       " LEFT JOIN pg_catalog.pg_attrdef ON adrelid = attrelid AND adnum = attnum"
+                       " WHERE attrelid = pg_catalog.to_regclass($1) AND attnum > 0"
+                       " AND NOT attisdropped ORDER BY attnum",
+                       1, values, pq_deadline(job->streams.timeout_ms), result, error);
     buffer_free(&name);
     if (status == MOSAIC_OK && PQntuples(*result) == 0) {
         PQclear(*result);
@@ -92,6 +98,27 @@ static mosaic_status take_columns(struct load_job *job, const PGresult *columns,
     return MOSAIC_OK;
 }
 
+/* A default that every shard works out for itself would make the copies of a reference table differ. */
+static mosaic_status check_defaults(const struct load_job *job, const PGresult *columns, mosaic_error *error)
+{
+    for (int i = 0; job->table->kind == TABLE_REFERENCE && i < PQntuples(columns); i++) {
+        const char *name = PQgetvalue(columns, i, 0), *value = PQgetvalue(columns, i, 3);
+        size_t at = 0;
+        while (at < job->column_count && strcmp(job->columns[at], name) != 0)
+            at++;
+        if (at < job->column_count || !*value || sql_is_constant(value))
+            continue;
+        error_set(error, MOSAIC_UNSUPPORTED,
+                  "the rows have no column \"%s\", whose default, %s, is not the same on every shard", name, value);
+        error_hint(error,
+                   "%s is a reference table, with equal copies on all shards: give the column a value in every "
+                   "row",
+                   job->table->display);
+        return MOSAIC_UNSUPPORTED;
+    }
+    return MOSAIC_OK;
+}
+
 static mosaic_status find_key(struct load_job *job, const PGresult *columns, mosaic_error *error)
 {
     const struct table *table = job->table;
@@ -140,6 +167,8 @@ mosaic_status plan_columns(struct load_job *job, PGconn *connection, const char 
     mosaic_status status = read_columns(job, connection, shard, &columns, error);
     if (status == MOSAIC_OK)
         status = take_columns(job, columns, names, name_count, error);
+    if (status == MOSAIC_OK)
+        status = check_defaults(job, columns, error);
     if (status == MOSAIC_OK)
         status = find_key(job, columns, error);
     PQclear(columns);

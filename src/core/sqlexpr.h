@@ -15,6 +15,11 @@
 void sql_identifier(struct buffer *sql, const char *name);
 /* Appends a literal, as PostgreSQL's quote_literal: E'' where it has a backslash. */
 void sql_literal(struct buffer *sql, const char *text, size_t size);
+/*
+ * Is an expression, as pg_get_expr says it, one constant, with a cast or none: 7, NULL, 'new'::text? What is not
+ * certain is none: a default that is not the same on every shard makes copies of a reference table differ.
+ */
+bool sql_is_constant(const char *expression);
 
 /*
  * Appends the bucket of a row; `columns` are the key columns as SQL expressions (identifiers already quoted). The value

@@ -220,3 +220,28 @@ void sql_literal(struct buffer *sql, const char *text, size_t size)
     }
     buffer_char(sql, '\'');
 }
+
+/* Behind a quoted text, a number, NULL, true, false or ARRAY[]; NULL where there is none. */
+static const char *skip_constant(const char *at)
+{
+    static const char *const words[] = {"NULL", "true", "false", "ARRAY[]"};
+    if (*at == '\'') {
+        for (at++; *at && (*at != '\'' || at[1] == '\''); at++)
+            at += *at == '\'';
+        return *at ? at + 1 : NULL;
+    }
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+        if (strncmp(at, words[i], strlen(words[i])) == 0)
+            return at + strlen(words[i]);
+    size_t digits = strspn(at + (*at == '-'), "0123456789.");
+    return digits ? at + (*at == '-') + digits : NULL;
+}
+
+bool sql_is_constant(const char *expression)
+{
+    static const char in_type[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_ .\"[]";
+    const char *at = skip_constant(expression);
+    if (at && at[0] == ':' && at[1] == ':')
+        at += 2 + strspn(at + 2, in_type);
+    return at && *at == '\0';
+}

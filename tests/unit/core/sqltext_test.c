@@ -60,9 +60,60 @@ static void a_failure_sticks(void **state)
     buffer_free(&sql);
 }
 
+static void constants_are_told_from_what_is_worked_out(void **state)
+{
+    (void)state;
+    static const char *const constants[] = {
+        "7",
+        "-7",
+        "1.5",
+        "NULL",
+        "true",
+        "false",
+        "'new'::text",
+        "'it''s'::character varying",
+        "'-1'::integer",
+        "''",
+        "'{}'::jsonb",
+        "NULL::character varying",
+        "ARRAY[]::text[]",
+        "'a (b)'::text",
+        "'x'::my.\"type\"",
+    };
+    static const char *const others[] = {
+        "",
+        "now()",
+        "CURRENT_TIMESTAMP",
+        "gen_random_uuid()",
+        "nextval('s'::regclass)",
+        "('now'::text)::date",
+        "'now'::text::date",
+        "(1 + 2)",
+        "'a'::text || now()",
+        "'a",
+        "-",
+        "NULLIF(a, b)",
+        "true AND f()",
+        "'a''",
+        "x",
+        "CURRENT_USER",
+        "ARRAY[now()]",
+        "'a'::text + 1",
+        "7::t(now())",
+        "trueish",
+    };
+    for (size_t i = 0; i < sizeof constants / sizeof constants[0]; i++)
+        if (!sql_is_constant(constants[i]))
+            fail_msg("%s is a constant", constants[i]);
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
+        if (sql_is_constant(others[i]))
+            fail_msg("%s is no constant", others[i]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(constants_are_told_from_what_is_worked_out),
         cmocka_unit_test(identifiers_are_quoted_where_quote_ident_does),
         cmocka_unit_test(literals_are_quoted),
         cmocka_unit_test(a_failure_sticks),
