@@ -7,106 +7,14 @@
 
 #include "base/buffer.h"
 #include "base/control_point.h"
-#include "catalog/part.h"
+#include "catalog/commit.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-    CLEANUP_MS = 2000,
-    RETRY_MS = 100,
-    SQL_MOST = 256 * 1024, /* the names of all participants stand in one statement */
-};
-
-struct commit {
-    struct part *parts; /* in shard order */
-    size_t count;
-    struct part *decider;
-    char hex[GID_HEX_SIZE];
-    struct gid gid;
-    int64_t deadline;
-    const struct part *left; /* could not be told to commit what was decided; NULL: all have acknowledged */
-    mosaic_error *error;
-};
-
-static mosaic_status fail_with(struct commit *commit, const struct part *part)
-{
-    if (commit->error)
-        *commit->error = part->answer.error;
-    return part->answer.status;
-}
-
-/* ---- undoing ------------------------------------------------------------------------------------------ */
-
-/* A connection of our own to a shard, tried again until the deadline: the server may be starting again. */
-static mosaic_status reconnect(const struct shard *shard, int64_t deadline, PGconn **connection, mosaic_error *error)
-{
-    for (;;) {
-        mosaic_status status = decision_connect(shard, deadline, connection, error);
-        if (status != MOSAIC_UNREACHABLE || pq_left_ms(deadline) < RETRY_MS)
-            return status;
-        decision_sleep_ms(RETRY_MS);
-    }
-}
-
-/*
- * The answer to PREPARE was lost: the part may be prepared, running still, or gone. Settles it, so that no locks stay
- * behind.
- */
-static bool undo_lost_part(const struct commit *commit, const struct part *part, int64_t deadline)
-{
-    PGconn *connection;
-    const char *shard = part->shard->name;
-    bool found = false, running = true;
-    if (reconnect(part->shard, deadline, &connection, NULL) != MOSAIC_OK)
-        return false;
-    mosaic_status status = MOSAIC_OK;
-    while (status == MOSAIC_OK && !found && running && pq_left_ms(deadline) > 0) {
-        status = decision_terminate(connection, shard, &commit->gid, deadline, NULL);
-        if (status ==
-            MOSAIC_OK) /* in this order: one that does not run any more is prepared by now, or never will be */
-            status = decision_is_running(connection, shard, &commit->gid, deadline, &running, NULL);
-        if (status == MOSAIC_OK)
-            status = decision_finish_part(connection, shard, part->name, OUTCOME_ABORTED, deadline, &found, NULL);
-        if (status == MOSAIC_OK && !found && running)
-            decision_sleep_ms(RETRY_MS / 5);
-    }
-    PQfinish(connection);
-    return status == MOSAIC_OK && (found || !running);
-}
-
-static bool undo_prepared(const struct commit *commit, const struct part *part, int64_t deadline)
-{
-    bool found;
-    return (PQtransactionStatus(part->connection) == PQTRANS_IDLE &&
-            decision_finish_part(part->connection, part->shard->name, part->name, OUTCOME_ABORTED, deadline, &found,
-                                 NULL) == MOSAIC_OK) ||
-           undo_lost_part(commit, part, deadline);
-}
-
-/* Rolls back what is open and what is prepared. The caller's error stays, with a hint for what could not be reached. */
-static void undo_all(struct commit *commit)
-{
-    int64_t grace = pq_deadline(CLEANUP_MS); /* a server that is down now is not waited for */
-    for (size_t i = 0; i < commit->count; i++) {
-        struct part *part = &commit->parts[i];
-        PGTransactionStatusType state = PQtransactionStatus(part->connection);
-        if (part->state == PART_OPEN && (state == PQTRANS_INTRANS || state == PQTRANS_INERROR))
-            part_run(part, "ROLLBACK", NULL, grace); /* a failure is a lost connection, which rolls back too */
-    }
-    for (size_t i = 0; i < commit->count; i++) {
-        struct part *part = &commit->parts[i];
-        if (part->state == PART_PREPARED && !undo_prepared(commit, part, grace))
-            error_hint(
-                commit->error,
-                "everything was rolled back, but shard %s could not be told: its part is kept prepared, with its "
-                "locks, until `pgmosaic doctor` is run when the shard is up",
-                part->shard->name);
-        part->state = PART_ENDED;
-    }
-}
+enum { SQL_MOST = 256 * 1024 /* the names of all participants stand in one statement */ };
 
 /* ---- the steps ---------------------------------------------------------------------------------------- */
 
@@ -144,7 +52,7 @@ static mosaic_status look(struct commit *commit)
         if (*part->xid)
             commit->decider = part; /* the last one that has written */
     }
-    return failed ? fail_with(commit, failed) : MOSAIC_OK;
+    return failed ? commit_fail_with(commit, failed) : MOSAIC_OK;
 }
 
 static bool is_weak(const char *synchronous_commit)
@@ -200,7 +108,7 @@ static mosaic_status prepare(struct commit *commit)
         control_point("twophase.prepared_one");
     }
     if (failed) {
-        mosaic_status status = fail_with(commit, failed);
+        mosaic_status status = commit_fail_with(commit, failed);
         hint_at_prepare(failed, commit->error);
         return status;
     }
@@ -221,7 +129,7 @@ static mosaic_status commit_readers(struct commit *commit)
         if (!*part->xid && part_receive(part, "COMMIT", commit->deadline) != MOSAIC_OK && !failed)
             failed = part;
     }
-    return failed ? fail_with(commit, failed) : MOSAIC_OK;
+    return failed ? commit_fail_with(commit, failed) : MOSAIC_OK;
 }
 
 /* "INSERT INTO mosaic.decision …; COMMIT": one message, so that no time passes between the two. */
@@ -269,10 +177,10 @@ static mosaic_status in_doubt(struct commit *commit, const mosaic_error *why)
 static mosaic_status ask_again(struct commit *commit, PGconn **decider, enum outcome *outcome)
 {
     mosaic_error why;
-    int64_t grace = pq_deadline(CLEANUP_MS);
+    int64_t grace = pq_deadline(COMMIT_CLEANUP_MS);
     int64_t deadline = commit->deadline > grace ? commit->deadline : grace;
     for (;;) {
-        mosaic_status status = reconnect(commit->decider->shard, deadline, decider, &why);
+        mosaic_status status = commit_reconnect(commit->decider->shard, deadline, decider, &why);
         if (status != MOSAIC_OK)
             return in_doubt(commit, &why);
         status = decision_ask(*decider, &commit->gid, 0, deadline, outcome, &why);
@@ -280,9 +188,9 @@ static mosaic_status ask_again(struct commit *commit, PGconn **decider, enum out
             return MOSAIC_OK;
         PQfinish(*decider);
         *decider = NULL;
-        if (status != MOSAIC_UNREACHABLE || pq_left_ms(deadline) < RETRY_MS)
+        if (status != MOSAIC_UNREACHABLE || pq_left_ms(deadline) < COMMIT_RETRY_MS)
             return in_doubt(commit, &why);
-        decision_sleep_ms(RETRY_MS);
+        decision_sleep_ms(COMMIT_RETRY_MS);
     }
 }
 
@@ -301,11 +209,11 @@ static mosaic_status was_committed_by_others(struct commit *commit, bool *commit
         PGresult *result;
         if (part->state != PART_PREPARED)
             continue;
-        status = reconnect(part->shard, pq_deadline(CLEANUP_MS), &connection, why);
+        status = commit_reconnect(part->shard, pq_deadline(COMMIT_CLEANUP_MS), &connection, why);
         if (status != MOSAIC_OK)
             continue;
         status = pq_exec_params(connection, part->shard->name, "SELECT pg_catalog.pg_xact_status($1::pg_catalog.xid8)",
-                                1, xid, pq_deadline(CLEANUP_MS), &result, why);
+                                1, xid, pq_deadline(COMMIT_CLEANUP_MS), &result, why);
         if (status == MOSAIC_OK) {
             *committed = !strcmp(PQgetvalue(result, 0, 0), "committed");
             PQclear(result);
@@ -333,7 +241,7 @@ static mosaic_status decide(struct commit *commit, PGconn **decider)
     if (status == MOSAIC_OK || !sent)
         return status;
     if (part_was_refused(part))
-        return fail_with(commit, part); /* not committed */
+        return commit_fail_with(commit, part); /* not committed */
     enum outcome outcome = OUTCOME_ABORTED;
     status = ask_again(commit, decider, &outcome);
     if (status != MOSAIC_OK || outcome == OUTCOME_COMMITTED)
@@ -346,7 +254,7 @@ static mosaic_status decide(struct commit *commit, PGconn **decider)
     if (committed)
         return MOSAIC_OK;
     part->state = PART_ENDED;
-    return fail_with(commit, part);
+    return commit_fail_with(commit, part);
 }
 
 /* ---- after the decision ------------------------------------------------------------------------------- */
@@ -367,7 +275,7 @@ static bool commit_lost_part(const struct part *part, int64_t deadline)
 {
     PGconn *connection;
     bool found;
-    if (reconnect(part->shard, deadline, &connection, NULL) != MOSAIC_OK)
+    if (commit_reconnect(part->shard, deadline, &connection, NULL) != MOSAIC_OK)
         return false;
     mosaic_status status =
         decision_finish_part(connection, part->shard->name, part->name, OUTCOME_COMMITTED, deadline, &found, NULL);
@@ -384,7 +292,7 @@ static void restore_setting(struct part *part, int64_t deadline)
 
 static void commit_prepared(struct commit *commit)
 {
-    int64_t grace = pq_deadline(CLEANUP_MS);
+    int64_t grace = pq_deadline(COMMIT_CLEANUP_MS);
     int64_t deadline = commit->deadline > grace ? commit->deadline : grace;
     for (size_t i = 0; i < commit->count; i++)
         if (commit->parts[i].state == PART_PREPARED)
@@ -413,93 +321,10 @@ static void finish(struct commit *commit, PGconn *decider)
         /* Should it fail, recovery finds the row and drops it. */
         mosaic_error ignored;
         mosaic_status dropped = decision_drop_committed(decider ? decider : commit->decider->connection, &commit->gid,
-                                                        pq_deadline(CLEANUP_MS), &ignored);
+                                                        pq_deadline(COMMIT_CLEANUP_MS), &ignored);
         (void)dropped;
     }
     control_point("twophase.done");
-}
-
-/* ---- one that writes ---------------------------------------------------------------------------------- */
-
-/*
- * "committed", "aborted", "in progress", or "" when it cannot be told. A server that crashed may have given the xid to
- * another transaction; its statistics begin anew then (src/backend/access/transam/xlog.c, StartupXLOG), after the time
- * at which we looked.
- */
-static mosaic_status plain_outcome(PGconn *connection, const struct part *part, int64_t deadline, char outcome[16],
-                                   mosaic_error *why)
-{
-    const char *values[] = {part->xid, part->looked};
-    PGresult *result;
-    mosaic_status status =
-        pq_exec_params(connection, part->shard->name,
-                       "SELECT pg_catalog.pg_xact_status($1::pg_catalog.xid8), stats_reset OPERATOR(pg_catalog.<) "
-                       "$2::pg_catalog.timestamptz FROM pg_catalog.pg_stat_bgwriter",
-                       2, values, deadline, &result, why);
-    if (status == MOSAIC_SERVER && !strcmp(why->sqlstate, "22023")) { /* an xid of the future: lost in a crash */
-        snprintf(outcome, 16, "aborted");
-        return MOSAIC_OK;
-    }
-    if (status != MOSAIC_OK)
-        return status;
-    snprintf(outcome, 16, "%s", PQgetvalue(result, 0, 0));
-    if (!strcmp(outcome, "committed") && PQgetvalue(result, 0, 1)[0] != 't') {
-        outcome[0] = '\0';
-        error_set(why, MOSAIC_IN_DOUBT, "the server has crashed and recovered since the transaction began");
-    }
-    PQclear(result);
-    return MOSAIC_OK;
-}
-
-/* The answer to a plain COMMIT was lost; mostly PostgreSQL can still say what became of the transaction. */
-static mosaic_status ask_plain(struct commit *commit)
-{
-    struct part *part = commit->decider;
-    int64_t grace = pq_deadline(CLEANUP_MS);
-    int64_t deadline = commit->deadline > grace ? commit->deadline : grace;
-    char outcome[16] = "in progress";
-    mosaic_error why = part->answer.error;
-    PGconn *connection = NULL;
-    mosaic_status status = MOSAIC_OK;
-    while (!strcmp(outcome, "in progress") && pq_left_ms(deadline) > 0) {
-        status = connection ? MOSAIC_OK : reconnect(part->shard, deadline, &connection, &why);
-        if (status == MOSAIC_OK)
-            status = decision_terminate(connection, part->shard->name, &commit->gid, deadline, &why);
-        if (status == MOSAIC_OK)
-            status = plain_outcome(connection, part, deadline, outcome, &why);
-        if (status != MOSAIC_OK) {
-            PQfinish(connection);
-            connection = NULL;
-            if (status != MOSAIC_UNREACHABLE)
-                break;
-        }
-        if (!strcmp(outcome, "in progress"))
-            decision_sleep_ms(RETRY_MS / 5);
-    }
-    PQfinish(connection);
-    if (!strcmp(outcome, "committed"))
-        return MOSAIC_OK;
-    if (!strcmp(outcome, "aborted"))
-        return fail_with(commit, part);
-    error_set(commit->error, MOSAIC_IN_DOUBT, "shard %s did not say whether it committed", part->shard->name);
-    error_detail(commit->error, "%s", why.message);
-    error_hint(commit->error, "only shard %s took part, so nothing is half done: look there whether the rows stand",
-               part->shard->name);
-    error_shard(commit->error, part->shard->name);
-    return MOSAIC_IN_DOUBT;
-}
-
-static mosaic_status commit_plain(struct commit *commit)
-{
-    struct part *part = commit->decider;
-    if (!part)
-        return MOSAIC_OK;
-    mosaic_status status = gid_make(&commit->gid, commit->hex, part->shard->name, part->xid, commit->error);
-    if (status != MOSAIC_OK || part_run(part, "COMMIT", "COMMIT", commit->deadline) == MOSAIC_OK)
-        return status;
-    if (part_was_refused(part))
-        return fail_with(commit, part);
-    return ask_plain(commit);
 }
 
 /* ---- all together ------------------------------------------------------------------------------------- */
@@ -535,7 +360,7 @@ static void drop_aborted(const struct commit *commit, PGconn *decider)
     mosaic_error ignored;
     if (!decider)
         return;
-    mosaic_status status = decision_drop_aborted(decider, &commit->gid, pq_deadline(CLEANUP_MS), &ignored);
+    mosaic_status status = decision_drop_aborted(decider, &commit->gid, pq_deadline(COMMIT_CLEANUP_MS), &ignored);
     (void)status;
 }
 
@@ -584,7 +409,7 @@ static mosaic_status commit_all(struct commit *commit)
     if (status == MOSAIC_OK)
         finish(commit, decider);
     if (status != MOSAIC_OK && status != MOSAIC_IN_DOUBT) {
-        undo_all(commit);
+        commit_undo(commit);
         drop_aborted(commit, decider);
     }
     PQfinish(decider);

@@ -89,38 +89,87 @@ static mosaic_status settle(struct report *report, const struct model *model, in
     return status;
 }
 
-/* --dry-run: what stands prepared on a shard, with its age. */
-static mosaic_status list_prepared(struct report *report, const struct shard *shard, mosaic_error *error)
+/* ---- --dry-run ---------------------------------------------------------------------------------------- */
+
+static void list_one(struct report *report, const char *shard, const char *gid, const char *outcome, const char *said)
+{
+    report->unwell++;
+    if (report->json) {
+        json_array_append_new(report->transactions,
+                              json_pack("{s:s, s:s, s:b, s:s?, s:s}", "gid", gid, "shard", shard, "resolved", false,
+                                        "outcome", outcome, "reason", "dry run: nothing was settled"));
+        return;
+    }
+    colour_line(COLOUR_YELLOW, "in doubt");
+    printf("shard %s: transaction %s, %s: run pgmosaic doctor to settle it\n", shard, gid, said);
+}
+
+#define AGE_OF(column) \
+    "pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) " column ")::pg_catalog.int8"
+
+/* What stands prepared on a shard. */
+static mosaic_status list_prepared(struct report *report, PGconn *connection, const char *shard, int64_t deadline,
+                                   mosaic_error *error)
+{
+    PGresult *result;
+    char said[256];
+    mosaic_status status =
+        pq_exec(connection, shard,
+                "SELECT gid, owner, " AGE_OF(
+                    "prepared") " FROM pg_catalog.pg_prepared_xacts WHERE "
+                                "pg_catalog.starts_with(gid, 'mosaic:') AND database OPERATOR(pg_catalog.=) "
+                                "pg_catalog.current_database() ORDER BY prepared",
+                deadline, &result, error);
+    if (status != MOSAIC_OK)
+        return status;
+    for (int row = 0; row < PQntuples(result); row++) {
+        snprintf(said, sizeof said, "prepared by role %s %s s ago", PQgetvalue(result, row, 1),
+                 PQgetvalue(result, row, 2));
+        list_one(report, shard, PQgetvalue(result, row, 0), NULL, said);
+    }
+    PQclear(result);
+    return MOSAIC_OK;
+}
+
+/* What a shard has decided for others, and still keeps: somebody may not have heard of it. */
+static mosaic_status list_decisions(struct report *report, PGconn *connection, const char *shard, int64_t deadline,
+                                    mosaic_error *error)
+{
+    PGresult *result;
+    mosaic_error why;
+    char said[256];
+    mosaic_status status = pq_exec(connection, shard,
+                                   "SELECT gid, outcome, pg_catalog.array_to_string(participants, ', '), " AGE_OF(
+                                       "created") " FROM mosaic.decision ORDER BY created, gid",
+                                   deadline, &result, &why);
+    if (status == MOSAIC_SERVER && (!strcmp(why.sqlstate, "42P01") || !strcmp(why.sqlstate, "3F000")))
+        return MOSAIC_OK; /* nothing was ever decided here */
+    if (status != MOSAIC_OK) {
+        *error = why;
+        return status;
+    }
+    for (int row = 0; row < PQntuples(result); row++) {
+        const char *outcome = !strcmp(PQgetvalue(result, row, 1), "committed") ? "committed" : "rolled back";
+        const char *others = PQgetvalue(result, row, 2);
+        snprintf(said, sizeof said, "decided here as %s %s s ago%s%s", outcome, PQgetvalue(result, row, 3),
+                 *others ? ", for " : "", others);
+        list_one(report, shard, PQgetvalue(result, row, 0), outcome, said);
+    }
+    PQclear(result);
+    return MOSAIC_OK;
+}
+
+static mosaic_status list_shard(struct report *report, const struct shard *shard, mosaic_error *error)
 {
     PGconn *connection;
-    PGresult *result;
     mosaic_error why;
     int64_t deadline = pq_deadline(CONNECT_MS);
     mosaic_status status = decision_connect(shard, deadline, &connection, &why);
-    if (status != MOSAIC_OK)
+    if (status != MOSAIC_OK) /* that it is down is told by what compares the shards */
         return status == MOSAIC_INTERRUPTED ? pq_interrupted("looking at the shards", error) : MOSAIC_OK;
-    status = pq_exec(connection, shard->name,
-                     "SELECT gid, owner, pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() "
-                     "OPERATOR(pg_catalog.-) prepared)::pg_catalog.int8 FROM pg_catalog.pg_prepared_xacts WHERE "
-                     "pg_catalog.starts_with(gid, 'mosaic:') AND database OPERATOR(pg_catalog.=) "
-                     "pg_catalog.current_database() ORDER BY prepared",
-                     deadline, &result, error);
-    for (int row = 0; status == MOSAIC_OK && row < PQntuples(result); row++) {
-        const char *gid = PQgetvalue(result, row, 0), *owner = PQgetvalue(result, row, 1);
-        const char *age = PQgetvalue(result, row, 2);
-        report->unwell++;
-        if (report->json) {
-            json_array_append_new(report->transactions,
-                                  json_pack("{s:s, s:s, s:b, s:n, s:s}", "gid", gid, "shard", shard->name, "resolved",
-                                            false, "outcome", "reason", "dry run: nothing was settled"));
-            continue;
-        }
-        colour_line(COLOUR_YELLOW, "in doubt");
-        printf("shard %s: transaction %s, prepared by role %s %s s ago: run pgmosaic doctor to settle it\n",
-               shard->name, gid, owner, age);
-    }
+    status = list_prepared(report, connection, shard->name, deadline, error);
     if (status == MOSAIC_OK)
-        PQclear(result);
+        status = list_decisions(report, connection, shard->name, deadline, error);
     PQfinish(connection);
     return status;
 }
@@ -144,7 +193,7 @@ static mosaic_status examine(struct report *report, struct model *model, int64_t
     mosaic_status status = MOSAIC_OK;
     if (report->dry_run)
         for (size_t i = 0; i < model->shard_count && status == MOSAIC_OK; i++)
-            status = list_prepared(report, &model->shards[i], error);
+            status = list_shard(report, &model->shards[i], error);
     else
         status = settle(report, model, deadline, error);
     return status == MOSAIC_OK ? look(report, model, error) : status;

@@ -5,31 +5,20 @@
  * by row, so that memory is bounded and the output is the same each time. All of it is one transaction, committed in
  * two phases.
  */
-#include "base/buffer.h"
+#include "cli/exec.h"
+
 #include "catalog/catalog.h"
 #include "catalog/parallel.h"
 #include "catalog/twophase.h"
-#include "cli/command.h"
 #include "cli/context.h"
 #include "cli/output.h"
-#include "cli/router.h"
-#include "cli/rows.h"
-#include "cli/script.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-enum {
-    CONNECT_MS = 10000,
-    COMMIT_MS = 30000,
-    SCRIPT_MOST = 64 * 1024 * 1024,
-    TAG_SIZE = 64,
-};
+enum { COMMIT_MS = 30000 };
 
 static const struct option_spec exec_options[] = {
     {"file", 'f', "FILE", "read the SQL from a file; - is standard input", NULL},
@@ -44,232 +33,6 @@ static const struct option_spec exec_options[] = {
     {"quiet", 'q', NULL, "rows and errors only", NULL},
     {NULL},
 };
-
-struct target {
-    size_t shard;
-    const char *name;
-    PGconn *connection;
-    char tag[TAG_SIZE]; /* of the statement that was run last */
-    bool rows;          /* it had rows, so that no tag is shown */
-    mosaic_status status;
-    mosaic_error error;
-};
-
-struct exec {
-    const struct invocation *invocation;
-    struct model model;
-    bool has_model;
-    struct target *targets;
-    size_t count;
-    struct buffer text; /* of the script */
-    struct script script;
-    const char *file; /* NULL: SQL from the command line */
-    bool transaction, quiet;
-    struct rows *rows;
-    int64_t deadline;
-    struct buffer sql; /* of one statement */
-    mosaic_error *error;
-};
-
-/* ---- which shards ------------------------------------------------------------------------------------- */
-
-static mosaic_status set_targets(struct exec *exec, size_t first, size_t count)
-{
-    exec->targets = memory_zeroed(count, sizeof *exec->targets);
-    if (!exec->targets)
-        return error_memory(exec->error);
-    exec->count = count;
-    for (size_t i = 0; i < count; i++) {
-        exec->targets[i].shard = first + i;
-        exec->targets[i].name = exec->model.shards[first + i].name;
-    }
-    return MOSAIC_OK;
-}
-
-static mosaic_status connect_to(const struct exec *exec, size_t shard, PGconn **connection, mosaic_error *error)
-{
-    int64_t deadline = pq_deadline(CONNECT_MS);
-    return pq_connect(exec->model.shards[shard].conninfo, exec->model.shards[shard].name, "pgmosaic exec",
-                      deadline < exec->deadline ? deadline : exec->deadline, connection, error);
-}
-
-static mosaic_status key_table(struct exec *exec, const char *name, const struct table **found)
-{
-    PGconn *catalog;
-    mosaic_status status = connect_to(exec, 0, &catalog, exec->error);
-    if (status != MOSAIC_OK)
-        return status;
-    status = catalog_complete(&exec->model, catalog, exec->deadline, exec->error);
-    PQfinish(catalog);
-    if (status != MOSAIC_OK)
-        return status;
-    const struct table *table = *found = model_table(&exec->model, name);
-    if (!table) {
-        error_set(exec->error, MOSAIC_NOT_FOUND, "%s has no table %s", exec->model.source, name);
-        error_hint(exec->error, "name it below tables: there, then run pgmosaic apply");
-        return MOSAIC_NOT_FOUND;
-    }
-    if (table->kind == TABLE_REFERENCE)
-        return error_set(exec->error, MOSAIC_USAGE, "%s is a reference table and has no key: use --all, or --shard",
-                         table->display);
-    if (table->map)
-        return MOSAIC_OK;
-    error_set(exec->error, MOSAIC_PREFLIGHT, "table %s has no map yet", table->display);
-    error_hint(exec->error, "run pgmosaic apply");
-    return MOSAIC_PREFLIGHT;
-}
-
-static mosaic_status target_of_key(struct exec *exec, const char *table_name, const char *key)
-{
-    const struct table *table;
-    uint32_t bucket;
-    mosaic_status status = key_table(exec, table_name, &table);
-    if (status != MOSAIC_OK)
-        return status;
-    struct router router = {.rule = &table->rule};
-    struct key_slice slice = {(const unsigned char *)key, strlen(key)};
-    for (size_t i = 0; i < table->column_count; i++)
-        router.columns[i] = table->columns[i];
-    status = router_bucket(&router, &slice, &bucket, exec->error);
-    arena_free(&router.scratch);
-    return status == MOSAIC_OK ? set_targets(exec, table->map->owner[bucket], 1) : status;
-}
-
-static mosaic_status target_named(struct exec *exec, const char *name)
-{
-    size_t shard = model_shard(&exec->model, name);
-    if (shard != SIZE_MAX)
-        return set_targets(exec, shard, 1);
-    error_set(exec->error, MOSAIC_NOT_FOUND, "%s has no shard %s", exec->model.source, name);
-    error_hint(exec->error, "pgmosaic status lists the shards");
-    return MOSAIC_NOT_FOUND;
-}
-
-static mosaic_status choose_targets(struct exec *exec)
-{
-    const struct invocation *invocation = exec->invocation;
-    const char *shard = invocation_option(invocation, "shard"), *table = invocation_option(invocation, "table");
-    const char *key = invocation_option(invocation, "key");
-    bool all = invocation_has(invocation, "all");
-    if (all + (shard != NULL) + (table || key) != 1 || !table != !key) {
-        error_set(exec->error, MOSAIC_USAGE, "say where to run it: --table TABLE --key KEY, --shard NAME, or --all");
-        error_hint(exec->error,
-                   "--key runs it on the shard that owns the key, --shard on the one named, --all on every one");
-        return MOSAIC_USAGE;
-    }
-    mosaic_status status = context_model(invocation, &exec->model, exec->error);
-    if (status != MOSAIC_OK)
-        return status;
-    exec->has_model = true;
-    return all     ? set_targets(exec, 0, exec->model.shard_count)
-           : shard ? target_named(exec, shard)
-                   : target_of_key(exec, table, key);
-}
-
-/* ---- the script --------------------------------------------------------------------------------------- */
-
-static mosaic_status read_file(struct exec *exec)
-{
-    const char *name = exec->file;
-    bool standard = !strcmp(name, "-");
-    int fd = standard ? STDIN_FILENO : open(name, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 && errno == ENOENT) {
-        error_set(exec->error, MOSAIC_NOT_FOUND, "there is no file %s", name);
-        return error_hint(exec->error, "the path is read from the directory in which pgmosaic was started");
-    }
-    if (fd < 0)
-        return error_errno(exec->error, "cannot read %s", name);
-    mosaic_status status = MOSAIC_OK;
-    for (ssize_t size = 1; size > 0 && status == MOSAIC_OK;) {
-        char *end = buffer_reserve(&exec->text, 65536);
-        size = end ? read(fd, end, 65536) : 0;
-        if (!end)
-            status = error_set(exec->error, MOSAIC_LIMIT, "%s is larger than %d MiB, or memory is out: cut it up", name,
-                               SCRIPT_MOST / 1024 / 1024);
-        else if (size > 0)
-            buffer_added(&exec->text, (size_t)size);
-        else if (size < 0 && errno == EINTR && pq_interrupted("reading", NULL) == MOSAIC_OK)
-            size = 1;
-        else if (size < 0)
-            status = error_errno(exec->error, "cannot read %s", name);
-    }
-    if (!standard)
-        close(fd);
-    return status;
-}
-
-static void say_where(const struct exec *exec, size_t line)
-{
-    if (exec->file)
-        error_prefix(exec->error, "%s:%zu", exec->file, line);
-}
-
-static mosaic_status check_statement(const struct exec *exec, const struct statement *statement)
-{
-    if (statement->copies_stdin) {
-        error_set(exec->error, MOSAIC_UNSUPPORTED, "COPY FROM STDIN cannot be run by exec: it has no data to send");
-        say_where(exec, statement->line);
-        error_hint(exec->error, "load rows with pgmosaic load TABLE FILE, which also finds each row's shard");
-        return MOSAIC_UNSUPPORTED;
-    }
-    if (statement->ends_transaction && exec->transaction) {
-        error_set(exec->error, MOSAIC_UNSUPPORTED,
-                  "BEGIN, COMMIT and ROLLBACK cannot stand here: exec makes one transaction of everything");
-        say_where(exec, statement->line);
-        error_hint(exec->error,
-                   "leave them out, or give --no-transaction and have them run as they stand on each shard");
-        return MOSAIC_UNSUPPORTED;
-    }
-    return MOSAIC_OK;
-}
-
-/* Everything is looked at before anything is run. */
-static mosaic_status check_script(struct exec *exec, size_t *statements)
-{
-    struct script script = exec->script;
-    struct statement statement;
-    *statements = 0;
-    for (;;) {
-        mosaic_status status = script_next(&script, &statement, exec->error);
-        if (status != MOSAIC_OK && exec->file)
-            error_prefix(exec->error, "%s", exec->file);
-        if (status == MOSAIC_OK && statement.size == 0)
-            return MOSAIC_OK;
-        if (status == MOSAIC_OK)
-            status = check_statement(exec, &statement);
-        if (status != MOSAIC_OK)
-            return status;
-        ++*statements;
-    }
-}
-
-static mosaic_status read_script(struct exec *exec)
-{
-    const struct invocation *invocation = exec->invocation;
-    exec->file = invocation_option(invocation, "file");
-    if ((exec->file != NULL) + (invocation->argument_count > 0) != 1) {
-        error_set(exec->error, MOSAIC_USAGE, "give the SQL as one argument, or a file with -f");
-        return error_hint(exec->error, "see pgmosaic exec --help");
-    }
-    if (!exec->file)
-        buffer_text(&exec->text, invocation->arguments[0]);
-    mosaic_status status = exec->file ? read_file(exec) : MOSAIC_OK;
-    if (status != MOSAIC_OK)
-        return status;
-    if (buffer_failed(&exec->text))
-        return error_memory(exec->error);
-    exec->script = script_start(buffer_string(&exec->text), exec->text.size);
-    size_t statements;
-    status = check_script(exec, &statements);
-    if (status == MOSAIC_OK && statements == 0) {
-        error_set(exec->error, MOSAIC_USAGE, "there is no SQL in %s", exec->file ? exec->file : "the argument");
-        return error_hint(exec->error, "give at least one statement");
-    }
-    /* One statement on one shard is a transaction anyway: then even VACUUM runs. */
-    if (exec->count == 1 && statements == 1)
-        exec->transaction = false;
-    return status;
-}
 
 /* ---- running ------------------------------------------------------------------------------------------ */
 
@@ -286,7 +49,7 @@ static void connect_one(void *context, size_t at)
     struct exec *exec = context;
     struct target *target = &exec->targets[at];
     uint64_t epoch;
-    target->status = connect_to(exec, target->shard, &target->connection, &target->error);
+    target->status = exec_connect(exec, target->shard, &target->connection, &target->error);
     if (target->status == MOSAIC_OK)
         target->status = catalog_check_shard(&exec->model, target->shard, target->connection, exec->deadline, &epoch,
                                              &target->error);
@@ -568,9 +331,9 @@ static int run_exec(const struct invocation *invocation)
     pq_interrupt_flag(&context_interrupted);
     mosaic_status status = prepare(&exec);
     if (status == MOSAIC_OK)
-        status = choose_targets(&exec);
+        status = exec_choose_targets(&exec);
     if (status == MOSAIC_OK)
-        status = read_script(&exec);
+        status = exec_read_script(&exec);
     if (status == MOSAIC_OK)
         status = connect_all(&exec);
     if (status == MOSAIC_OK)

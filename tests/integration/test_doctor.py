@@ -1,4 +1,6 @@
 """`pgmosaic doctor`: what it says, and its exit code. Recovery itself is tested in test_twophase.py."""
+import json
+
 import pytest
 
 LAB_SHARDS = 2
@@ -44,6 +46,12 @@ def test_a_committed_decision_is_carried_out(lab):
     prepared_by_hand(lab, 0, gid + ":s0", "INSERT INTO users VALUES (2, 'kept')")
     lab.query(1, "INSERT INTO mosaic.decision (gid, outcome, participants, decider_xid) VALUES (%s, 'committed', '{s0}', '1')",
               (gid,))
+    done = lab.run("doctor", "--dry-run")
+    assert done.returncode == 3 and f"shard s0: transaction {gid}:s0, prepared by role" in done.stdout
+    assert f"shard s1: transaction {gid}, decided here as committed" in done.stdout and ", for s0: run" in done.stdout
+    found = json.loads(lab.run("doctor", "--dry-run", "--json").stdout)
+    assert [(one["gid"], one["outcome"], one["resolved"]) for one in found["transactions"]] == [
+        (gid + ":s0", None, False), (gid, "committed", False)]
     found = lab.json("doctor")
     assert found["healthy"] is True
     assert found["transactions"] == [{"gid": gid + ":s0", "shard": "s0", "resolved": True, "outcome": "committed",
