@@ -58,7 +58,9 @@ int main(int argc, char **argv)
     tour_show_servers(&tour);
     tour_load(&tour, generate_users, &made);
 
-    snprintf(heading, sizeof heading, "Where they live: %s mod %zu", tour.rule, tour.shards);
+    size_t buckets = tour_dealt_buckets(&tour);
+    snprintf(heading, sizeof heading, "Where they live: %s mod %zu%s", tour.rule, buckets ? buckets : tour.shards,
+             buckets ? ", whole buckets on a shard" : "");
     story_heading(heading);
     tour_show_shards(&tour);
     if (tour.total > 0) {

@@ -80,10 +80,8 @@ void tour_load(struct tour *tour, tour_generator generate, void *context)
         exit(1);
     }
     double started = story_seconds();
-    mosaic_load load = {.read = file ? read_file : generate,
-                        .context = file ? file : context,
-                        .source = path,
-                        .replace = true};
+    mosaic_load load = {
+        .read = file ? read_file : generate, .context = file ? file : context, .source = path, .replace = true};
     if (mosaic_load_table(tour->cluster, tour->table, &load, &done, &error) != MOSAIC_OK)
         story_fail("loading", &error);
     story_line("%s rows of %s%s%s loaded onto %zu servers in %.1f s, all or nothing", story_count(done.rows),
@@ -136,6 +134,22 @@ static bool note_key(void *context, size_t shard, const PGresult *result, int ro
     if (tour->note)
         tour->note(tour, key, shard);
     return false;
+}
+
+size_t tour_dealt_buckets(struct tour *tour)
+{
+    mosaic_error error;
+    mosaic_place place;
+    size_t buckets;
+    if (mosaic_plan_shards(tour->cluster, tour->table, tour->shards, NULL, 0, &buckets, &error) != MOSAIC_OK)
+        story_fail("reading the map", &error);
+    for (size_t id = 0; id < buckets; id++) {
+        if (mosaic_locate(tour->cluster, tour->table, mosaic_key_int64((int64_t)id), &place, &error) != MOSAIC_OK)
+            story_fail("locating", &error);
+        if (place.shard != id % tour->shards)
+            return buckets;
+    }
+    return 0;
 }
 
 void tour_read_keys(struct tour *tour)
