@@ -179,6 +179,23 @@ mosaic_status catalog_complete(struct model *model, PGconn *catalog, int64_t dea
     return status;
 }
 
+mosaic_status catalog_check_owners(struct model *model, PGconn *first, int64_t deadline, mosaic_error *error)
+{
+    struct arena arena = ARENA_INIT;
+    struct catalog_state state;
+    PGconn *opened = NULL;
+    size_t shard;
+    mosaic_status status = catalog_find(model, first, deadline, &arena, &opened, &shard, error);
+    if (status == MOSAIC_OK)
+        status = state_read(opened ? opened : first, model->shards[shard].name, deadline, &arena, &state, error);
+    for (size_t i = 0; status == MOSAIC_OK && i < state.colocation_count; i++)
+        if (!translate(model, &state, &state.colocations[i], error))
+            status = MOSAIC_STALE;
+    PQfinish(opened);
+    arena_free(&arena);
+    return status == MOSAIC_PREFLIGHT ? MOSAIC_OK : status; /* nothing was ever applied: nobody owns anything */
+}
+
 mosaic_status catalog_judge_shard(const struct model *model, size_t at, const char *cluster, const char *shard,
                                   mosaic_error *error)
 {

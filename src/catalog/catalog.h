@@ -33,6 +33,13 @@ MOSAIC_MUST_CHECK mosaic_status catalog_check_engine(const struct model *model, 
 /* Makes rule.bounds from rule.bound_texts, once rule.types are known; bounds are in the model's arena. */
 MOSAIC_MUST_CHECK mosaic_status catalog_fill_bounds(struct model *model, struct table *table, mosaic_error *error);
 /*
+ * Does the config have every shard that owns buckets? What asks all shards would else leave rows out without a word.
+ * `first` is a connection to the model's first shard. MOSAIC_STALE names the one that is missing; MOSAIC_OK while
+ * nothing was applied.
+ */
+MOSAIC_MUST_CHECK mosaic_status catalog_check_owners(struct model *model, PGconn *first, int64_t deadline,
+                                                     mosaic_error *error);
+/*
  * Is the database behind the connection this shard of the model's cluster? *epoch is the one that it has for itself; 0
  * if nothing was applied to it. MOSAIC_STALE when it says that it is another shard, or of another cluster, and when it
  * says nothing although the model has an epoch: a conninfo that leads astray would otherwise be found out only by rows

@@ -70,7 +70,9 @@ static mosaic_status connect_all(struct exec *exec)
         if (!exec->quiet)
             PQsetNoticeReceiver(exec->targets[i].connection, print_notice, &exec->targets[i]);
     }
-    return MOSAIC_OK;
+    if (!invocation_has(exec->invocation, "all"))
+        return MOSAIC_OK;
+    return catalog_check_owners(&exec->model, exec->targets[0].connection, exec->deadline, exec->error);
 }
 
 static mosaic_status statement_failed(const struct exec *exec, struct target *target, const struct statement *statement,

@@ -65,3 +65,16 @@ def test_a_database_that_is_not_the_shard_is_not_used(clusters, how, commands):
     for cluster in clusters:
         rows = [row for shard in range(3) for row in cluster.query(shard, "select id from k")]
         assert sorted(rows) == [(i,) for i in range(30)]
+
+
+@pytest.mark.parametrize("name", ["all", "export", "load"])
+def test_a_shard_that_owns_buckets_cannot_be_left_out(clusters, name):
+    """What asks all shards of the config would answer without the rows of a shard that was taken out of it."""
+    one, _ = clusters
+    lines = one.good.splitlines(keepends=True)
+    pathlib.Path(one.config).write_text("".join(line for line in lines if "name: s2," not in line))
+    done = one.run(*COMMANDS[name], input="id\n200\n")
+    pathlib.Path(one.config).write_text(one.good)
+    assert done.returncode == 1 and "shard s2 owns buckets" in done.stderr and "HINT" in done.stderr, done.stderr
+    assert not done.stdout
+    assert sorted(row for shard in range(3) for row in one.query(shard, "select id from k")) == [(i,) for i in range(30)]
