@@ -8,6 +8,8 @@
 #include <unistd.h>
 
 enum {
+    CANCEL_TRIES = 4,
+    CANCEL_WAIT_MS = 250, /* after each */
     DRAIN_MS = 20, /* a statement that was stopped may end by itself within this, which is cheaper than a cancel */
 };
 
@@ -189,9 +191,9 @@ void pool_give(struct lease *lease)
 }
 
 /* Throws away what still comes. True when the statement has ended and the connection is idle. */
-static bool drain(PGconn *connection)
+static bool drain(PGconn *connection, int timeout_ms)
 {
-    int64_t deadline = pq_deadline(DRAIN_MS);
+    int64_t deadline = pq_deadline(timeout_ms);
     PGresult *result = NULL;
     /* A server that always has more would never let pq_next_result wait, and so find the deadline. */
     while (pq_now_ms() < deadline && pq_next_result(connection, "", deadline, &result, NULL) == MOSAIC_OK) {
@@ -206,13 +208,23 @@ static bool drain(PGconn *connection)
     return false;
 }
 
+/* A cancel that is there before the server has begun with the statement cancels nothing: it is said again. */
+static void cancel_until_ended(PGconn *connection)
+{
+    for (int tries = 0; tries < CANCEL_TRIES && PQstatus(connection) == CONNECTION_OK; tries++) {
+        pq_cancel(connection);
+        if (drain(connection, CANCEL_WAIT_MS))
+            return;
+    }
+}
+
 static void reap(struct job *job)
 {
     struct lease *lease = (struct lease *)job;
     PGconn *connection = lease->connection;
-    if (PQstatus(connection) == CONNECTION_OK && (lease->hurry || !drain(connection))) {
+    if (PQstatus(connection) == CONNECTION_OK && (lease->hurry || !drain(connection, DRAIN_MS))) {
         /* Not reused: a cancel may still be on its way, through a pooler say, and would hit the next statement. */
-        pq_cancel(connection);
+        cancel_until_ended(connection);
         PQfinish(connection);
         lease->connection = NULL;
     }
