@@ -36,8 +36,8 @@ void tour_load(struct tour *tour, tour_generator generate, void *context);
 /* Rows and bytes of each shard, as bars. */
 void tour_show_shards(struct tour *tour);
 /*
- * 0 while bucket b is on shard b mod shards, as on a fresh cluster, so that `id mod buckets` is `id mod shards`; else how
- * many buckets there are. For integer keys by modulo.
+ * 0 while bucket b is on shard b mod shards, as on a fresh cluster, so that `id mod buckets` is `id mod shards`; else
+ * how many buckets there are. For integer keys by modulo.
  */
 size_t tour_dealt_buckets(struct tour *tour);
 /* Reads every key: examples, what would move, and the program's own notes. */

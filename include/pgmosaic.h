@@ -314,8 +314,8 @@ MOSAIC_API MOSAIC_MUST_CHECK mosaic_status mosaic_transaction_exec_shard(mosaic_
 /*
  * Ends and frees the transaction, also on failure. MOSAIC_IN_DOUBT only where the decider could not be asked within the
  * deadline: `pgmosaic doctor`, or any later open of the cluster by `doctor`, settles it one way for all shards.
- * On MOSAIC_OK error->hint is "", or a warning to pass on: all is committed, but a shard went down before it could be told
- * to finish its part, whose rows stay locked and unseen until `pgmosaic doctor` is run when it is up.
+ * On MOSAIC_OK error->hint is "", or a warning to pass on: all is committed, but a shard went down before it could be
+ * told to finish its part, whose rows stay locked and unseen until `pgmosaic doctor` is run when it is up.
  */
 MOSAIC_API MOSAIC_MUST_CHECK mosaic_status mosaic_commit(mosaic_transaction *transaction, int timeout_ms,
                                                          mosaic_error *error);

@@ -6,8 +6,8 @@
  * date whose order of day and month depends on DateStyle), and so is everything PostgreSQL's input function refuses.
  *
  * A column's modifier is not known here: the text 1.005 for a numeric(10,2) column is the key 1.005, which the column
- * rounds to 1.01 when it stores it. Who stores it asks modifier.h; in any case the shard's ownership constraint refuses a
- * row astray.
+ * rounds to 1.01 when it stores it. Who stores it asks modifier.h; in any case the shard's ownership constraint refuses
+ * a row astray.
  */
 #ifndef MOSAIC_CORE_KEY_H
 #define MOSAIC_CORE_KEY_H

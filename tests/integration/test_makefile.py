@@ -98,13 +98,14 @@ def test_a_bad_file_of_users_leaves_the_rows_that_were_there(checkout):
     good, bad = checkout.path / "good.csv", checkout.path / "bad.csv"
     good.write_text("id\n" + "".join(f"{i}\n" for i in range(1, 21)))
     bad.write_text("id\n1\nx\n")
+    checkout.run("build/pgmosaic", "lab", "down", "demo")
     checkout.make("run", f"USERS={good}", "SHARDS=2")
     assert "bad.csv" in checkout.make("run", f"USERS={bad}", "SHARDS=2", code=2)
     config = re.search(r"^export PGMOSAIC_CONFIG=(.*)$", checkout.run("build/pgmosaic", "lab", "env").stdout,
                        re.MULTILINE)[1].strip("'")
     counted = checkout.run("build/pgmosaic", "exec", "-c", config, "--all", "--format", "csv", "SELECT count(*) FROM users")
     assert sum(int(line.split(",")[1]) for line in counted.stdout.splitlines()[1:]) == 20
-    checkout.make("clean")
+    checkout.run("build/pgmosaic", "lab", "down", "demo")
 
 
 def test_help_has_a_line_for_every_verb(checkout):
@@ -147,6 +148,7 @@ def test_install_puts_everything_below_destdir(checkout):
 
 
 def test_clean_removes_servers_even_when_the_build_is_gone(checkout):
+    checkout.run("build/pgmosaic", "lab", "down", "demo")  # of the tests before
     checkout.make("db", "SHARDS=2")
     checkout.make("db", "SHARDS=2")  # again: nothing to do
     listed = checkout.run("build/pgmosaic", "lab", "list").stdout
