@@ -161,20 +161,28 @@ mosaic_status catalog_check_engine(const struct model *model, mosaic_error *erro
     return MOSAIC_UNSUPPORTED;
 }
 
+/* The whole catalog, wherever it is; in the arena. */
+static mosaic_status read_catalog(const struct model *model, PGconn *first, int64_t deadline, struct arena *arena,
+                                  struct catalog_state *state, mosaic_error *error)
+{
+    PGconn *opened = NULL;
+    size_t shard;
+    mosaic_status status = catalog_find(model, first, deadline, arena, &opened, &shard, error);
+    if (status == MOSAIC_OK)
+        status = state_read(opened ? opened : first, model->shards[shard].name, deadline, arena, state, error);
+    PQfinish(opened);
+    return status;
+}
+
 mosaic_status catalog_complete(struct model *model, PGconn *catalog, int64_t deadline, mosaic_error *error)
 {
     struct arena arena = ARENA_INIT;
     struct catalog_state state;
-    PGconn *opened = NULL;
-    size_t shard;
     mosaic_status status = catalog_check_engine(model, error);
     if (status == MOSAIC_OK)
-        status = catalog_find(model, catalog, deadline, &arena, &opened, &shard, error);
-    if (status == MOSAIC_OK)
-        status = state_read(opened ? opened : catalog, model->shards[shard].name, deadline, &arena, &state, error);
+        status = read_catalog(model, catalog, deadline, &arena, &state, error);
     if (status == MOSAIC_OK)
         status = complete(model, &state, error);
-    PQfinish(opened);
     arena_free(&arena);
     return status;
 }
@@ -183,15 +191,10 @@ mosaic_status catalog_check_owners(struct model *model, PGconn *first, int64_t d
 {
     struct arena arena = ARENA_INIT;
     struct catalog_state state;
-    PGconn *opened = NULL;
-    size_t shard;
-    mosaic_status status = catalog_find(model, first, deadline, &arena, &opened, &shard, error);
-    if (status == MOSAIC_OK)
-        status = state_read(opened ? opened : first, model->shards[shard].name, deadline, &arena, &state, error);
+    mosaic_status status = read_catalog(model, first, deadline, &arena, &state, error);
     for (size_t i = 0; status == MOSAIC_OK && i < state.colocation_count; i++)
         if (!translate(model, &state, &state.colocations[i], error))
             status = MOSAIC_STALE;
-    PQfinish(opened);
     arena_free(&arena);
     return status == MOSAIC_PREFLIGHT ? MOSAIC_OK : status; /* nothing was ever applied: nobody owns anything */
 }
