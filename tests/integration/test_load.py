@@ -508,7 +508,7 @@ def test_killed_at_every_step(cluster, control_points, point):
 @pytest.mark.parametrize("options", [[], ["--on-error", "report"]], ids=["stop", "report"])
 def test_memory_is_bounded(cluster, options):
     """Rows generated on the fly; the peak of resident memory is at most 64 MiB (not under a sanitizer)."""
-    full = os.environ.get("MOSAIC_TEST_FULL")
+    full = os.environ.get("PGMOSAIC_FULL")
     size = (1024 if full and not options else 48) * 1024 * 1024
     process = feeder(cluster, *options)
     sent = number = 0
