@@ -123,6 +123,17 @@ static mosaic_status make_functions(struct apply_shard *shard, const char *name,
     return run(shard, name, &sql, STEP_MS, NULL);
 }
 
+/* Ends a transaction that only looked. Its failure counts where nothing failed before. */
+static mosaic_status roll_back(struct apply_shard *shard, const char *name, mosaic_status status)
+{
+    mosaic_error error;
+    if (pq_exec(shard->connection, name, "ROLLBACK", pq_deadline(STEP_MS), NULL, &error) == MOSAIC_OK ||
+        status != MOSAIC_OK)
+        return status;
+    shard->error = error;
+    return error.status;
+}
+
 /*
  * Inside a transaction that is rolled back: a rule may need functions of schema mosaic, which are not there before the
  * first apply. So nothing changes, in a dry run too.
@@ -149,12 +160,7 @@ static mosaic_status count_on_shard(struct rows *rows, size_t at)
             status = make_functions(shard, name, item);
         if (status == MOSAIC_OK)
             status = count_wrong(shard, name, item, &rows->wrong[i], &rows->examples[i]);
-        mosaic_error ignored;
-        if (pq_exec(shard->connection, name, "ROLLBACK", pq_deadline(STEP_MS), NULL, &ignored) != MOSAIC_OK &&
-            status == MOSAIC_OK) {
-            shard->error = ignored;
-            status = ignored.status;
-        }
+        status = roll_back(shard, name, status);
     }
     return status;
 }
@@ -217,13 +223,7 @@ static mosaic_status sum_copy(struct copies *copies, size_t at)
     if (status == MOSAIC_OK && !(copies->sums[at] = arena_string(&shard->arena, PQgetvalue(result, 0, 0))))
         status = error_memory(&shard->error);
     PQclear(result);
-    mosaic_error ignored;
-    if (pq_exec(shard->connection, name, "ROLLBACK", pq_deadline(STEP_MS), NULL, &ignored) != MOSAIC_OK &&
-        status == MOSAIC_OK) {
-        shard->error = ignored;
-        status = ignored.status;
-    }
-    return status;
+    return roll_back(shard, name, status);
 }
 
 static void check_copy(void *context, size_t at)
