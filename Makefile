@@ -1,14 +1,17 @@
 # The short list of verbs that a person types; Meson does the building. Every verb has its line in `make help`.
 SHELL = /bin/sh
 .DEFAULT_GOAL = build
-.PHONY: db run run-matrix prepare-citus run-citus clean help build test test-full check bench install setup ready
+.PHONY: db run run-matrix proxy prepare-citus run-citus clean help build test test-full check bench bench-proxy install setup ready
 
 SHARDS ?=
+WORKERS ?=
+SHARD_COUNT ?=
 PROVIDER ?=
 PREFIX ?= /usr/local
 DESTDIR ?=
 USERS ?=
-export DEPS DESTDIR SHARDS PROVIDER
+LISTEN ?=
+export DEPS DESTDIR SHARDS WORKERS SHARD_COUNT PROVIDER
 
 # USERS as the environment may have it is nobody's CSV file: only what was typed behind `make` counts.
 ifeq ($(origin USERS),environment)
@@ -31,11 +34,16 @@ run: ready ## the main example: users spread by id over real servers; your own: 
 run-matrix: ready ## the same for string keys: Matrix ids, by a hash; your own: USERS=file.csv
 	@scripts/example matrix $(if $(USERS),$(call quote,$(USERS)))
 
-prepare-citus: ## what the third way, Citus, needs (comes with a later release)
-	@echo "the Citus way comes with a later release" >&2; exit 1
+proxy: ready ## one address for the servers of make db, for any client; another: LISTEN=host:port
+	@scripts/proxy $(if $(LISTEN),$(call quote,$(LISTEN)))
 
-run-citus: ## the example on Citus (comes with a later release)
-	@echo "the Citus way comes with a later release" >&2; exit 1
+prepare-citus: ready ## start a Citus coordinator and 2 workers (WORKERS=n, SHARD_COUNT=n); in containers: PROVIDER=docker
+	@build/pgmosaic lab up citus --engine citus $(if $(WORKERS),--workers $(call quote,$(WORKERS))) \
+		$(if $(SHARD_COUNT),--shard-count $(call quote,$(SHARD_COUNT))) \
+		$(if $(PROVIDER),--with $(call quote,$(PROVIDER)))
+
+run-citus: ready ## the example on Citus: the same users, a worker more, and the same questions asked of all three ways
+	@scripts/example citus
 
 clean: ## stop and remove every server, container and file that these made, and the build
 	@scripts/clean
@@ -62,6 +70,9 @@ check: ## unit tests and lint of what changed, in under a minute
 
 bench: ready ## measure, and compare with the bars
 	@bench/run
+
+bench-proxy: ready ## what the proxy costs, beside PgBouncer (a newer one: PGBOUNCER=program) and direct connections
+	@bench/proxy_bench.py
 
 install: ready ## install command, library, header and man pages (PREFIX=/usr/local, DESTDIR=)
 	@scripts/install $(call quote,$(PREFIX))

@@ -7,31 +7,11 @@
  * program. Everything it prints was read back from a server. It stands on the public library alone (pgmosaic.h); each
  * step is a short function in tour.c.
  */
+#include "people.h"
 #include "tour.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-
-enum { USERS = 100000 };
-
-/* CSV of the same 100,000 users each time: ids in order, times of joining scattered over a year, no two the same. */
-static ptrdiff_t generate_users(void *context, void *buffer, size_t size)
-{
-    enum { LINE = 128, MINUTES = 360 * 24 * 60 };
-    int *made = context;
-    char *out = buffer;
-    size_t used = 0;
-    if (*made == 0)
-        used = (size_t)snprintf(out, size, "id,name,email,created\n");
-    for (; *made < USERS && size - used > LINE; ++*made) {
-        int id = *made + 1, minute = (int)(id * 7919L % MINUTES); /* 7919 is prime, and does not divide MINUTES */
-        int day = minute / (24 * 60);
-        used +=
-            (size_t)snprintf(out + used, size - used, "%d,User %d,user%d@example.com,2025-%02d-%02d %02d:%02d:00Z\n",
-                             id, id, id, day / 30 + 1, day % 30 % 28 + 1, minute / 60 % 24, minute % 60);
-    }
-    return (ptrdiff_t)used;
-}
 
 /* Would plain id mod (shards + 1) put this user elsewhere? */
 static void count_moved(struct tour *tour, const char *key, size_t shard)
@@ -56,7 +36,7 @@ int main(int argc, char **argv)
     tour_open(&tour);
     story_heading("The servers");
     tour_show_servers(&tour);
-    tour_load(&tour, generate_users, &made);
+    tour_load(&tour, people_users, &made);
 
     size_t buckets = tour_dealt_buckets(&tour);
     snprintf(heading, sizeof heading, "Where they live: %s mod %zu%s", tour.rule, buckets ? buckets : tour.shards,

@@ -6,13 +6,12 @@
  * The hash is the one of PostgreSQL's own hash partitions, so that the servers can check it, and any client can compute
  * it. `make run-matrix` runs this program. Each step is a short function in tour.c.
  */
+#include "people.h"
 #include "tour.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum { MEMBERS = 100000 };
 
 /* What is learned from the keys besides, for this example's own questions. */
 static struct {
@@ -20,27 +19,6 @@ static struct {
     uint64_t hot;                         /* members of matrix.org */
     uint64_t negative;                    /* keys whose 31-hash is negative */
 } seen;
-
-/* CSV of the same 100,000 members each time: 45 % on one hot homeserver, the others on 400 more. */
-static ptrdiff_t generate_members(void *context, void *buffer, size_t size)
-{
-    enum { LINE = 128, MINUTES = 360 * 24 * 60 };
-    int *made = context;
-    char *out = buffer;
-    size_t used = 0;
-    if (*made == 0)
-        used = (size_t)snprintf(out, size, "user_id,homeserver,joined\n");
-    for (; *made < MEMBERS && size - used > LINE; ++*made) {
-        int number = *made + 1, minute = (int)(number * 7919L % MINUTES), day = minute / (24 * 60);
-        char homeserver[32] = "matrix.org";
-        if (number % 20 >= 9)
-            snprintf(homeserver, sizeof homeserver, "hs%ld.example.org", number * 7919L % 401);
-        used +=
-            (size_t)snprintf(out + used, size - used, "@user%d:%s,%s,2025-%02d-%02d %02d:%02d:00Z\n", number,
-                             homeserver, homeserver, day / 30 + 1, day % 30 % 28 + 1, minute / 60 % 24, minute % 60);
-    }
-    return (ptrdiff_t)used;
-}
 
 /* h = 31 h + c in 32 bits: the string hash of Java, and of many who wrote their own. */
 static int32_t hash31(const char *text)
@@ -123,7 +101,7 @@ int main(int argc, char **argv)
     tour_open(&tour);
     story_heading("The servers");
     tour_show_servers(&tour);
-    tour_load(&tour, generate_members, &made);
+    tour_load(&tour, people_members, &made);
 
     story_heading("Where they live: hash(user_id)");
     tour_show_shards(&tour);

@@ -74,7 +74,7 @@ void story_fail(const char *doing, const mosaic_error *error)
     exit(1);
 }
 
-void story_pgmosaic(const char *const *arguments)
+static void run_pgmosaic(const char *const *arguments, int is_quiet)
 {
     enum { MOST = 16 };
     const char *command = getenv("PGMOSAIC"), *all[MOST] = {command ? command : "pgmosaic"};
@@ -83,7 +83,8 @@ void story_pgmosaic(const char *const *arguments)
 
     posix_spawn_file_actions_t quiet;
     posix_spawn_file_actions_init(&quiet);
-    posix_spawn_file_actions_addopen(&quiet, 1, "/dev/null", 1 /* O_WRONLY */, 0);
+    if (is_quiet)
+        posix_spawn_file_actions_addopen(&quiet, 1, "/dev/null", 1 /* O_WRONLY */, 0);
     pid_t child;
     int status = -1;
     if (posix_spawnp(&child, all[0], &quiet, NULL, (char *const *)all, environ) == 0)
@@ -93,6 +94,17 @@ void story_pgmosaic(const char *const *arguments)
         fprintf(stderr, "%s %s failed\n", all[0], arguments[0]);
         exit(1);
     }
+}
+
+void story_pgmosaic(const char *const *arguments)
+{
+    run_pgmosaic(arguments, 1);
+}
+
+void story_show_pgmosaic(const char *const *arguments)
+{
+    fflush(stdout);
+    run_pgmosaic(arguments, 0);
 }
 
 void story_column(int cell, const char *format, ...)

@@ -24,6 +24,8 @@ const char *story_count(uint64_t count);
 noreturn void story_fail(const char *doing, const mosaic_error *error);
 /* Runs `pgmosaic ARGUMENTS…` (the command is named by $PGMOSAIC) quietly; ends the program if it fails. */
 void story_pgmosaic(const char *const *arguments);
+/* The same, and what it prints is part of the story. */
+void story_show_pgmosaic(const char *const *arguments);
 /* The closing lines: three commands to paste, two of them given. */
 void story_what_next(const char *table, const char *first, const char *second);
 /* Seconds, for measuring how long something took. */

@@ -20,6 +20,10 @@ CREATE TABLE IF NOT EXISTS mosaic.epoch (
     changed timestamptz NOT NULL DEFAULT now()
 );
 
+-- For every role: a proxy's connection is its client's, and must see at which epoch its shard is.
+GRANT USAGE ON SCHEMA mosaic TO PUBLIC;
+GRANT SELECT ON mosaic.epoch TO PUBLIC;
+
 -- Outcomes of two-phase commits that this shard decides (docs/design/two-phase.md).
 CREATE TABLE IF NOT EXISTS mosaic.decision (
     gid text PRIMARY KEY,

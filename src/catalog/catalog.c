@@ -151,16 +151,6 @@ mosaic_status catalog_find(const struct model *model, PGconn *first, int64_t dea
     return pq_connect(model->shards[at].conninfo, model->shards[at].name, "pgmosaic", deadline, opened, error);
 }
 
-mosaic_status catalog_check_engine(const struct model *model, mosaic_error *error)
-{
-    if (model->engine == ENGINE_POSTGRES)
-        return MOSAIC_OK;
-    error_set(error, MOSAIC_UNSUPPORTED, "%s: engine %s comes with a later version of pgmosaic", model->source,
-              engine_name(model->engine));
-    error_hint(error, "engine: postgres shards by pgmosaic itself, on any PostgreSQL");
-    return MOSAIC_UNSUPPORTED;
-}
-
 /* The whole catalog, wherever it is; in the arena. */
 static mosaic_status read_catalog(const struct model *model, PGconn *first, int64_t deadline, struct arena *arena,
                                   struct catalog_state *state, mosaic_error *error)
@@ -178,9 +168,7 @@ mosaic_status catalog_complete(struct model *model, PGconn *catalog, int64_t dea
 {
     struct arena arena = ARENA_INIT;
     struct catalog_state state;
-    mosaic_status status = catalog_check_engine(model, error);
-    if (status == MOSAIC_OK)
-        status = read_catalog(model, catalog, deadline, &arena, &state, error);
+    mosaic_status status = read_catalog(model, catalog, deadline, &arena, &state, error);
     if (status == MOSAIC_OK)
         status = complete(model, &state, error);
     arena_free(&arena);

@@ -27,9 +27,6 @@ MOSAIC_MUST_CHECK mosaic_status catalog_complete(struct model *model, PGconn *ca
  */
 MOSAIC_MUST_CHECK mosaic_status catalog_find(const struct model *model, PGconn *first, int64_t deadline,
                                              struct arena *arena, PGconn **opened, size_t *shard, mosaic_error *error);
-/* MOSAIC_UNSUPPORTED for a model whose engine is not postgres. catalog_complete calls it, so no such cluster can be
- * opened. */
-MOSAIC_MUST_CHECK mosaic_status catalog_check_engine(const struct model *model, mosaic_error *error);
 /* Makes rule.bounds from rule.bound_texts, once rule.types are known; bounds are in the model's arena. */
 MOSAIC_MUST_CHECK mosaic_status catalog_fill_bounds(struct model *model, struct table *table, mosaic_error *error);
 /*

@@ -436,6 +436,12 @@ static void check_colocation(struct work *work, const struct catalog_table *tabl
 
 /* ---- the whole ---- */
 
+static void add_name(char *names, size_t size, const char *name)
+{
+    size_t used = strlen(names);
+    snprintf(names + used, size - used, "%s%s", used ? ", " : "", name);
+}
+
 static void make_shard_changes(struct work *work)
 {
     struct difference *difference = work->difference;
@@ -449,10 +455,9 @@ static void make_shard_changes(struct work *work)
         bool differs =
             !missing && (facts->mosaic.epoch != difference->epoch_before || strcmp(facts->mosaic.shard, name) != 0 ||
                          strcmp(facts->mosaic.catalog, work->model->shards[work->input->catalog_shard].name) != 0);
-        difference->shard_changes[i] = missing || differs || difference->catalog_changes;
-        size_t used = strlen(behind);
+        difference->shard_changes[i] = missing || differs || facts->epoch_hidden || difference->catalog_changes;
         if (differs && !difference->catalog_changes)
-            snprintf(behind + used, sizeof behind - used, "%s%s", used ? ", " : "", name);
+            add_name(behind, sizeof behind, name);
     }
     if (*behind)
         plan(work, "~ epoch %" PRIu64 " on %s", difference->epoch_before, behind);
@@ -460,15 +465,18 @@ static void make_shard_changes(struct work *work)
 
 static void plan_schema(struct work *work)
 {
-    char made[1024] = "";
+    char made[1024] = "", shown[1024] = "";
     for (size_t i = 0; i < work->model->shard_count; i++) {
         const struct shard_facts *facts = work->input->facts[i];
-        size_t used = strlen(made);
         if (facts && !facts->mosaic.present)
-            snprintf(made + used, sizeof made - used, "%s%s", used ? ", " : "", work->model->shards[i].name);
+            add_name(made, sizeof made, work->model->shards[i].name);
+        if (facts && facts->epoch_hidden)
+            add_name(shown, sizeof shown, work->model->shards[i].name);
     }
     if (*made)
         plan(work, "+ schema mosaic on %s", made);
+    if (*shown)
+        plan(work, "+ every role may read mosaic.epoch on %s", shown);
 }
 
 static void check_engine(struct work *work)

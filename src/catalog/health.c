@@ -1,6 +1,7 @@
 #include "catalog/health.h"
 
 #include "catalog/apply_steps.h"
+#include "catalog/copies.h"
 #include "catalog/parallel.h"
 #include "core/sqlexpr.h"
 
@@ -76,26 +77,6 @@ static void find_epoch(struct health *health)
     }
 }
 
-/* Reference tables whose copies have different numbers of rows. */
-static void compare_copies(struct health *health)
-{
-    for (size_t i = 0; i < health->model->table_count; i++) {
-        const struct table *table = &health->model->tables[i];
-        size_t first = SIZE_MAX;
-        for (size_t shard = 0; table->kind == TABLE_REFERENCE && shard < health->model->shard_count; shard++) {
-            const struct health_rows *rows = health_rows(health, i, shard);
-            if (rows->rows < 0 || rows->estimated)
-                continue;
-            if (first == SIZE_MAX)
-                first = shard;
-            else if (rows->rows != health_rows(health, i, first)->rows)
-                finding_add(&health->problems, true, health->model->shards[shard].name, table->display,
-                            "make the copies equal", "%" PRId64 " rows, on shard %s %" PRId64, rows->rows,
-                            health->model->shards[first].name, health_rows(health, i, first)->rows);
-        }
-    }
-}
-
 static void find_problems(struct health *health)
 {
     const struct findings *findings = apply_findings(health->apply);
@@ -118,7 +99,6 @@ static void find_problems(struct health *health)
             finding_add(&health->problems, true, facts->shard, "", "pgmosaic doctor",
                         "%" PRIu64 " transactions are in doubt for more than a minute", facts->prepared_old);
     }
-    compare_copies(health);
 }
 
 mosaic_status health_look(struct model *model, int connect_ms, int look_ms, struct health *health, mosaic_error *error)
@@ -143,6 +123,7 @@ mosaic_status health_look(struct model *model, int connect_ms, int look_ms, stru
     }
     find_epoch(health);
     find_problems(health);
+    copies_compare(health, look_ms);
     return health->problems.failed ? error_memory(error) : MOSAIC_OK;
 }
 

@@ -32,7 +32,8 @@ struct health {
     struct findings problems; /* what makes it unhealthy */
 };
 
-/* Asks every shard at once; one that is dead costs connect_ms, one that is slow twice look_ms. health_free in any case.
+/* Asks every shard at once; one that is dead costs connect_ms, one that is slow three times look_ms. health_free in any
+ * case.
  */
 MOSAIC_MUST_CHECK mosaic_status health_look(struct model *model, int connect_ms, int look_ms, struct health *health,
                                             mosaic_error *error);

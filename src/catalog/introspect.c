@@ -19,6 +19,9 @@ static const char database_sql[] =
     "current_setting('default_transaction_read_only'),"
     " has_database_privilege(d.oid, 'CREATE'), to_regnamespace('mosaic') IS NOT NULL,"
     " coalesce((SELECT pg_has_role(n.nspowner, 'USAGE') FROM pg_namespace n WHERE n.nspname = 'mosaic'), false),"
+    " EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'mosaic'"
+    "  AND c.relname = 'epoch' AND NOT (has_schema_privilege('public', n.oid, 'USAGE')"
+    "  AND has_table_privilege('public', c.oid, 'SELECT'))),"
     " CASE WHEN has_function_privilege('pg_control_system()', 'EXECUTE')"
     "  THEN (SELECT system_identifier::text FROM pg_control_system()) || '/' || d.oid ELSE '' END,"
     " pg_database_size(d.oid),"
@@ -163,11 +166,12 @@ static mosaic_status read_database(struct reader *reader)
     facts->may_create = is_true(reader, 0, 13);
     facts->has_schema = is_true(reader, 0, 14);
     facts->schema_usable = is_true(reader, 0, 15);
-    facts->identity = text_at(reader, 0, 16);
-    facts->bytes = (uint64_t)number_at(reader, 0, 17);
-    facts->prepared = (uint64_t)number_at(reader, 0, 18);
-    facts->prepared_old = (uint64_t)number_at(reader, 0, 19);
-    array_at(reader, 0, 20, &facts->prepared_gids, &facts->prepared_gid_count);
+    facts->epoch_hidden = is_true(reader, 0, 16);
+    facts->identity = text_at(reader, 0, 17);
+    facts->bytes = (uint64_t)number_at(reader, 0, 18);
+    facts->prepared = (uint64_t)number_at(reader, 0, 19);
+    facts->prepared_old = (uint64_t)number_at(reader, 0, 20);
+    array_at(reader, 0, 21, &facts->prepared_gids, &facts->prepared_gid_count);
     return MOSAIC_OK;
 }
 
@@ -398,4 +402,16 @@ const struct constraint_facts *facts_owner(const struct table_facts *table)
         if (table->constraints[i].type == 'c' && strcmp(table->constraints[i].name, OWNER_CONSTRAINT) == 0)
             return &table->constraints[i];
     return NULL;
+}
+
+void facts_add_columns(struct buffer *sql, const struct table_facts *table)
+{
+    bool first = true;
+    for (size_t i = 0; i < table->column_count; i++) {
+        if (table->columns[i].generated)
+            continue;
+        buffer_text(sql, first ? "" : ", ");
+        sql_identifier(sql, table->columns[i].name);
+        first = false;
+    }
 }

@@ -79,6 +79,7 @@ struct shard_facts {
     const char *encoding, *collate, *ctype, *provider, *icu_locale, *collation_version;
     int max_prepared_transactions;
     bool in_recovery, read_only, may_create, has_schema, schema_usable;
+    bool epoch_hidden;    /* there is a mosaic.epoch, and not every role may read it */
     const char *identity; /* system identifier/OID of the database; "" where the role may not read it */
     uint64_t bytes;
     uint64_t prepared, prepared_old; /* transactions of ours prepared here; those older than a minute */
@@ -95,6 +96,8 @@ MOSAIC_MUST_CHECK mosaic_status introspect_shard(PGconn *connection, const char 
                                                  size_t count, int64_t deadline, struct arena *arena,
                                                  struct shard_facts *facts, mosaic_error *error);
 const struct column_facts *facts_column(const struct table_facts *table, const char *name);
+/* The names of its columns, a comma between two, without the generated ones. */
+void facts_add_columns(struct buffer *sql, const struct table_facts *table);
 /* The constraint mosaic_owner; NULL if there is none. */
 const struct constraint_facts *facts_owner(const struct table_facts *table);
 

@@ -521,7 +521,8 @@ static void check_table(struct model *model, size_t at, const struct shard_facts
             known &= check_key_column(&check, table->columns[i], &table->rule.types[i]);
         check_triggers(&check);
         check_constraints(&check);
-        if (table->kind == TABLE_REFERENCE)
+        /* Citus works a default out once, for all copies. */
+        if (table->kind == TABLE_REFERENCE && model->engine == ENGINE_POSTGRES)
             check_reference_defaults(&check);
         if (first) {
             compare_columns(&check, first_shard, first);

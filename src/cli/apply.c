@@ -17,8 +17,9 @@ static void say(void *context, const char *line)
     fprintf(stderr, "%s\n", line);
 }
 
-static void print_findings(const struct findings *findings)
+static void print_findings(const struct apply_view *view)
 {
+    const struct findings *findings = view->findings;
     for (size_t i = 0; i < findings->count; i++) {
         const struct finding *finding = &findings->list[i];
         const char *colour = output_colour(stderr, finding->fatal ? COLOUR_RED : COLOUR_YELLOW);
@@ -26,8 +27,8 @@ static void print_findings(const struct findings *findings)
         if (*finding->table)
             fprintf(stderr, ": table %s", finding->table);
         if (*finding->shard)
-            fprintf(stderr, "%s shard%s %s", *finding->table ? " on" : ":", strchr(finding->shard, ',') ? "s" : "",
-                    finding->shard);
+            fprintf(stderr, "%s %s%s %s", *finding->table ? " on" : ":", view->place,
+                    strchr(finding->shard, ',') ? "s" : "", finding->shard);
         fprintf(stderr, ": %s\n", finding->what);
         if (*finding->fix)
             fprintf(stderr, "    fix: %s\n", finding->fix);
@@ -57,13 +58,12 @@ static json_t *json_findings(const struct findings *findings)
     return list;
 }
 
-static void print_json(const struct model *model, const struct apply *apply, bool applied)
+static void print_json(const struct model *model, const struct apply_view *view, bool applied)
 {
-    const struct difference *difference = apply_difference(apply);
-    json_t *document = json_pack(
-        "{s:s, s:I, s:I, s:o, s:o, s:b}", "cluster", model->name, "epoch_before", (json_int_t)difference->epoch_before,
-        "epoch_after", (json_int_t)difference->wanted.epoch, "changes", json_lines(buffer_string(&difference->plan)),
-        "findings", json_findings(apply_findings(apply)), "applied", applied);
+    json_t *document =
+        json_pack("{s:s, s:I, s:I, s:o, s:o, s:b}", "cluster", model->name, "epoch_before",
+                  (json_int_t)view->epoch_before, "epoch_after", (json_int_t)view->epoch_after, "changes",
+                  json_lines(view->plan), "findings", json_findings(view->findings), "applied", applied);
     output_json_document(stdout, document);
 }
 
@@ -79,17 +79,17 @@ static bool asked_and_agreed(void)
     return strcasecmp(answer, "y") == 0 || strcasecmp(answer, "yes") == 0;
 }
 
-static void print_plan(const struct model *model, const struct difference *difference)
+static void print_plan(const struct model *model, const struct apply_view *view)
 {
-    if (difference_is_empty(difference)) {
-        printf("cluster %s: nothing to change, epoch %llu\n", model->name,
-               (unsigned long long)difference->epoch_before);
-        return;
-    }
-    printf("cluster %s: epoch %llu -> %llu\n", model->name, (unsigned long long)difference->epoch_before,
-           (unsigned long long)difference->wanted.epoch);
-    const char *plan = buffer_string(&difference->plan);
-    while (*plan) {
+    /* An engine without epochs has 0. */
+    unsigned long long before = view->epoch_before, after = view->epoch_after;
+    printf("cluster %s%s", model->name, view->is_empty ? ": nothing to change" : "");
+    if (after && view->is_empty)
+        printf(", epoch %llu", before);
+    else if (after)
+        printf(": epoch %llu -> %llu", before, after);
+    putchar('\n');
+    for (const char *plan = view->plan; *plan;) {
         size_t size = strcspn(plan, "\n");
         printf("  %.*s\n", (int)size, plan);
         plan += size + 1;
@@ -97,32 +97,36 @@ static void print_plan(const struct model *model, const struct difference *diffe
     fflush(stdout);
 }
 
-static int carry_out(const struct invocation *invocation, const struct model *model, struct apply *apply)
+static int carry_out(const struct invocation *invocation, const struct model *model, void *apply)
 {
     mosaic_error error;
-    if (engine_of(model->engine)->carry_out(apply, invocation->json ? NULL : say, NULL, &error) != MOSAIC_OK)
+    const struct engine *engine = engine_of(model->engine);
+    if (engine->carry_out(apply, invocation->json ? NULL : say, NULL, &error) != MOSAIC_OK)
         return command_fail(&error);
+    struct apply_view view;
+    engine->view(apply, &view);
     if (invocation->json)
-        print_json(model, apply, true);
+        print_json(model, &view, true);
     else
         printf("applied\n");
     return EXIT_CODE_OK;
 }
 
 /* Shows what was found, and asks where it has to. */
-static int show_and_do(const struct invocation *invocation, const struct model *model, struct apply *apply)
+static int show_and_do(const struct invocation *invocation, const struct model *model, void *apply)
 {
-    const struct difference *difference = apply_difference(apply);
-    const struct findings *findings = apply_findings(apply);
+    struct apply_view view;
+    engine_of(model->engine)->view(apply, &view);
+    const struct findings *findings = view.findings;
     bool dry = invocation_has(invocation, "dry-run"), yes = invocation_has(invocation, "yes");
     if (!invocation->json) {
-        print_findings(findings);
-        if (!findings->fatal || !difference_is_empty(difference))
-            print_plan(model, difference);
+        print_findings(&view);
+        if (!findings->fatal || !view.is_empty)
+            print_plan(model, &view);
     }
-    if (findings->fatal || dry || difference_is_empty(difference)) {
+    if (findings->fatal || dry || view.is_empty) {
         if (invocation->json)
-            print_json(model, apply, false);
+            print_json(model, &view, false);
         if (findings->fatal)
             fprintf(stderr, "pgmosaic: %zu reason%s against it; nothing was changed\n", findings->fatal,
                     findings->fatal == 1 ? "" : "s");
@@ -147,7 +151,7 @@ static mosaic_status read_model(const struct invocation *invocation, struct mode
 static int apply_run(const struct invocation *invocation)
 {
     struct model model;
-    struct apply *apply;
+    void *apply;
     mosaic_error error;
     bool dry = invocation_has(invocation, "dry-run"), yes = invocation_has(invocation, "yes");
     if (read_model(invocation, &model, &error) != MOSAIC_OK)
@@ -165,7 +169,7 @@ static int apply_run(const struct invocation *invocation)
         return command_fail(&error);
     }
     int code = show_and_do(invocation, &model, apply);
-    apply_close(apply);
+    engine_of(model.engine)->close(apply);
     model_free(&model);
     return code;
 }

@@ -4,7 +4,7 @@
 #include "cli/command.h"
 
 #include "base/memory.h"
-#include "cli/nearest.h"
+#include "base/nearest.h"
 
 #include <assert.h>
 #include <errno.h>

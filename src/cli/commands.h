@@ -10,10 +10,17 @@
     X(apply) \
     X(status) \
     X(route) \
+    X(explain) \
     X(exec) \
     X(load) \
     X(export) \
+    X(copy) \
+    X(rebalance) \
+    X(node) \
+    X(proxy) \
+    X(reload) \
     X(doctor) \
+    X(config) \
     X(complete) \
     X(manual) \
     X(help)

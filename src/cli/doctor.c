@@ -4,6 +4,7 @@
 #include "catalog/decision.h"
 #include "catalog/health.h"
 #include "catalog/twophase.h"
+#include "citus/health.h"
 #include "cli/command.h"
 #include "cli/context.h"
 #include "cli/output.h"
@@ -186,11 +187,24 @@ static mosaic_status look(struct report *report, struct model *model, mosaic_err
     return status;
 }
 
+/* Citus settles its own transactions in doubt, every minute (citus.recover_2pc_interval). */
+static mosaic_status look_citus(struct report *report, struct model *model, mosaic_error *error)
+{
+    struct citus_health health;
+    mosaic_status status = citus_health_look(model, CONNECT_MS, LOOK_MS, &health, error);
+    for (size_t i = 0; status == MOSAIC_OK && i < health.problems.count; i++)
+        report_finding(report, &health.problems.list[i]);
+    citus_health_free(&health);
+    return status;
+}
+
 /* ---- the command -------------------------------------------------------------------------------------- */
 
 static mosaic_status examine(struct report *report, struct model *model, int64_t deadline, mosaic_error *error)
 {
     mosaic_status status = MOSAIC_OK;
+    if (model->engine == ENGINE_CITUS)
+        return look_citus(report, model, error);
     if (report->dry_run)
         for (size_t i = 0; i < model->shard_count && status == MOSAIC_OK; i++)
             status = list_shard(report, &model->shards[i], error);
@@ -207,8 +221,10 @@ static void print_end(const struct report *report, const struct model *model)
                                        "transactions", report->transactions, "problems", report->problems));
     } else if (report->unwell == 0) {
         colour_line(COLOUR_GREEN, "well");
-        printf("cluster %s: %zu shard%s, nothing in doubt, nothing that speaks against it\n", model->name,
-               model->shard_count, model->shard_count == 1 ? "" : "s");
+        bool citus = model->engine == ENGINE_CITUS;
+        size_t places = citus ? model->node_count : model->shard_count;
+        printf("cluster %s: %zu %s%s, nothing in doubt, nothing that speaks against it\n", model->name, places,
+               citus ? "node" : "shard", places == 1 ? "" : "s");
     }
 }
 
@@ -249,6 +265,7 @@ const struct command doctor_command = {
         "a commit that is just under way is given three seconds to finish by itself.\n\n"
         "Then settings, versions, collations, tables and ownership constraints are compared with the config, with the "
         "catalog and between shards. One line says what was found and what to do.\n\n"
+        "On a Citus cluster nodes, tables and jobs are looked at; Citus settles its transactions itself.\n\n"
         "The exit code is 3 when something remains that is not well, for instance a transaction whose decider is down.",
     .examples = "pgmosaic doctor\npgmosaic doctor --dry-run --json\n",
     .options = doctor_options,

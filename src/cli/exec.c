@@ -7,11 +7,11 @@
  */
 #include "cli/exec.h"
 
-#include "catalog/catalog.h"
 #include "catalog/parallel.h"
 #include "catalog/twophase.h"
 #include "cli/context.h"
 #include "cli/output.h"
+#include "engine/engine.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -51,8 +51,9 @@ static void connect_one(void *context, size_t at)
     uint64_t epoch;
     target->status = exec_connect(exec, target->shard, &target->connection, &target->error);
     if (target->status == MOSAIC_OK)
-        target->status = catalog_check_shard(&exec->model, target->shard, target->connection, exec->deadline, &epoch,
-                                             &target->error);
+        target->status =
+            engine_of(exec->model.engine)
+                ->check_shard(&exec->model, target->shard, target->connection, exec->deadline, &epoch, &target->error);
 }
 
 static mosaic_status fail_as(const struct exec *exec, const struct target *target)
@@ -72,7 +73,8 @@ static mosaic_status connect_all(struct exec *exec)
     }
     if (!invocation_has(exec->invocation, "all"))
         return MOSAIC_OK;
-    return catalog_check_owners(&exec->model, exec->targets[0].connection, exec->deadline, exec->error);
+    return engine_of(exec->model.engine)
+        ->check_owners(&exec->model, exec->targets[0].connection, exec->deadline, exec->error);
 }
 
 static mosaic_status statement_failed(const struct exec *exec, struct target *target, const struct statement *statement,

@@ -9,8 +9,8 @@
 #include "base/buffer.h"
 #include "cli/command.h"
 #include "cli/rows.h"
-#include "cli/script.h"
 #include "core/model.h"
+#include "core/script.h"
 #include "pq/pq.h"
 
 enum { SCRIPT_MOST = 64 * 1024 * 1024, TAG_SIZE = 64 };

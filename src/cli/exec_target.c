@@ -1,10 +1,10 @@
 /*
  * pgmosaic exec: which shards the SQL is for.
  */
-#include "catalog/catalog.h"
 #include "cli/context.h"
 #include "cli/exec.h"
 #include "cli/router.h"
+#include "engine/engine.h"
 
 #include <string.h>
 
@@ -36,7 +36,7 @@ static mosaic_status key_table(struct exec *exec, const char *name, const struct
     mosaic_status status = exec_connect(exec, 0, &catalog, exec->error);
     if (status != MOSAIC_OK)
         return status;
-    status = catalog_complete(&exec->model, catalog, exec->deadline, exec->error);
+    status = engine_of(exec->model.engine)->complete(&exec->model, catalog, exec->deadline, exec->error);
     PQfinish(catalog);
     if (status != MOSAIC_OK)
         return status;

@@ -9,13 +9,14 @@
  */
 #include "base/buffer.h"
 #include "base/control_point.h"
-#include "catalog/catalog.h"
+#include "citus/metadata.h"
 #include "cli/command.h"
 #include "cli/context.h"
 #include "cli/copy_options.h"
 #include "cli/output.h"
 #include "copy/binary.h"
 #include "core/sqlexpr.h"
+#include "engine/engine.h"
 #include "pq/pq.h"
 
 #include <errno.h>
@@ -29,6 +30,7 @@
 enum {
     CONNECT_MS = 10000,
     DEFAULT_SECONDS = 30,
+    CITUS_SECONDS = 600, /* the coordinator sends the first row when it has them all */
     SQL_MOST = 512 * 1024,
     OUTPUT_BUFFER = 256 * 1024,
     ROWS_A_TURN = 1000, /* of one shard before another has its turn */
@@ -39,8 +41,8 @@ enum {
 static const struct option_spec export_options[] = {
     COPY_OPTIONS,
     {"no-header", 0, NULL, "csv: no names of the columns in the first row", NULL},
-    {"with-shard", 0, NULL, "the name of the shard as the first column", NULL},
-    {"timeout", 0, "SECONDS", "give up when no shard sends anything for so long (30)", NULL},
+    {"with-shard", 0, NULL, "the name of the shard (of Citus: its number) as the first column", NULL},
+    {"timeout", 0, "SECONDS", "give up when no shard sends anything for so long (30; Citus: 600)", NULL},
     {NULL},
 };
 
@@ -62,6 +64,7 @@ struct exporting {
     const char **columns;
     size_t column_count;
     bool with_shard;
+    bool shard_is_selected; /* on Citus, where the shard of a row is not the server it comes from */
     struct source *sources;
     struct pollfd *ready;
     size_t count;
@@ -140,7 +143,7 @@ static mosaic_status put_header(struct exporting *exporting)
 static mosaic_status make_prefix(struct exporting *exporting, struct source *source)
 {
     source->prefix = BUFFER_INIT(SQL_MOST);
-    if (!exporting->with_shard)
+    if (!exporting->with_shard || exporting->shard_is_selected)
         return MOSAIC_OK;
     if (exporting->format.kind == MOSAIC_BINARY) {
         add_number(&source->prefix, (uint32_t)exporting->column_count + 1, 2);
@@ -165,7 +168,7 @@ static void put_row(struct exporting *exporting, struct source *source, const ch
             return;
     }
     put(exporting, buffer_string(&source->prefix), source->prefix.size);
-    size_t replaced = exporting->format.kind == MOSAIC_BINARY && exporting->with_shard ? 2 : 0;
+    size_t replaced = exporting->format.kind == MOSAIC_BINARY && source->prefix.size ? 2 : 0;
     put(exporting, row + replaced, size - replaced);
     source->rows++;
     exporting->rows++;
@@ -331,10 +334,22 @@ static mosaic_status start_copy(struct exporting *exporting, const char *sql)
     return status;
 }
 
+/* Citus's number of the row's shard, found by each worker for its own rows. */
+static void add_shard_column(const struct exporting *exporting, struct buffer *sql)
+{
+    buffer_text(sql, "pg_catalog.get_shard_id_for_distribution_column(");
+    citus_add_relation(sql, exporting->table);
+    buffer_text(sql, "::pg_catalog.regclass, ");
+    sql_identifier(sql, exporting->table->columns[0]);
+    buffer_text(sql, ")::pg_catalog.text, ");
+}
+
 static mosaic_status start_sources(struct exporting *exporting)
 {
     struct buffer sql = BUFFER_INIT(SQL_MOST);
     buffer_text(&sql, "COPY (SELECT ");
+    if (exporting->shard_is_selected)
+        add_shard_column(exporting, &sql);
     for (size_t i = 0; i < exporting->column_count; i++) {
         buffer_text(&sql, i ? ", " : "");
         sql_identifier(&sql, exporting->columns[i]);
@@ -353,7 +368,8 @@ static mosaic_status find_table(struct exporting *exporting, PGconn *first)
 {
     const char *name = exporting->invocation->arguments[0];
     mosaic_status status =
-        catalog_complete(&exporting->model, first, pq_deadline(exporting->timeout_ms), exporting->error);
+        engine_of(exporting->model.engine)
+            ->complete(&exporting->model, first, pq_deadline(exporting->timeout_ms), exporting->error);
     if (status != MOSAIC_OK)
         return status;
     exporting->table = model_table(&exporting->model, name);
@@ -365,6 +381,14 @@ static mosaic_status find_table(struct exporting *exporting, PGconn *first)
     if (exporting->table->kind == TABLE_REFERENCE && exporting->with_shard)
         return error_set(exporting->error, MOSAIC_USAGE, "%s is a reference table: its rows are on every shard",
                          exporting->table->display);
+    if (exporting->model.engine == ENGINE_CITUS && !invocation_has(exporting->invocation, "timeout"))
+        exporting->timeout_ms = CITUS_SECONDS * 1000;
+    exporting->shard_is_selected = exporting->with_shard && exporting->model.engine == ENGINE_CITUS;
+    if (exporting->shard_is_selected && !exporting->table->citus) {
+        error_set(exporting->error, MOSAIC_PREFLIGHT, "table %s is not distributed: it has no shards",
+                  exporting->table->display);
+        return error_hint(exporting->error, "run pgmosaic apply, or leave out --with-shard");
+    }
     return MOSAIC_OK;
 }
 
@@ -379,8 +403,9 @@ static mosaic_status connect_source(struct exporting *exporting, size_t i)
         status = find_table(exporting, source->connection);
     uint64_t epoch;
     if (status == MOSAIC_OK)
-        status = catalog_check_shard(&exporting->model, i, source->connection, pq_deadline(exporting->timeout_ms),
-                                     &epoch, exporting->error);
+        status = engine_of(exporting->model.engine)
+                     ->check_shard(&exporting->model, i, source->connection, pq_deadline(exporting->timeout_ms), &epoch,
+                                   exporting->error);
     return status;
 }
 

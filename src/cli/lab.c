@@ -42,10 +42,11 @@ static json_t *lab_json(const struct lab *lab)
         json_array_append_new(shards, json_pack("{s:s, s:i, s:o, s:b}", "name", lab->shards[i].name, "port",
                                                 lab->shards[i].port, "conninfo", text_json(lab->shards[i].conninfo),
                                                 "running", lab->shards[i].running));
-    return json_pack("{s:s, s:s, s:b, s:b, s:s, s:s, s:o, s:o, s:o, s:o}", "name", lab->name, "provider",
-                     lab_provider_name(lab->provider), "up", lab->up, "half_made", lab->half_made, "database",
-                     lab->database, "user", lab->user, "directory", text_json(lab->directory), "config",
-                     text_json(lab->config_path), "passfile", text_json(lab->passfile), "shards", shards);
+    return json_pack("{s:s, s:s, s:s, s:b, s:b, s:s, s:s, s:o, s:o, s:o, s:o}", "name", lab->name, "provider",
+                     lab_provider_name(lab->provider), "engine", lab_engine_name(lab->engine), "up", lab->up,
+                     "half_made", lab->half_made, "database", lab->database, "user", lab->user, "directory",
+                     text_json(lab->directory), "config", text_json(lab->config_path), "passfile",
+                     text_json(lab->passfile), "shards", shards);
 }
 
 /* ---- up and down ------------------------------------------------------------------------------------ */
@@ -62,7 +63,11 @@ static int print_up(const struct invocation *invocation, const char *name)
     else if (invocation->json)
         output_json_document(stdout, lab_json(&lab));
     else {
-        printf("lab %s is up: %zu shard%s,", name, lab.shard_count, lab.shard_count == 1 ? "" : "s");
+        if (lab.engine == LAB_CITUS)
+            printf("lab %s is up: Citus with %zu worker%s,", name, lab.shard_count - 1,
+                   lab.shard_count == 2 ? "" : "s");
+        else
+            printf("lab %s is up: %zu shard%s,", name, lab.shard_count, lab.shard_count == 1 ? "" : "s");
         for (size_t i = 0; i < lab.shard_count; i++)
             printf(" %s on %d%s", lab.shards[i].name, lab.shards[i].port, i + 1 < lab.shard_count ? "," : "\n");
         printf("config: %s\n", lab.config_path);
@@ -71,16 +76,41 @@ static int print_up(const struct invocation *invocation, const char *name)
     return code;
 }
 
+/* Which engine is meant, and how many servers: --workers and --shard-count say Citus too. */
+static mosaic_status read_engine(const struct invocation *invocation, struct lab_options *options, mosaic_error *error)
+{
+    const char *engine = invocation_option(invocation, "engine");
+    long shards, workers, shard_count;
+    mosaic_status status = invocation_number(invocation, "shards", 1, LAB_MOST_SHARDS, 0, &shards, error);
+
+    if (status == MOSAIC_OK)
+        status = invocation_number(invocation, "workers", 1, LAB_MOST_SHARDS - 1, 0, &workers, error);
+    if (status == MOSAIC_OK)
+        status = invocation_number(invocation, "shard-count", 1, LAB_MOST_CITUS_SHARDS, 0, &shard_count, error);
+    if (status != MOSAIC_OK)
+        return status;
+    options->engine =
+        (engine && strcmp(engine, "citus") == 0) || (!engine && (workers || shard_count)) ? LAB_CITUS : LAB_POSTGRES;
+    options->engine_given = engine || options->engine == LAB_CITUS || shards;
+    if (options->engine == LAB_CITUS && shards) {
+        error_set(error, MOSAIC_USAGE, "--shards belongs to --engine postgres");
+        return error_hint(error, "of Citus give the servers by --workers, the shards of a table by --shard-count");
+    }
+    if (options->engine == LAB_POSTGRES && (workers || shard_count))
+        return error_set(error, MOSAIC_USAGE, "--workers and --shard-count belong to --engine citus");
+    options->servers = options->engine == LAB_CITUS && workers ? (size_t)workers + 1 : (size_t)shards;
+    options->shard_count = (int)shard_count;
+    return MOSAIC_OK;
+}
+
 static int run_up(const struct invocation *invocation)
 {
     struct lab_options options = {.name = argument(invocation, 0, default_name), .interrupted = &context_interrupted};
     const char *with = invocation_option(invocation, "with");
     mosaic_error error;
-    long shards;
 
-    if (invocation_number(invocation, "shards", 1, LAB_MOST_SHARDS, 0, &shards, &error) != MOSAIC_OK)
+    if (read_engine(invocation, &options, &error) != MOSAIC_OK)
         return command_fail(&error);
-    options.shards = (size_t)shards;
     options.image = invocation_option(invocation, "image");
     options.postgres = invocation_option(invocation, "postgres");
     options.provider_given = with || options.image || options.postgres;
@@ -141,11 +171,11 @@ static const char *ports_text(const struct lab *lab, struct buffer *text)
 
 static void print_table(const struct lab *labs, size_t count)
 {
-    static const char *const header[] = {"lab", "with", "shards", "state", "ports", "config"};
-    struct output_table *table = output_table_new(6, "llrlll");
+    static const char *const header[] = {"lab", "engine", "with", "servers", "state", "ports", "config"};
+    struct output_table *table = output_table_new(7, "lllrlll");
     struct buffer text = BUFFER_INIT(8192);
 
-    for (size_t i = 0; i < 6; i++)
+    for (size_t i = 0; i < 7; i++)
         output_table_cell(table, header[i]);
     for (size_t i = 0; i < count; i++) {
         char shards[24];
@@ -155,6 +185,7 @@ static void print_table(const struct lab *labs, size_t count)
             running += labs[i].shards[s].running;
         snprintf(shards, sizeof shards, "%zu", labs[i].shard_count);
         output_table_cell(table, labs[i].name);
+        output_table_cell(table, lab_engine_name(labs[i].engine));
         output_table_cell(table, lab_provider_name(labs[i].provider));
         output_table_cell(table, shards);
         output_table_cell(table, labs[i].half_made ? "half made" : labs[i].up ? "up" : running ? "partly up" : "down");
@@ -209,14 +240,19 @@ static mosaic_status find_lab(struct arena *arena, const char *name, struct lab 
     return lab_find(arena, count == 1 ? labs[0].name : default_name, lab, error);
 }
 
-/* By name, or by its number. */
+/* By name, or, where they are s0, s1 …, by its number. */
 static const struct lab_shard *find_shard(const struct lab *lab, const char *wanted, mosaic_error *error)
 {
     for (size_t i = 0; i < lab->shard_count; i++)
-        if (strcmp(lab->shards[i].name, wanted) == 0 || strcmp(lab->shards[i].name + 1, wanted) == 0)
+        if (strcmp(lab->shards[i].name, wanted) == 0 ||
+            (lab->engine == LAB_POSTGRES && strcmp(lab->shards[i].name + 1, wanted) == 0))
             return &lab->shards[i];
-    error_set(error, MOSAIC_NOT_FOUND, "lab %s has no shard %s", lab->name, wanted);
-    error_hint(error, "its shards are s0 to s%zu", lab->shard_count - 1);
+    error_set(error, MOSAIC_NOT_FOUND, "lab %s has no %s %s", lab->name, lab->engine == LAB_CITUS ? "node" : "shard",
+              wanted);
+    if (lab->engine == LAB_CITUS)
+        error_hint(error, "its nodes are coordinator and w1 to w%zu", lab->shard_count - 1);
+    else
+        error_hint(error, "its shards are s0 to s%zu", lab->shard_count - 1);
     return NULL;
 }
 
@@ -250,7 +286,7 @@ static int run_psql(const struct invocation *invocation)
     mosaic_status status = find_lab(&arena, invocation_option(invocation, "lab"), &lab, &error);
 
     if (status == MOSAIC_OK) {
-        shard = find_shard(&lab, argument(invocation, 0, "s0"), &error);
+        shard = find_shard(&lab, argument(invocation, 0, lab.shards[0].name), &error);
         status = shard ? exec_psql(&arena, shard, invocation, &error) : error.status;
     }
     arena_free(&arena);
@@ -284,7 +320,14 @@ static int run_env(const struct invocation *invocation)
     mosaic_status status = find_lab(&arena, argument(invocation, 0, NULL), &lab, &error);
 
     if (status == MOSAIC_OK) {
+        char port[16];
+
         print_export("PGMOSAIC_CONFIG", lab.config_path);
+        if (lab.engine == LAB_CITUS) { /* one server answers for the cluster: psql finds it */
+            snprintf(port, sizeof port, "%d", lab.shards[0].port);
+            print_export("PGHOST", "127.0.0.1");
+            print_export("PGPORT", port);
+        }
         print_export("PGDATABASE", lab.database);
         print_export("PGUSER", lab.user);
         print_export("PGPASSFILE", lab.passfile);
@@ -299,8 +342,13 @@ static const struct option_spec no_options[] = {{NULL}};
 
 static const struct option_spec up_options[] = {
     {"shards", 'n', "N", "how many servers, 1 to 64; more than before adds some (default: 4)", NULL},
-    {"with", 0, "PROVIDER", "servers on this machine, or containers (default: local)", "local|docker"},
-    {"image", 0, "IMAGE", "docker: image that obeys the official one's environment (default: postgres)", NULL},
+    {"engine", 0, "ENGINE", "who spreads the rows: pgmosaic, or Citus (default: postgres)", "postgres|citus"},
+    {"workers", 0, "N", "citus: how many workers, 1 to 63; more than before adds some (default: 2)", NULL},
+    {"shard-count", 0, "N", "citus: shards of a table that does not say how many (default: Citus's own, 32)", NULL},
+    {"with", 0, "PROVIDER", "servers on this machine, or containers (default: local, of Citus where it is installed)",
+     "local|docker"},
+    {"image", 0, "IMAGE",
+     "docker: image that obeys the official one's environment (default: postgres, citusdata/citus)", NULL},
     {"postgres", 0, "DIR", "local: where initdb and postgres are (default: the newest of 13 to 18)", NULL},
     {NULL},
 };
@@ -321,9 +369,14 @@ static const struct command up_command = {
         "Labs belong to a checkout: the nearest directory above the current one that holds .git, else the current one. "
         "Their state is under $XDG_STATE_HOME/pgmosaic (~/.local/state/pgmosaic), for root under /var/lib/pgmosaic; "
         "PGMOSAIC_STATE, an absolute path, overrides both. PostgreSQL refuses root: for root, servers run as the user "
-        "postgres, or the one that PGMOSAIC_RUN_AS names.",
+        "postgres, or the one that PGMOSAIC_RUN_AS names.\n\n"
+        "--engine citus makes a coordinator and workers (nodes coordinator, w1, w2 …) and registers them: of the "
+        "newest "
+        "PostgreSQL on this machine that has the extension, else, unless --with says otherwise, in containers. The "
+        "lab's role is a superuser there, and the nodes log in to each other with its password.",
     .examples =
-        "pgmosaic lab up\npgmosaic lab up shop --shards 8\npgmosaic lab up shop --with docker --image postgres:16\n",
+        "pgmosaic lab up\npgmosaic lab up shop --shards 8\npgmosaic lab up shop --with docker --image postgres:16\n"
+        "pgmosaic lab up big --engine citus --workers 3 --shard-count 16\n",
     .options = up_options,
     .takes_json = true,
     .most_arguments = 1,
@@ -346,7 +399,8 @@ static const struct command list_command = {
     .name = "list",
     .usage = "",
     .summary = "list the labs of this checkout",
-    .description = "Lists the labs of this checkout: provider, shards, ports, whether they are up, and the config.",
+    .description =
+        "Lists the labs of this checkout: engine, provider, servers, ports, whether they are up, and the config.",
     .examples = "pgmosaic lab list\npgmosaic lab list --json\n",
     .options = no_options,
     .takes_json = true,
@@ -374,8 +428,8 @@ static const struct command env_command = {
     .usage = "[NAME]",
     .summary = "print the environment that points programs at a lab",
     .description =
-        "Prints PGMOSAIC_CONFIG, PGDATABASE, PGUSER and PGPASSFILE, one export per line, for a shell to read "
-        "(default: demo, else the only lab).",
+        "Prints PGMOSAIC_CONFIG, PGDATABASE, PGUSER and PGPASSFILE, of Citus also the coordinator's PGHOST and PGPORT, "
+        "one export per line, for a shell to read (default: demo, else the only lab).",
     .examples = "eval \"$(pgmosaic lab env)\"\n",
     .options = no_options,
     .most_arguments = 1,

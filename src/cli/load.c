@@ -1,6 +1,7 @@
 /*
  * pgmosaic load: a file, or standard input, onto the shards of a table. The library does the work.
  */
+#include "cli/bad_rows.h"
 #include "cli/command.h"
 #include "cli/context.h"
 #include "cli/copy_options.h"
@@ -29,8 +30,6 @@ static const struct option_spec load_options[] = {
     {NULL},
 };
 
-enum { BAD_TEXT_MOST = 64 * 1024 * 1024 };
-
 struct loading {
     const struct invocation *invocation;
     struct arena arena;
@@ -41,9 +40,7 @@ struct loading {
     struct output_progress progress;
     bool shows_progress;
     uint64_t total; /* bytes, 0: not known */
-    const char *bad_path;
-    FILE *bad_file;
-    int bad_failure; /* errno */
+    struct bad_rows bad_rows;
     mosaic_error *error;
 };
 
@@ -87,58 +84,19 @@ static mosaic_status open_input(struct loading *loading)
 
 /* ---- bad rows ------------------------------------------------------------------------------------------ */
 
-static void write_field(FILE *file, const char *text, size_t size)
-{
-    fputc('"', file);
-    for (size_t i = 0; i < size; i++) {
-        if (text[i] == '"')
-            fputc('"', file);
-        fputc(text[i], file);
-    }
-    fputc('"', file);
-}
-
 static void write_bad_row(void *context, uint64_t line, const char *row, size_t size, const mosaic_error *why)
 {
     struct loading *loading = context;
-    char reason[sizeof why->message + sizeof why->detail + 8];
-    if (!loading->bad_file && !loading->bad_failure) {
-        /* made anew by the first bad row, so that a clean load leaves no file and touches none */
-        loading->bad_file = fopen(loading->bad_path, "we");
-        if (!loading->bad_file)
-            loading->bad_failure = errno;
-        else
-            fputs("line,sqlstate,reason,row\n", loading->bad_file);
-    }
-    if (!loading->bad_file)
-        return;
-    snprintf(reason, sizeof reason, "%s%s%s", why->message, why->detail[0] ? ": " : "", why->detail);
-    fprintf(loading->bad_file, "%" PRIu64 ",%s,", line, why->sqlstate);
-    write_field(loading->bad_file, reason, strlen(reason));
-    fputc(',', loading->bad_file);
-    if (loading->load.format == MOSAIC_BINARY) {
-        fputs("\\x", loading->bad_file);
-        for (size_t i = 0; i < size; i++)
-            fprintf(loading->bad_file, "%02x", (unsigned char)row[i]);
-    } else {
-        write_field(loading->bad_file, row, size);
-    }
-    fputc('\n', loading->bad_file);
+    bad_rows_add(&loading->bad_rows, line, row, size, why);
 }
 
-static mosaic_status close_bad_file(struct loading *loading)
+static mosaic_status close_bad_file(struct loading *loading, mosaic_error *error)
 {
-    if (loading->bad_file) {
-        bool failed = ferror(loading->bad_file) != 0;
-        if (fclose(loading->bad_file) != 0 || failed)
-            loading->bad_failure = errno ? errno : EIO;
-        loading->bad_file = NULL;
-    }
-    if (!loading->bad_failure)
-        return MOSAIC_OK;
-    errno = loading->bad_failure;
-    return error_errno(loading->error, "the good rows are loaded, but the bad ones could not be written to %s",
-                       loading->bad_path);
+    bool sorted;
+    mosaic_status status = bad_rows_close(&loading->bad_rows, &sorted, error);
+    if (!sorted)
+        fprintf(stderr, "pgmosaic: the rows in %s are not in the order of lines\n", loading->bad_rows.path);
+    return status;
 }
 
 /* ---- options -------------------------------------------------------------------------------------------- */
@@ -179,14 +137,15 @@ static mosaic_status read_report_options(struct loading *loading)
 {
     const struct invocation *invocation = loading->invocation;
     const char *what = invocation_option(invocation, "on-error");
-    loading->bad_path = invocation_option(invocation, "bad-file");
+    loading->bad_rows.path = invocation_option(invocation, "bad-file");
     if (!what || strcmp(what, "report") != 0) {
-        if (loading->bad_path)
+        if (loading->bad_rows.path)
             return error_set(loading->error, MOSAIC_USAGE, "--bad-file goes with --on-error=report");
         return MOSAIC_OK;
     }
     loading->load.bad_row = write_bad_row;
-    if (loading->bad_path)
+    loading->bad_rows.binary = loading->load.format == MOSAIC_BINARY;
+    if (loading->bad_rows.path)
         return MOSAIC_OK;
     char *path = arena_format(&loading->arena, "%s.bad.csv", loading->table);
     if (!path)
@@ -194,7 +153,7 @@ static mosaic_status read_report_options(struct loading *loading)
     for (char *c = path; *c; c++)
         if (*c == '/')
             *c = '_';
-    loading->bad_path = path;
+    loading->bad_rows.path = path;
     return MOSAIC_OK;
 }
 
@@ -214,7 +173,7 @@ static int print_done(const struct loading *loading, const mosaic_progress *done
         output_json_document(stdout, json_pack("{s:s, s:I, s:I, s:I, s:f, s:s?}", "table", loading->table, "rows",
                                                (json_int_t)done->rows, "bytes", (json_int_t)done->bytes, "bad_rows",
                                                (json_int_t)done->bad_rows, "seconds", seconds, "bad_file",
-                                               done->bad_rows ? loading->bad_path : NULL));
+                                               done->bad_rows ? loading->bad_rows.path : NULL));
     } else {
         printf("%s: %s rows, %s in %s\n", loading->table, output_count(done->rows, rows),
                output_bytes(done->bytes, bytes), output_duration(seconds, time));
@@ -222,7 +181,7 @@ static int print_done(const struct loading *loading, const mosaic_progress *done
     if (done->bad_rows == 0)
         return EXIT_CODE_OK;
     fprintf(stderr, "pgmosaic: %s bad row%s left out: see %s\n", output_count(done->bad_rows, bad),
-            done->bad_rows == 1 ? " was" : "s were", loading->bad_path);
+            done->bad_rows == 1 ? " was" : "s were", loading->bad_rows.path);
     return EXIT_CODE_REJECTED;
 }
 
@@ -232,9 +191,7 @@ static mosaic_status load_table(struct loading *loading, mosaic_cluster *cluster
     bool again = status == MOSAIC_STALE && loading->path && lseek(loading->file, 0, SEEK_SET) == 0;
     if (again) { /* the map moved meanwhile; nothing was kept, and a file can be read once more */
         fprintf(stderr, "pgmosaic: %s: loading again by the new map\n", loading->error->message);
-        if (loading->bad_file)
-            fclose(loading->bad_file);
-        loading->bad_file = NULL;
+        bad_rows_restart(&loading->bad_rows);
         status = mosaic_load_table(cluster, loading->table, &loading->load, done, loading->error);
     }
     if (status == MOSAIC_IO && loading->read_failure) {
@@ -256,12 +213,12 @@ static int load_into(struct loading *loading, mosaic_cluster *cluster)
     if (loading->shows_progress)
         output_progress_end(&loading->progress, done.rows, done.bytes);
     if (status != MOSAIC_OK) {
-        if (loading->bad_file)
-            fclose(loading->bad_file);
+        mosaic_error ignored;
+        (void)!close_bad_file(loading, &ignored);
         return command_fail(loading->error);
     }
     command_warn(loading->error->hint); /* committed, and a shard has yet to hear of it */
-    status = close_bad_file(loading);
+    status = close_bad_file(loading, loading->error);
     int code = print_done(loading, &done, seconds);
     return status == MOSAIC_OK ? code : command_fail(loading->error);
 }
@@ -303,7 +260,8 @@ const struct command load_command = {
         "Reads a file, or standard input (no FILE, or -), splits it by the sharding key and streams the rows to all "
         "shards at once. A reference table is loaded on every shard.\n\n"
         "All or nothing: the transactions of all shards end in one two-phase commit. With --on-error=report good rows "
-        "are kept, bad ones go to a file with their line, the reason and the row, and the exit code is 4. With "
+        "are kept, bad ones go to a file, in the order of lines, with their line, the reason and the row, and the exit "
+        "code is 4. With "
         "--replace "
         "the table is emptied on every shard in the same transactions: it has the new rows, or still the old ones.\n\n"
         "Formats are those of PostgreSQL's COPY. csv has a header unless --no-header is given, and its names say which "

@@ -6,7 +6,11 @@
 #include "cli/commands.h"
 #include "cli/help.h"
 
+#include "config/settings.h"
 #include "core/model.h"
+#include "proxy/admin_columns.h"
+#include "proxy/log_line.h"
+#include "proxy/metrics.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -324,6 +328,77 @@ static void lists_page(FILE *file, const struct renderer *to)
 #undef X
 }
 
+/* The settings of the proxy: what config/settings.h lists. */
+static void settings_page(FILE *file, const struct renderer *to)
+{
+    static const char where[] =
+        "They stand in mosaic.yaml below proxy:, as in\n\n"
+        "  proxy:\n    listen: [127.0.0.1:6432, \"[::1]:6432\"]\n    pool_size: 20\n    query_timeout: 30s\n\n"
+        "A time has a unit (ms, s, min, h, d); a size may have one (B, kB, MB, GB, TB), and is in bytes else. A name "
+        "that is not listed here is refused, with the nearest one. RELOAD in the database pgmosaic, pgmosaic reload "
+        "and SIGHUP read the file again; what a restart needs is said there and keeps its value.";
+    struct arena arena = ARENA_INIT;
+    to->title(file, "Settings of the proxy", "What pgmosaic proxy reads below proxy: in mosaic.yaml.");
+    paragraphs(file, to, where, false);
+    to->heading(file, "Settings", 1);
+    to->items_begin(file, "setting", "meaning");
+    for (size_t i = 0; i < settings_count(); i++) {
+        const struct proxy_setting_info *info = settings_info(i);
+        char meaning[600];
+        const char *takes = settings_takes(&arena, i), *initial = info->initial;
+        snprintf(meaning, sizeof meaning, "%s. Takes %s; default: %s.%s", info->help, takes ? takes : "?",
+                 !initial   ? "not set"
+                 : *initial ? initial
+                            : "empty",
+                 info->reloads ? "" : " Needs a restart or takeover.");
+        to->item(file, info->name, meaning);
+    }
+    arena_free(&arena);
+}
+
+/* The database pgmosaic, the log and the metrics: what src/proxy lists. */
+static void admin_page(FILE *file, const struct renderer *to)
+{
+    static const char *const arguments[] = {"", " [SHARD]", " [TABLE]", " ID", " NAME = VALUE"};
+    static const char where[] =
+        "psql -p 6432 pgmosaic opens the database pgmosaic, for who is in admin_users, who is in stats_users (SHOW "
+        "alone), and the user of the shards' conninfos. Both protocols are spoken, simple and extended.";
+    const struct admin_info *info;
+    to->title(file, "The database pgmosaic, the log, the metrics",
+              "What an operator of pgmosaic proxy can ask, and read.");
+    paragraphs(file, to, where, false);
+    to->heading(file, "Commands", 1);
+    to->items_begin(file, "command", "meaning");
+    for (unsigned i = 0; (info = admin_info((enum admin_command)i)); i++) {
+        char term[100];
+        snprintf(term, sizeof term, "%s%s", info->words, arguments[info->argument]);
+        to->item(file, term, info->help);
+    }
+    for (unsigned i = 0; (info = admin_info((enum admin_command)i)); i++) {
+        uint16_t count;
+        const struct admin_column *columns = admin_columns((enum admin_command)i, &count);
+        if (!columns)
+            continue;
+        to->heading(file, info->words, 1);
+        to->items_begin(file, "column", "meaning");
+        for (uint16_t at = 0; at < count; at++)
+            to->item(file, columns[at].name, admin_column_help((enum admin_command)i, at));
+    }
+    to->heading(file, "Events of the log", 1);
+    to->items_begin(file, "event", "what happened");
+#define X(identifier, name, level, setting, what) to->item(file, name, what);
+    LOG_EVENT_LIST(X)
+#undef X
+    to->heading(file, "Metrics", 1);
+    to->items_begin(file, "metric", "meaning");
+#define X(identifier, name, type, help) to->item(file, "pgmosaic_" name, help);
+    METRIC_LIST(X)
+#undef X
+#define X(name, help) to->item(file, "pgmosaic_" #name "_total", help);
+    PROXY_COUNTER_LIST(X)
+#undef X
+}
+
 /* ---- the command ---- */
 
 /* Opens directory/name + extension; NULL with a message on stderr. */
@@ -384,7 +459,9 @@ static int run_manual(const struct invocation *invocation)
         return command_fail(&error);
     }
     bool fine = write_commands(directory, to) && write_page(directory, "pgmosaic", to, overview_page) &&
-                (is_man || write_page(directory, "lists", to, lists_page));
+                (is_man || (write_page(directory, "lists", to, lists_page) &&
+                            write_page(directory, "proxy-settings", to, settings_page) &&
+                            write_page(directory, "proxy-admin", to, admin_page)));
     return fine ? EXIT_CODE_OK : EXIT_CODE_FAILED;
 }
 

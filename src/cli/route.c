@@ -10,10 +10,11 @@
 
 #include "base/buffer.h"
 #include "base/memory.h"
-#include "catalog/catalog.h"
 #include "cli/context.h"
 #include "cli/lines.h"
+#include "cli/route_check.h"
 #include "cli/router.h"
+#include "engine/engine.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -27,6 +28,7 @@ static const struct option_spec route_options[] = {
     {"shards", 'n', "N", "no cluster: how many shards there are", NULL},
     {"type", 't', "T", "no cluster: type of the key, or of its columns: int8,text", NULL},
     {"buckets", 'b', "B", "no cluster: how many buckets there are", NULL},
+    {"check", 0, NULL, "engine citus: compare each answer with Citus's own", NULL},
     {NULL},
 };
 
@@ -54,6 +56,8 @@ static mosaic_status set_types(const struct invocation *invocation, struct rule 
 
 static mosaic_status open_offline(const struct invocation *invocation, struct router *router, mosaic_error *error)
 {
+    if (invocation_has(invocation, "check"))
+        return error_set(error, MOSAIC_USAGE, "--check asks a cluster: name one of its tables instead of --function");
     struct rule *rule = arena_zeroed(&router->arena, 1, sizeof *rule);
     long shards, buckets;
     if (!rule)
@@ -104,12 +108,14 @@ static mosaic_status use_table(struct router *router, const char *name, mosaic_e
     router->rule = &table->rule;
     router->map = table->map;
     router->shards = model->shards;
+    router->citus = table->citus;
     for (size_t i = 0; i < table->column_count; i++)
         router->columns[i] = table->columns[i];
     return MOSAIC_OK;
 }
 
-static mosaic_status open_table(const struct invocation *invocation, struct router *router, mosaic_error *error)
+static mosaic_status open_table(const struct invocation *invocation, struct router *router, struct route_check *check,
+                                mosaic_error *error)
 {
     static const char *const offline_only[] = {"shards", "type", "buckets"};
     for (size_t i = 0; i < 3; i++) {
@@ -127,15 +133,24 @@ static mosaic_status open_table(const struct invocation *invocation, struct rout
     status = check_table(&router->model, invocation->arguments[0], error);
     if (status != MOSAIC_OK)
         return status;
-    PGconn *catalog;
+    if (invocation_has(invocation, "check") && router->model.engine != ENGINE_CITUS)
+        return error_set(error, MOSAIC_USAGE, "--check compares with Citus, and %s is of engine %s",
+                         router->model.source, engine_name(router->model.engine));
     int64_t deadline = pq_deadline(TIMEOUT_MS);
     const struct shard *first = &router->model.shards[0];
-    status = pq_connect(first->conninfo, first->name, "pgmosaic route", deadline, &catalog, error);
+    status = pq_connect(first->conninfo, first->name, "pgmosaic route", deadline, &check->coordinator, error);
     if (status != MOSAIC_OK)
         return status;
-    status = catalog_complete(&router->model, catalog, deadline, error);
-    PQfinish(catalog);
-    return status == MOSAIC_OK ? use_table(router, invocation->arguments[0], error) : status;
+    status = engine_of(router->model.engine)->complete(&router->model, check->coordinator, deadline, error);
+    if (status == MOSAIC_OK)
+        status = use_table(router, invocation->arguments[0], error);
+    if (status == MOSAIC_OK && invocation_has(invocation, "check")) {
+        check->model = &router->model;
+        check->table = model_table(&router->model, invocation->arguments[0]);
+        router->check = route_check;
+        router->check_context = check;
+    }
+    return status;
 }
 
 static mosaic_status route_arguments(struct router *router, const char *const *keys, size_t count, mosaic_error *error)
@@ -185,11 +200,12 @@ static int run_route(const struct invocation *invocation)
 {
     struct router router;
     mosaic_error error;
+    struct route_check check = {0};
     bool offline = invocation_has(invocation, "function");
     size_t skipped = offline ? 0 : 1;
     router_init(&router, stdout, invocation->json);
     mosaic_status status =
-        offline ? open_offline(invocation, &router, &error) : open_table(invocation, &router, &error);
+        offline ? open_offline(invocation, &router, &error) : open_table(invocation, &router, &check, &error);
     if (status == MOSAIC_OK)
         status = router_prepare(&router, &error);
     if (status == MOSAIC_OK && invocation->argument_count > skipped)
@@ -197,6 +213,9 @@ static int run_route(const struct invocation *invocation)
             route_arguments(&router, invocation->arguments + skipped, invocation->argument_count - skipped, &error);
     else if (status == MOSAIC_OK)
         status = route_lines(&router, &error);
+    if (status == MOSAIC_OK && check.model && !invocation->json)
+        fprintf(stderr, "%" PRIu64 " key%s checked: Citus says the same\n", check.keys, check.keys == 1 ? "" : "s");
+    PQfinish(check.coordinator);
     router_free(&router);
     if (status == MOSAIC_OK || ferror(stdout)) /* main says what became of the output */
         return EXIT_CODE_OK;
@@ -219,12 +238,18 @@ const struct command route_command = {
         "A key of several columns is one line of CSV: 5,abc or 5,\"a,b\". A key of one column is taken as it is, "
         "without "
         "quotes.\n\n"
-        "With --json each line is an object with key (as it was given), function, bucket and shard.",
+        "On a Citus cluster the line has the key, citus, the number of the table's shard, and the node that it stands "
+        "on, computed from the ranges in pg_dist_shard. --check asks the coordinator too "
+        "(get_shard_id_for_distribution_column), and ends with exit code 1 at the first key that it places "
+        "otherwise.\n\n"
+        "With --json each line is an object with key (as it was given), function, bucket and shard; on Citus with key, "
+        "function, shard and node.",
     .examples = "pgmosaic route users 42 -5\n"
                 "pgmosaic route --function modulo --shards 4 42\n"
                 "pgmosaic route --function sha256 --shards 4 @user:matrix.org\n"
                 "pgmosaic route --function hash --shards 3 --type int8,text 5,abc\n"
-                "seq 1000000 | pgmosaic route --function hash --type int8 --shards 4\n",
+                "seq 1000000 | pgmosaic route --function hash --type int8 --shards 4\n"
+                "seq 10000 | pgmosaic route users --check\n",
     .options = route_options,
     .takes_config = true,
     .takes_json = true,

@@ -42,19 +42,33 @@ mosaic_status router_prepare(struct router *router, mosaic_error *error)
 
 /* ---- output ---- */
 
+static void add_place(const struct router *router, uint32_t bucket, struct buffer *text)
+{
+    uint32_t shard = router->map->owner[bucket];
+    buffer_format(text, router->json ? ",\"bucket\":%" PRIu32 ",\"shard\":" : "\t%" PRIu32 "\t", bucket);
+    if (!router->shards)
+        buffer_format(text, "%" PRIu32, shard);
+    else
+        buffer_format(text, router->json ? "\"%s\"" : "%s", router->shards[shard].name);
+}
+
+/* On Citus a bucket is a shard of the table, which has a number, and stands on a node. */
+static void add_citus_place(const struct router *router, uint32_t bucket, struct buffer *text)
+{
+    const char *node = router->model.nodes[router->citus->nodes[bucket]].name;
+    buffer_format(text, router->json ? ",\"shard\":%" PRId64 ",\"node\":\"%s\"" : "\t%" PRId64 "\t%s",
+                  router->citus->ids[bucket], node);
+}
+
 /* What stands behind the key on the line of this bucket; NULL when memory is out. */
 static const char *make_tail(struct router *router, uint32_t bucket)
 {
-    uint32_t shard = router->map->owner[bucket];
-    const char *function = function_name(router->rule->function);
-    const char *format =
-        router->json ? "\",\"function\":\"%s\",\"bucket\":%" PRIu32 ",\"shard\":" : "\t%s\t%" PRIu32 "\t";
     struct buffer text = BUFFER_INIT(1024);
-    buffer_format(&text, format, function, bucket);
-    if (!router->shards)
-        buffer_format(&text, "%" PRIu32, shard);
+    buffer_format(&text, router->json ? "\",\"function\":\"%s\"" : "\t%s", function_name(router->rule->function));
+    if (router->citus)
+        add_citus_place(router, bucket, &text);
     else
-        buffer_format(&text, router->json ? "\"%s\"" : "%s", router->shards[shard].name);
+        add_place(router, bucket, &text);
     buffer_text(&text, router->json ? "}\n" : "\n");
     if (!buffer_failed(&text)) {
         router->tails[bucket] = arena_copy(&router->arena, text.data, text.size);
@@ -210,31 +224,46 @@ static size_t count_batch(struct router *router, const struct key_slice *keys, s
     return i;
 }
 
-mosaic_status router_add(struct router *router, const struct key_slice *keys, size_t count, size_t *good,
-                         mosaic_error *error)
+/* The buckets of keys into router->buckets; *found of them, all unless one is none. */
+static mosaic_status find_buckets(struct router *router, const struct key_slice *keys, size_t count, size_t *found,
+                                  mosaic_error *error)
 {
-    *good = 0;
-    while (*good < count) {
-        const struct key_slice *from = keys + *good;
-        size_t batch = count_batch(router, from, count - *good);
+    for (*found = 0; *found < count;) {
+        const struct key_slice *from = keys + *found;
+        uint32_t *buckets = router->buckets + *found;
+        size_t batch = count_batch(router, from, count - *found);
         if (batch == 0) {
-            mosaic_status status = router_bucket(router, from, &router->buckets[0], error);
+            mosaic_status status = router_bucket(router, from, buckets, error);
             if (status != MOSAIC_OK)
                 return status;
             batch = 1;
         } else if (router->way == ROUTE_INTEGERS) {
-            rule_buckets_int8(router->rule, router->integers, batch, router->buckets);
+            rule_buckets_int8(router->rule, router->integers, batch, buckets);
         } else {
-            rule_buckets_bytes(router->rule, from, batch, router->buckets);
+            rule_buckets_bytes(router->rule, from, batch, buckets);
         }
-        for (size_t i = 0; i < batch; i++) {
-            mosaic_status status = add_line(router, &from[i], router->buckets[i], error);
-            if (status != MOSAIC_OK)
-                return status;
-            ++*good;
-        }
+        *found += batch;
     }
     return MOSAIC_OK;
+}
+
+mosaic_status router_add(struct router *router, const struct key_slice *keys, size_t count, size_t *good,
+                         mosaic_error *error)
+{
+    size_t found, checked;
+    mosaic_error later;
+    mosaic_status status = find_buckets(router, keys, count, &found, error), second = MOSAIC_OK;
+    checked = found;
+    if (router->check && found)
+        second = router->check(router->check_context, keys, router->buckets, found, &checked, &later);
+    for (*good = 0; *good < checked; ++*good) {
+        mosaic_status third = add_line(router, &keys[*good], router->buckets[*good], error);
+        if (third != MOSAIC_OK)
+            return third;
+    }
+    if (second != MOSAIC_OK && error)
+        *error = later;
+    return second != MOSAIC_OK ? second : status;
 }
 
 void router_free(struct router *router)

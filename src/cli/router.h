@@ -18,6 +18,13 @@
 
 enum { ROUTER_BATCH = 4096 };
 
+/*
+ * Called with keys and their buckets before their lines are appended; a failure ends router_add, with *good the number
+ * of keys before the bad one.
+ */
+typedef mosaic_status (*router_check_fn)(void *context, const struct key_slice *keys, const uint32_t *buckets,
+                                         size_t count, size_t *good, mosaic_error *error);
+
 struct router {
     struct arena arena; /* of everything but the model */
     struct model model; /* when has_model */
@@ -25,8 +32,11 @@ struct router {
     const struct rule *rule;
     const struct map *map;
     const struct shard *shards;           /* their names; NULL: shards are numbers */
+    const struct citus_shards *citus;     /* of a table on Citus: the line has its shard and node; else NULL */
     const char *columns[KEY_COLUMNS_MAX]; /* for messages */
     bool json;
+    router_check_fn check; /* may be NULL */
+    void *check_context;
 
     /* Private. */
     FILE *stream;

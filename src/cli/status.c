@@ -1,9 +1,10 @@
 /* pgmosaic status: one screen that tells how a cluster is. */
 #include "base/memory.h"
+#include "catalog/health.h"
 #include "cli/command.h"
 #include "cli/context.h"
 #include "cli/output.h"
-#include "engine/engine.h"
+#include "cli/status_citus.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -245,7 +246,12 @@ static int status_run(const struct invocation *invocation)
         return command_fail(&error);
     pq_interrupt_flag(&context_interrupted);
     int code = EXIT_CODE_OK;
-    if (engine_of(model.engine)->health(&model, CONNECT_MS, LOOK_MS, &health, &error) != MOSAIC_OK) {
+    if (model.engine == ENGINE_CITUS) {
+        code = status_citus(invocation, &model);
+        model_free(&model);
+        return code;
+    }
+    if (health_look(&model, CONNECT_MS, LOOK_MS, &health, &error) != MOSAIC_OK) {
         code = command_fail(&error);
     } else {
         if (invocation->json)
@@ -264,15 +270,18 @@ const struct command status_command = {
     .name = "status",
     .usage = "",
     .summary = "one screen: shards, tables, rows, skew, epoch, problems",
-    .description = "Asks every shard at once and shows whether it answers, its version, size and epoch; for each table "
-                   "of the config how many rows "
-                   "stand on each shard (counted exactly up to a million a shard, above that the planner's estimate, "
-                   "marked ~) and the skew: the "
-                   "fullest shard against the mean.\n\n"
-                   "Exits 3 when something is not well: a shard that does not answer, a constraint that is missing or "
-                   "differs, an epoch that is behind, "
-                   "copies of a reference table that differ, transactions in doubt for more than a minute, or a config "
-                   "that is not applied.",
+    .description =
+        "Asks every shard at once and shows whether it answers, its version, size and epoch; for each table "
+        "of the config how many rows "
+        "stand on each shard (counted exactly up to a million a shard, above that the planner's estimate, "
+        "marked ~) and the skew: the "
+        "fullest shard against the mean.\n\n"
+        "On a Citus cluster: its nodes, how many shards and rows stand on each, and Citus's jobs that are stuck.\n\n"
+        "Exits 3 when something is not well: a shard that does not answer, a constraint that is missing or "
+        "differs, an epoch that is behind, "
+        "copies of a reference table that differ (up to 100,000 rows and 64 MiB by what stands in them, larger ones by "
+        "their number of rows), transactions in doubt for more than a minute, or a config "
+        "that is not applied.",
     .examples = "pgmosaic status\npgmosaic status --json | jq .tables\n",
     .takes_config = true,
     .takes_json = true,

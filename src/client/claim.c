@@ -1,13 +1,15 @@
 #include "client/claim.h"
 
-#include "catalog/catalog.h"
+#include "engine/engine.h"
 
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* One row; sql/catalog.sql. A shard that was never applied to has no such table: its epoch is 0. */
-static const char epoch_question[] = "SELECT epoch, shard, cluster FROM mosaic.epoch";
+static const struct engine *engine(const struct claim *claim)
+{
+    return engine_of(claim->cluster->first->model.engine);
+}
 
 void claim_start(struct claim *claim, mosaic_cluster *cluster, size_t shard)
 {
@@ -105,7 +107,7 @@ static mosaic_status greet(struct claim *claim)
     claim->deadline = pq_deadline(claim->cluster->options.connect_timeout_ms);
     claim->cleaning = claim->lease->dirty;
     claim->failed_greeting = PQsetnonblocking(connection, 1) != 0 ||
-                             !PQsendQuery(connection, claim->cleaning ? "DISCARD ALL" : epoch_question);
+                             !PQsendQuery(connection, claim->cleaning ? "DISCARD ALL" : engine(claim)->question);
     claim->answer = 0;
     return MOSAIC_AGAIN;
 }
@@ -141,14 +143,10 @@ static bool says_no_table(const PGresult *result)
     return sqlstate && (strcmp(sqlstate, "42P01") == 0 || strcmp(sqlstate, "3F000") == 0);
 }
 
-/* A conninfo that leads to another database would give its rows for this shard's. NULL: it has no schema mosaic. */
+/* A conninfo that leads to another database would give its rows for this shard's. NULL: it has no such table. */
 static mosaic_status take_epoch(struct claim *claim, const PGresult *result, mosaic_error *error)
 {
-    bool present = result && PQntuples(result) == 1;
-    claim->answer = present ? strtoull(PQgetvalue(result, 0, 0), NULL, 10) : 0;
-    return catalog_judge_shard(&claim->cluster->first->model, claim->pool->shard,
-                               present ? PQgetvalue(result, 0, 2) : NULL, present ? PQgetvalue(result, 0, 1) : NULL,
-                               error);
+    return engine(claim)->judge(&claim->cluster->first->model, claim->pool->shard, result, &claim->answer, error);
 }
 
 static mosaic_status take_answer(struct claim *claim, const PGresult *result, mosaic_error *error)

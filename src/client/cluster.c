@@ -2,8 +2,8 @@
 
 #include "base/buffer.h"
 #include "base/memory.h"
-#include "catalog/catalog.h"
 #include "config/config.h"
+#include "engine/engine.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -63,7 +63,8 @@ static mosaic_status read_model(const mosaic_cluster *cluster, struct snapshot *
     status = pq_connect(shard->conninfo, shard->name, cluster->options.application_name,
                         pq_deadline(cluster->options.connect_timeout_ms), &catalog, error);
     if (status == MOSAIC_OK)
-        status = catalog_complete(&fresh->model, catalog, pq_deadline(cluster->options.default_timeout_ms), error);
+        status = engine_of(fresh->model.engine)
+                     ->complete(&fresh->model, catalog, pq_deadline(cluster->options.default_timeout_ms), error);
     PQfinish(catalog);
     if (status == MOSAIC_OK)
         *snapshot = fresh;

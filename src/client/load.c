@@ -8,10 +8,10 @@
  */
 #include "base/control_point.h"
 #include "base/memory.h"
-#include "catalog/catalog.h"
 #include "catalog/twophase.h"
 #include "client/cluster.h"
 #include "client/load_job.h"
+#include "engine/engine.h"
 
 #include <string.h>
 
@@ -84,7 +84,8 @@ static mosaic_status open_stream(struct load_job *job, const mosaic_cluster *clu
     mosaic_status status = pq_connect(of->conninfo, of->name, cluster->options.application_name,
                                       deadline < most ? deadline : most, &stream->connection, error);
     if (status == MOSAIC_OK)
-        status = catalog_check_shard(job->model, shard, stream->connection, deadline, &epoch, error);
+        status =
+            engine_of(job->model->engine)->check_shard(job->model, shard, stream->connection, deadline, &epoch, error);
     if (status == MOSAIC_OK && epoch != job->model->epoch) {
         error_set(error, MOSAIC_STALE, "shard %s has epoch %llu of the map, and this load began with %llu", of->name,
                   (unsigned long long)epoch, (unsigned long long)job->model->epoch);
@@ -153,6 +154,8 @@ static mosaic_status stream_ended(void *context, struct load_stream *stream, mos
     uint64_t line = line_log_find(&stream->lines, stream_failure_line(stream, job->table->name));
     if (line > 0 && (status == MOSAIC_SERVER || status == MOSAIC_OWNERSHIP))
         job_where(job, line, error);
+    if (line == 0 && status == MOSAIC_SERVER && job->model->engine == ENGINE_CITUS)
+        error_hint(error, "of what a worker refuses Citus does not say the row; --on-error report finds it");
     if (status == MOSAIC_SERVER && job->table->kind == TABLE_REFERENCE && job_reports(job))
         error_hint(error, "the first shard took this row: are the copies of the reference table the same everywhere?");
     return status;

@@ -131,8 +131,19 @@ static size_t refused_row(const struct load_job *job, const struct load_stream *
     return NO_ROW;
 }
 
+/*
+ * A Citus coordinator hands on what a worker said with XX000 for its SQLSTATE (ReportCopyError in multi_copy.c), so
+ * that only the words tell a violated constraint from a full disk. Where they are not English the load ends.
+ */
+static bool is_violation_on_worker(const struct load_job *job, const PGresult *failure, const char *sqlstate)
+{
+    const char *message = PQresultErrorField(failure, PG_DIAG_MESSAGE_PRIMARY);
+    return job->model->engine == ENGINE_CITUS && strcmp(sqlstate, "XX000") == 0 && message &&
+           strstr(message, " violates ");
+}
+
 /* Is it the row that is refused, rather than that the server cannot go on? By class: src/backend/utils/errcodes.txt. */
-static bool is_about_a_row(const struct load_stream *stream, mosaic_status status)
+static bool is_about_a_row(const struct load_job *job, const struct load_stream *stream, mosaic_status status)
 {
     static const char *const classes[] = {"21", "22", "23", "44", "54", "P0"};
     const char *sqlstate = stream->failure ? PQresultErrorField(stream->failure, PG_DIAG_SQLSTATE) : NULL;
@@ -141,7 +152,7 @@ static bool is_about_a_row(const struct load_stream *stream, mosaic_status statu
     for (size_t i = 0; i < sizeof classes / sizeof classes[0]; i++)
         if (strncmp(sqlstate, classes[i], 2) == 0)
             return true;
-    return false;
+    return is_violation_on_worker(job, stream->failure, sqlstate);
 }
 
 static mosaic_status tell_row(struct load_job *job, const struct report *report, size_t i, mosaic_error *why)
@@ -156,7 +167,7 @@ static mosaic_status segment_refused(struct load_job *job, struct load_stream *s
     mosaic_error why;
     mosaic_status status = stream_error(stream, &why);
     size_t row = refused_row(job, stream), count = report->end - report->at;
-    if (!is_about_a_row(stream, status)) {
+    if (!is_about_a_row(job, stream, status)) {
         if (error)
             *error = why;
         return row == NO_ROW ? status : job_where(job, report->sending->rows[row].line, error);

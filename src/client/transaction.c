@@ -161,25 +161,36 @@ static mosaic_status run_on(mosaic_transaction *transaction, size_t shard, struc
     return status;
 }
 
+/* What stands before every statement: the checks that look at no shard, and its deadline. */
+static mosaic_status begin_statement(const mosaic_transaction *transaction, const mosaic_statement *statement,
+                                     int timeout_ms, int64_t *deadline, PGresult **result, mosaic_error *error)
+{
+    if (result)
+        *result = NULL;
+    if (!transaction)
+        return error_set(error, MOSAIC_USAGE, "no transaction given");
+    mosaic_status status = check_usable(transaction, statement, error);
+    return status == MOSAIC_OK ? cluster_deadline(transaction->cluster, timeout_ms, deadline, error) : status;
+}
+
+static bool may_join(const mosaic_transaction *transaction)
+{
+    return transaction->atomicity != MOSAIC_ONE_SHARD || transaction->count == 0;
+}
+
 mosaic_status mosaic_transaction_exec_shard(mosaic_transaction *transaction, size_t shard,
                                             const mosaic_statement *statement, int timeout_ms, PGresult **result,
                                             mosaic_error *error)
 {
     int64_t deadline;
     struct lease *lease = NULL;
-    if (result)
-        *result = NULL;
-    if (!transaction)
-        return error_set(error, MOSAIC_USAGE, "no transaction given");
-    mosaic_status status = check_usable(transaction, statement, error);
-    if (status == MOSAIC_OK)
-        status = cluster_deadline(transaction->cluster, timeout_ms, &deadline, error);
+    mosaic_status status = begin_statement(transaction, statement, timeout_ms, &deadline, result, error);
     if (status == MOSAIC_OK)
         status = acquire_check_shard(transaction->cluster, shard, error);
     if (status != MOSAIC_OK)
         return status;
     if (!find_member(transaction, shard)) {
-        if (transaction->atomicity == MOSAIC_ONE_SHARD && transaction->count)
+        if (!may_join(transaction))
             return refuse_second(transaction, shard, error);
         status = acquire_shard(transaction->cluster, shard, deadline, &lease, error);
     }
@@ -201,20 +212,14 @@ mosaic_status mosaic_transaction_exec(mosaic_transaction *transaction, const cha
     int64_t deadline;
     mosaic_place place;
     struct lease *lease;
-    if (result)
-        *result = NULL;
-    if (!transaction)
-        return error_set(error, MOSAIC_USAGE, "no transaction given");
-    mosaic_status status = check_usable(transaction, statement, error);
-    if (status == MOSAIC_OK)
-        status = cluster_deadline(transaction->cluster, timeout_ms, &deadline, error);
+    mosaic_status status = begin_statement(transaction, statement, timeout_ms, &deadline, result, error);
     if (status == MOSAIC_OK)
         status = mosaic_locate(transaction->cluster, table, key, &place, error);
     if (status != MOSAIC_OK)
         return status;
     if (find_member(transaction, place.shard))
         return run_on(transaction, place.shard, NULL, statement, deadline, result, error);
-    if (transaction->atomicity == MOSAIC_ONE_SHARD && transaction->count)
+    if (!may_join(transaction))
         return refuse_second(transaction, place.shard, error);
     status = acquire_key(transaction->cluster, table, key, deadline, &lease, error);
     if (status != MOSAIC_OK) {

@@ -6,9 +6,8 @@
 #include "config/config.h"
 
 #include "base/memory.h"
-#include "config/outline.h"
+#include "config/reading.h"
 
-#include <cyaml/cyaml.h>
 #include <errno.h>
 #include <libpq-fe.h>
 #include <stdio.h>
@@ -22,40 +21,6 @@ enum {
     TABLES_MOST = 10000,
     VALUE_MOST = 8192,
     WEIGHT_MOST = 1000000,
-};
-
-struct yaml_shard {
-    char *name, *conninfo;
-    uint32_t *weight;
-};
-
-struct yaml_range {
-    char *below, *shard;
-};
-
-struct yaml_list {
-    char **values;
-    uint32_t values_count;
-    char *shard;
-};
-
-struct yaml_table {
-    char *name, *kind, *function;
-    char **key;
-    uint32_t key_count;
-    uint32_t *buckets;
-    struct yaml_range *ranges;
-    uint32_t ranges_count;
-    struct yaml_list *lists;
-    uint32_t lists_count;
-};
-
-struct yaml_cluster {
-    char *cluster, *engine;
-    struct yaml_shard *shards;
-    uint32_t shards_count;
-    struct yaml_table *tables;
-    uint32_t tables_count;
 };
 
 #define TEXT(key, flags, structure, member, most) \
@@ -97,6 +62,8 @@ static const cyaml_schema_field_t table_fields[] = {
     MANY("key", CYAML_FLAG_OPTIONAL, struct yaml_table, key, &name_schema, 1, KEY_COLUMNS_MAX),
     TEXT("function", CYAML_FLAG_OPTIONAL, struct yaml_table, function, NAME_MOST),
     CYAML_FIELD_UINT_PTR("buckets", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct yaml_table, buckets),
+    CYAML_FIELD_UINT_PTR("shard_count", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct yaml_table, shard_count),
+    TEXT("colocate_with", CYAML_FLAG_OPTIONAL, struct yaml_table, colocate_with, TYPED_NAME_MOST),
     MANY("ranges", CYAML_FLAG_OPTIONAL, struct yaml_table, ranges, &range_schema, 1, BUCKETS_MOST),
     MANY("lists", CYAML_FLAG_OPTIONAL, struct yaml_table, lists, &list_schema, 1, BUCKETS_MOST),
     CYAML_FIELD_END,
@@ -107,9 +74,12 @@ static const cyaml_schema_value_t table_schema = {
 static const cyaml_schema_field_t cluster_fields[] = {
     TEXT("cluster", 0, struct yaml_cluster, cluster, NAME_MOST),
     TEXT("engine", CYAML_FLAG_OPTIONAL, struct yaml_cluster, engine, NAME_MOST),
-    MANY("shards", 0, struct yaml_cluster, shards, &shard_schema, 1, SHARDS_MOST),
+    TEXT("coordinator", CYAML_FLAG_OPTIONAL, struct yaml_cluster, coordinator, CONNINFO_MOST),
+    MANY("shards", CYAML_FLAG_OPTIONAL, struct yaml_cluster, shards, &shard_schema, 1, SHARDS_MOST),
     MANY("tables", CYAML_FLAG_OPTIONAL | CYAML_FLAG_POINTER_NULL_STR, struct yaml_cluster, tables, &table_schema, 0,
          TABLES_MOST),
+    CYAML_FIELD_MAPPING_PTR("proxy", CYAML_FLAG_OPTIONAL | CYAML_FLAG_POINTER_NULL_STR, struct yaml_cluster, proxy,
+                            config_proxy_fields),
     CYAML_FIELD_END,
 };
 static const cyaml_schema_value_t cluster_schema = {
@@ -146,16 +116,10 @@ static void *take_memory(void *context, void *memory, size_t size)
     return NULL;
 }
 
-/* The state of one reading. */
-struct reading {
-    const char *source;
-    struct outline outline;
-    struct model *model;
-    mosaic_error *error;
-};
+#define LEAST "the least there is: cluster: NAME, and below shards: - {name: s0, conninfo: \"…\"}"
 
-__attribute__((format(printf, 5, 6))) static mosaic_status
-refuse(struct reading *reading, const char *section, size_t entry, const char *key, const char *format, ...)
+mosaic_status config_refuse(struct reading *reading, const char *section, size_t entry, const char *key,
+                            const char *format, ...)
 {
     char what[400];
     va_list arguments;
@@ -164,6 +128,11 @@ refuse(struct reading *reading, const char *section, size_t entry, const char *k
     va_end(arguments);
     return error_set(reading->error, MOSAIC_CONFIG, "%s:%d: %s", reading->source,
                      outline_line(&reading->outline, section, entry, key), what);
+}
+
+char *config_copy(struct reading *reading, const char *text)
+{
+    return arena_string(&reading->model->arena, text);
 }
 
 static mosaic_status refuse_complaint(struct reading *reading, cyaml_err_t failure, const struct complaint *complaint)
@@ -175,13 +144,8 @@ static mosaic_status refuse_complaint(struct reading *reading, cyaml_err_t failu
     (void)!error_set(reading->error, MOSAIC_CONFIG, "%s:%d: %s%s%s", reading->source,
                      complaint->line ? complaint->line : 1, show_field ? complaint->field : "", show_field ? ": " : "",
                      what);
-    error_hint(reading->error, "the least there is: cluster: NAME, and below shards: - {name: s0, conninfo: \"…\"}");
+    error_hint(reading->error, LEAST);
     return MOSAIC_CONFIG;
-}
-
-static char *copy(struct reading *reading, const char *text)
-{
-    return arena_string(&reading->model->arena, text);
 }
 
 /* Letters, digits, _ . - : what may stand in a transaction's name and in a file's. */
@@ -200,7 +164,8 @@ static bool is_loopback(const char *host)
     return strcasecmp(host, "localhost") == 0 || strcmp(host, "127.0.0.1") == 0 || strcmp(host, "::1") == 0;
 }
 
-static mosaic_status read_address(struct reading *reading, size_t entry, const char *conninfo, struct address *address)
+static mosaic_status read_address(struct reading *reading, const char *section, const char *key, size_t entry,
+                                  const char *conninfo, struct address *address)
 {
     char *problem = NULL;
     PQconninfoOption *options = PQconninfoParse(conninfo, &problem);
@@ -211,7 +176,8 @@ static mosaic_status read_address(struct reading *reading, size_t entry, const c
         problem[strcspn(problem, "\n")] = '\0';
         /* libpq quotes what it stumbles over, which can be a piece of a password. */
         bool secret = strstr(conninfo, "pass") || strstr(conninfo, "://");
-        refuse(reading, "shards", entry, "conninfo", "conninfo: %s", secret ? "it is malformed" : problem);
+        config_refuse(reading, section, entry, key, "%s: %s", key ? key : section,
+                      secret ? "it is malformed" : problem);
         PQfreemem(problem);
         return error_hint(reading->error, "as in: host=127.0.0.1 port=5432 dbname=shop user=shop");
     }
@@ -243,34 +209,68 @@ static mosaic_status take_shard(struct reading *reading, const struct yaml_clust
 {
     const struct yaml_shard *from = &yaml->shards[at];
     if (!is_plain_name(from->name)) {
-        refuse(reading, "shards", at, "name", "shard name \"%s\" has characters that it may not have", from->name);
+        config_refuse(reading, "shards", at, "name", "shard name \"%s\" has characters that it may not have",
+                      from->name);
         return error_hint(reading->error, "use letters, digits, _ . -");
     }
     if (from->weight && *from->weight > WEIGHT_MOST)
-        return refuse(reading, "shards", at, "weight", "weight %u is over %d", *from->weight, WEIGHT_MOST);
-    mosaic_status status = read_address(reading, at, from->conninfo, &addresses[at]);
+        return config_refuse(reading, "shards", at, "weight", "weight %u is over %d", *from->weight, WEIGHT_MOST);
+    mosaic_status status = read_address(reading, "shards", "conninfo", at, from->conninfo, &addresses[at]);
     if (status != MOSAIC_OK)
         return status;
     for (size_t i = 0; i < at; i++) {
         if (strcmp(yaml->shards[i].name, from->name) == 0) {
-            refuse(reading, "shards", at, "name", "two shards are called \"%s\"", from->name);
+            config_refuse(reading, "shards", at, "name", "two shards are called \"%s\"", from->name);
             return error_detail(reading->error, "the first one stands in line %d",
                                 outline_line(&reading->outline, "shards", i, "name"));
         }
         if (same_address(&addresses[i], &addresses[at])) {
-            refuse(reading, "shards", at, "conninfo", "shards %s and %s have one address", yaml->shards[i].name,
-                   from->name);
+            config_refuse(reading, "shards", at, "conninfo", "shards %s and %s have one address", yaml->shards[i].name,
+                          from->name);
             return error_hint(reading->error, "every shard is a database of its own: another host, port or dbname");
         }
     }
     struct shard *shard = &reading->model->shards[at];
-    *shard = (struct shard){copy(reading, from->name), copy(reading, from->conninfo), from->weight ? *from->weight : 1};
+    *shard = (struct shard){config_copy(reading, from->name), config_copy(reading, from->conninfo),
+                            from->weight ? *from->weight : 1};
     return shard->name && shard->conninfo ? MOSAIC_OK : error_memory(reading->error);
+}
+
+/* A Citus cluster is one shard for all that sends statements: the coordinator, which knows the workers. */
+static mosaic_status take_coordinator(struct reading *reading, const struct yaml_cluster *yaml)
+{
+    struct model *model = reading->model;
+    struct address address;
+    if (yaml->shards) {
+        config_refuse(reading, "shards", 0, NULL, "engine citus has no shards here: Citus makes and spreads them");
+        return error_hint(reading->error, "say coordinator: \"CONNINFO\" instead; the coordinator knows its workers");
+    }
+    if (!yaml->coordinator) {
+        config_refuse(reading, "engine", 0, NULL, "engine citus needs its coordinator");
+        return error_hint(reading->error, "say coordinator: \"host=… dbname=…\"");
+    }
+    mosaic_status status = read_address(reading, "coordinator", NULL, 0, yaml->coordinator, &address);
+    if (status != MOSAIC_OK)
+        return status;
+    model->shards = arena_zeroed(&model->arena, 1, sizeof *model->shards);
+    model->shard_count = 1;
+    if (!model->shards)
+        return error_memory(reading->error);
+    *model->shards = (struct shard){"coordinator", config_copy(reading, yaml->coordinator), 1};
+    return model->shards->conninfo ? MOSAIC_OK : error_memory(reading->error);
 }
 
 static mosaic_status take_shards(struct reading *reading, const struct yaml_cluster *yaml)
 {
     struct model *model = reading->model;
+    if (yaml->coordinator) {
+        config_refuse(reading, "coordinator", 0, NULL, "a coordinator belongs to engine: citus");
+        return error_hint(reading->error, "say engine: citus, or list the databases below shards:");
+    }
+    if (!yaml->shards) {
+        config_refuse(reading, "cluster", 0, NULL, "the cluster has no shards: missing required mapping field shards");
+        return error_hint(reading->error, LEAST);
+    }
     struct address *addresses = memory_zeroed(yaml->shards_count, sizeof *addresses);
     model->shards = arena_zeroed(&model->arena, yaml->shards_count, sizeof *model->shards);
     model->shard_count = yaml->shards_count;
@@ -281,204 +281,35 @@ static mosaic_status take_shards(struct reading *reading, const struct yaml_clus
         weights += model->shards[i].weight;
     }
     if (status == MOSAIC_OK && !weights)
-        status = refuse(reading, "shards", 0, "weight", "every shard has weight 0: none could own a row");
+        status = config_refuse(reading, "shards", 0, "weight", "every shard has weight 0: none could own a row");
     memory_free(addresses);
     return status;
-}
-
-static mosaic_status shard_number(struct reading *reading, size_t entry, const char *key, const char *name,
-                                  uint16_t *number)
-{
-    for (size_t i = 0; i < reading->model->shard_count; i++)
-        if (strcmp(reading->model->shards[i].name, name) == 0) {
-            *number = (uint16_t)i;
-            return MOSAIC_OK;
-        }
-    return refuse(reading, "tables", entry, key, "there is no shard \"%s\"", name);
-}
-
-/* Room for the owners and bounds of a range or list rule of so many buckets. */
-static mosaic_status make_room(struct reading *reading, struct table *table, size_t buckets, uint16_t **owners,
-                               const char ***texts)
-{
-    *owners = arena_zeroed(&reading->model->arena, buckets, sizeof **owners);
-    *texts = arena_zeroed(&reading->model->arena, buckets, sizeof **texts);
-    table->rule.buckets = (uint32_t)buckets;
-    table->rule.bound_texts = *texts;
-    table->listed_owners = *owners;
-    return *owners && *texts ? MOSAIC_OK : error_memory(reading->error);
-}
-
-static mosaic_status take_ranges(struct reading *reading, size_t at, const struct yaml_table *from, struct table *table)
-{
-    uint16_t *owners;
-    const char **texts;
-    mosaic_status status = make_room(reading, table, from->ranges_count, &owners, &texts);
-    for (size_t i = 0; i < from->ranges_count && status == MOSAIC_OK; i++) {
-        const struct yaml_range *range = &from->ranges[i];
-        bool last = i + 1 == from->ranges_count;
-        if (last != !range->below)
-            return refuse(reading, "tables", at, "ranges",
-                          last ? "the last range takes what is left: it has no \"below\""
-                               : "range %zu has no \"below\": only the last one may leave it out",
-                          i + 1);
-        if (range->below && !(texts[i] = copy(reading, range->below)))
-            return error_memory(reading->error);
-        status = shard_number(reading, at, "ranges", range->shard, &owners[i]);
-    }
-    return status;
-}
-
-static mosaic_status take_lists(struct reading *reading, size_t at, const struct yaml_table *from, struct table *table)
-{
-    uint16_t *owners, owner = 0;
-    const char **texts;
-    size_t values = 0, next = 0;
-    for (size_t i = 0; i < from->lists_count; i++)
-        values += from->lists[i].values_count;
-    if (values > BUCKETS_MOST)
-        return refuse(reading, "tables", at, "lists", "%zu values, more than %d", values, BUCKETS_MOST);
-    mosaic_status status = make_room(reading, table, values, &owners, &texts);
-    for (size_t i = 0; i < from->lists_count && status == MOSAIC_OK; i++) {
-        const struct yaml_list *list = &from->lists[i];
-        status = shard_number(reading, at, "lists", list->shard, &owner);
-        for (size_t j = 0; j < list->values_count && status == MOSAIC_OK; j++, next++) {
-            owners[next] = owner;
-            texts[next] = copy(reading, list->values[j]);
-            status = texts[next] ? MOSAIC_OK : error_memory(reading->error);
-        }
-    }
-    return status;
-}
-
-static mosaic_status take_kind(struct reading *reading, size_t at, const struct yaml_table *from, struct table *table)
-{
-    if (!from->kind)
-        return MOSAIC_OK;
-    for (int kind = 0; kind < TABLE_KIND_COUNT; kind++)
-        if (strcmp(table_kind_name((enum table_kind)kind), from->kind) == 0) {
-            table->kind = (enum table_kind)kind;
-            return MOSAIC_OK;
-        }
-    refuse(reading, "tables", at, "kind", "there is no kind \"%s\"", from->kind);
-    return error_hint(reading->error, "sharded (the default) or reference");
-}
-
-static mosaic_status take_key(struct reading *reading, size_t at, const struct yaml_table *from, struct table *table)
-{
-    if (!from->key_count) {
-        refuse(reading, "tables", at, NULL, "table %s has no sharding key", from->name);
-        return error_hint(reading->error, "say key: COLUMN, or kind: reference for a copy on every shard");
-    }
-    for (size_t i = 0; i < from->key_count; i++) {
-        for (size_t j = 0; j < i; j++)
-            if (strcmp(from->key[i], from->key[j]) == 0)
-                return refuse(reading, "tables", at, "key", "column \"%s\" stands twice in the key", from->key[i]);
-        table->columns[i] = copy(reading, from->key[i]);
-        if (!table->columns[i])
-            return error_memory(reading->error);
-    }
-    table->column_count = table->rule.columns = from->key_count;
-    return MOSAIC_OK;
-}
-
-static mosaic_status take_function(struct reading *reading, size_t at, const struct yaml_table *from,
-                                   struct table *table)
-{
-    struct rule *rule = &table->rule;
-    rule->function = FUNCTION_HASH;
-    if (from->function && !function_by_name(from->function, &rule->function)) {
-        refuse(reading, "tables", at, "function", "there is no sharding function \"%s\"", from->function);
-        return error_hint(reading->error, "modulo, hash, sha256, range or list");
-    }
-    const char *name = function_name(rule->function);
-    bool range = rule->function == FUNCTION_RANGE, list = rule->function == FUNCTION_LIST;
-    if (from->key_count > 1 && rule->function != FUNCTION_HASH)
-        return refuse(reading, "tables", at, "key", "%s takes one key column, not %u; hash takes several", name,
-                      from->key_count);
-    if (from->ranges && !range)
-        return refuse(reading, "tables", at, "ranges", "ranges belong to function: range, not to %s", name);
-    if (from->lists && !list)
-        return refuse(reading, "tables", at, "lists", "lists belong to function: list, not to %s", name);
-    if ((range && !from->ranges) || (list && !from->lists))
-        return refuse(reading, "tables", at, "function", "function %s needs %s", name, range ? "ranges" : "lists");
-    if (from->buckets && (range || list))
-        return refuse(reading, "tables", at, "buckets", "%s has a bucket for each entry: leave buckets out", name);
-    if (range)
-        return take_ranges(reading, at, from, table);
-    if (list)
-        return take_lists(reading, at, from, table);
-    if (!from->buckets)
-        return MOSAIC_OK;
-    uint32_t buckets = *from->buckets;
-    if (!buckets || buckets > BUCKETS_MOST)
-        return refuse(reading, "tables", at, "buckets", "buckets: %u is not in 1 to %d", buckets, BUCKETS_MOST);
-    if (rule->function == FUNCTION_HASH && (buckets & (buckets - 1)))
-        return refuse(reading, "tables", at, "buckets", "buckets: %u is no power of two, as hash needs", buckets);
-    rule->buckets = buckets;
-    return MOSAIC_OK;
-}
-
-static mosaic_status take_table(struct reading *reading, const struct yaml_table *from, size_t at)
-{
-    struct model *model = reading->model;
-    struct table *table = &model->tables[at];
-    table->line = outline_line(&reading->outline, "tables", at, NULL);
-    mosaic_status status = model_table_name(&model->arena, from->name, &table->schema, &table->name, reading->error);
-    if (status != MOSAIC_OK)
-        return status == MOSAIC_MEMORY ? status
-                                       : refuse(reading, "tables", at, "name", "\"%s\" is no table name", from->name);
-    table->display = model_display_name(&model->arena, table->schema, table->name);
-    if (!table->display)
-        return error_memory(reading->error);
-    if (strcmp(table->schema, "mosaic") == 0 || strncmp(table->schema, "pg_", 3) == 0 ||
-        strcmp(table->schema, "information_schema") == 0)
-        return refuse(reading, "tables", at, "name", "schema %s cannot be sharded", table->schema);
-    for (size_t i = 0; i < at; i++)
-        if (strcmp(model->tables[i].schema, table->schema) == 0 && strcmp(model->tables[i].name, table->name) == 0) {
-            refuse(reading, "tables", at, "name", "table %s stands twice", table->display);
-            return error_detail(reading->error, "the first one stands in line %d", model->tables[i].line);
-        }
-    status = take_kind(reading, at, from, table);
-    if (status != MOSAIC_OK)
-        return status;
-    if (table->kind == TABLE_REFERENCE) {
-        if (from->key || from->function || from->buckets || from->ranges || from->lists)
-            return refuse(reading, "tables", at, NULL, "reference table %s takes no key, function or buckets",
-                          table->display);
-        return MOSAIC_OK;
-    }
-    status = take_key(reading, at, from, table);
-    return status == MOSAIC_OK ? take_function(reading, at, from, table) : status;
 }
 
 static mosaic_status take_cluster(struct reading *reading, const struct yaml_cluster *yaml)
 {
     struct model *model = reading->model;
-    model->source = copy(reading, reading->source);
-    model->name = copy(reading, yaml->cluster);
+    model->source = config_copy(reading, reading->source);
+    model->name = config_copy(reading, yaml->cluster);
     if (!model->source || !model->name)
         return error_memory(reading->error);
     if (!is_plain_name(yaml->cluster)) {
-        refuse(reading, "cluster", 0, NULL, "cluster name \"%s\" has characters that it may not have", yaml->cluster);
+        config_refuse(reading, "cluster", 0, NULL, "cluster name \"%s\" has characters that it may not have",
+                      yaml->cluster);
         return error_hint(reading->error, "use letters, digits, _ . -");
     }
     int engine = ENGINE_POSTGRES;
     while (yaml->engine && engine < ENGINE_COUNT && strcmp(engine_name((enum engine_kind)engine), yaml->engine) != 0)
         engine++;
     if (engine == ENGINE_COUNT) {
-        refuse(reading, "engine", 0, NULL, "there is no engine \"%s\"", yaml->engine);
+        config_refuse(reading, "engine", 0, NULL, "there is no engine \"%s\"", yaml->engine);
         return error_hint(reading->error, "postgres (the default) or citus");
     }
     model->engine = (enum engine_kind)engine;
-    mosaic_status status = take_shards(reading, yaml);
-    model->tables = arena_zeroed(&model->arena, yaml->tables_count, sizeof *model->tables);
-    if (status == MOSAIC_OK && !model->tables)
-        return error_memory(reading->error);
-    model->table_count = yaml->tables_count;
-    for (size_t i = 0; i < yaml->tables_count && status == MOSAIC_OK; i++)
-        status = take_table(reading, &yaml->tables[i], i);
-    return status;
+    mosaic_status status = model->engine == ENGINE_CITUS ? take_coordinator(reading, yaml) : take_shards(reading, yaml);
+    if (status == MOSAIC_OK)
+        status = config_take_tables(reading, yaml);
+    return status == MOSAIC_OK ? config_take_proxy(reading, yaml->proxy) : status;
 }
 
 mosaic_status config_parse(const char *text, size_t size, const char *source, struct model *model, mosaic_error *error)

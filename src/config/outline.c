@@ -1,19 +1,20 @@
 #include "config/outline.h"
 
 #include "base/memory.h"
+#include "base/nearest.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <yaml.h>
 
-enum { DEPTH_MOST = 8, NEAR_MOST = 3, NAME_SHOWN = 60 };
+enum { DEPTH_MOST = 8, NAME_SHOWN = 60, FIELDS_MOST = 128 };
 
 /* A mapping or sequence that is open. */
 struct level {
     const cyaml_schema_value_t *schema;
     const cyaml_schema_field_t *field; /* of a mapping: the key whose value comes next; NULL: a key comes next */
-    uint64_t seen;                     /* of a mapping: which fields of the schema stood */
+    bool seen[FIELDS_MOST];            /* of a mapping: which fields of the schema stood */
     size_t entries;                    /* of a sequence */
 };
 
@@ -66,46 +67,21 @@ static mosaic_status remember(struct walk *walk, const char *key, yaml_mark_t ma
     return MOSAIC_OK;
 }
 
-/* Edit distance of two short names, by the textbook's table with one row kept. */
-static size_t distance(const char *a, const char *b)
-{
-    size_t row[NAME_SHOWN + 1], b_size = strlen(b);
-    if (strlen(a) > NAME_SHOWN || b_size > NAME_SHOWN)
-        return NAME_SHOWN;
-    for (size_t j = 0; j <= b_size; j++)
-        row[j] = j;
-    for (size_t i = 1; a[i - 1]; i++) {
-        size_t diagonal = row[0];
-        row[0] = i;
-        for (size_t j = 1; j <= b_size; j++) {
-            size_t best = diagonal + (a[i - 1] != b[j - 1]);
-            diagonal = row[j];
-            if (row[j] + 1 < best)
-                best = row[j] + 1;
-            if (row[j - 1] + 1 < best)
-                best = row[j - 1] + 1;
-            row[j] = best;
-        }
-    }
-    return row[b_size];
-}
-
 static mosaic_status refuse_key(struct walk *walk, const cyaml_schema_field_t *fields, const char *name,
                                 yaml_mark_t mark)
 {
-    const char *nearest = NULL;
-    size_t least = NEAR_MOST;
+    struct nearest nearest = nearest_start(name, strlen(name));
     char known[256] = "";
     for (const cyaml_schema_field_t *field = fields; field->key; field++) {
-        size_t far = distance(name, field->key), used = strlen(known);
-        snprintf(known + used, sizeof known - used, "%s%s", used ? ", " : "", field->key);
-        if (far < least) {
-            least = far;
-            nearest = field->key;
-        }
+        size_t used = strlen(known), room = sizeof known - used;
+        nearest_offer(&nearest, field->key);
+        if (strlen(field->key) + 8 < room) /* its parting, and the last one's dots */
+            snprintf(known + used, room, "%s%s", used ? ", " : "", field->key);
+        else if (room > 5 && strcmp(known + used - 3, "…") != 0)
+            snprintf(known + used, room, ", …");
     }
-    refuse(walk, mark, "there is no key \"%.*s\"%s%s%s", NAME_SHOWN, name, nearest ? ", did you mean \"" : "",
-           nearest ? nearest : "", nearest ? "\"?" : "");
+    refuse(walk, mark, "there is no key \"%.*s\"%s%s%s", NAME_SHOWN, name, nearest.best ? ", did you mean \"" : "",
+           nearest.best ? nearest.best : "", nearest.best ? "\"?" : "");
     error_hint(walk->error, "known here: %s", known);
     return MOSAIC_CONFIG;
 }
@@ -121,9 +97,10 @@ static mosaic_status take_key(struct walk *walk, struct level *level, const yaml
         at++;
     if (!fields[at].key)
         return refuse_key(walk, fields, name, event->start_mark);
-    if (level->seen >> at & 1)
+    if (at < FIELDS_MOST && level->seen[at])
         return refuse(walk, event->start_mark, "the key \"%s\" stands twice", name);
-    level->seen |= (uint64_t)1 << at;
+    if (at < FIELDS_MOST)
+        level->seen[at] = true;
     level->field = &fields[at];
     if (walk->depth == 1) {
         walk->section = fields[at].key;

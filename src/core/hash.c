@@ -34,10 +34,12 @@ static inline void finish(struct state *s)
     s->c = (s->c ^ s->b) - rotate(s->b, 24);
 }
 
-/* The state after the seed, which depends on the key's size alone. */
-static inline struct state begin(uint32_t size)
+/* The state after the seed, which depends on the key's size alone. Seed 0 is not stirred in. */
+static inline struct state begin(uint32_t size, bool seeded)
 {
     uint32_t start = HASH_START + size;
+    if (!seeded)
+        return (struct state){start, start, start};
     struct state s = {start + (uint32_t)(HASH_SEED >> 32), start + (uint32_t)HASH_SEED, start};
     stir(&s);
     return s;
@@ -53,10 +55,10 @@ static inline uint32_t word(const unsigned char *at)
     return at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
 }
 
-uint64_t hash_of_bytes(const void *bytes, size_t size)
+static inline uint64_t bytes_hash(const void *bytes, size_t size, bool seeded)
 {
     const unsigned char *at = bytes;
-    struct state s = begin((uint32_t)size);
+    struct state s = begin((uint32_t)size, seeded);
     for (; size >= 12; at += 12, size -= 12) {
         s.a += word(at), s.b += word(at + 4), s.c += word(at + 8);
         stir(&s);
@@ -70,12 +72,22 @@ uint64_t hash_of_bytes(const void *bytes, size_t size)
     return result(&s);
 }
 
-uint64_t hash_of_uint32(uint32_t value)
+static inline uint64_t uint32_hash(uint32_t value, bool seeded)
 {
-    struct state s = begin(sizeof value);
+    struct state s = begin(sizeof value, seeded);
     s.a += value;
     finish(&s);
     return result(&s);
+}
+
+uint64_t hash_of_bytes(const void *bytes, size_t size)
+{
+    return bytes_hash(bytes, size, true);
+}
+
+uint64_t hash_of_uint32(uint32_t value)
+{
+    return uint32_hash(value, true);
 }
 
 /* The high half is folded in so that a value hashes alike in int2, int4 and int8. */
@@ -114,6 +126,43 @@ uint64_t hash_of_value(const struct key_value *value)
         return hash_of_numeric(value);
     default:
         return hash_of_bytes(value->bytes.data, value->bytes.size);
+    }
+}
+
+uint32_t hash32_of_int64(int64_t value)
+{
+    return (uint32_t)uint32_hash(fold(value), false);
+}
+
+uint32_t hash32_of_bytes(const void *bytes, size_t size)
+{
+    return (uint32_t)bytes_hash(bytes, size, false);
+}
+
+static uint32_t hash32_of_numeric(const struct key_value *value)
+{
+    if (value->numeric.special)
+        return 0;
+    if (value->numeric.count == 0)
+        return UINT32_MAX;
+    uint32_t digits = hash32_of_bytes(value->numeric.digits, (size_t)value->numeric.count * sizeof(int16_t));
+    return digits ^ (uint32_t)(int32_t)value->numeric.weight;
+}
+
+uint32_t hash32_of_value(const struct key_value *value)
+{
+    switch (value->type) {
+    case KEY_INT2:
+    case KEY_INT4:
+    case KEY_INT8:
+    case KEY_DATE:
+    case KEY_TIMESTAMP:
+    case KEY_TIMESTAMPTZ:
+        return hash32_of_int64(value->integer);
+    case KEY_NUMERIC:
+        return hash32_of_numeric(value);
+    default:
+        return hash32_of_bytes(value->bytes.data, value->bytes.size);
     }
 }
 

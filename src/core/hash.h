@@ -33,6 +33,14 @@ uint64_t hash_of_value(const struct key_value *value);
 /* compute_partition_hash_value (src/backend/partitioning/partbounds.c). */
 uint64_t hash_of_row(const struct key_value *values, size_t count);
 
+/*
+ * The types' 32-bit hash functions (hashint8, hashtext, uuid_hash, hash_numeric …), by which Citus distributes: the low
+ * half of the extended ones with seed 0.
+ */
+uint32_t hash32_of_int64(int64_t value);
+uint32_t hash32_of_bytes(const void *bytes, size_t size);
+uint32_t hash32_of_value(const struct key_value *value);
+
 /* bucket = hash_combine64(0, hash) & mask, for many keys; by AVX2 where the machine has it. */
 void hash_buckets_int64(const int64_t *keys, size_t count, uint32_t mask, uint32_t *buckets);
 void hash_buckets_bytes(const struct key_slice *keys, size_t count, uint32_t mask, uint32_t *buckets);

@@ -32,10 +32,27 @@ enum table_kind {
 const char *engine_name(enum engine_kind engine);
 const char *table_kind_name(enum table_kind kind);
 
+/* A Citus cluster has one, called "coordinator": it spreads the rows itself. */
 struct shard {
     const char *name;
     const char *conninfo; /* for libpq; may hold a password: never print it, use pq_conninfo_masked */
     uint32_t weight;      /* of its share of buckets; 1 by default */
+};
+
+/* A node of a Citus cluster, as pg_dist_node has it. */
+struct citus_node {
+    const char *name; /* host:port */
+    const char *host;
+    int port, id, group;
+    bool active, has_shards; /* pg_dist_node.isactive, shouldhaveshards */
+};
+
+/* The shards of a table on Citus: shard i holds bucket i of its rule; a reference table has one. */
+struct citus_shards {
+    uint32_t count;
+    const int64_t *ids;
+    const uint16_t *nodes; /* index into model->nodes of each one's placement; a reference table's: the first */
+    int colocation;        /* pg_dist_partition.colocationid */
 };
 
 struct table {
@@ -49,10 +66,20 @@ struct table {
      * function, buckets (0: not said) and bound_texts.
      */
     struct rule rule;
-    const uint16_t *listed_owners; /* range and list: owner of each bucket as the config says; else NULL */
-    bool applied;                  /* the catalog has it as the config says it */
-    const struct map *map;         /* of an applied sharded table; colocated tables share one */
-    int line;                      /* in the config, 0 if not from there */
+    const uint16_t *listed_owners;     /* range and list: owner of each bucket as the config says; else NULL */
+    bool applied;                      /* the catalog has it as the config says it */
+    const struct map *map;             /* of an applied sharded table; colocated tables share one */
+    uint32_t shard_count;              /* citus: as the config has it; 0: not said */
+    const struct table *colocate_with; /* citus: the table of this model whose shards it shares; NULL: its own group */
+    const struct citus_shards *citus;  /* of an applied table on Citus */
+    int line;                          /* in the config, 0 if not from there */
+};
+
+/* A setting of the config's `proxy:` section, as written: config/settings.h knows what it means, and checked it. A list
+ * has its words as settings_set reads them. */
+struct model_setting {
+    const char *name, *value;
+    int line;
 };
 
 struct model {
@@ -62,9 +89,13 @@ struct model {
     enum engine_kind engine;
     struct shard *shards;
     size_t shard_count;
+    const struct citus_node *nodes; /* of a Citus cluster, once it was asked */
+    size_t node_count;
     struct table *tables;
     size_t table_count;
     uint64_t epoch; /* 0 until applied */
+    const struct model_setting *settings;
+    size_t setting_count;
 };
 
 /* By a name as a person types it: users, public.users, "Users". NULL if there is none. */

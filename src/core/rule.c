@@ -42,7 +42,8 @@ uint32_t rule_default_buckets(enum sharding_function function, size_t shards)
 {
     if (function == FUNCTION_HASH)
         return BUCKETS_DEFAULT_HASH;
-    if (function == FUNCTION_RANGE || function == FUNCTION_LIST || shards == 0 || shards > BUCKETS_MOST)
+    bool counted = function == FUNCTION_MODULO || function == FUNCTION_SHA256;
+    if (!counted || shards == 0 || shards > BUCKETS_MOST)
         return 0;
     uint32_t buckets = (uint32_t)shards;
     while (buckets < BUCKETS_LEAST)
@@ -217,6 +218,21 @@ static mosaic_status list_bucket(const struct rule *rule, const struct key_value
     return MOSAIC_KEY;
 }
 
+/* The last range that does not begin above the hash. */
+static uint32_t citus_bucket(const struct rule *rule, uint32_t hash)
+{
+    int32_t wanted = (int32_t)hash;
+    uint32_t low = 0, high = rule->buckets - 1;
+    while (low < high) {
+        uint32_t middle = high - (high - low) / 2;
+        if (rule->lowest[middle] <= wanted)
+            low = middle;
+        else
+            high = middle - 1;
+    }
+    return low;
+}
+
 mosaic_status rule_bucket(const struct rule *rule, const struct key_value *values, uint32_t *bucket,
                           mosaic_error *error)
 {
@@ -233,6 +249,9 @@ mosaic_status rule_bucket(const struct rule *rule, const struct key_value *value
     case FUNCTION_RANGE:
         *bucket = range_bucket(rule, &values[0]);
         return MOSAIC_OK;
+    case FUNCTION_CITUS:
+        *bucket = citus_bucket(rule, hash32_of_value(&values[0]));
+        return MOSAIC_OK;
     default:
         return list_bucket(rule, &values[0], bucket, error);
     }
@@ -243,6 +262,9 @@ void rule_buckets_int8(const struct rule *rule, const int64_t *keys, size_t coun
     uint32_t mask = rule->buckets - 1;
     if (rule->function == FUNCTION_HASH) {
         hash_buckets_int64(keys, count, mask, buckets);
+    } else if (rule->function == FUNCTION_CITUS) {
+        for (size_t i = 0; i < count; i++)
+            buckets[i] = citus_bucket(rule, hash32_of_int64(keys[i]));
     } else if ((rule->buckets & mask) == 0) {
         for (size_t i = 0; i < count; i++)
             buckets[i] = (uint32_t)keys[i] & mask;
@@ -254,5 +276,10 @@ void rule_buckets_int8(const struct rule *rule, const int64_t *keys, size_t coun
 
 void rule_buckets_bytes(const struct rule *rule, const struct key_slice *keys, size_t count, uint32_t *buckets)
 {
-    hash_buckets_bytes(keys, count, rule->buckets - 1, buckets);
+    if (rule->function != FUNCTION_CITUS) {
+        hash_buckets_bytes(keys, count, rule->buckets - 1, buckets);
+        return;
+    }
+    for (size_t i = 0; i < count; i++)
+        buckets[i] = citus_bucket(rule, hash32_of_bytes(keys[i].data, keys[i].size));
 }

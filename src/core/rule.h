@@ -9,7 +9,9 @@
  *   hash    PostgreSQL's partition hash: hash_combine64 over the columns of <type>extended(key, HASH_PARTITION_SEED),
  * mod B, B a power of two (src/backend/partitioning/partbounds.c, compute_partition_hash_value) sha256  the sha256 of
  * the key's UTF-8 text, read as one little-endian integer, mod B (the rule of Synapse's workers) range   the number of
- * the first bound above the key list    the number of the entry that names the key
+ * the first bound above the key list    the number of the entry that names the key citus   Citus's: the number of the
+ * shard whose range holds the type's 32-bit hash (get_shard_id_for_distribution_column; FindShardInterval in
+ * src/backend/distributed/utils/shardinterval_utils.c of Citus)
  */
 #ifndef MOSAIC_CORE_RULE_H
 #define MOSAIC_CORE_RULE_H
@@ -24,7 +26,8 @@
     X(HASH, "hash", "hash.1")       \
     X(SHA256, "sha256", "sha256.1") \
     X(RANGE, "range", "range.1")    \
-    X(LIST, "list", "list.1")
+    X(LIST, "list", "list.1")       \
+    X(CITUS, "citus", "citus.1")
 
 enum sharding_function {
 #define X(identifier, name, versioned) FUNCTION_##identifier,
@@ -50,13 +53,14 @@ struct rule {
      */
     const struct key_value *bounds;
     const char *const *bound_texts; /* the same as written in the config, for SQL */
+    const int32_t *lowest;          /* citus: the lowest hash of each bucket, ascending from INT32_MIN */
 };
 
 const char *function_name(enum sharding_function function);
 const char *function_versioned_name(enum sharding_function function);
 bool function_by_name(const char *name, enum sharding_function *function); /* with or without version */
 
-/* B for a rule of this function over `shards` shards when the config gives none; 0 for range and list. */
+/* B for a rule of this function over `shards` shards when the config gives none; 0 for range, list and citus. */
 uint32_t rule_default_buckets(enum sharding_function function, size_t shards);
 /*
  * Is this rule usable: types that the function takes, B in bounds (hash: a power of two; modulo and sha256: a multiple
@@ -74,9 +78,10 @@ struct key_slice {
     size_t size;
 };
 
-/* The buckets of many keys at once, for rules with one column of int8 (int4, int2 widened) and modulo or hash. */
+/* The buckets of many keys at once, for rules with one column of int8 (int4, int2 widened) and modulo, hash or
+ * citus. */
 void rule_buckets_int8(const struct rule *rule, const int64_t *keys, size_t count, uint32_t *buckets);
-/* The same for text, varchar, bytea and uuid with hash. */
+/* The same for text, varchar, bytea and uuid with hash or citus. */
 void rule_buckets_bytes(const struct rule *rule, const struct key_slice *keys, size_t count, uint32_t *buckets);
 
 #endif

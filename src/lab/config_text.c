@@ -45,6 +45,23 @@ void config_text_new(struct buffer *text, const char *cluster, const char *const
                       "tables:\n");
 }
 
+void config_text_new_citus(struct buffer *text, const char *cluster, const char *coordinator)
+{
+    buffer_text(text, "# A throwaway Citus cluster, made by pgmosaic lab up. This file is yours to edit:\n"
+                      "# name your tables at its end, then run pgmosaic apply.\n"
+                      "# Passwords stand in the passfile. The coordinator knows its workers.\n");
+    buffer_text(text, "cluster: ");
+    add_quoted(text, cluster);
+    buffer_text(text, "\nengine: citus\ncoordinator: ");
+    add_quoted(text, coordinator);
+    buffer_text(text, "\n# What is distributed, by which key and into how many shards; tables must stand on the\n"
+                      "# coordinator first (pgmosaic exec --all -f schema.sql). For example:\n"
+                      "#  - {name: users, key: id, shard_count: 32}\n"
+                      "#  - {name: orders, key: user_id, colocate_with: users}\n"
+                      "#  - {name: countries, kind: reference}\n"
+                      "tables:\n");
+}
+
 struct line {
     const char *start;
     size_t size; /* with its newline */
@@ -149,6 +166,8 @@ bool config_text_change_port(const char *old, const char *name, int old_port, in
 
         if (line.indent < line.size && line.start[line.indent] == '-')
             current = false;
+        if (line.indent == 0 && strncmp(line.start, "coordinator:", 12) == 0)
+            current = strcmp(name, "coordinator") == 0;
         current = current || names_shard(&line, name);
         if (!current || changed || !found || found >= line.start + line.size || isdigit((unsigned char)found[size])) {
             buffer_add(text, line.start, line.size);

@@ -13,6 +13,8 @@
 
 /* The new file's text for a lab of so many shards. */
 void config_text_new(struct buffer *text, const char *cluster, const char *const *conninfos, size_t count);
+/* That for a lab of Citus with this coordinator. */
+void config_text_new_citus(struct buffer *text, const char *cluster, const char *coordinator);
 /*
  * Adds a line for a shard after the last one of the shards, in the style of that one. A shard that stands there is left
  * alone. MOSAIC_CONFIG where no list of shards was found to add to (the hint has the line to add by hand).
@@ -21,7 +23,7 @@ MOSAIC_MUST_CHECK mosaic_status config_text_add(const char *old, const char *nam
                                                 struct buffer *text, mosaic_error *error);
 /*
  * Copies the text with the old conninfo's port replaced by the new one wherever "port=OLD" stands in the line of that
- * shard. False where there is no such line.
+ * shard, or, of Citus (name: coordinator), in that of `coordinator:`. False where there is no such line.
  */
 bool config_text_change_port(const char *old, const char *name, int old_port, int new_port, struct buffer *text);
 

@@ -7,8 +7,10 @@
 
 #include "base/buffer.h"
 #include "base/control_point.h"
+#include "lab/citus.h"
 #include "lab/config_text.h"
 #include "lab/files.h"
+#include "lab/passfile.h"
 #include "lab/provider.h"
 #include "lab/role.h"
 #include "lab/state.h"
@@ -17,11 +19,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { MOST_CONFIG = 4 << 20, PASSWORD_BYTES = 24, LOCK_ATTEMPTS = 20 };
+enum { MOST_CONFIG = 4 << 20, LOCK_ATTEMPTS = 20 };
 
 /* One call on one lab. */
 struct work {
@@ -160,56 +161,22 @@ mosaic_status lab_down(const char *name, lab_say_fn say_line, void *context, mos
 
 /* ---- making ----------------------------------------------------------------------------------------- */
 
-static mosaic_status make_password(char *password, mosaic_error *error)
-{
-    unsigned char bytes[PASSWORD_BYTES];
-
-    if (getrandom(bytes, sizeof bytes, 0) != sizeof bytes)
-        return error_errno(error, "cannot get random bytes for the password");
-    for (size_t i = 0; i < sizeof bytes; i++)
-        snprintf(password + 2 * i, 3, "%02x", bytes[i]);
-    return MOSAIC_OK;
-}
-
-static mosaic_status write_passfile(const struct state *state, const char *password, mosaic_error *error)
-{
-    const char *line = arena_format(state->arena, "*:*:*:%s:%s\n", state->user, password);
-
-    return line ? files_replace(state->passfile, line, 0600, error) : error_memory(error);
-}
-
-/* The password in the lab's passfile: shards that are added get the same. */
-static mosaic_status read_password(const struct state *state, char *password, mosaic_error *error)
-{
-    struct buffer text = BUFFER_INIT(4096);
-    const char *prefix = arena_format(state->arena, "*:*:*:%s:", state->user), *found = NULL;
-    mosaic_status status = prefix ? files_read(state->passfile, &text, error) : error_memory(error);
-
-    if (status == MOSAIC_OK)
-        found = strstr(buffer_string(&text), prefix);
-    if (found)
-        snprintf(password, 2 * PASSWORD_BYTES + 1, "%.*s", (int)strspn(found + strlen(prefix), "0123456789abcdef"),
-                 found + strlen(prefix));
-    if (status == MOSAIC_OK && (!found || !*password))
-        status = error_set(error, MOSAIC_CONFIG, "%s has no line \"%s…\" with the password of this lab's role",
-                           state->passfile, prefix);
-    buffer_free(&text);
-    return status;
-}
-
 static mosaic_status check_logins(const struct state *state, size_t first, size_t end_shard, mosaic_error *error)
 {
     for (size_t i = first; i < end_shard; i++) {
         const char *conninfo = state_conninfo(state, i);
-        char name[24];
-        mosaic_status status;
+        mosaic_status status = conninfo ? role_check(conninfo, state->shards[i].name, error) : error_memory(error);
 
-        snprintf(name, sizeof name, "s%zu", i);
-        status = conninfo ? role_check(conninfo, name, error) : error_memory(error);
         if (status != MOSAIC_OK)
             return status;
     }
     return MOSAIC_OK;
+}
+
+/* How many servers mosaic.yaml names: of Citus only the coordinator, which knows its workers. */
+static size_t config_count(const struct state *state)
+{
+    return state->engine == LAB_CITUS ? 1 : state->shard_count;
 }
 
 static mosaic_status write_new_config(struct state *state, mosaic_error *error)
@@ -218,23 +185,43 @@ static mosaic_status write_new_config(struct state *state, mosaic_error *error)
     const char *conninfos[LAB_MOST_SHARDS];
     mosaic_status status;
 
-    for (size_t i = 0; i < state->shard_count; i++) {
+    for (size_t i = 0; i < config_count(state); i++) {
         conninfos[i] = state_conninfo(state, i);
         if (!conninfos[i])
             return error_memory(error);
         state->shards[i].config_port = state->shards[i].port;
     }
-    config_text_new(&text, state->name, conninfos, state->shard_count);
+    if (state->engine == LAB_CITUS)
+        config_text_new_citus(&text, state->name, conninfos[0]);
+    else
+        config_text_new(&text, state->name, conninfos, state->shard_count);
     status = buffer_failed(&text) ? error_memory(error)
                                   : files_replace(state->config_path, buffer_string(&text), 0644, error);
     buffer_free(&text);
     return status;
 }
 
-static mosaic_status make_new(struct work *work, size_t shards, void *handle, mosaic_error *error)
+/* Makes servers a Citus cluster, or brings one in line with the lab; of other engines nothing is to do. */
+static mosaic_status register_nodes(struct work *work, bool save, mosaic_error *error)
 {
     struct state *state = &work->state;
-    char password[2 * PASSWORD_BYTES + 1] = "";
+    bool changed = false, all_run = true;
+    mosaic_status status, saved = MOSAIC_OK;
+
+    if (state->engine != LAB_CITUS)
+        return MOSAIC_OK;
+    for (size_t i = 0; i < state->shard_count; i++)
+        all_run = all_run && work->provider->running(state, i);
+    status = citus_register(state, all_run, &changed, error);
+    if (save && changed)
+        saved = state_save(state, status == MOSAIC_OK ? error : NULL);
+    return status == MOSAIC_OK ? saved : status;
+}
+
+static mosaic_status make_new(struct work *work, size_t shards, int shard_count, void *handle, mosaic_error *error)
+{
+    struct state *state = &work->state;
+    char password[PASSWORD_SIZE] = "";
     mosaic_status status;
 
     if (mkdir(state->directory, directory_mode()) != 0)
@@ -242,15 +229,21 @@ static mosaic_status make_new(struct work *work, size_t shards, void *handle, mo
     control_point("lab.after_directory");
     status = files_replace(state->provider_path, lab_provider_name(state->provider), 0644, error);
     if (status == MOSAIC_OK)
-        status = make_password(password, error);
+        status = password_make(password, error);
     if (status == MOSAIC_OK)
-        status = write_passfile(state, password, error);
+        status = passfile_write(state, password, error);
     if (status == MOSAIC_OK)
         status = work->provider->make(handle, 0, shards, password, error);
     explicit_bzero(password, sizeof password);
     if (status == MOSAIC_OK)
         status = check_logins(state, 0, shards, error);
     state->shard_count = shards;
+    if (status == MOSAIC_OK && state->engine == LAB_CITUS)
+        status = citus_prepare(state, 0, shards, error);
+    if (status == MOSAIC_OK)
+        status = register_nodes(work, false, error);
+    if (status == MOSAIC_OK && shard_count)
+        status = citus_set_shard_count(state, shard_count, error);
     if (status == MOSAIC_OK)
         status = write_new_config(state, error);
     control_point("lab.before_commit");
@@ -282,11 +275,9 @@ static mosaic_status update_config(const struct work *work, struct state_shard *
     mosaic_status status = MOSAIC_OK;
 
     buffer_text(text, old);
-    for (size_t i = 0; status == MOSAIC_OK && i < state->shard_count; i++) {
-        const char *conninfo = state_conninfo(state, i);
-        char name[24];
+    for (size_t i = 0; status == MOSAIC_OK && i < config_count(state); i++) {
+        const char *conninfo = state_conninfo(state, i), *name = shards[i].name;
 
-        snprintf(name, sizeof name, "s%zu", i);
         if (!conninfo || buffer_failed(text))
             status = error_memory(error);
         else if (shards[i].config_port == 0)
@@ -316,7 +307,7 @@ static mosaic_status sync_config(struct work *work, mosaic_error *error)
     bool wanted = false;
     mosaic_status status;
 
-    for (size_t i = 0; i < state->shard_count; i++)
+    for (size_t i = 0; i < config_count(state); i++)
         wanted = wanted || state->shards[i].port != state->shards[i].config_port;
     status = files_read(state->config_path, &old, error);
     if (status == MOSAIC_NOT_FOUND) {
@@ -339,17 +330,19 @@ static mosaic_status add_shards(struct work *work, size_t shards, void *handle, 
 {
     struct state *state = &work->state;
     size_t before = state->shard_count;
-    char password[2 * PASSWORD_BYTES + 1] = "";
+    char password[PASSWORD_SIZE] = "";
     mosaic_error second;
     mosaic_status status = work->provider->remove(state, before, error);
 
     if (status == MOSAIC_OK)
-        status = read_password(state, password, error);
+        status = passfile_read(state, password, error);
     if (status == MOSAIC_OK)
         status = work->provider->make(handle, before, shards, password, error);
     explicit_bzero(password, sizeof password);
     if (status == MOSAIC_OK)
         status = check_logins(state, before, shards, error);
+    if (status == MOSAIC_OK && state->engine == LAB_CITUS)
+        status = citus_prepare(state, before, shards, error);
     control_point("lab.before_commit");
     if (status == MOSAIC_OK) {
         state->shard_count = shards;
@@ -366,6 +359,13 @@ static mosaic_status add_shards(struct work *work, size_t shards, void *handle, 
 
 static mosaic_status check_wish(const struct state *state, const struct lab_options *options, mosaic_error *error)
 {
+    size_t coordinators = state->engine == LAB_CITUS;
+
+    if (options->engine_given && options->engine != state->engine) {
+        error_set(error, MOSAIC_USAGE, "lab %s has the engine %s already", state->name, lab_engine_name(state->engine));
+        return error_hint(error, "make it anew (its data is lost): pgmosaic lab down %s; or give another name",
+                          state->name);
+    }
     if (options->provider_given && options->provider != state->provider) {
         error_set(error, MOSAIC_USAGE, "lab %s is made of %s servers already", state->name,
                   lab_provider_name(state->provider));
@@ -378,12 +378,14 @@ static mosaic_status check_wish(const struct state *state, const struct lab_opti
         return error_hint(error, "make it anew (its data is lost): pgmosaic lab down %s; or give another name",
                           state->name);
     }
-    if (options->shards != 0 && options->shards < state->shard_count) {
-        error_set(error, MOSAIC_USAGE, "lab %s has %zu shards; fewer would lose their data", state->name,
-                  state->shard_count);
-        return error_hint(error,
-                          "make it anew (its data is lost): pgmosaic lab down %s, then pgmosaic lab up %s --shards %zu",
-                          state->name, state->name, options->shards);
+    if (options->servers != 0 && options->servers < state->shard_count) {
+        const char *what = coordinators ? "workers" : "shards";
+
+        error_set(error, MOSAIC_USAGE, "lab %s has %zu %s; fewer would lose their data", state->name,
+                  state->shard_count - coordinators, what);
+        return error_hint(
+            error, "make it anew (its data is lost): pgmosaic lab down %s, then pgmosaic lab up %s%s --%s %zu",
+            state->name, state->name, coordinators ? " --engine citus" : "", what, options->servers - coordinators);
     }
     return MOSAIC_OK;
 }
@@ -406,21 +408,56 @@ static mosaic_status bring_up(struct work *work, const struct lab_options *optio
             status = state_save(state, error);
             break;
         }
-    if (status == MOSAIC_OK && options->shards > state->shard_count) {
-        say(work, "lab %s: adding %zu more", state->name, options->shards - state->shard_count);
-        status = add_shards(work, options->shards, handle, error);
+    if (status == MOSAIC_OK && state->engine == LAB_CITUS)
+        status = citus_prepare(state, 0, state->shard_count, error);
+    if (status == MOSAIC_OK && options->servers > state->shard_count) {
+        say(work, "lab %s: adding %zu more", state->name, options->servers - state->shard_count);
+        status = add_shards(work, options->servers, handle, error);
     }
+    if (status == MOSAIC_OK)
+        status = register_nodes(work, true, error);
+    if (status == MOSAIC_OK && options->shard_count)
+        status = citus_set_shard_count(state, options->shard_count, error);
     return status == MOSAIC_OK ? sync_config(work, error) : status;
 }
 
 /* ---- up --------------------------------------------------------------------------------------------- */
+
+/* Finds who is to make a new lab's servers. Citus, unless told otherwise: this machine where it has it, else Docker. */
+static mosaic_status open_new(struct work *work, const struct lab_options *options, const struct provider_options *wish,
+                              void **handle, mosaic_error *error)
+{
+    struct state *state = &work->state;
+    mosaic_error docker;
+    mosaic_status status;
+
+    state_set_engine(state, options->engine_given ? options->engine : LAB_POSTGRES);
+    state->provider = options->provider_given ? options->provider : LAB_LOCAL;
+    work->provider = provider_of(state->provider);
+    status = work->provider->open(state, wish, handle, error);
+    if (state->engine != LAB_CITUS || status != MOSAIC_NOT_FOUND || state->provider != LAB_LOCAL)
+        return status;
+    if (options->postgres && access(options->postgres, F_OK) != 0)
+        return status;
+    if (options->provider_given)
+        return citus_explain_absence(state->arena, NULL, error);
+    state->provider = LAB_DOCKER;
+    work->provider = provider_of(LAB_DOCKER);
+    status = work->provider->open(state, wish, handle, &docker);
+    if (status == MOSAIC_OK || status == MOSAIC_INTERRUPTED) {
+        if (error)
+            *error = docker;
+        return status;
+    }
+    return citus_explain_absence(state->arena, &docker, error);
+}
 
 static mosaic_status make_or_bring_up(struct work *work, const struct lab_options *options, mosaic_error *error)
 {
     struct state *state = &work->state;
     const struct provider_options wish = {
         .image = options->image, .postgres = options->postgres, .interrupted = options->interrupted};
-    size_t shards = options->shards ? options->shards : LAB_SHARDS;
+    size_t servers = options->servers;
     void *handle;
     mosaic_status status;
 
@@ -430,17 +467,17 @@ static mosaic_status make_or_bring_up(struct work *work, const struct lab_option
             status = work->provider->open(state, &wish, &handle, error);
         return status == MOSAIC_OK ? bring_up(work, options, handle, error) : status;
     }
-    state->provider = options->provider_given ? options->provider : LAB_LOCAL;
-    work->provider = provider_of(state->provider);
-    status = work->provider->open(state, &wish, &handle, error);
+    status = open_new(work, options, &wish, &handle, error);
     if (status != MOSAIC_OK)
         return status;
+    if (!servers)
+        servers = state->engine == LAB_CITUS ? 1 + LAB_WORKERS : LAB_SHARDS;
     if (state->provider == LAB_LOCAL)
-        say(work, "lab %s: making %zu server%s of PostgreSQL %d", state->name, shards, shards == 1 ? "" : "s",
-            state->major);
+        say(work, "lab %s: making %zu server%s of PostgreSQL %d%s", state->name, servers, servers == 1 ? "" : "s",
+            state->major, state->engine == LAB_CITUS ? " with Citus" : "");
     else
-        say(work, "lab %s: making %zu container%s of %s", state->name, shards, shards == 1 ? "" : "s", state->image);
-    status = make_new(work, shards, handle, error);
+        say(work, "lab %s: making %zu container%s of %s", state->name, servers, servers == 1 ? "" : "s", state->image);
+    status = make_new(work, servers, options->shard_count, handle, error);
     if (status != MOSAIC_OK)
         undo(work, error);
     return status;
@@ -451,8 +488,9 @@ mosaic_status lab_up(const struct lab_options *options, lab_say_fn say_line, voi
     struct work work;
     mosaic_status status = begin(&work, options->name, options->interrupted, say_line, context, error);
 
-    if (status == MOSAIC_OK && options->shards > LAB_MOST_SHARDS)
-        status = error_set(error, MOSAIC_USAGE, "a lab has 1 to %d shards, not %zu", LAB_MOST_SHARDS, options->shards);
+    if (status == MOSAIC_OK && options->servers > LAB_MOST_SHARDS)
+        status =
+            error_set(error, MOSAIC_USAGE, "a lab has 1 to %d servers, not %zu", LAB_MOST_SHARDS, options->servers);
     if (status == MOSAIC_OK && work.state.directory_exists && !work.state.complete) {
         say(&work, "lab %s: removing what an interrupted call left", options->name);
         status = remove_all(&work.state, error);
@@ -465,26 +503,37 @@ mosaic_status lab_up(const struct lab_options *options, lab_say_fn say_line, voi
 
 /* ---- one server ------------------------------------------------------------------------------------- */
 
+/* A server by its name; by its number too where the names are s0, s1 …. */
+static size_t find_server(const struct state *state, const char *wanted)
+{
+    size_t i;
+
+    for (i = 0; i < state->shard_count; i++)
+        if (strcmp(state->shards[i].name, wanted) == 0 ||
+            (state->engine == LAB_POSTGRES && strcmp(state->shards[i].name + 1, wanted) == 0))
+            break;
+    return i;
+}
+
 /* begin() on a complete lab, and the number of the shard in it. */
 static mosaic_status begin_shard(struct work *work, const char *name, const char *shard, size_t *number,
                                  mosaic_error *error)
 {
     mosaic_status status = begin(work, name, NULL, NULL, NULL, error);
-    char *rest = NULL;
-    unsigned long value;
+    const struct state *state = &work->state;
 
-    if (status == MOSAIC_OK && !work->state.complete)
+    if (status == MOSAIC_OK && !state->complete)
         return state_not_found(&work->arena, name, error);
     if (status != MOSAIC_OK)
         return status;
-    shard += *shard == 's';
-    value = *shard >= '0' && *shard <= '9' ? strtoul(shard, &rest, 10) : LAB_MOST_SHARDS;
-    if (value >= work->state.shard_count || *rest != '\0') {
-        error_set(error, MOSAIC_NOT_FOUND, "lab %s has no shard %s", name, shard);
-        return error_hint(error, "its shards are s0 to s%zu", work->state.shard_count - 1);
-    }
-    *number = value;
-    return MOSAIC_OK;
+    *number = find_server(state, shard);
+    if (*number < state->shard_count)
+        return MOSAIC_OK;
+    error_set(error, MOSAIC_NOT_FOUND, "lab %s has no %s %s", name, state->engine == LAB_CITUS ? "node" : "shard",
+              shard);
+    if (state->engine == LAB_CITUS)
+        return error_hint(error, "its nodes are coordinator and w1 to w%zu", state->shard_count - 1);
+    return error_hint(error, "its shards are s0 to s%zu", state->shard_count - 1);
 }
 
 mosaic_status lab_stop_shard(const char *name, const char *shard, mosaic_error *error)
@@ -515,6 +564,8 @@ mosaic_status lab_start_shard(const char *name, const char *shard, mosaic_error 
         status = check_logins(&work.state, number, number + 1, error);
     if (status == MOSAIC_OK && work.state.shards[number].port != work.state.shards[number].config_port) {
         status = state_save(&work.state, error);
+        if (status == MOSAIC_OK && work.provider->running(&work.state, 0))
+            status = register_nodes(&work, true, error);
         if (status == MOSAIC_OK)
             status = sync_config(&work, error);
     }

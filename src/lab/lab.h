@@ -9,7 +9,8 @@
  *                                                 pgpass         0600
  *                                                 lab.json       provider, shards, ports: written last
  *                                                 provider       "local" or "docker": written first
- *                                                 s0/, s1/ …     data directories (local)
+ *                                                 s0/, s1/ …     data directories (local); of Citus, s0 is the
+ *                                                                coordinator's, s1 that of w1 …
  *
  * $PGMOSAIC_STATE, an absolute path, stands for <state> where it is set. The checkout is the nearest directory above
  * the current one that holds .git, else the current one.
@@ -24,24 +25,34 @@
 #include <stddef.h>
 
 enum lab_provider { LAB_LOCAL, LAB_DOCKER };
+/* What spreads the rows: pgmosaic over servers that know nothing of each other, or Citus over a coordinator's workers.
+ */
+enum lab_engine { LAB_POSTGRES, LAB_CITUS };
 
-enum { LAB_MOST_SHARDS = 64, LAB_SHARDS = 4 };
+enum { LAB_MOST_SHARDS = 64, LAB_SHARDS = 4, LAB_WORKERS = 2, LAB_MOST_CITUS_SHARDS = 64000 };
 #define LAB_IMAGE "postgres"
+#define LAB_CITUS_IMAGE "citusdata/citus"
 
 const char *lab_provider_name(enum lab_provider provider); /* "local", "docker" */
+const char *lab_engine_name(enum lab_engine engine);       /* "postgres", "citus" */
 
 struct lab_options {
-    const char *name;    /* "demo" by default; letters, digits, - and _ , at most 32 */
-    size_t shards;       /* 1 to LAB_MOST_SHARDS; 0: as many as there are, 4 for a new lab */
-    bool provider_given; /* else a lab that is there keeps its own, and a new one is local */
+    const char *name;  /* "demo" by default; letters, digits, - and _ , at most 32 */
+    bool engine_given; /* else a lab that is there keeps its own, and a new one is of PostgreSQL alone */
+    enum lab_engine engine;
+    size_t servers;      /* 1 to LAB_MOST_SHARDS, a coordinator counts too; 0: as many as there are, for a new lab
+                            LAB_SHARDS, or a coordinator and LAB_WORKERS */
+    int shard_count;     /* citus: shards of a table that does not say how many; 0: as it is (Citus's own: 32) */
+    bool provider_given; /* else a lab that is there keeps its own; a new one is local, or where Citus is not
+                            installed in containers */
     enum lab_provider provider;
-    const char *image;               /* docker; NULL: LAB_IMAGE, or what the lab has */
+    const char *image;               /* docker; NULL: LAB_IMAGE or LAB_CITUS_IMAGE, or what the lab has */
     const char *postgres;            /* local: directory with initdb and postgres, or NULL: the newest of 13 to 18 */
     const volatile int *interrupted; /* non-zero asks to stop and to remove what was made; or NULL */
 };
 
 struct lab_shard {
-    const char *name; /* s0, s1 … */
+    const char *name; /* s0, s1 …; of Citus: coordinator, w1, w2 … */
     int port;
     const char *conninfo; /* with passfile= in it */
     bool running;
@@ -50,8 +61,9 @@ struct lab_shard {
 struct lab {
     const char *name, *directory, *config_path, *passfile;
     enum lab_provider provider;
+    enum lab_engine engine;
     const char *user, *database;
-    struct lab_shard *shards;
+    struct lab_shard *shards; /* the servers; of Citus the coordinator first */
     size_t shard_count;
     bool up;        /* every server runs */
     bool half_made; /* lab up was cut off: it has no shards to use; the next lab up or lab down removes it */

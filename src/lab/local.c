@@ -8,6 +8,7 @@
 #include "lab/provider.h"
 #include "lab/role.h"
 #include "lab/server.h"
+#include "lab/settings.h"
 
 #include <errno.h>
 #include <pwd.h>
@@ -19,7 +20,13 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { INITDB_TIMEOUT_MS = 120000, START_TIMEOUT_MS = 60000, PORT_ATTEMPTS = 10, MOST_TEXT = 64 * 1024 };
+enum {
+    INITDB_TIMEOUT_MS = 120000,
+
+    START_TIMEOUT_MS = 60000,
+    PORT_ATTEMPTS = 10,
+    MOST_TEXT = 64 * 1024
+};
 
 struct local {
     struct state *state;
@@ -68,8 +75,8 @@ static mosaic_status local_open(struct state *state, const struct provider_optio
     local->interrupted = options->interrupted;
     status = run_as_find(state->arena, data_directory(state, 0), &local->as, error);
     if (status == MOSAIC_OK)
-        status = installation_find(state->arena, options->postgres, options->postgres ? 0 : state->major, &found,
-                                   &major, error);
+        status = installation_find(state->arena, options->postgres, options->postgres ? 0 : state->major,
+                                   state->engine == LAB_CITUS, &found, &major, error);
     if (status == MOSAIC_OK)
         status = check_major(state, found, major, error);
     if (status != MOSAIC_OK)
@@ -107,6 +114,28 @@ static void add_ident_user(struct buffer *text, const char *user)
         if (*at != '"')
             buffer_char(text, *at);
     buffer_text(text, "\" postgres\n");
+}
+
+/*
+ * The nodes of Citus log in to each other, and to themselves, as the lab's role: with a copy of its passfile, which
+ * their user may read, named in the environment of every server.
+ */
+static mosaic_status give_passfile(struct local *local, mosaic_error *error)
+{
+    const struct state *state = local->state;
+    const char *path = arena_format(state->arena, "%s/nodes.pgpass", state->directory);
+    struct buffer text = BUFFER_INIT(MOST_TEXT);
+    mosaic_status status = path ? files_read(state->passfile, &text, error) : error_memory(error);
+
+    if (status == MOSAIC_OK)
+        status = files_replace(path, buffer_string(&text), 0600, error);
+    if (status == MOSAIC_OK && local->as.change && lchown(path, local->as.uid, local->as.gid) != 0)
+        status = error_errno(error, "cannot give %s to %s", path, local->as.name);
+    if (text.data)
+        explicit_bzero(text.data, text.size);
+    buffer_free(&text);
+    local->as.passfile = path;
+    return status;
 }
 
 /* Writes what all servers share: socket directory, hba.conf, ident.conf. */
@@ -262,69 +291,6 @@ static mosaic_status initialize(const struct local *local, size_t first, size_t 
     return status;
 }
 
-/* 'value' as postgresql.conf wants it. */
-static void add_setting(struct buffer *text, const char *name, const char *value)
-{
-    buffer_format(text, "%s = '", name);
-    for (const char *at = value; *at; at++) {
-        if (*at == '\'' || *at == '\\')
-            buffer_char(text, *at);
-        buffer_char(text, *at);
-    }
-    buffer_text(text, "'\n");
-}
-
-static void add_path(struct buffer *text, const char *name, const struct state *state, const char *file)
-{
-    const char *path = arena_format(state->arena, "%s/%s", state->directory, file);
-
-    if (path)
-        add_setting(text, name, path);
-    else
-        text->failed = true;
-}
-
-static mosaic_status write_settings(const struct local *local, size_t shard, const char *path, mosaic_error *error)
-{
-    const struct state *state = local->state;
-    struct buffer text = BUFFER_INIT(MOST_TEXT);
-    mosaic_status status;
-
-    buffer_text(
-        &text, "# Written by pgmosaic lab up at each start. Settings of your own: ALTER SYSTEM, as superuser, through\n"
-               "# the Unix socket.\n"
-               "listen_addresses = '127.0.0.1'\n");
-    buffer_format(&text, "port = %d\n", state->shards[shard].port);
-    add_setting(&text, "unix_socket_directories", local->socket_directory);
-    add_path(&text, "hba_file", state, "hba.conf");
-    add_path(&text, "ident_file", state, "ident.conf");
-    buffer_format(&text, "cluster_name = '%s s%zu'\n", state->name, shard);
-    buffer_text(&text, "password_encryption = 'scram-sha-256'\n"
-                       "wal_level = logical\n"
-                       "max_prepared_transactions = 64\n"
-                       "max_connections = 100\n"
-                       "shared_buffers = '32MB'\n"
-                       "min_wal_size = '32MB'\n"
-                       "max_wal_size = '1GB'\n"
-                       "timezone = 'UTC'\n"
-                       "log_timezone = 'UTC'\n"
-                       "lc_messages = 'C'\n"
-                       "lc_monetary = 'C.UTF-8'\n"
-                       "lc_numeric = 'C.UTF-8'\n"
-                       "lc_time = 'C.UTF-8'\n"
-                       "default_text_search_config = 'pg_catalog.english'\n"
-                       "logging_collector = on\n"
-                       "log_directory = 'log'\n"
-                       "log_filename = 'server-%H.log'\n"
-                       "log_truncate_on_rotation = on\n"
-                       "log_rotation_age = '1h'\n"
-                       "log_rotation_size = 0\n"
-                       "log_line_prefix = '%m [%p] %q%u@%d '\n");
-    status = buffer_failed(&text) ? error_memory(error) : files_replace(path, buffer_string(&text), 0644, error);
-    buffer_free(&text);
-    return status;
-}
-
 /*
  * postgres refuses to start where the number in a stale postmaster.pid, or in the lock file beside its socket, belongs
  * by now to another process. No process works in the data directory: then they are stale.
@@ -366,7 +332,7 @@ static mosaic_status start_server(struct local *local, size_t shard, mosaic_erro
         return error_memory(error);
     status = remove_stale_files(local, shard, error);
     if (status == MOSAIC_OK)
-        status = write_settings(local, shard, settings, error);
+        status = settings_write(state, shard, local->socket_directory, settings, error);
     if (status == MOSAIC_OK)
         status = process_detach(argv, &local->as, log, &local->children[shard], error);
     return status;
@@ -405,7 +371,7 @@ static mosaic_status start_failed(const struct local *local, size_t shard, mosai
         snprintf(log, sizeof log, "%s/%s", data ? data : "", hour);
         log_tells(log, &text);
     }
-    error_set(error, MOSAIC_IO, "the server of shard s%zu did not start: %s", shard,
+    error_set(error, MOSAIC_IO, "the server of shard %s did not start: %s", local->state->shards[shard].name,
               server_reason(buffer_string(&text), line));
     error_hint(error, "its log: %.400s", log);
     buffer_free(&text);
@@ -423,11 +389,12 @@ static mosaic_status wait_for_server(struct local *local, size_t shard, bool *en
             return start_failed(local, shard, error);
         }
         if (local->interrupted && *local->interrupted)
-            return error_set(error, MOSAIC_INTERRUPTED, "interrupted while the server of shard s%zu started", shard);
+            return error_set(error, MOSAIC_INTERRUPTED, "interrupted while the server of shard %s started",
+                             local->state->shards[shard].name);
         if (process_clock() > deadline) {
             start_failed(local, shard, error);
-            return error_set(error, MOSAIC_TIMEOUT, "the server of shard s%zu did not answer within %d s", shard,
-                             START_TIMEOUT_MS / 1000);
+            return error_set(error, MOSAIC_TIMEOUT, "the server of shard %s did not answer within %d s",
+                             local->state->shards[shard].name, START_TIMEOUT_MS / 1000);
         }
         usleep(50 * 1000);
     }
@@ -456,6 +423,9 @@ static mosaic_status local_start(void *handle, size_t first, size_t end, mosaic_
     struct local *local = handle;
     mosaic_status status = prepare(local, error);
 
+    if (status == MOSAIC_OK && local->state->engine == LAB_CITUS)
+        status = give_passfile(local, error);
+
     for (size_t i = first; status == MOSAIC_OK && i < end; i++) {
         int port = local_running_port(local->state, i);
 
@@ -472,13 +442,13 @@ static mosaic_status local_start(void *handle, size_t first, size_t end, mosaic_
 
 static mosaic_status make_role(const struct local *local, size_t shard, const char *password, mosaic_error *error)
 {
-    char conninfo[128], name[24];
+    char conninfo[128];
     const struct state *state = local->state;
 
     snprintf(conninfo, sizeof conninfo, "host=%s port=%d user=postgres dbname=postgres", local->socket_directory,
              state->shards[shard].port);
-    snprintf(name, sizeof name, "s%zu", shard);
-    return role_make(conninfo, name, state->user, state->database, password, error);
+    return role_make(conninfo, state->shards[shard].name, state->user, state->database, password,
+                     state->engine == LAB_CITUS, error);
 }
 
 static mosaic_status local_make(void *handle, size_t first, size_t end, const char *password, mosaic_error *error)

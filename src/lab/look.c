@@ -36,6 +36,7 @@ static mosaic_status describe(const struct state *state, struct lab *lab, mosaic
                         .config_path = state->config_path,
                         .passfile = state->passfile,
                         .provider = state->provider,
+                        .engine = state->engine,
                         .user = state->user,
                         .database = state->database,
                         .shard_count = state->shard_count,
@@ -47,7 +48,7 @@ static mosaic_status describe(const struct state *state, struct lab *lab, mosaic
     for (size_t i = 0; i < state->shard_count; i++) {
         struct lab_shard *shard = &lab->shards[i];
 
-        shard->name = arena_format(state->arena, "s%zu", i);
+        shard->name = arena_string(state->arena, state->shards[i].name);
         shard->port = state->shards[i].port;
         shard->conninfo = state_conninfo(state, i);
         shard->running = provider->running(state, i);

@@ -90,6 +90,8 @@ static void set_environment(const struct run_as *as)
             setenv(kept[i], values[i], 1);
     setenv("HOME", as->home, 1);
     setenv("LANG", "C.UTF-8", 1);
+    if (as->passfile)
+        setenv("PGPASSFILE", as->passfile, 1);
 }
 
 static void close_from(int first)

@@ -16,7 +16,8 @@ struct run_as {
     uid_t uid;
     gid_t gid;
     const char *name, *home;
-    bool change; /* we are root, and it is somebody else */
+    bool change;          /* we are root, and it is somebody else */
+    const char *passfile; /* PGPASSFILE of what runs as it, or NULL */
 };
 
 /*

@@ -8,6 +8,12 @@
 
 static const char connect_settings[] = " connect_timeout=10 sslmode=disable application_name='pgmosaic lab'";
 
+static void ignore_notice(void *context, const PGresult *notice)
+{
+    (void)context;
+    (void)notice;
+}
+
 static PGconn *connect_to(const char *conninfo)
 {
     struct buffer text = BUFFER_INIT(16 * 1024);
@@ -16,6 +22,8 @@ static PGconn *connect_to(const char *conninfo)
     buffer_format(&text, "%s%s", conninfo, connect_settings);
     connection = buffer_failed(&text) ? NULL : PQconnectdb(buffer_string(&text));
     buffer_free(&text);
+    if (connection)
+        PQsetNoticeReceiver(connection, ignore_notice, NULL);
     return connection;
 }
 
@@ -54,7 +62,7 @@ bool role_superuser_answers(const char *socket_directory, int port)
 }
 
 mosaic_status role_make(const char *conninfo, const char *shard, const char *user, const char *database,
-                        const char *password, mosaic_error *error)
+                        const char *password, bool superuser, mosaic_error *error)
 {
     PGconn *connection = connect_to(conninfo);
     struct buffer sql = BUFFER_INIT(8 * 1024);
@@ -69,7 +77,7 @@ mosaic_status role_make(const char *conninfo, const char *shard, const char *use
         status = failed(connection, shard, "hashing the password failed", error);
     if (status == MOSAIC_OK) {
         /* Names of labs hold letters, digits, - and _ only; a verifier holds no quote. */
-        buffer_format(&sql, "CREATE ROLE \"%s\" LOGIN PASSWORD '%s'", user, verifier);
+        buffer_format(&sql, "CREATE ROLE \"%s\" LOGIN%s PASSWORD '%s'", user, superuser ? " SUPERUSER" : "", verifier);
         status = buffer_failed(&sql) ? error_memory(error) : run(connection, shard, buffer_string(&sql), error);
     }
     if (status == MOSAIC_OK) {
@@ -88,15 +96,25 @@ mosaic_status role_make(const char *conninfo, const char *shard, const char *use
     return status;
 }
 
-mosaic_status role_run(const char *conninfo, const char *shard, const char *sql, mosaic_error *error)
+PGconn *role_connect(const char *conninfo, const char *shard, mosaic_error *error)
 {
     PGconn *connection = connect_to(conninfo);
-    mosaic_status status = MOSAIC_OK;
 
-    if (PQstatus(connection) != CONNECTION_OK)
-        status = failed(connection, shard, "logging in failed", error);
-    if (status == MOSAIC_OK)
-        status = run(connection, shard, sql, error);
+    if (PQstatus(connection) == CONNECTION_OK)
+        return connection;
+    failed(connection, shard, "logging in failed", error);
+    PQfinish(connection);
+    return NULL;
+}
+
+mosaic_status role_run(const char *conninfo, const char *shard, const char *sql, mosaic_error *error)
+{
+    PGconn *connection = role_connect(conninfo, shard, error);
+    mosaic_status status;
+
+    if (!connection)
+        return MOSAIC_SERVER;
+    status = run(connection, shard, sql, error);
     PQfinish(connection);
     return status;
 }

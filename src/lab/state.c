@@ -18,6 +18,8 @@ enum { MOST_NAME = 32, MOST_BASENAME = 40, MOST_LABS = 1000, VERSION = 1 };
 
 static const char *const provider_names[] = {[LAB_LOCAL] = "local", [LAB_DOCKER] = "docker"};
 
+static const char *const engine_names[] = {[LAB_POSTGRES] = "postgres", [LAB_CITUS] = "citus"};
+
 const char *lab_provider_name(enum lab_provider provider)
 {
     return provider_names[provider];
@@ -31,6 +33,22 @@ const char *state_hash(const char *of, char *text)
     for (int i = 0; i < 8; i++)
         snprintf(text + (size_t)2 * (size_t)i, 3, "%02x", digest[i]);
     return text;
+}
+
+const char *lab_engine_name(enum lab_engine engine)
+{
+    return engine_names[engine];
+}
+
+void state_set_engine(struct state *state, enum lab_engine engine)
+{
+    state->engine = engine;
+    for (size_t i = 0; i < LAB_MOST_SHARDS; i++) {
+        if (engine == LAB_CITUS && i == 0)
+            snprintf(state->shards[i].name, STATE_NAME_SIZE, "coordinator");
+        else
+            snprintf(state->shards[i].name, STATE_NAME_SIZE, "%c%zu", engine == LAB_CITUS ? 'w' : 's', i);
+    }
 }
 
 /* The nearest directory above `from` (or itself) that holds .git; else `from`. */
@@ -138,13 +156,16 @@ static const char *text_of(const struct state *state, const json_t *object, cons
 static mosaic_status decode(struct state *state, const json_t *json, mosaic_error *error)
 {
     const json_t *shards = json_object_get(json, "shards");
-    const char *provider = text_of(state, json, "provider");
+    const char *provider = text_of(state, json, "provider"), *engine = text_of(state, json, "engine");
 
     if (json_integer_value(json_object_get(json, "version")) != VERSION)
         return malformed(state, "it was written by another version of pgmosaic", error);
     if (!provider || (strcmp(provider, "local") != 0 && strcmp(provider, "docker") != 0))
         return malformed(state, "provider is neither local nor docker", error);
     state->provider = strcmp(provider, "docker") == 0 ? LAB_DOCKER : LAB_LOCAL;
+    if (!engine || (*engine && strcmp(engine, "postgres") != 0 && strcmp(engine, "citus") != 0))
+        return malformed(state, "engine is neither postgres nor citus", error);
+    state_set_engine(state, strcmp(engine, "citus") == 0 ? LAB_CITUS : LAB_POSTGRES); /* none: before there were two */
     state->postgres = text_of(state, json, "postgres");
     state->image = text_of(state, json, "image");
     state->major = (int)json_integer_value(json_object_get(json, "major"));
@@ -160,7 +181,8 @@ static mosaic_status decode(struct state *state, const json_t *json, mosaic_erro
 
         if (port < 1 || port > 65535 || config_port < 0 || config_port > 65535)
             return malformed(state, "a shard has no port", error);
-        state->shards[i] = (struct state_shard){.port = (int)port, .config_port = (int)config_port};
+        state->shards[i].port = (int)port;
+        state->shards[i].config_port = (int)config_port;
     }
     return MOSAIC_OK;
 }
@@ -192,6 +214,7 @@ mosaic_status state_open(struct arena *arena, const char *name, struct state *st
     mosaic_status status;
 
     *state = (struct state){.arena = arena};
+    state_set_engine(state, LAB_POSTGRES);
     status = check_name(name, error);
     if (status == MOSAIC_OK)
         status = state_checkout(arena, &state->checkout, &state->checkout_directory, error);
@@ -218,17 +241,14 @@ mosaic_status state_save(const struct state *state, mosaic_error *error)
     char *text;
     mosaic_status status;
 
-    for (size_t i = 0; i < state->shard_count; i++) {
-        char name[24];
-
-        snprintf(name, sizeof name, "s%zu", i);
-        json_array_append_new(shards, json_pack("{s:s, s:i, s:i}", "name", name, "port", state->shards[i].port,
-                                                "config_port", state->shards[i].config_port));
-    }
-    json = json_pack("{s:i, s:s, s:s%, s:s, s:s%, s:i, s:s%, s:o}", "version", VERSION, "name", state->name, "checkout",
-                     state->checkout, strlen(state->checkout), "provider", lab_provider_name(state->provider),
-                     "postgres", state->postgres, strlen(state->postgres), "major", state->major, "image", state->image,
-                     strlen(state->image), "shards", shards);
+    for (size_t i = 0; i < state->shard_count; i++)
+        json_array_append_new(shards, json_pack("{s:s, s:i, s:i}", "name", state->shards[i].name, "port",
+                                                state->shards[i].port, "config_port", state->shards[i].config_port));
+    json =
+        json_pack("{s:i, s:s, s:s, s:s%, s:s, s:s%, s:i, s:s%, s:o}", "version", VERSION, "name", state->name, "engine",
+                  lab_engine_name(state->engine), "checkout", state->checkout, strlen(state->checkout), "provider",
+                  lab_provider_name(state->provider), "postgres", state->postgres, strlen(state->postgres), "major",
+                  state->major, "image", state->image, strlen(state->image), "shards", shards);
     if (!json) /* a path that is not UTF-8 */
         return error_set(error, MOSAIC_USAGE, "the path %s is not valid UTF-8", state->checkout);
     text = json_dumps(json, JSON_INDENT(2));

@@ -7,9 +7,14 @@
 
 #include "lab/lab.h"
 
+enum { STATE_NAME_SIZE = 24 };
+
 struct state_shard {
+    char name[STATE_NAME_SIZE]; /* s0, s1 …; of Citus: coordinator, w1 … */
     int port;
-    int config_port; /* as mosaic.yaml has it, if nobody edited it; 0: this shard is not written there yet */
+    /* As mosaic.yaml has it, if nobody edited it; for a worker of Citus: as the coordinator's pg_dist_node has it. 0:
+     * the shard is not written there yet. */
+    int config_port;
 };
 
 /* What lab.json holds, and the paths that follow from the name. Strings live in the arena. */
@@ -22,6 +27,7 @@ struct state {
     bool directory_exists, complete; /* complete: lab.json was read */
 
     enum lab_provider provider;
+    enum lab_engine engine;
     const char *user, *database; /* both are the lab's name */
     const char *postgres;        /* local: the directory of initdb and postgres */
     int major;                   /* local: version of what is in it */
@@ -36,6 +42,8 @@ MOSAIC_MUST_CHECK mosaic_status state_checkout(struct arena *arena, const char *
 /* Checks the name, fills the paths, and reads lab.json if there is one. */
 MOSAIC_MUST_CHECK mosaic_status state_open(struct arena *arena, const char *name, struct state *state,
                                            mosaic_error *error);
+/* Sets the engine, and the names of all servers after it. */
+void state_set_engine(struct state *state, enum lab_engine engine);
 /* Writes lab.json, whole or not at all. */
 MOSAIC_MUST_CHECK mosaic_status state_save(const struct state *state, mosaic_error *error);
 /* The names of this checkout's labs, half-made ones too, sorted, in the arena. */

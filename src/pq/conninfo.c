@@ -103,6 +103,32 @@ char *pq_conninfo_masked(const char *conninfo)
     return text;
 }
 
+char *pq_conninfo_at(const char *conninfo, const char *host, int port)
+{
+    PQconninfoOption *options = conninfo_parse(conninfo, NULL);
+    struct buffer text = BUFFER_INIT(CONNINFO_MOST);
+    if (!options)
+        return NULL;
+    for (const PQconninfoOption *option = options; option->keyword; option++) {
+        bool place = strcmp(option->keyword, "host") == 0 || strcmp(option->keyword, "hostaddr") == 0 ||
+                     strcmp(option->keyword, "port") == 0;
+        if (!option->val || place)
+            continue;
+        buffer_format(&text, "%s=", option->keyword);
+        add_quoted(&text, option->val);
+        buffer_char(&text, ' ');
+    }
+    PQconninfoFree(options);
+    buffer_text(&text, "host=");
+    add_quoted(&text, host);
+    buffer_format(&text, " port=%d", port);
+    if (buffer_failed(&text)) {
+        buffer_free(&text);
+        return NULL;
+    }
+    return text.data;
+}
+
 static const char *first_of(const char *one, const char *two, const char *otherwise)
 {
     return one && *one ? one : two && *two ? two : otherwise;

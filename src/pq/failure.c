@@ -1,6 +1,7 @@
 /*
  * What a failure of a server or of a login means: libpq's texts and SQLSTATEs sorted into our statuses, with hints.
  */
+#include "pq/advice.h"
 #include "pq/pq.h"
 
 #include <ctype.h>
@@ -168,6 +169,7 @@ static mosaic_status server_error(const PGresult *result, const char *shard, mos
 {
     const char *sqlstate = field(result, PG_DIAG_SQLSTATE);
     const char *constraint = field(result, PG_DIAG_CONSTRAINT_NAME);
+    const char *advice = pq_advice(sqlstate, field(result, PG_DIAG_MESSAGE_PRIMARY));
     bool foreign = !strcmp(sqlstate, "23514") && !strcmp(constraint, "mosaic_owner");
     mosaic_status status = foreign ? MOSAIC_OWNERSHIP : ends_session(sqlstate) ? MOSAIC_UNREACHABLE : MOSAIC_SERVER;
     error_set(error, status, "%s", field(result, PG_DIAG_MESSAGE_PRIMARY));
@@ -178,6 +180,8 @@ static mosaic_status server_error(const PGresult *result, const char *shard, mos
                    "the row belongs to another shard: pgmosaic route %s KEY names it; write through the library, "
                    "pgmosaic load, or exec --key",
                    field(result, PG_DIAG_TABLE_NAME));
+    else if (advice && !*field(result, PG_DIAG_MESSAGE_HINT))
+        error_hint(error, "%s", advice);
     else if (status == MOSAIC_UNREACHABLE)
         error_hint(error, "the server of shard %s ended the session: pgmosaic status shows if it is up", shard);
     error_sqlstate(error, sqlstate);

@@ -57,7 +57,7 @@ void pq_hold_interrupts(bool hold)
 
 mosaic_status pq_interrupted(const char *what, mosaic_error *error)
 {
-    if (interrupt_flag && *interrupt_flag && interrupts_held == 0)
+    if (interrupt_flag && __atomic_load_n(interrupt_flag, __ATOMIC_RELAXED) && interrupts_held == 0)
         return error_set(error, MOSAIC_INTERRUPTED, "interrupted while %s", what);
     return MOSAIC_OK;
 }

@@ -17,7 +17,8 @@ int64_t pq_deadline(int timeout_ms);
 /* Milliseconds left, at least 0, at most INT_MAX. */
 int pq_left_ms(int64_t deadline);
 
-/* Also ends every wait of this module with MOSAIC_INTERRUPTED once *flag is non-zero; NULL (the default): never. */
+/* Also ends every wait of this module with MOSAIC_INTERRUPTED once *flag is non-zero, which any thread or a signal's
+ * handler may make it; NULL (the default): never. */
 void pq_interrupt_flag(const volatile int *flag);
 /* Between hold(true) and hold(false), which nest, waits of this thread go on: for a clean-up, or a commit that has
  * begun. */
@@ -80,6 +81,11 @@ void pq_cancel(PGconn *connection);
 /* The conninfo with its password, if any, replaced by ****; malloc'ed, freed by memory_free. NULL when memory is out.
  */
 char *pq_conninfo_masked(const char *conninfo);
+/*
+ * The conninfo of the same login and database on another server. Holds the password, if there is one; malloc'ed, freed
+ * by memory_free. NULL when memory is out or the conninfo is malformed.
+ */
+char *pq_conninfo_at(const char *conninfo, const char *host, int port);
 /* "host:port/dbname" of a conninfo, for messages; into text. */
 void pq_conninfo_address(const char *conninfo, char *text, size_t size);
 

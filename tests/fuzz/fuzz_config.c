@@ -1,5 +1,6 @@
 /* mosaic.yaml: any bytes are a model that keeps its own rules, or an error with a message; nothing is left behind. */
 #include "config/config.h"
+#include "config/settings.h"
 #include "fuzz.h"
 
 #include <string.h>
@@ -16,6 +17,25 @@ static void check_table(const struct model *model, const struct table *table)
         FUZZ_REQUIRE(table->listed_owners[bucket] < model->shard_count);
 }
 
+/* The section `proxy:` reads as settings whose values, written out, read as the same. */
+static void check_settings(const struct model *model)
+{
+    struct arena arena = ARENA_INIT;
+    struct proxy_settings settings, again;
+    mosaic_error error = {.message = ""};
+    FUZZ_REQUIRE(settings_read(&arena, model, &settings, &error) == MOSAIC_OK);
+    FUZZ_REQUIRE(settings_default(&arena, &again, &error) == MOSAIC_OK);
+    for (size_t i = 0; i < settings_count(); i++) {
+        const char *value = settings_value(&arena, &settings, i);
+        const char *name = settings_info(i)->name;
+        FUZZ_REQUIRE(settings_set(&arena, &again, name, value ? value : "", &error) == MOSAIC_OK);
+        FUZZ_REQUIRE(settings_equal(&settings, &again, i));
+    }
+    mosaic_status status = settings_check(&settings, &error);
+    FUZZ_REQUIRE(status == MOSAIC_OK || (status == MOSAIC_CONFIG && error.message[0]));
+    arena_free(&arena);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct model model;
@@ -26,6 +46,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         FUZZ_REQUIRE(model.name && model.shard_count >= 1 && model.shard_count <= SHARDS_MOST);
         for (size_t i = 0; i < model.table_count; i++)
             check_table(&model, &model.tables[i]);
+        check_settings(&model);
     }
     model_free(&model);
     return 0;

@@ -4,6 +4,7 @@ The build directory is $PGMOSAIC_BUILD (default: `build` of the checkout). Every
 that all users can enter ($PGMOSAIC_TEST_BASE, else a new one), because servers may run as another user than we do.
 """
 import contextlib
+import faulthandler
 import json
 import os
 import pathlib
@@ -11,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 
 import pytest
 
@@ -57,6 +59,19 @@ def run_json(*arguments, **options):
         return [json.loads(line) for line in out.splitlines()]
 
 
+def peak_memory(process):
+    """Waits for the end of a process; the most bytes of memory it was seen to have. (What the kernel says of a child
+    that has ended counts what its parent had when it was forked.)"""
+    peak = 0
+    while process.poll() is None:
+        with contextlib.suppress(OSError):
+            status = pathlib.Path(f"/proc/{process.pid}/status").read_text()
+            peak = next((int(line.split()[1]) << 10 for line in status.splitlines() if line.startswith("VmHWM")), peak)
+        time.sleep(0.02)
+    assert peak, "it was never seen"
+    return peak
+
+
 class Lab:
     """A lab of real servers, in a directory of its own that stands for a checkout."""
 
@@ -76,6 +91,9 @@ class Lab:
     def up(self, *options):
         run_command("lab", "up", self.name, "--shards", self.shards, *options, cwd=self.directory, check=True,
                     timeout=180)
+        return self.read_env()
+
+    def read_env(self):
         out = run_command("lab", "env", self.name, cwd=self.directory, check=True).stdout
         self.env = dict(line.removeprefix("export ").split("=", 1) for line in out.splitlines() if "=" in line)
         self.env = {name: value.strip("'\"") for name, value in self.env.items()}
@@ -121,6 +139,21 @@ class Lab:
         text = path.read_text()
         head, _, _ = text.partition("\ntables:")
         path.write_text(head + "\ntables:\n" + yaml_lines.rstrip("\n") + "\n")
+
+
+@contextlib.contextmanager
+def superuser(lab, shard):
+    """A cursor as postgres, in autocommit, through the socket, which lets root and the servers' own user in."""
+    import psycopg2
+    directory = lab.query(shard, "SHOW unix_socket_directories")[0][0]
+    port = lab.query(shard, "SHOW port")[0][0]
+    connection = psycopg2.connect(host=directory, port=port, user="postgres", dbname=lab.name)
+    connection.autocommit = True
+    try:
+        with connection.cursor() as cursor:
+            yield cursor
+    finally:
+        connection.close()
 
 
 @pytest.fixture(scope="session")
@@ -181,6 +214,75 @@ def lab(make_lab, request):
     return make_lab(getattr(request.module, "LAB_SHARDS", 2))
 
 
+def citus_missing():
+    """Why no Citus lab can be made of this machine's servers, or None. Only PostgreSQL where lab up looks counts."""
+    for major in range(18, 12, -1):
+        for programs in (f"/usr/lib/postgresql/{major}/bin", f"/usr/pgsql-{major}/bin"):
+            config = pathlib.Path(programs, "pg_config")
+            if config.exists() and pathlib.Path(programs, "postgres").exists():
+                share = subprocess.run([config, "--sharedir"], capture_output=True, text=True, check=True).stdout.strip()
+                if pathlib.Path(share, "extension", "citus.control").exists():
+                    return None
+    return "Citus is in no PostgreSQL of this machine"
+
+
+class CitusLab(Lab):
+    """A Citus cluster: node 0 is the coordinator, 1 … the workers. `shards` counts all nodes."""
+
+    def __init__(self, directory, name, workers, shard_count):
+        super().__init__(directory, name, workers + 1)
+        self.workers, self.shard_count = workers, shard_count
+
+    def up(self, *options):
+        run_command("lab", "up", self.name, "--engine", "citus", "--workers", self.workers, "--shard-count",
+                    self.shard_count, *options, cwd=self.directory, check=True, timeout=180)
+        return self.read_env()
+
+    def add_workers(self, workers):
+        """So many workers in all from now on."""
+        self.workers, self.shards = workers, workers + 1
+        return self.up()
+
+    @property
+    def nodes(self):
+        """All nodes as `lab list` has them: name, port, conninfo, running."""
+        labs = run_json("lab", "list", cwd=self.directory)
+        return next(lab["shards"] for lab in labs if lab["name"] == self.name)
+
+    def conninfo(self, node=0):
+        return self.nodes[node]["conninfo"]
+
+    def query(self, sql, parameters=None, node=0):
+        """All rows of one statement on the coordinator, or another node."""
+        return super().query(node, sql, parameters)
+
+
+@pytest.fixture(scope="module")
+def make_citus_lab(module_directory):
+    """make_citus_lab(workers=2, name="citus", shard_count=8): torn down at the module's end. Skips without Citus."""
+    missing = citus_missing()
+    if missing:
+        pytest.skip(missing)
+    made = []
+
+    def make(workers=2, name="citus", shard_count=8, options=()):
+        parent = module_directory / f"citus{len(made)}"
+        parent.mkdir(mode=0o755)
+        lab = CitusLab(parent, name, workers, shard_count)
+        made.append(lab)
+        return lab.up(*options)
+    yield make
+    for lab in made:
+        lab.down()
+
+
+@pytest.fixture(scope="module")
+def citus_lab(make_citus_lab, request):
+    """One Citus lab for the module; globals of the test file say how many CITUS_WORKERS (2), CITUS_SHARD_COUNT (8)."""
+    module = request.module
+    return make_citus_lab(getattr(module, "CITUS_WORKERS", 2), shard_count=getattr(module, "CITUS_SHARD_COUNT", 8))
+
+
 @pytest.fixture(scope="session")
 def control_points():
     """For crash tests: skips where the build has no control points."""
@@ -218,12 +320,25 @@ def ordinary_user(module_directory):
     return user
 
 
+# ---- order: what takes longest begins first, so that no file is left running alone at the end ------------------------
+
+LONGEST = ("test_makefile.py", "test_lab.py", "test_load.py", "test_library.py", "test_lab_citus.py", "test_copy.py",
+           "test_twophase.py", "test_apply.py", "test_citus.py", "test_hash.py", "test_proxy_clients.py",
+           "test_proxy_routing.py")
+
+
+def pytest_collection_modifyitems(items):
+    place = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.name, len(LONGEST)))
+
+
 # ---- deadlines: no test may hang -----------------------------------------------------------------------------------
 
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "deadline(seconds): how long each phase of the test may take (default 180)")
-    config.addinivalue_line("markers", "checkout: works on a copy of the checkout with a build of its own")
+    config.addinivalue_line("markers", "plain: makes a build of its own, installs, or measures memory: never under sanitizers")
+    config.addinivalue_line("markers", "both: depends on the build: under sanitizers, and in the ordinary build too")
 
 
 @contextlib.contextmanager
@@ -235,9 +350,11 @@ def deadline(item):
         raise TimeoutError(f"{item.nodeid} took longer than {seconds} s")
     before = signal.signal(signal.SIGALRM, expired)
     signal.alarm(seconds)
+    faulthandler.dump_traceback_later(seconds + 20, exit=True)  # a driver that waits within C hears of no signal
     try:
         yield
     finally:
+        faulthandler.cancel_dump_traceback_later()
         signal.alarm(0)
         signal.signal(signal.SIGALRM, before)
 

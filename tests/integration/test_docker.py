@@ -1,6 +1,7 @@
-"""Labs of containers. Run where a Docker daemon answers and the image is there: `postgres`, or $PGMOSAIC_TEST_IMAGE.
+"""Labs of containers. Run where a Docker daemon answers and the image is there: `postgres`, or $PGMOSAIC_TEST_IMAGE;
+for Citus `citusdata/citus`, or $PGMOSAIC_TEST_CITUS_IMAGE.
 
-tests/integration/docker/make-image makes one without a registry.
+tests/integration/docker/make-image makes one without a registry, less Citus.
 """
 import json
 import os
@@ -14,24 +15,29 @@ import subprocess
 import psycopg2
 import pytest
 
-from conftest import Lab, run_command, run_json
+from conftest import CitusLab, Lab, run_command, run_json
 
 IMAGE = os.environ.get("PGMOSAIC_TEST_IMAGE", "postgres")
+CITUS_IMAGE = os.environ.get("PGMOSAIC_TEST_CITUS_IMAGE", "citusdata/citus")
 
 
 def docker(*arguments, check=True):
     return subprocess.run(["docker", *arguments], capture_output=True, text=True, check=check, timeout=120)
 
 
-@pytest.fixture(scope="module")
-def image():
+def need_image(name, variable):
     if not shutil.which("docker"):
         pytest.skip("there is no docker command")
     if docker("version", check=False).returncode != 0:
         pytest.skip("no Docker daemon answers")
-    if docker("image", "inspect", IMAGE, check=False).returncode != 0:
-        pytest.skip(f"there is no image {IMAGE} (set PGMOSAIC_TEST_IMAGE)")
-    return IMAGE
+    if docker("image", "inspect", name, check=False).returncode != 0:
+        pytest.skip(f"there is no image {name} (set {variable})")
+    return name
+
+
+@pytest.fixture(scope="module")
+def image():
+    return need_image(IMAGE, "PGMOSAIC_TEST_IMAGE")
 
 
 @pytest.fixture(scope="module")
@@ -211,3 +217,45 @@ def test_an_image_that_is_no_postgres(directory, image):
     finally:
         docker("rm", "-v", identifier)
         docker("rmi", broken, check=False)
+
+
+# ---- Citus -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.deadline(300)
+def test_citus_in_containers_is_a_cluster_that_grows_moves_and_goes(directory):
+    """In one lab, since each start of containers takes seconds."""
+    health = "SELECT bool_and(result), count(*) FROM citus_check_cluster_node_health()"
+    image = need_image(CITUS_IMAGE, "PGMOSAIC_TEST_CITUS_IMAGE")
+    lab = CitusLab(directory, "citusbox", 2, 4)
+    try:
+        lab.up("--image", image)
+        assert listed(lab)["provider"] == "docker" and lab.query(health) == [(True, 9)]
+        assert [lab.query("SELECT current_setting('ssl'), current_setting('listen_addresses')", node=node)
+                for node in range(3)] == [[("off", "127.0.0.1")]] * 3
+        about = docker("container", "inspect", container_of("citusbox", 0)).stdout
+        assert pathlib.Path(lab.env["PGPASSFILE"]).read_text().split(":")[-1].strip() not in about
+
+        lab.query("CREATE TABLE t (id bigint PRIMARY KEY)")
+        lab.query("SELECT create_distributed_table('t', 'id', colocate_with => 'none')")
+        lab.query("INSERT INTO t SELECT generate_series(1, 1000)")
+        lab.add_workers(3)
+        assert lab.query(health) == [(True, 16)]
+        moved = lab.query("SELECT citus_move_shard_placement(shardid, nodename, nodeport, '127.0.0.1', %s, "
+                          "'force_logical') FROM pg_dist_shard_placement LIMIT 1", (lab.nodes[3]["port"],))
+        assert len(moved) == 1 and lab.query("SELECT count(*) FROM t") == [(1000,)]
+
+        before = [node["port"] for node in lab.nodes]
+        lab.run("lab", "stop", "citusbox", "w1", check=True)
+        docker("rm", "--force", "--volumes", container_of("citusbox", 0))
+        with socket.socket() as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(("127.0.0.1", before[1]))
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+            lab.up()
+        after = [node["port"] for node in lab.nodes]
+        assert [a == b for a, b in zip(before, after)] == [True, False, True, True]
+        assert lab.query(health) == [(True, 16)] and lab.query("SELECT count(*) FROM t") == [(1000,)]
+    finally:
+        lab.down()
+    assert things("citusbox") == []

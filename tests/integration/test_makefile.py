@@ -3,14 +3,16 @@ import os
 import pathlib
 import re
 import shutil
+import signal
+import socket
 import subprocess
 import time
 
 import pytest
 
-from conftest import CHECKOUT, COMMAND, environment
+from conftest import CHECKOUT, COMMAND, citus_missing, environment
 
-pytestmark = [pytest.mark.checkout, pytest.mark.deadline(400)]
+pytestmark = [pytest.mark.plain, pytest.mark.deadline(400)]
 
 
 def copy_checkout(to):
@@ -41,28 +43,62 @@ class Checkout:
 
 
 USERS = ["us"] + (["nobody"] if os.geteuid() == 0 else [])
+# What does not depend on who it is runs as one of them, and as both in test-full.
+AS_BOTH = USERS if os.environ.get("PGMOSAIC_FULL") else []
+as_us = pytest.mark.parametrize("checkout", AS_BOTH or USERS[:1], indirect=True)
+as_ordinary = pytest.mark.parametrize("checkout", AS_BOTH or USERS[-1:], indirect=True)
 
 
-@pytest.fixture(scope="module", params=USERS)
-def checkout(request, module_directory):
-    home = module_directory / f"home of {request.param}"
-    path = home / "a checkout"
-    path.mkdir(parents=True)
-    copy_checkout(path)
-    prefix, env = [], {"MAKEFLAGS": None}
-    if request.param == "nobody":
-        subprocess.run(["chown", "-R", "nobody:nogroup", home], check=True, timeout=60)
-        prefix = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "--"]
-        env.update(HOME=home, XDG_STATE_HOME=None)
-    made = Checkout(path, prefix, env)
+@pytest.fixture(scope="module")
+def checkouts(module_directory):
+    """By whom they are used."""
+    made = {}
+    for user in USERS:
+        home = module_directory / f"home of {user}"
+        path = home / "a checkout"
+        path.mkdir(parents=True)
+        copy_checkout(path)
+        prefix, env = [], {"MAKEFLAGS": None}
+        if user == "nobody":
+            subprocess.run(["chown", "-R", "nobody:nogroup", home], check=True, timeout=60)
+            prefix = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "--"]
+            # Objects that the build of another checkout has left (tests/run) may be read, not written.
+            env.update(HOME=home, XDG_STATE_HOME=None, CCACHE_READONLY="true", CCACHE_TEMPDIR=home / "ccache")
+        made[user] = Checkout(path, prefix, env)
     yield made
-    made.run("make", "DEPS=no", "clean")
+    for checkout in made.values():
+        checkout.run("make", "DEPS=no", "clean")
+
+
+@pytest.fixture(params=USERS)
+def checkout(request, checkouts):
+    return checkouts[request.param]
 
 
 def readme_blocks():
     """(language, lines) of each fenced block of the README."""
     text = (CHECKOUT / "README.md").read_text()
     return [(language, block.splitlines()) for language, block in re.findall(r"^```(\w*)\n(.*?)^```$", text, re.M | re.S)]
+
+
+def proxy_serves(checkout, line):
+    """Starts it (on a port that is free here), pastes the psql line that it prints, and ends it as Ctrl-C does."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        listen = f"127.0.0.1:{free.getsockname()[1]}"
+    proxy = subprocess.Popen([*checkout.prefix, "sh", "-c", f"exec {line}"], cwd=checkout.path, text=True,
+                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                             env=environment({**checkout.env, "DEPS": "no", "LISTEN": listen}), start_new_session=True)
+    said = []
+    try:
+        while not said or "threads, listens on" not in said[-1] and "thread, listens on" not in said[-1]:
+            said.append(proxy.stdout.readline())
+            assert said[-1], f"{line} ended:\n{''.join(said)}"
+        pasted = next(each.strip() for each in said if " psql " in each)
+        done = checkout.run("sh", "-c", f"{pasted} -XAtc 'SELECT name FROM users WHERE id = 42'", timeout=30)
+        assert done.stdout == "User 42\n", f"{pasted}:\n{done.stdout}\n{done.stderr}"
+    finally:
+        os.killpg(proxy.pid, signal.SIGINT)
+        proxy.communicate(timeout=30)
 
 
 def test_the_commands_of_the_readme_run_as_written(checkout):
@@ -74,7 +110,10 @@ def test_the_commands_of_the_readme_run_as_written(checkout):
             continue
         out = ""
         for line in lines:
-            if line == "make run" and "executable(" not in (CHECKOUT / "examples/meson.build").read_text():
+            if line == "make clean":
+                checkout.run("cp", "-a", "build", "build.kept")  # for the tests that follow
+            if line == "make proxy":  # it serves until it is told to stop
+                proxy_serves(checkout, line)
                 continue
             done = checkout.run("sh", "-c", line, DEPS="no")
             assert done.returncode == 0, f"{line}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
@@ -84,16 +123,18 @@ def test_the_commands_of_the_readme_run_as_written(checkout):
             assert out.splitlines()[-len(answer):] == answer if answer else True
     assert answered == 1
     assert not (checkout.path / "build").exists(), "the last command is make clean"
+    (checkout.path / "build.kept").rename(checkout.path / "build")
 
 
 def test_make_builds_and_a_second_call_does_nothing(checkout):
-    checkout.make()
+    checkout.make()  # nothing either, after the test before
     assert (checkout.path / "build/pgmosaic").exists()
     started = time.monotonic()
     assert checkout.make("build") == ""
     assert time.monotonic() - started < 10
 
 
+@as_ordinary
 def test_a_bad_file_of_users_leaves_the_rows_that_were_there(checkout):
     good, bad = checkout.path / "good.csv", checkout.path / "bad.csv"
     good.write_text("id\n" + "".join(f"{i}\n" for i in range(1, 21)))
@@ -117,6 +158,7 @@ def test_help_has_a_line_for_every_verb(checkout):
         assert re.search(rf"^  {verb} +\S", text, re.MULTILINE), verb
 
 
+@as_ordinary
 def test_what_the_examples_end_with_can_be_pasted(checkout):
     for verb in ("run", "run-matrix"):
         lines = [line.strip() for line in checkout.make(verb).splitlines()]
@@ -127,38 +169,67 @@ def test_what_the_examples_end_with_can_be_pasted(checkout):
             assert done.returncode == 0 and done.stdout and not done.stderr, f"{line}: {done.stderr}"
 
 
+@as_us
 def test_a_bad_file_of_users_is_named_with_its_line(checkout):
     (checkout.path / "my users.csv").write_text("id,name\n1,a\nx,b\n")
     assert "/my users.csv:3: key id: \"x\"" in checkout.make("run", "USERS=my users.csv", code=2)
 
 
-def test_citus_says_that_it_comes_later(checkout):
-    for verb in ("prepare-citus", "run-citus"):
-        assert "later release" in checkout.make(verb, code=2)
+@as_ordinary
+def test_prepare_citus_makes_what_the_next_call_enlarges(checkout):
+    if citus_missing():
+        assert "Citus" in checkout.make("prepare-citus", "PROVIDER=local", code=2)
+        pytest.skip(citus_missing())
+    checkout.run("build/pgmosaic", "lab", "down", "citus")
+    assert "Citus with 1 worker, coordinator on" in checkout.make("prepare-citus", "WORKERS=1", "SHARD_COUNT=4")
+    out = checkout.make("prepare-citus", "WORKERS=2", "PROVIDER=local")
+    assert "adding 1 more" in out and "Citus with 2 workers" in out
+    shown = checkout.run("build/pgmosaic", "lab", "psql", "--lab", "citus", "coordinator", "--", "-XAtc",
+                         "SELECT count(*), current_setting('citus.shard_count') FROM pg_dist_node")
+    assert shown.stdout == "3|4\n"
+    assert "local|docker" in checkout.make("prepare-citus", "PROVIDER=elsewhere", code=2)
+
+
+@as_ordinary
+def test_run_citus_tells_its_story(checkout):
+    """On the lab of the test before: a worker is added to it, and shards move there."""
+    if citus_missing():
+        assert "Citus" in checkout.make("run-citus", "PROVIDER=local", code=2)
+        assert "alone" not in checkout.run("build/pgmosaic", "lab", "list").stdout, "it looks for Citus first"
+        pytest.skip(citus_missing())
+    out = checkout.make("run-citus", "SHARD_COUNT=4")
+    for said in ("100,000 rows of users loaded", "One user: one task", "count(*) = 100000", "rebalanced: ",
+                 "count of all users"):
+        assert said in out
+    for line in [line.strip() for line in out.split("Try next\n")[1].splitlines()][:3]:
+        done = checkout.run("bash", "-o", "pipefail", "-c", line.replace("| head", "| cat"))
+        assert done.returncode == 0 and done.stdout and not done.stderr, f"{line}: {done.stderr}"
 
 
 def test_install_puts_everything_below_destdir(checkout):
     target = checkout.path / "the target"
     checkout.make("install", f"DESTDIR={target}", "PREFIX=/usr")
     for name in ("bin/pgmosaic", "include/pgmosaic.h", "share/man/man1/pgmosaic.1", "share/man/man1/pgmosaic-route.1",
-                 "share/bash-completion/completions/pgmosaic"):
+                 "share/bash-completion/completions/pgmosaic", "lib/systemd/system/pgmosaic-proxy.service"):
         assert (target / "usr" / name).is_file(), name
     done = checkout.run(target / "usr/bin/pgmosaic", "--version")
     assert done.returncode == 0 and done.stdout.startswith("pgmosaic ")
 
 
+@as_ordinary
 def test_clean_removes_servers_even_when_the_build_is_gone(checkout):
     checkout.run("build/pgmosaic", "lab", "down", "demo")  # of the tests before
     checkout.make("db", "SHARDS=2")
     checkout.make("db", "SHARDS=2")  # again: nothing to do
     listed = checkout.run("build/pgmosaic", "lab", "list").stdout
-    port = re.search(r"^demo +local +2 +up +(\d+)", listed, re.MULTILINE)[1]
+    port = re.search(r"^demo +postgres +local +2 +up +(\d+)", listed, re.MULTILINE)[1]
     config = re.search(r"^export PGMOSAIC_CONFIG=(.*)$", checkout.run("build/pgmosaic", "lab", "env").stdout,
                        re.MULTILINE)[1].strip("'")
     shutil.rmtree(checkout.path / "build")
     checkout.make("clean")
     assert not (checkout.path / "build").exists()
     assert not pathlib.Path(config).parent.exists()
+    assert not pathlib.Path(config).parent.with_name("citus").exists()  # of the test before
     answers = subprocess.run(["/usr/lib/postgresql/15/bin/pg_isready", "-q", "-h", "127.0.0.1", "-p", port], timeout=20)
     assert answers.returncode == 2  # nobody answers
     started = time.monotonic()
@@ -188,7 +259,7 @@ def test_clean_takes_the_labs_of_the_makefile_and_no_other(built, directory):
     out = built("scripts/clean")
     assert "lab matrix: servers stopped" in out and "mine" not in out and not (directory / "build").exists()
     subprocess.run(["scripts/clean"], cwd=directory, timeout=10, check=True)  # nothing to do, nothing built for it
-    assert re.search(r"^mine +local +1 +up", built("build/pgmosaic", "lab", "list"), re.MULTILINE)
+    assert re.search(r"^mine +postgres +local +1 +up", built("build/pgmosaic", "lab", "list"), re.MULTILINE)
 
 
 def test_clean_finds_labs_under_another_state_directory(built, directory):
@@ -210,8 +281,9 @@ class SetUp:
         with open(path / "scripts/packages", "a") as packages:
             packages.write("build | zz-missing | command zz-missing | is only here for this test\n")
         self.bin.mkdir()
-        for name in ("sh", "sed", "grep", "cut", "tr", "dirname", "cat", "comm", "sort", "find", "head", "mktemp", "rm",
-                     "env", "id", "touch", "gcc", "cc", "meson", "ninja", "pkg-config", "psql", "initdb"):
+        probed = re.findall(r"\| command (\S+)", (path / "scripts/packages").read_text())
+        for name in {"sh", "sed", "grep", "cut", "tr", "dirname", "cat", "comm", "sort", "find", "head", "mktemp", "rm",
+                     "env", "id", "touch", "cc", "initdb", *probed}:
             found = shutil.which(name)
             if found:
                 (self.bin / name).symlink_to(found)

@@ -71,7 +71,7 @@ def complete(line):
     ("pgmosaic route --func", ["--function"]),
     ("pgmosaic route --function m", ["modulo"]),
     ("pgmosaic route -f s", ["sha256"]),
-    ("pgmosaic lab up --sh", ["--shards"]),
+    ("pgmosaic lab up --sh", ["--shards", "--shard-count"]),
     ("pgmosaic help rou", ["route"]),
 ])
 def test_bash_completes(line, offered):

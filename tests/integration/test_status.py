@@ -1,13 +1,15 @@
 """`pgmosaic status` against real servers: what it counts, and everything that makes it exit 3."""
 import json
+import os
 import re
+import signal
 import socket
 import subprocess
 import time
 
 import pytest
 
-from conftest import run_command
+from conftest import COMMAND, environment, run_command
 
 LAB_SHARDS = 3
 TABLES = ["name: users, key: id, function: modulo", "name: countries, kind: reference", "name: pairs, key: [a, b]"]
@@ -117,6 +119,40 @@ def test_a_config_that_is_not_applied(cluster):
 def test_copies_that_differ(cluster):
     cluster.lab.query(1, "INSERT INTO countries VALUES ('xx')")
     cluster.unhealthy("table countries", "s1", "1 rows, on shard s0 0")
+
+
+def test_copies_with_as_many_rows_but_other_values(cluster):
+    for shard in range(LAB_SHARDS):  # in another order on each, and a dead row on one: that is no difference
+        codes = [("de",), ("fr",), (None,)][shard:] + [("de",), ("fr",), (None,)][:shard]
+        cluster.lab.query(shard, "INSERT INTO countries VALUES (%s), (%s), (%s)", [code for (code,) in codes])
+    cluster.lab.query(2, "UPDATE countries SET code = code")
+    assert cluster.status().returncode == 0
+    cluster.lab.query(1, "UPDATE countries SET code = '' WHERE code IS NULL")
+    cluster.unhealthy("table countries", "shard s1: 3 rows as on shard s0, but with other values")
+
+
+def test_copies_that_are_being_written_are_looked_at_again(cluster, control_points):
+    """A two-phase commit that is half through when they are first compared."""
+    cluster.lab.everywhere("INSERT INTO countries VALUES ('de')")
+    for shard in range(LAB_SHARDS):
+        cluster.lab.query(shard, "BEGIN; UPDATE countries SET code = 'fr'; PREPARE TRANSACTION 'mosaic:x:s0:1'")
+    cluster.lab.query(0, "COMMIT PREPARED 'mosaic:x:s0:1'")
+    with subprocess.Popen([str(COMMAND), "status", "-c", str(cluster.path)], stdout=subprocess.PIPE, text=True,
+                          env=environment({"MOSAIC_CONTROL_POINT": "copies.differ=stop"})) as status:
+        os.waitid(os.P_PID, status.pid, os.WSTOPPED | os.WNOWAIT)
+        for shard in (1, 2):
+            cluster.lab.query(shard, "COMMIT PREPARED 'mosaic:x:s0:1'")
+        status.send_signal(signal.SIGCONT)
+        out = status.communicate(timeout=60)[0]
+    assert status.returncode == 0, out
+
+
+def test_large_copies_are_compared_by_their_number_of_rows(cluster):
+    for shard in range(LAB_SHARDS):
+        cluster.lab.query(shard, f"INSERT INTO countries SELECT {shard} FROM generate_series(1, 100001)")
+    assert cluster.status().returncode == 0
+    cluster.lab.query(2, "INSERT INTO countries VALUES ('xx')")
+    cluster.unhealthy("100002 rows, on shard s0 100001")
 
 
 def test_columns_that_differ(cluster):

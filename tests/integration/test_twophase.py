@@ -15,7 +15,7 @@ import time
 import psycopg2
 import pytest
 
-from conftest import BUILD, COMMAND, environment
+from conftest import BUILD, COMMAND, environment, superuser
 
 LAB_SHARDS = 3
 DECIDER = 2
@@ -114,20 +114,6 @@ def wake(processes):
 def finish(process, timeout=60):
     out, said = process.communicate(timeout=timeout)
     return process.returncode, said
-
-
-@contextlib.contextmanager
-def superuser(lab, shard):
-    """A connection as postgres, in autocommit, through the socket, which lets root and the servers' own user in."""
-    directory = lab.query(shard, "SHOW unix_socket_directories")[0][0]
-    port = lab.query(shard, "SHOW port")[0][0]
-    connection = psycopg2.connect(host=directory, port=port, user="postgres", dbname=lab.name)
-    connection.autocommit = True
-    try:
-        with connection.cursor() as cursor:
-            yield cursor
-    finally:
-        connection.close()
 
 
 def postmaster(lab, shard):

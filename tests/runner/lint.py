@@ -62,7 +62,8 @@ def check_headers(top, files):
     # A *_body.h is a template, included several times by its one .c.
     headers = [name for name in files if name.endswith(".h") and name.startswith(("src/", "include/"))
                and not name.endswith("_body.h")]
-    flags = ["-Iinclude", "-Isrc", "-I/usr/include/postgresql", "-DMOSAIC_VERSION=\"\"", "-fsyntax-only", "-Wall",
+    flags = ["-Iinclude", "-Isrc", "-I/usr/include/postgresql",
+             "-isystem", "/usr/include/postgresql/15/server", "-DMOSAIC_VERSION=\"\"", "-fsyntax-only", "-Wall",
              "-Wextra", "-Werror"]
     problems = []
     for name in headers:

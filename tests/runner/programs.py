@@ -1,4 +1,5 @@
 """Unit tests (cmocka), fuzzers, and pytest: running them, and counting each test."""
+import collections
 import json
 import pathlib
 import re
@@ -10,6 +11,7 @@ from runner.count import run
 
 UNIT_TIMEOUT = 120  # seconds for one program
 WORKERS = 4  # of pytest: its tests wait for servers more than they compute
+LONGEST = 12  # files of tests that are named with their time
 
 
 def programs_of(build, suite="unit"):
@@ -20,12 +22,13 @@ def programs_of(build, suite="unit"):
             yield test["name"], test["cmd"]
 
 
-def unit_tests(count, build, label, env=None, wrapper=()):
+def unit_tests(count, build, label, env=None, wrapper=(), patience=1):
+    """patience: how many times the usual limit a program may take."""
     started = time.monotonic()
     for name, words in programs_of(build):
         if name.startswith("fuzz_"):
             continue
-        done = run([*wrapper, *words], timeout=UNIT_TIMEOUT * (5 if wrapper else 1), cwd=build,
+        done = run([*wrapper, *words], timeout=UNIT_TIMEOUT * patience, cwd=build,
                    env={**(env or {}), "CMOCKA_MESSAGE_OUTPUT": "TAP"})
         count_tap(count, f"{label}: {name}", done)
     count.say(f"{label} tests of {build.name}", started)
@@ -68,17 +71,19 @@ def pytest(count, top, words, label, env, timeout):
                     "-n", str(WORKERS), "--dist", "loadfile",
                     f"--junit-xml={report.name}", *words], timeout=timeout, cwd=top,
                    env={**env, "PYTHONDONTWRITEBYTECODE": "1"})
-        cases = 0
+        cases, files = 0, collections.Counter()
         try:
             for case in xml.etree.ElementTree.parse(report.name).iter("testcase"):
                 cases += 1
                 count_case(count, label, case)
+                files[case.get("classname", "").split(".")[-1]] += float(case.get("time", 0))
         except xml.etree.ElementTree.ParseError:
             pass
     # 0: all passed, 1: some failed, 5: there were none. Anything else, or a report that is not there, is a failure.
     if done.returncode not in (0, 1, 5) or (cases == 0 and done.returncode != 5):
         count.add(label, False, f"pytest exited {done.returncode}\n{done.stdout}")
-    count.say(f"{label} tests", started)
+    longest = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in files.most_common(LONGEST))
+    count.say(f"{label} tests; longest: {longest}", started)
 
 
 def count_case(count, label, case):

@@ -73,7 +73,7 @@ int main(int count, char **words)
         round_trip("blobs", mosaic_key_bytes(bytes, 5), "INSERT INTO blobs VALUES ($1, 'found')",
                    "SELECT note FROM blobs WHERE id = $1", 1, (const char *[]){(const char *)bytes}, (int[]){5},
                    (int[]){1});
-        char number[8];
+        char number[12];
         snprintf(number, sizeof number, "%d", i);
         mosaic_key parts[] = {mosaic_key_int64(i), mosaic_key_text(text)};
         round_trip("pairs", mosaic_key_composite(parts, 2), "INSERT INTO pairs VALUES ($1, $2, 'found')",

@@ -290,6 +290,14 @@ static void test_the_first_apply_and_the_second(void **state)
     assert_int_equal(second.work_count, 1); /* the one that was not validated */
     assert_int_equal(second.works[0].action, OWNER_VALIDATE);
     assert_int_equal(second.works[0].shard, 1);
+    assert_false(second.shard_changes[0] || second.shard_changes[1]);
+    buffer_free(&second.plan);
+
+    bench.facts[1].epoch_hidden = true;
+    assert_int_equal(differ(&bench, &first.wanted, &second), MOSAIC_OK);
+    assert_false(second.catalog_changes || second.shard_changes[0]);
+    assert_true(second.shard_changes[1]);
+    assert_non_null(strstr(buffer_string(&second.plan), "+ every role may read mosaic.epoch on "));
     buffer_free(&first.plan);
     buffer_free(&second.plan);
     stop(&bench);

@@ -2,6 +2,7 @@
 
 #include "../random.h"
 #include "base/memory.h"
+#include "config/settings.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -78,6 +79,35 @@ static void test_the_whole_format(void **state)
     model_free(&model);
 }
 
+static void test_a_citus_cluster(void **state)
+{
+    (void)state;
+    struct model model;
+    mosaic_error error = {.message = ""};
+    mosaic_status status = parse("cluster: big\n"
+                                 "engine: citus\n"
+                                 "coordinator: \"host=10.0.0.1 dbname=big\"\n"
+                                 "tables:\n"
+                                 "  - {name: orders, key: user_id, colocate_with: public.users}\n"
+                                 "  - {name: users, key: id, shard_count: 64000}\n"
+                                 "  - {name: notes, key: id}\n"
+                                 "  - {name: countries, kind: reference}\n",
+                                 &model, &error);
+    assert_string_equal(error.message, "");
+    assert_int_equal(status, MOSAIC_OK);
+    assert_int_equal(model.engine, ENGINE_CITUS);
+    assert_int_equal(model.shard_count, 1);
+    assert_string_equal(model.shards[0].name, "coordinator");
+    assert_string_equal(model.shards[0].conninfo, "host=10.0.0.1 dbname=big");
+    assert_ptr_equal(model.tables[0].colocate_with, &model.tables[1]); /* which stands further down */
+    assert_int_equal(model.tables[1].shard_count, 64000);
+    assert_int_equal(model.tables[1].rule.function, FUNCTION_CITUS);
+    assert_null(model.tables[2].colocate_with);
+    assert_int_equal(model.tables[2].shard_count, 0);
+    assert_int_equal(model.tables[3].kind, TABLE_REFERENCE);
+    model_free(&model);
+}
+
 static void test_tables_may_be_missing_null_or_empty(void **state)
 {
     (void)state;
@@ -100,6 +130,11 @@ struct wrong {
 };
 
 #define TABLE(fields) "cluster: shop\n" SHARDS "tables:\n  - {name: t, " fields "}\n", 6
+
+#define CITUS_TABLE(fields)                                              \
+    "cluster: shop\nengine: citus\ncoordinator: \"dbname=x\"\ntables:\n" \
+    "  - {name: t, " fields "}\n",                                       \
+        5
 
 static const struct wrong wrongs[] = {
     {"[]\n", 1, "found a list"},
@@ -173,6 +208,29 @@ static const struct wrong wrongs[] = {
     {"cluster: a\n" SHARDS "tables:\n  - {name: mosaic.epoch, key: a}\n", 6, "cannot be sharded"},
     {"cluster: a\n" SHARDS "tables:\n  - {name: t, key: a}\n  - {name: public.T, key: a}\n", 7, "table t stands twice"},
     {"cluster: a\n" SHARDS "tables:\n  - name: t\n    kye: a\n", 7, "did you mean \"key\"?"},
+    {"cluster: a\nengine: citus\n", 2, "engine citus needs its coordinator"},
+    {"cluster: a\nengine: citus\n" SHARDS, 4, "engine citus has no shards here"},
+    {"cluster: a\ncoordinator: \"dbname=x\"\n" SHARDS, 2, "belongs to engine: citus"},
+    {"cluster: a\nengine: citus\ncoordinator: \"hots=x\"\n", 3, "invalid connection option \"hots\""},
+    {TABLE("key: a, shard_count: 4"), "shard_count belongs to engine: citus"},
+    {TABLE("key: a, colocate_with: u"), "colocate_with belongs to engine: citus"},
+    {CITUS_TABLE("key: a, function: hash"), "takes no function"},
+    {CITUS_TABLE("key: a, buckets: 8"), "takes no buckets"},
+    {CITUS_TABLE("key: [a, b]"), "distributes by one column"},
+    {CITUS_TABLE("key: a, shard_count: 0"), "shard_count: 0 is not in"},
+    {CITUS_TABLE("key: a, shard_count: 64001"), "shard_count: 64001 is not in"},
+    {CITUS_TABLE("key: a, shard_count: 4, colocate_with: u"), "exclude each other"},
+    {CITUS_TABLE("key: a, colocate_with: v"), "\"v\" is no other sharded table"},
+    {CITUS_TABLE("key: a, colocate_with: t"), "\"t\" is no other sharded table"},
+    {"cluster: a\n" SHARDS "proxy: []\n", 5, "keys with values"},
+    {"cluster: a\n" SHARDS "proxy:\n  threads: 1\n  pol_size: 5\n", 7, "did you mean \"pool_size\"?"},
+    {"cluster: a\n" SHARDS "proxy:\n  threads: 1\n  pool_size: 5s\n", 7, "pool_size: \"5s\" is no number"},
+    {"cluster: a\n" SHARDS "proxy:\n  threads: [1, 2]\n", 6, "a single value"},
+    {"cluster: a\n" SHARDS "proxy:\n  threads: {}\n", 6, "a single value"},
+    {"cluster: a\n" SHARDS "proxy:\n  threads: 1\n  threads: 2\n", 7, "stands twice"},
+    {"cluster: a\n" SHARDS "proxy:\n  stats_period: 2s\n  threads: 1\n  stats_period: 2s\n", 8, "stands twice"},
+    {"cluster: a\n" SHARDS "proxy:\n  query_timeout: 5\n", 6, "has no unit"},
+    {"cluster: a\n" SHARDS "proxy:\n  listen: []\n", 6, "Insufficient"},
 };
 
 static void test_each_mistake_is_named_with_its_line(void **state)
@@ -191,6 +249,35 @@ static void test_each_mistake_is_named_with_its_line(void **state)
                              wrongs[i].says, wrongs[i].text);
     }
     assert_int_equal(failed, 0);
+}
+
+static void test_the_proxys_settings_are_kept_as_texts(void **state)
+{
+    (void)state;
+    struct model model;
+    mosaic_error error = {.message = ""};
+    struct arena arena = ARENA_INIT;
+    struct proxy_settings settings;
+    if (parse("cluster: shop\n" SHARDS "proxy:\n  listen: [127.0.0.1:6432, \"[::1]:6432\"]\n  query_timeout: 5s\n"
+              "  admin_users: 'a b'\n  unix_socket_dir: \"\"\n  pool_size: 7\n",
+              &model, &error) != MOSAIC_OK)
+        fail_msg("%s", error.message);
+    assert_int_equal(model.setting_count, 5);
+    assert_int_equal(settings_read(&arena, &model, &settings, &error), MOSAIC_OK);
+    assert_string_equal(settings.listen[1], "[::1]:6432");
+    assert_string_equal(settings.admin_users[0], "a b");
+    assert_null(settings.admin_users[1]);
+    assert_string_equal(settings.unix_socket_dir, "");
+    assert_int_equal(settings.query_timeout, 5000);
+    assert_int_equal(settings.pool_size, 7);
+    for (size_t i = 0; i < model.setting_count; i++)
+        if (strcmp(model.settings[i].name, "pool_size") == 0)
+            assert_int_equal(model.settings[i].line, 10);
+    arena_free(&arena);
+    model_free(&model);
+    assert_int_equal(parse("cluster: shop\n" SHARDS "proxy:\n", &model, &error), MOSAIC_OK);
+    assert_int_equal(model.setting_count, 0);
+    model_free(&model);
 }
 
 static void test_a_single_key_after_text_that_is_not_ascii(void **state)
@@ -278,7 +365,8 @@ static void test_failed_allocations_leave_nothing(void **state)
     (void)state;
     static const char text[] =
         "cluster: shop\n" SHARDS "tables:\n  - {name: a.t, key: [a, b]}\n  - {name: e, key: d, function: range, "
-        "ranges: [{below: x, shard: s0}, {shard: s1}]}\n  - {name: q, kind: nope}\n";
+        "ranges: [{below: x, shard: s0}, {shard: s1}]}\n"
+        "proxy:\n  listen: [a:1, b:2]\n  threads: 2\n  pool_size: 0\n";
     for (long countdown = 0;; countdown++) {
         struct model model;
         mosaic_error error = {.message = ""};
@@ -295,8 +383,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_whole_format),
+        cmocka_unit_test(test_a_citus_cluster),
         cmocka_unit_test(test_tables_may_be_missing_null_or_empty),
         cmocka_unit_test(test_each_mistake_is_named_with_its_line),
+        cmocka_unit_test(test_the_proxys_settings_are_kept_as_texts),
         cmocka_unit_test(test_a_single_key_after_text_that_is_not_ascii),
         cmocka_unit_test(test_an_empty_a_huge_and_a_missing_file),
         cmocka_unit_test(test_random_configs_read_as_written),

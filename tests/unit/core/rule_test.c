@@ -100,6 +100,35 @@ static void range_and_list(void **state)
     assert_non_null(strstr(error.message, "no entry"));
 }
 
+/* Golden: the hash functions of the types' default operator classes, from PostgreSQL 15. A range of one hash has it. */
+static void citus_finds_the_range_of_the_hash(void **state)
+{
+    (void)state;
+    static const struct {
+        enum key_type type;
+        const char *key;
+        int32_t hash;
+    } golden[] = {
+        {KEY_INT8, "42", 1509752520},
+        {KEY_INT8, "-5", 1412886042},
+        {KEY_INT8, "9223372036854775807", -1524351049},
+        {KEY_INT4, "42", 1509752520},
+        {KEY_INT4, "-5", 1412886042},
+        {KEY_INT2, "7", -978793473},
+        {KEY_TEXT, "@user:matrix.org", 1124712591},
+        {KEY_TEXT, "", -1477818771},
+        {KEY_UUID, "0123456789abcdef0123456789abcdef", -273596085},
+    };
+    for (size_t i = 0; i < sizeof golden / sizeof *golden; i++) {
+        const int32_t lowest[] = {INT32_MIN, golden[i].hash, golden[i].hash + 1};
+        struct rule rule = {
+            .function = FUNCTION_CITUS, .buckets = 3, .columns = 1, .types = {golden[i].type}, .lowest = lowest};
+        assert_int_equal(place(&rule, golden[i].type, golden[i].key), 1);
+        rule.buckets = 1;
+        assert_int_equal(place(&rule, golden[i].type, golden[i].key), 0);
+    }
+}
+
 static void default_buckets(void **state)
 {
     (void)state;
@@ -204,6 +233,7 @@ int main(void)
         cmocka_unit_test(sha256_is_the_rule_of_synapse),
         cmocka_unit_test(hash_is_the_partition_hash),
         cmocka_unit_test(range_and_list),
+        cmocka_unit_test(citus_finds_the_range_of_the_hash),
         cmocka_unit_test(default_buckets),
         cmocka_unit_test(unusable_rules_are_refused),
         cmocka_unit_test(names),

@@ -47,6 +47,27 @@ static void a_new_config_names_every_shard_and_ends_with_tables(void **state)
     buffer_free(&text);
 }
 
+static void a_config_of_citus_names_the_coordinator_whose_port_can_change(void **state)
+{
+    (void)state;
+    struct buffer text = BUFFER_INIT(65536), changed = BUFFER_INIT(65536);
+    config_text_new_citus(&text, "c", "port=100 user=\"c\"");
+    const char *made = buffer_string(&text);
+    assert_non_null(strstr(made, "\nengine: citus\ncoordinator: \"port=100 user=\\\"c\\\"\"\n"));
+    assert_string_equal(made + text.size - strlen("\ntables:\n"), "\ntables:\n");
+    buffer_text(&text, "  - {name: t, key: id} # port=100\n");
+    made = buffer_string(&text);
+    assert_true(config_text_change_port(made, "coordinator", 100, 2000, &changed));
+    assert_non_null(strstr(buffer_string(&changed), "\ncoordinator: \"port=2000 user="));
+    assert_non_null(strstr(buffer_string(&changed), "# port=100\n"));
+    buffer_clear(&changed);
+    assert_false(config_text_change_port(made, "coordinator", 10, 2000, &changed));
+    buffer_clear(&changed);
+    assert_false(config_text_change_port(made, "s0", 100, 2000, &changed));
+    buffer_free(&text);
+    buffer_free(&changed);
+}
+
 static void a_shard_goes_behind_the_last_one(void **state)
 {
     (void)state;
@@ -188,6 +209,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_new_config_names_every_shard_and_ends_with_tables),
+        cmocka_unit_test(a_config_of_citus_names_the_coordinator_whose_port_can_change),
         cmocka_unit_test(a_shard_goes_behind_the_last_one),
         cmocka_unit_test(a_shard_that_is_named_already_changes_nothing),
         cmocka_unit_test(the_style_of_the_list_is_kept),

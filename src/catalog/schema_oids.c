@@ -1,0 +1,117 @@
+#include "catalog/schema_oids.h"
+
+#include "base/error.h"
+#include "catalog/parallel.h"
+#include "catalog/schema_sql.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct answer_of_shard {
+    PGresult *result; /* NULL where it failed */
+    mosaic_status status;
+    mosaic_error error;
+};
+
+struct question {
+    const struct schema *schema;
+    int64_t deadline;
+    struct answer_of_shard *answers;
+};
+
+static void ask_shard(void *context, size_t at)
+{
+    struct question *question = context;
+    struct answer_of_shard *answer = &question->answers[at];
+    const struct shard *shard = &question->schema->model->shards[at];
+    PGconn *connection;
+    if (at == question->schema->home)
+        return;
+    answer->status =
+        pq_connect(shard->conninfo, shard->name, "pgmosaic", question->deadline, &connection, &answer->error);
+    if (answer->status != MOSAIC_OK)
+        return;
+    answer->status =
+        pq_exec(connection, shard->name, schema_oids_sql, question->deadline, &answer->result, &answer->error);
+    PQfinish(connection);
+}
+
+/* Before schema_index: indexes of types, sorted by schema and name. */
+static int compare_names(const void *a, const void *b)
+{
+    const struct schema_type *left = *(const struct schema_type *const *)a,
+                             *right = *(const struct schema_type *const *)b;
+    int order = strcmp(left->name, right->name);
+    return order ? order : strcmp(left->schema, right->schema);
+}
+
+static void fill(const struct schema *schema, const struct schema_type **sorted, const PGresult *result, uint32_t *oids)
+{
+    for (int row = 0; row < PQntuples(result); row++) {
+        struct schema_type wanted = {.schema = PQgetvalue(result, row, 0), .name = PQgetvalue(result, row, 1)};
+        const struct schema_type *key = &wanted;
+        const struct schema_type **found = bsearch(&key, sorted, schema->type_count, sizeof *sorted, compare_names);
+        if (found)
+            oids[*found - schema->types] = (uint32_t)strtoul(PQgetvalue(result, row, 2), NULL, 10);
+    }
+}
+
+static void report_silent(struct schema_report *report, const struct question *question, size_t shards)
+{
+    for (size_t shard = 0; shard < shards; shard++) {
+        const struct answer_of_shard *answer = &question->answers[shard];
+        if (answer->status == MOSAIC_OK)
+            continue;
+        if (!report->silent_count++)
+            report->silent = shard, report->reason = answer->error;
+    }
+}
+
+/* A row a shard: the OIDs below 12000 are equal everywhere, those of the home shard its own. */
+static bool make_oids(struct schema *schema, const struct question *question)
+{
+    size_t shards = schema->model->shard_count, count = schema->type_count;
+    uint32_t *oids = arena_zeroed(&schema->arena, shards * count, sizeof *oids);
+    const struct schema_type **sorted = memory_allocate(count * sizeof *sorted);
+    bool differ = false;
+    for (size_t i = 0; sorted && i < count; i++)
+        sorted[i] = &schema->types[i];
+    if (sorted)
+        qsort(sorted, count, sizeof *sorted, compare_names);
+    for (size_t shard = 0; oids && sorted && shard < shards; shard++) {
+        uint32_t *row = oids + shard * count;
+        for (size_t i = 0; i < count; i++)
+            row[i] = shard == schema->home || schema->types[i].oid < 12000 ? schema->types[i].oid : 0;
+        if (question->answers[shard].result)
+            fill(schema, sorted, question->answers[shard].result, row);
+        for (size_t i = 0; i < count; i++)
+            differ |= row[i] != schema->types[i].oid;
+    }
+    schema->type_oids = differ ? oids : NULL;
+    bool made = oids && sorted;
+    memory_free(sorted);
+    return made;
+}
+
+static bool has_own_types(const struct schema *schema)
+{
+    return schema->type_count && schema->types[schema->type_count - 1].oid >= 16384;
+}
+
+mosaic_status schema_read_oids(struct schema *schema, int64_t deadline, struct schema_report *report,
+                               mosaic_error *error)
+{
+    size_t shards = schema->model->shard_count;
+    if (shards < 2 || !has_own_types(schema))
+        return MOSAIC_OK;
+    struct question question = {schema, deadline, memory_zeroed(shards, sizeof *question.answers)};
+    if (!question.answers)
+        return error_memory(error);
+    parallel_run(shards, ask_shard, &question);
+    report_silent(report, &question, shards);
+    bool made = make_oids(schema, &question);
+    for (size_t shard = 0; shard < shards; shard++)
+        PQclear(question.answers[shard].result);
+    memory_free(question.answers);
+    return made ? MOSAIC_OK : error_memory(error);
+}

@@ -1,0 +1,95 @@
+/* What schema_read.c asks. Catalogs of PostgreSQL 13 to 18; every name is looked up in pg_catalog alone. */
+#ifndef MOSAIC_CATALOG_SCHEMA_SQL_H
+#define MOSAIC_CATALOG_SCHEMA_SQL_H
+
+#define OF_NO_SESSION "n.nspname !~ '^pg_(temp|toast)'"
+
+static const char schema_begin_sql[] =
+    "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL search_path = pg_catalog;"
+    " SET LOCAL jit = off";
+
+/*
+ * Of relations that ANALYZE, VACUUM, TRUNCATE and the like touch, what we read is hashed; of the others, where the row
+ * stands and who wrote it: half the price.
+ */
+static const char schema_stamp_sql[] =
+    "WITH n AS MATERIALIZED (SELECT n.oid, n.nspname FROM pg_catalog.pg_namespace n WHERE " OF_NO_SESSION "),"
+    " c AS MATERIALIZED (SELECT c.oid, hashtextextended(concat_ws(' ', c.oid, c.relname, c.relnamespace, c.relkind,"
+    "  c.relrowsecurity, c.relispartition), 1) AS h FROM pg_catalog.pg_class c JOIN n ON n.oid = c.relnamespace"
+    "  WHERE c.oid >= 16384 AND c.relkind NOT IN ('i', 'I', 't'))"
+    " SELECT hashtextextended(coalesce(sum(h), 0)::text, 0) FROM (SELECT h FROM c"
+    " UNION ALL SELECT hashtextextended(n.nspname::text, n.oid::int8) FROM n"
+    " UNION ALL SELECT hashtextextended(concat(x.xmin, x.ctid), 2) FROM pg_catalog.pg_attribute x"
+    "  JOIN c ON c.oid = x.attrelid WHERE x.attnum > 0"
+    " UNION ALL SELECT hashtextextended(concat(x.xmin, x.ctid), 3) FROM pg_catalog.pg_type x"
+    "  JOIN n ON n.oid = x.typnamespace WHERE x.oid >= 16384"
+    " UNION ALL SELECT hashtextextended(concat(x.xmin, x.ctid), 4) FROM pg_catalog.pg_proc x WHERE x.oid >= 16384"
+    " UNION ALL SELECT hashtextextended(concat(x.xmin, x.ctid), 5) FROM pg_catalog.pg_operator x WHERE x.oid >= 16384"
+    " UNION ALL SELECT hashtextextended(concat(x.xmin, x.ctid), 6) FROM pg_catalog.pg_collation x WHERE x.oid >= 16384"
+    " UNION ALL SELECT hashtextextended(concat(x.xmin, x.ctid), 7) FROM pg_catalog.pg_rewrite x WHERE x.oid >= 16384"
+    " UNION ALL SELECT hashtextextended(concat(x.xmin, x.ctid), 8) FROM pg_catalog.pg_trigger x WHERE NOT "
+    "x.tgisinternal"
+    " UNION ALL SELECT hashtextextended(concat(x.xmin, x.ctid), 9) FROM pg_catalog.pg_policy x"
+    " UNION ALL SELECT hashtextextended(concat(x.xmin, x.ctid), 10) FROM pg_catalog.pg_inherits x"
+    " UNION ALL SELECT hashtextextended(concat(x.xmin, x.ctid), 11) FROM pg_catalog.pg_constraint x"
+    "  JOIN c ON c.oid = x.conrelid WHERE x.contype = 'f') q";
+
+static const char schema_namespaces_sql[] = "SELECT n.nspname FROM pg_namespace n WHERE " OF_NO_SESSION " ORDER BY 1";
+
+/* A view of PostgreSQL's own needs no text: each server answers it for itself. */
+static const char schema_relations_sql[] =
+    "SELECT n.nspname, c.relname, c.oid, c.relkind, c.relrowsecurity, c.relispartition,"
+    " r.ev_class IS NOT NULL, t.tgrelid IS NOT NULL, CASE WHEN c.relkind IN ('v', 'm') AND n.nspname NOT IN"
+    "  ('pg_catalog', 'information_schema') THEN pg_get_viewdef(c.oid) END"
+    " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+    " LEFT JOIN (SELECT DISTINCT ev_class FROM pg_rewrite WHERE rulename <> '_RETURN') r ON r.ev_class = c.oid"
+    " LEFT JOIN (SELECT DISTINCT tgrelid FROM pg_trigger WHERE NOT tgisinternal) t ON t.tgrelid = c.oid"
+    " WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S', 'c') AND " OF_NO_SESSION " ORDER BY c.oid";
+
+static const char schema_columns_sql[] =
+    "SELECT a.attrelid, a.attname, a.atttypid, a.atttypmod, a.attnum, a.attnotnull, a.attgenerated <> '',"
+    " a.atthasdef AND a.attgenerated = '' OR a.attidentity <> '' OR y.typdefault IS NOT NULL AND y.typtype = 'd',"
+    " coalesce(co.collisdeterministic, true)"
+    " FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace"
+    " JOIN pg_type y ON y.oid = a.atttypid LEFT JOIN pg_collation co ON co.oid = a.attcollation"
+    " WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S', 'c')"
+    " AND " OF_NO_SESSION " ORDER BY a.attrelid, a.attnum";
+
+static const char schema_types_sql[] =
+    "SELECT n.nspname, t.typname, t.oid, t.typtype, t.typcategory, t.typbasetype, t.typtypmod,"
+    " CASE WHEN t.typcategory = 'A' THEN t.typelem ELSE 0 END, t.typarray, t.typrelid"
+    " FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace WHERE " OF_NO_SESSION " ORDER BY t.oid";
+
+/* FirstNormalObjectId: a function that somebody put into pg_catalog later is not PostgreSQL's own. */
+static const char schema_functions_sql[] =
+    "SELECT n.nspname, p.proname, p.oid, p.prokind, p.provolatile, p.proretset, p.proisstrict,"
+    " n.nspname = 'pg_catalog' AND p.oid < 16384, p.prorettype, p.proargtypes"
+    " FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE " OF_NO_SESSION
+    " ORDER BY p.proname COLLATE \"C\", p.oid";
+
+static const char schema_operators_sql[] =
+    "SELECT n.nspname, o.oprname, o.oprleft, o.oprright FROM pg_operator o"
+    " JOIN pg_namespace n ON n.oid = o.oprnamespace WHERE (o.oid >= 16384 OR n.nspname <> 'pg_catalog')"
+    " AND " OF_NO_SESSION " ORDER BY 1, 2, 3, 4";
+
+static const char schema_keys_sql[] =
+    "SELECT k.conrelid, k.confrelid, k.confupdtype, k.confdeltype FROM pg_constraint k WHERE k.contype = 'f' ORDER BY "
+    "k.oid";
+
+static const char schema_inherits_sql[] =
+    "SELECT i.inhrelid, i.inhparent FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid"
+    " WHERE c.relkind IN ('r', 'p', 'f') ORDER BY i.inhrelid, i.inhseqno";
+
+/* An operator of a user calls a function of a user. */
+static const char schema_policies_sql[] =
+    "SELECT DISTINCT p.polrelid, CASE WHEN d.refclassid = 'pg_class'::regclass THEN d.refobjid ELSE 0 END"
+    " FROM pg_policy p JOIN pg_depend d ON d.classid = 'pg_policy'::regclass AND d.objid = p.oid"
+    " WHERE d.refclassid IN ('pg_proc'::regclass, 'pg_operator'::regclass)"
+    " OR d.refclassid = 'pg_class'::regclass AND d.refobjid <> p.polrelid ORDER BY 1, 2";
+
+/* The types of a shard whose OIDs are its own (access/transam.h, FirstUnpinnedObjectId). */
+static const char schema_oids_sql[] =
+    "SELECT n.nspname, t.typname, t.oid FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n"
+    " ON n.oid = t.typnamespace WHERE t.oid >= 12000 AND " OF_NO_SESSION;
+
+#endif

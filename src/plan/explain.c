@@ -1,0 +1,456 @@
+#include "plan/explain.h"
+
+#include "sql/scan.h"
+
+#include "base/buffer.h"
+#include "base/error.h"
+
+#include <string.h>
+
+enum {
+    LINE_BYTES_MOST = 4000,
+    VALUES_SHOWN = 5, /* of an IN list */
+    VALUE_BYTES_SHOWN = 60,
+    CARET_WIDTH = 100,
+    LINES_MOST = 200,
+};
+
+static const char *const way_names[] = {
+#define X(identifier, name) name,
+    EXPLAIN_WAY_LIST(X)
+#undef X
+};
+
+const char *explain_way_name(enum explain_way way)
+{
+    return way_names[way];
+}
+
+/* ---- conditions ---- */
+
+static const char *finish(struct buffer *buffer, struct arena *arena)
+{
+    const char *text = buffer_failed(buffer) ? NULL : arena_string(arena, buffer_string(buffer));
+    buffer_free(buffer);
+    return text;
+}
+
+/* A value in quotes, cut where it is long, on one line. */
+static void add_quoted(struct buffer *out, const char *data, size_t size)
+{
+    size_t shown = size > VALUE_BYTES_SHOWN ? VALUE_BYTES_SHOWN : size;
+    while (shown < size && shown && ((unsigned char)data[shown] & 0xc0) == 0x80)
+        shown--; /* never within a character */
+    buffer_char(out, '\'');
+    for (size_t i = 0; i < shown; i++) {
+        if (data[i] == '\'')
+            buffer_char(out, '\'');
+        buffer_char(out, (unsigned char)data[i] < ' ' ? ' ' : data[i]);
+    }
+    buffer_text(out, shown < size ? "\xe2\x80\xa6'" : "'");
+}
+
+static bool is_number(const char *data, size_t size)
+{
+    for (size_t i = 0; i < size; i++)
+        if (!data[i] || !strchr("0123456789.eE+-", data[i]))
+            return false;
+    return size > 0;
+}
+
+static void add_literal(struct buffer *out, const struct fact_value *value, const struct plan_input *values)
+{
+    if (value->number >= values->literal_count) {
+        buffer_text(out, "?");
+        return;
+    }
+    const struct plan_value *literal = &values->literals[value->number];
+    if (literal->size < 0)
+        buffer_text(out, "NULL");
+    else if (literal->type && is_number(literal->data, (size_t)literal->size))
+        buffer_format(out, "%s%.*s", value->is_negative ? "-" : "", literal->size, literal->data);
+    else
+        add_quoted(out, literal->data, (size_t)literal->size);
+}
+
+static void add_value(struct buffer *out, const struct fact_value *value, const struct plan_input *values)
+{
+    switch (value->source) {
+    case VALUE_LITERAL:
+        add_literal(out, value, values);
+        break;
+    case VALUE_PARAMETER:
+        buffer_format(out, "$%u", value->number);
+        break;
+    case VALUE_CONSTANT:
+        if (value->literal == LITERAL_INTEGER || value->literal == LITERAL_DECIMAL)
+            buffer_format(out, "%s%s", value->is_negative ? "-" : "", value->text);
+        else
+            add_quoted(out, value->text, strlen(value->text));
+        break;
+    case VALUE_NULL:
+        buffer_text(out, "NULL");
+        break;
+    }
+}
+
+static void add_tuple(struct buffer *out, const struct fact_value *row, size_t columns, const struct plan_input *values)
+{
+    buffer_text(out, columns > 1 ? "(" : "");
+    for (size_t i = 0; i < columns; i++) {
+        buffer_text(out, i ? ", " : "");
+        add_value(out, &row[i], values);
+    }
+    buffer_text(out, columns > 1 ? ")" : "");
+}
+
+static void add_columns(struct buffer *out, const struct table *table, size_t columns)
+{
+    buffer_text(out, columns > 1 ? "(" : "");
+    for (size_t i = 0; i < columns; i++)
+        buffer_format(out, "%s%s", i ? ", " : "", i < table->column_count ? table->columns[i] : "?");
+    buffer_text(out, columns > 1 ? ")" : "");
+}
+
+const char *explain_condition(const struct fact_relation *relation, const struct plan_input *values,
+                              struct arena *arena)
+{
+    struct buffer out = BUFFER_INIT(LINE_BYTES_MOST);
+    const struct fact_keys *keys = &relation->keys;
+    size_t columns = keys->columns;
+    add_columns(&out, relation->relation->table, columns);
+    if (keys->alternatives == 0) {
+        buffer_text(&out, " = nothing: no row can match");
+    } else if (keys->alternatives == 1 && keys->values[0].is_array) {
+        buffer_text(&out, " = ANY (");
+        add_value(&out, &keys->values[0], values);
+        buffer_char(&out, ')');
+    } else if (keys->alternatives == 1) {
+        buffer_text(&out, keys->values[0].null_is_a_value ? " IS NOT DISTINCT FROM " : " = ");
+        add_tuple(&out, keys->values, columns, values);
+    } else {
+        buffer_text(&out, " IN (");
+        for (size_t i = 0; i < keys->alternatives && i < VALUES_SHOWN; i++) {
+            buffer_text(&out, i ? ", " : "");
+            add_tuple(&out, keys->values + i * columns, columns, values);
+        }
+        if (keys->alternatives > VALUES_SHOWN)
+            buffer_format(&out, ", \xe2\x80\xa6 %zu in all", keys->alternatives);
+        buffer_char(&out, ')');
+    }
+    return finish(&out, arena);
+}
+
+const char *explain_placement(const struct fact_relation *relation, const struct schema *schema, struct arena *arena)
+{
+    const struct schema_relation *place = relation->relation;
+    struct buffer out = BUFFER_INIT(LINE_BYTES_MOST);
+    switch (place->placement) {
+    case PLACE_SHARDED:
+        buffer_text(&out, "sharded by ");
+        add_columns(&out, place->table, place->table->column_count);
+        break;
+    case PLACE_REFERENCE:
+        buffer_text(&out, "reference table, whole on every shard");
+        break;
+    case PLACE_HOME:
+        buffer_format(&out, "on the home shard, %s, alone", schema->model->shards[schema->home].name);
+        break;
+    case PLACE_SYSTEM:
+        buffer_text(&out, "PostgreSQL's own, read on the home shard");
+        break;
+    }
+    return finish(&out, arena);
+}
+
+/* ---- the caret ---- */
+
+static size_t characters(const char *text, size_t size)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < size; i++)
+        count += ((unsigned char)text[i] & 0xc0) != 0x80;
+    return count;
+}
+
+/* The byte `count` characters from `from` on, forward or back, within [least, most]. */
+static size_t step(const char *text, size_t from, size_t count, size_t least, size_t most, bool back)
+{
+    size_t at = from;
+    while (count && (back ? at > least : at < most)) {
+        do
+            at += back ? (size_t)-1 : 1;
+        while (at > least && at < most && ((unsigned char)text[at] & 0xc0) == 0x80);
+        count--;
+    }
+    return at;
+}
+
+const char *const *explain_caret(const char *text, size_t size, size_t location, size_t width, struct arena *arena)
+{
+    const char **lines = arena_allocate(arena, 2 * sizeof *lines);
+    size_t start = location > size ? size : location, end = start, at = start;
+    while (start > 0 && text[start - 1] != '\n')
+        start--;
+    while (end < size && text[end] != '\n' && text[end] != '\r')
+        end++;
+    size_t from = step(text, at, width / 2, start, end, true);
+    size_t to = step(text, from, width, from, end, false);
+    const char *left = from > start ? "\xe2\x80\xa6" : "", *right = to < end ? "\xe2\x80\xa6" : "";
+    char *shown = arena_copy(arena, text + from, to - from);
+    if (!lines || !shown)
+        return NULL;
+    for (char *c = shown; *c; c++)
+        *c = (unsigned char)*c < ' ' ? ' ' : *c;
+    lines[0] = arena_format(arena, "%s%s%s", left, shown, right);
+    lines[1] = arena_format(arena, "%*s^", (int)(characters(text + from, at - from) + (*left ? 1 : 0)), "");
+    return lines[0] && lines[1] ? lines : NULL;
+}
+
+/* ---- the explanation ---- */
+
+struct writer {
+    const struct explain_input *input;
+    struct arena *arena;
+    struct explanation *explanation;
+    const char **lines;
+    bool failed;
+};
+
+/* Takes a line that arena_format made. */
+static void add_line(struct writer *writer, const char *line)
+{
+    if (!line)
+        writer->failed = true;
+    else if (writer->explanation->line_count < LINES_MOST)
+        writer->lines[writer->explanation->line_count++] = line;
+}
+
+static const struct schema *schema_of(const struct writer *writer)
+{
+    return writer->input->values->schema;
+}
+
+static const char *shard_name(const struct writer *writer, size_t shard)
+{
+    return schema_of(writer)->model->shards[shard].name;
+}
+
+static bool is_session(enum statement_class class)
+{
+    switch (class) {
+    case STATEMENT_EMPTY:
+    case STATEMENT_BEGIN:
+    case STATEMENT_COMMIT:
+    case STATEMENT_ROLLBACK:
+    case STATEMENT_SAVEPOINT:
+    case STATEMENT_RELEASE:
+    case STATEMENT_ROLLBACK_TO:
+    case STATEMENT_SET:
+    case STATEMENT_SET_TRANSACTION:
+    case STATEMENT_SHOW:
+    case STATEMENT_DISCARD:
+    case STATEMENT_DEALLOCATE:
+    case STATEMENT_CURSOR:
+    case STATEMENT_EXECUTE:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* A value that nobody gave yet. */
+static bool is_unknown(const struct fact_value *value, const struct plan_input *values)
+{
+    return value->source == VALUE_PARAMETER && value->number > values->parameter_count;
+}
+
+/* Is all proved but for the values of parameters? */
+static bool is_open(const struct explain_input *input)
+{
+    const struct facts *facts = input->facts;
+    bool open = false;
+    if (facts->refusal || (input->values->hint && (input->values->hint->shard || input->values->hint->key)))
+        return false;
+    for (size_t i = 0; i < facts->relation_count; i++) {
+        const struct fact_relation *relation = &facts->relations[i];
+        if (relation->relation->placement != PLACE_SHARDED)
+            continue;
+        if (!relation->is_bound)
+            return false;
+        for (size_t v = 0; v < relation->keys.alternatives * relation->keys.columns; v++)
+            open |= is_unknown(&relation->keys.values[v], input->values);
+    }
+    return open;
+}
+
+static const struct fact_relation *first_unbound(const struct facts *facts)
+{
+    for (size_t i = 0; i < facts->relation_count; i++)
+        if (facts->relations[i].relation->placement == PLACE_SHARDED && !facts->relations[i].is_bound)
+            return &facts->relations[i];
+    return NULL;
+}
+
+static void find_reason(struct explanation *explanation, const struct facts *facts)
+{
+    const struct fact_relation *unbound = first_unbound(facts);
+    const mosaic_error *error = explanation->plan.error;
+    explanation->reason = error ? error->message : "";
+    explanation->remedy = error && *error->hint ? error->hint : NULL;
+    explanation->location = facts->refusal ? facts->refusal->location : unbound ? unbound->location : -1;
+    if (!facts->refusal && unbound && unbound->remedy)
+        explanation->remedy = unbound->remedy;
+}
+
+static void add_bucket(struct writer *writer)
+{
+    const struct plan *plan = &writer->explanation->plan;
+    const struct facts *facts = writer->input->facts;
+    if (plan->bucket == PLAN_NO_BUCKET)
+        return;
+    for (size_t i = 0; i < facts->relation_count; i++) {
+        const struct table *table = facts->relations[i].relation->table;
+        if (!table || table->kind != TABLE_SHARDED || (plan->relation && strcmp(plan->relation, table->display) != 0))
+            continue;
+        add_line(writer, arena_format(writer->arena, "  bucket %u of %u, by %s of %s", plan->bucket,
+                                      table->rule.buckets, function_name(table->rule.function), table->display));
+        return;
+    }
+    add_line(writer, arena_format(writer->arena, "  bucket %u", plan->bucket));
+}
+
+static void add_relation(struct writer *writer, const struct fact_relation *relation)
+{
+    struct arena *arena = writer->arena;
+    const struct schema_relation *named = relation->relation;
+    const char *name = model_display_name(arena, named->schema, named->name);
+    const char *place = explain_placement(relation, schema_of(writer), arena);
+    if (!name || !place) {
+        writer->failed = true;
+    } else if (named->placement != PLACE_SHARDED) {
+        add_line(writer, arena_format(arena, "  %s: %s", name, place));
+    } else if (relation->is_bound) {
+        const char *condition = explain_condition(relation, writer->input->values, arena);
+        add_line(writer, condition ? arena_format(arena, "  %s: %s; bound by %s", name, place, condition) : NULL);
+    } else {
+        const mosaic_error *error = writer->explanation->plan.error;
+        bool said = !relation->missing || (error && strstr(error->detail, relation->missing));
+        add_line(writer, arena_format(arena, "  %s: %s; not bound%s%s", name, place, said ? "" : ": ",
+                                      said ? "" : relation->missing));
+    }
+}
+
+/* The same relation bound in the same way is said once. */
+static void add_relations(struct writer *writer)
+{
+    size_t before = writer->explanation->line_count;
+    for (size_t i = 0; i < writer->input->facts->relation_count; i++) {
+        add_relation(writer, &writer->input->facts->relations[i]);
+        size_t last = writer->explanation->line_count - 1;
+        for (size_t j = before; !writer->failed && j < last; j++)
+            if (strcmp(writer->lines[j], writer->lines[last]) == 0) {
+                writer->explanation->line_count--;
+                break;
+            }
+    }
+}
+
+static void add_caret(struct writer *writer)
+{
+    const struct explain_input *input = writer->input;
+    int location = writer->explanation->location;
+    if (location < 0 || (size_t)location > input->size)
+        return;
+    const char *const *caret = explain_caret(input->text, input->size, (size_t)location, CARET_WIDTH, writer->arena);
+    for (size_t i = 0; i < 2; i++)
+        add_line(writer, caret ? arena_format(writer->arena, "  %s", caret[i]) : NULL);
+}
+
+static void write_refusal(struct writer *writer)
+{
+    const struct explanation *explanation = writer->explanation;
+    const mosaic_error *error = explanation->plan.error;
+    add_line(writer,
+             arena_format(writer->arena, "refused (%s): %s", error ? error->sqlstate : "0A000", explanation->reason));
+    add_caret(writer);
+    if (error && *error->detail)
+        add_line(writer, arena_format(writer->arena, "  %s", error->detail));
+    if (explanation->remedy)
+        add_line(writer,
+                 arena_format(writer->arena, "  %s: %s", first_unbound(writer->input->facts) ? "to prove it" : "hint",
+                              explanation->remedy));
+    add_relations(writer);
+}
+
+static bool is_hinted(const struct writer *writer)
+{
+    const struct plan_hint *hint = writer->input->values->hint;
+    return hint && (hint->shard || hint->key);
+}
+
+static void write_way(struct writer *writer)
+{
+    struct arena *arena = writer->arena;
+    const struct explanation *explanation = writer->explanation;
+    const char *class = statement_class_name(writer->input->facts->class);
+    switch (explanation->way) {
+    case EXPLAIN_SHARD:
+        add_line(writer, arena_format(arena, "tier 1: one shard, %s%s", shard_name(writer, explanation->plan.shard),
+                                      is_hinted(writer) ? ": a hint says so" : ""));
+        add_bucket(writer);
+        break;
+    case EXPLAIN_OPEN:
+        add_line(writer, arena_string(arena, "tier 1: one shard, if the values of the parameters are of one"));
+        break;
+    case EXPLAIN_HOME:
+        add_line(writer,
+                 arena_format(arena, "tier 1: the home shard, %s", shard_name(writer, explanation->plan.shard)));
+        break;
+    case EXPLAIN_ANY:
+        add_line(writer, arena_string(arena, "tier 1: any shard, each gives the same answer"));
+        break;
+    case EXPLAIN_SESSION:
+        add_line(writer, arena_format(arena, "tier 1: %s: the session's own, sent where it is needed", class));
+        return;
+    default:
+        write_refusal(writer);
+        return;
+    }
+    add_relations(writer);
+}
+
+static enum explain_way way_of(const struct explain_input *input, const struct plan *plan)
+{
+    if (plan->kind == PLAN_REFUSED)
+        return EXPLAIN_REFUSED;
+    if (is_session(input->facts->class))
+        return EXPLAIN_SESSION;
+    if (plan->kind == PLAN_ANY)
+        return EXPLAIN_ANY;
+    return input->facts->needs_home && plan->bucket == PLAN_NO_BUCKET && plan->shard == input->values->schema->home
+               ? EXPLAIN_HOME
+               : EXPLAIN_SHARD;
+}
+
+mosaic_status explain_make(const struct explain_input *input, struct arena *arena, struct explanation *explanation,
+                           mosaic_error *error)
+{
+    struct writer writer = {input, arena, explanation, arena_allocate(arena, LINES_MOST * sizeof *writer.lines), false};
+    *explanation = (struct explanation){.way = EXPLAIN_OPEN, .tier = 1, .location = -1, .lines = writer.lines};
+    explanation->plan.bucket = PLAN_NO_BUCKET;
+    if (!writer.lines)
+        return error_memory(error);
+    if (!is_open(input)) {
+        mosaic_status status = plan_make(input->facts, input->values, arena, &explanation->plan, error);
+        if (status != MOSAIC_OK)
+            return status;
+        explanation->way = way_of(input, &explanation->plan);
+    }
+    if (explanation->way == EXPLAIN_REFUSED) {
+        explanation->tier = 0;
+        find_reason(explanation, input->facts);
+    }
+    write_way(&writer);
+    return writer.failed ? error_memory(error) : MOSAIC_OK;
+}

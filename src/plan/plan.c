@@ -1,0 +1,374 @@
+#include "plan/plan.h"
+
+#include "base/error.h"
+#include "plan/value.h"
+
+#include <string.h>
+
+struct planning {
+    const struct facts *facts;
+    const struct plan_input *input;
+    const struct model *model;
+    struct arena *arena;
+    struct plan *plan;
+    mosaic_error *error; /* of the refusal */
+    bool bound;          /* a key has decided on plan->shard */
+};
+
+enum step { GO_ON, REFUSED, OUT_OF_MEMORY };
+
+static enum step refuse(struct planning *planning)
+{
+    planning->plan->kind = PLAN_REFUSED;
+    planning->plan->error = planning->error;
+    return REFUSED;
+}
+
+/* Where a bucket is: by the map, or by what the config lists where nothing was applied. */
+static bool owner_of(const struct table *table, uint32_t bucket, uint16_t *shard)
+{
+    if (table->map && bucket < table->map->buckets)
+        return *shard = table->map->owner[bucket], true;
+    if (table->listed_owners)
+        return *shard = table->listed_owners[bucket], true;
+    return false;
+}
+
+/* One more key of the statement: it must be where the others are. */
+static enum step note_key(struct planning *planning, const struct table *table, const struct key_value *key,
+                          bool assigned)
+{
+    struct plan *plan = planning->plan;
+    uint32_t bucket = 0;
+    uint16_t shard = 0;
+    mosaic_status status = rule_bucket(&table->rule, key, &bucket, planning->error);
+    if (status != MOSAIC_OK && !assigned)
+        return GO_ON; /* list: no row has this key */
+    if (status != MOSAIC_OK)
+        return error_sqlstate(planning->error, "23514"), refuse(planning);
+    if (!owner_of(table, bucket, &shard)) {
+        error_set(planning->error, MOSAIC_USAGE, "table %s has no map yet", table->display);
+        error_hint(planning->error, "run pgmosaic apply");
+        return refuse(planning);
+    }
+    if (planning->bound && plan->shard != shard) {
+        error_set(planning->error, MOSAIC_UNSUPPORTED, "the statement's keys are on more than one shard: %s and %s",
+                  planning->model->shards[plan->shard].name, planning->model->shards[shard].name);
+        error_detail(planning->error, "%s decided for %s, a key of %s is on %s.", plan->relation,
+                     planning->model->shards[plan->shard].name, table->display, planning->model->shards[shard].name);
+        error_hint(planning->error, "split it into one statement for each key");
+        error_sqlstate(planning->error, "0A000");
+        return refuse(planning);
+    }
+    plan->bucket = !planning->bound || plan->bucket == bucket ? bucket : PLAN_NO_BUCKET;
+    if (!planning->bound)
+        plan->relation = table->display;
+    plan->shard = shard;
+    planning->bound = true;
+    return GO_ON;
+}
+
+static struct value_target target_of(const struct planning *planning, const struct schema_relation *relation,
+                                     size_t column)
+{
+    const struct table *table = relation->table;
+    const struct schema_column *found = schema_column(relation, table->columns[column]);
+    struct value_target target = {table->columns[column], table->rule.types[column], -1};
+    if (!found)
+        return target;
+    /* A domain's modifier counts where the column has none of its own. */
+    int32_t modifier = -1;
+    schema_base_type(planning->input->schema, found->type, &modifier);
+    target.modifier = modifier != -1 ? modifier : found->modifier;
+    return target;
+}
+
+static enum step step_of(struct planning *planning, enum value_outcome outcome)
+{
+    if (outcome == OUTCOME_MEMORY)
+        return OUT_OF_MEMORY;
+    return outcome == OUTCOME_REFUSED ? refuse(planning) : GO_ON;
+}
+
+static enum step plan_array(struct planning *planning, const struct schema_relation *relation,
+                            const struct fact_value *fact)
+{
+    struct value_target target = target_of(planning, relation, 0);
+    struct value_list values;
+    enum step step = step_of(planning, value_read_array(planning->facts, planning->input, fact, &target,
+                                                        planning->arena, &values, planning->error));
+    for (size_t i = 0; i < values.count && step == GO_ON; i++)
+        step = note_key(planning, relation->table, &values.list[i], false);
+    return step;
+}
+
+/* One row of values as a key; *none: no row has it. */
+static enum step read_key(struct planning *planning, const struct schema_relation *relation,
+                          const struct fact_value *row, size_t columns, struct key_value *key, bool *none)
+{
+    *none = false;
+    for (size_t i = 0; i < columns; i++) {
+        struct value_target target = target_of(planning, relation, i);
+        enum value_outcome outcome =
+            value_read(planning->facts, planning->input, &row[i], &target, planning->arena, &key[i], planning->error);
+        *none |= outcome == OUTCOME_NONE;
+        enum step step = step_of(planning, outcome);
+        if (step != GO_ON)
+            return step;
+    }
+    return GO_ON;
+}
+
+static enum step plan_keys(struct planning *planning, const struct fact_relation *fact)
+{
+    const struct fact_keys *keys = &fact->keys;
+    if (keys->columns != fact->relation->table->rule.columns) {
+        error_set(planning->error, MOSAIC_INTERNAL, "table %s: the rule and the key differ",
+                  fact->relation->table->display);
+        return refuse(planning);
+    }
+    for (size_t row = 0; row < keys->alternatives; row++) {
+        const struct fact_value *values = &keys->values[row * keys->columns];
+        struct key_value key[KEY_COLUMNS_MAX];
+        bool none;
+        enum step step = GO_ON;
+        if (values[0].is_array) {
+            step = plan_array(planning, fact->relation, values);
+        } else {
+            step = read_key(planning, fact->relation, values, keys->columns, key, &none);
+            if (step == GO_ON && !none)
+                step = note_key(planning, fact->relation->table, key, values[0].is_assigned);
+        }
+        if (step != GO_ON)
+            return step;
+    }
+    return GO_ON;
+}
+
+static enum step refuse_change(struct planning *planning, const struct fact_relation *fact)
+{
+    error_set(planning->error, MOSAIC_UNSUPPORTED, "the statement changes the key of a row of %s",
+              fact->relation->table->display);
+    error_detail(planning->error, "A row whose key changes may belong to another shard.");
+    error_hint(planning->error, "delete the row and insert it with its new key");
+    error_sqlstate(planning->error, "0A000");
+    return refuse(planning);
+}
+
+/* UPDATE … SET key: the one key that rows have must be the one that they get. */
+static enum step check_new_key(struct planning *planning, const struct fact_relation *fact)
+{
+    struct key_value before[KEY_COLUMNS_MAX], after[KEY_COLUMNS_MAX];
+    bool none_before, none_after;
+    size_t columns = fact->keys.columns;
+    if (!fact->new_keys.columns)
+        return GO_ON;
+    if (fact->keys.alternatives != 1 || fact->keys.values[0].is_array || fact->new_keys.alternatives != 1)
+        return refuse_change(planning, fact);
+    enum step step = read_key(planning, fact->relation, fact->keys.values, columns, before, &none_before);
+    if (step == GO_ON)
+        step = read_key(planning, fact->relation, fact->new_keys.values, columns, after, &none_after);
+    if (step != GO_ON || none_before)
+        return step;
+    for (size_t i = 0; i < columns; i++)
+        if (none_after || key_compare(&before[i], &after[i]) != 0)
+            return refuse_change(planning, fact);
+    return GO_ON;
+}
+
+static enum step refuse_unbound(struct planning *planning, const struct fact_relation *fact)
+{
+    error_set(planning->error, MOSAIC_UNSUPPORTED, "it is not proved that one shard has all the statement needs of %s",
+              fact->relation->table->display);
+    error_detail(planning->error, "%s", fact->missing ? fact->missing : "Nothing bounds it to a key.");
+    error_hint(planning->error, "%s", fact->remedy ? fact->remedy : "Name the key in the WHERE.");
+    error_sqlstate(planning->error, "0A000");
+    return refuse(planning);
+}
+
+static enum step plan_relations(struct planning *planning)
+{
+    const struct facts *facts = planning->facts;
+    for (size_t i = 0; i < facts->relation_count; i++) {
+        const struct fact_relation *fact = &facts->relations[i];
+        enum step step = GO_ON;
+        if (fact->relation->placement == PLACE_REFERENCE && fact->is_written) {
+            error_set(planning->error, MOSAIC_UNSUPPORTED,
+                      "%s is a reference table: its rows would be locked or written on "
+                      "one shard alone",
+                      fact->relation->table->display);
+            error_sqlstate(planning->error, "0A000");
+            error_hint(planning->error,
+                       "write to it with pgmosaic exec --all; or name the tables to lock: FOR UPDATE OF");
+            return refuse(planning);
+        }
+        if (fact->relation->placement != PLACE_SHARDED)
+            continue;
+        step = fact->is_bound ? plan_keys(planning, fact) : refuse_unbound(planning, fact);
+        if (step == GO_ON)
+            step = check_new_key(planning, fact);
+        if (step != GO_ON)
+            return step;
+    }
+    return GO_ON;
+}
+
+/* The home table, for a message; NULL: a function, or a relation that is not known. */
+static const char *home_relation(const struct facts *facts)
+{
+    for (size_t i = 0; i < facts->relation_count; i++)
+        if (facts->relations[i].relation->placement == PLACE_HOME ||
+            facts->relations[i].relation->placement == PLACE_SYSTEM)
+            return facts->relations[i].relation->name;
+    return NULL;
+}
+
+static enum step conclude(struct planning *planning)
+{
+    struct plan *plan = planning->plan;
+    const struct facts *facts = planning->facts;
+    size_t home = planning->input->schema->home;
+    if (planning->bound && facts->needs_home && plan->shard != home) {
+        const char *name = home_relation(facts);
+        error_set(
+            planning->error, MOSAIC_UNSUPPORTED, "the statement needs rows of shard %s, and %s of the home shard %s",
+            planning->model->shards[plan->shard].name, name ? name : "something", planning->model->shards[home].name);
+        error_hint(planning->error, "ask for both in two statements, or make %s a reference table", name ? name : "it");
+        error_sqlstate(planning->error, "0A000");
+        return refuse(planning);
+    }
+    plan->kind = planning->bound || facts->needs_home || facts->is_write ? PLAN_SHARD : PLAN_ANY;
+    if (!planning->bound)
+        plan->shard = (uint16_t)home;
+    return GO_ON;
+}
+
+/* ---- hints ---- */
+
+static const struct schema_relation *hinted_relation(const struct planning *planning, const struct table *table)
+{
+    for (size_t i = 0; i < planning->facts->relation_count; i++) {
+        const struct schema_relation *relation = planning->facts->relations[i].relation;
+        if (relation->placement == PLACE_SHARDED && (!table || relation->table == table))
+            return relation;
+    }
+    return table ? schema_relation(planning->input->schema, table->schema, table->name) : NULL;
+}
+
+/* The next part of a key in CSV; *at moves behind its comma. */
+static const char *key_part(struct arena *arena, const char **at, size_t *size)
+{
+    char *part = arena_allocate(arena, strlen(*at) + 1);
+    bool quoted = **at == '"';
+    *size = 0;
+    if (!part)
+        return NULL;
+    for (*at += quoted; **at && (quoted || **at != ','); ++*at) {
+        if (quoted && **at == '"') {
+            if ((*at)[1] != '"') {
+                ++*at;
+                break;
+            }
+            ++*at;
+        }
+        part[(*size)++] = **at;
+    }
+    *at += **at == ',';
+    return part;
+}
+
+static enum step hint_key(struct planning *planning, const struct plan_hint *hint)
+{
+    const struct table *table = hint->table ? model_table(planning->model, hint->table) : NULL;
+    const struct schema_relation *relation = hinted_relation(planning, table);
+    if (!relation || !relation->table) {
+        error_set(planning->error, MOSAIC_USAGE, "the hint's key is of no sharded table of the statement");
+        error_hint(planning->error, "name the table: SET mosaic.table, or table=NAME in the comment");
+        error_sqlstate(planning->error, "22023");
+        return refuse(planning);
+    }
+    struct key_value key[KEY_COLUMNS_MAX];
+    const char *at = hint->key;
+    size_t columns = relation->table->column_count;
+    for (size_t i = 0; i < columns; i++) {
+        size_t size = strlen(at);
+        const char *part = columns == 1 ? at : key_part(planning->arena, &at, &size);
+        if (!part)
+            return OUT_OF_MEMORY;
+        mosaic_status status = key_from_text(relation->table->rule.types[i], relation->table->columns[i], part, size,
+                                             planning->arena, &key[i], planning->error);
+        if (status != MOSAIC_OK)
+            return status == MOSAIC_MEMORY ? OUT_OF_MEMORY : refuse(planning);
+    }
+    return note_key(planning, relation->table, key, true);
+}
+
+/* A person knows better: nothing is proved. */
+static enum step plan_hinted(struct planning *planning, const struct plan_hint *hint)
+{
+    if (hint->key) {
+        enum step step = hint_key(planning, hint);
+        if (step == GO_ON)
+            planning->plan->kind = PLAN_SHARD;
+        return step;
+    }
+    size_t shard = model_shard(planning->model, hint->shard);
+    if (shard == SIZE_MAX) {
+        error_set(planning->error, MOSAIC_USAGE, "the hint names shard \"%s\", which the cluster does not have",
+                  hint->shard);
+        error_sqlstate(planning->error, "22023");
+        return refuse(planning);
+    }
+    planning->plan->kind = PLAN_SHARD;
+    planning->plan->shard = (uint16_t)shard;
+    return GO_ON;
+}
+
+static enum step refuse_as_facts_say(struct planning *planning)
+{
+    const struct fact_refusal *refusal = planning->facts->refusal;
+    bool unreadable = planning->facts->class == STATEMENT_UNREADABLE;
+    error_set(planning->error, MOSAIC_UNSUPPORTED, unreadable ? "%s" : "not supported over several shards: %s",
+              refusal->message);
+    if (refusal->detail)
+        error_detail(planning->error, "%s", refusal->detail);
+    if (refusal->hint)
+        error_hint(planning->error, "%s", refusal->hint);
+    error_sqlstate(planning->error, refusal->sqlstate);
+    return refuse(planning);
+}
+
+static enum step make(struct planning *planning)
+{
+    const struct plan_hint *hint = planning->input->hint;
+    const struct facts *facts = planning->facts;
+    if (planning->model->shard_count == 1) {
+        planning->plan->kind = PLAN_SHARD;
+        return GO_ON;
+    }
+    if (hint && (hint->shard || hint->key) && facts->class != STATEMENT_UNREADABLE)
+        return plan_hinted(planning, hint);
+    if (facts->refusal)
+        return refuse_as_facts_say(planning);
+    enum step step = plan_relations(planning);
+    return step == GO_ON ? conclude(planning) : step;
+}
+
+mosaic_status plan_make(const struct facts *facts, const struct plan_input *input, struct arena *arena,
+                        struct plan *plan, mosaic_error *error)
+{
+    /* Only a refusal needs an error in the arena: it is large. */
+    mosaic_error refusal;
+    *plan = (struct plan){.bucket = PLAN_NO_BUCKET};
+    struct planning planning = {facts, input, input->schema->model, arena, plan, &refusal, false};
+    refusal.message[0] = '\0';
+    if (make(&planning) == OUT_OF_MEMORY)
+        return error_memory(error);
+    if (plan->kind == PLAN_REFUSED) {
+        plan->error = arena_allocate(arena, sizeof *plan->error);
+        if (!plan->error)
+            return error_memory(error);
+        *plan->error = refusal;
+    }
+    return MOSAIC_OK;
+}

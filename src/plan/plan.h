@@ -1,0 +1,60 @@
+/*
+ * Plans: facts, a map and values → the one shard that gives the statement's answer, or the reason why not.
+ *
+ * A plan is made only by proof: every sharded relation in every scope is bound to keys that all live on one shard, and
+ * what else the statement reads is there too. Later tiers add kinds of plans; they never change what PLAN_SHARD means.
+ */
+#ifndef MOSAIC_PLAN_PLAN_H
+#define MOSAIC_PLAN_PLAN_H
+
+#include "sql/facts.h"
+
+enum plan_kind {
+    PLAN_SHARD,   /* `shard` answers the statement's untouched bytes */
+    PLAN_ANY,     /* every shard would give the same answer: the one that is open already, else any */
+    PLAN_REFUSED, /* `error` says why, what would prove it, and how to write it */
+};
+
+enum { PLAN_NO_BUCKET = UINT32_MAX };
+
+struct plan {
+    enum plan_kind kind;
+    uint16_t shard;
+    uint32_t bucket;      /* PLAN_NO_BUCKET where no key decided, or several buckets of one shard */
+    const char *relation; /* display name of the table whose key decided; NULL: none */
+    mosaic_error *error;  /* PLAN_REFUSED */
+};
+
+/* A value of a parameter or of a literal, as it came. */
+struct plan_value {
+    const char *data;
+    int32_t size;   /* bytes; -1: NULL */
+    int16_t format; /* 0 text, 1 binary */
+    uint32_t type;  /* OID; 0: an unknown literal ('42' in quotes, or a parameter that nothing types) */
+};
+
+/* Who knows better: SET mosaic.shard, SET mosaic.key, or the statement's leading comment. */
+struct plan_hint {
+    const char *shard; /* name; NULL: none */
+    const char *key;   /* text form of a key of the statement's table, or of `table`; composite: a line of CSV */
+    const char *table; /* as a person types it; NULL: the statement's own */
+};
+
+struct plan_input {
+    const struct schema *schema;       /* whose model has the map */
+    const struct plan_value *literals; /* of the text, in order */
+    size_t literal_count;
+    const struct plan_value *parameters;
+    size_t parameter_count;
+    const struct plan_hint *hint; /* may be NULL */
+};
+
+/*
+ * Plans one statement. Never fails but for want of memory; a refusal is a plan. `arena` holds what the plan points to.
+ * A key value that its type does not take is refused with PostgreSQL's own SQLSTATE (22P02, 22003), unless the home
+ * shard is to say so itself.
+ */
+MOSAIC_MUST_CHECK mosaic_status plan_make(const struct facts *facts, const struct plan_input *input,
+                                          struct arena *arena, struct plan *plan, mosaic_error *error);
+
+#endif

@@ -1,0 +1,325 @@
+/*
+ * Portals, and Bind: where the values say that a statement belongs.
+ */
+#include "base/memory.h"
+#include "proxy/client_extended.h"
+#include "proxy/client_local.h"
+#include "proxy/effect.h"
+#include "proxy/record.h"
+#include "proxy/route.h"
+#include "proxy/server.h"
+
+#include <string.h>
+
+/* ---- portals ---- */
+
+static struct portal **find_portal(struct client *client, const char *name)
+{
+    struct portal **at = &client->portals;
+    while (*at && strcmp((*at)->name, name) != 0)
+        at = &(*at)->next;
+    return at;
+}
+
+void portal_remove(struct client *client, const char *name)
+{
+    if (!*name) {
+        prepared_release(client->bound);
+        client->bound = NULL;
+        return;
+    }
+    struct portal **at = find_portal(client, name), *found = *at;
+    if (!found)
+        return;
+    *at = found->next;
+    prepared_release(found->prepared);
+    memory_free(found);
+}
+
+bool portal_add(struct client *client, const char *name, struct prepared *prepared, bool is_local, bool has_effect)
+{
+    size_t size = strlen(name) + 1;
+    if (!*name) {
+        if (client->bound != prepared) {
+            prepared_release(client->bound);
+            client->bound = prepared_hold(prepared);
+        }
+        client->bound_is_local = is_local;
+        client->bound_has_effect = has_effect;
+        return true;
+    }
+    struct portal *made = memory_zeroed(1, sizeof *made + size);
+    if (!made)
+        return false;
+    memcpy(made->name, name, size);
+    made->prepared = prepared_hold(prepared);
+    made->is_local = is_local;
+    made->has_effect = has_effect;
+    made->next = client->portals;
+    client->portals = made;
+    return true;
+}
+
+void client_portals_clear(struct client *client)
+{
+    portal_remove(client, "");
+    while (client->portals)
+        portal_remove(client, client->portals->name);
+}
+
+struct bound portal_find(struct client *client, const char *name)
+{
+    if (!*name)
+        return (struct bound){client->bound, client->bound_is_local, client->bound_has_effect};
+    const struct portal *portal = *find_portal(client, name);
+    return portal ? (struct bound){portal->prepared, portal->is_local, portal->has_effect} : (struct bound){0};
+}
+
+/* ---- Bind ---- */
+
+/* A Bind, of which `here` bytes are at hand; the others follow. */
+struct bind_message {
+    const char *bytes;
+    const struct wire_frame *frame;
+    size_t here;
+    struct wire_bind bind;
+};
+
+static void pass_bind(struct client *client, const struct bind_message *message, const struct prepared *prepared)
+{
+    const struct wire_bind *bind = &message->bind;
+    if (message->here < message->frame->size)
+        client->passing = WIRE_BIND;
+    if (!*bind->statement) {
+        batch_pass(&client->worker->to_server, message->bytes, message->here);
+        return;
+    }
+    char name[PREPARED_NAME];
+    struct buffer *out = batch_make(&client->worker->to_server);
+    const char *rest = bind->statement + strlen(bind->statement) + 1;
+    prepared_name(prepared, name);
+    char type = WIRE_BIND;
+    buffer_add(out, &type, 1);
+    wire_32(out, (uint32_t)(message->frame->size - 1 + strlen(name) - strlen(bind->statement)));
+    wire_text(out, bind->portal);
+    wire_text(out, name);
+    buffer_add(out, rest, (size_t)(message->bytes + message->here - rest));
+}
+
+/* The values, for a plan; into the worker's scratch arena. */
+static bool read_values(struct client *client, const struct wire_bind *bind, const struct prepared *prepared,
+                        struct route_parameters *parameters)
+{
+    const char *at = bind->values;
+    struct plan_value *values = arena_allocate(&client->worker->scratch, (bind->value_here + 1u) * sizeof *values);
+    if (!values)
+        return false;
+    for (uint16_t i = 0; i < bind->value_here; i++) {
+        struct wire_value value;
+        if (!wire_bind_value(bind, i, &at, &value))
+            return false;
+        uint32_t type = i < prepared->type_count ? prepared->types[i] : 0;
+        if (!type && i < prepared->described_count)
+            type = prepared->described[i];
+        values[i] = (struct plan_value){value.data, value.size, value.format, type};
+    }
+    *parameters = (struct route_parameters){prepared, values, bind->value_here, bind->value_here < bind->value_count};
+    return true;
+}
+
+/* The types of a statement's parameters, asked of any shard: the segment goes on where the plan then says. */
+static enum taken ask_types(struct client *client, struct prepared *prepared, const struct client_statement *named)
+{
+    char name[PREPARED_NAME] = "";
+    enum taken taken = extended_reach_any(client);
+    if (taken != REACHED)
+        return taken;
+    taken = extended_ensure(client, prepared, named);
+    if (taken != REACHED)
+        return taken;
+    if (named)
+        prepared_name(prepared, name);
+    struct buffer *out = batch_make(&client->worker->to_server);
+    wire_describe(out, 'S', name);
+    wire_empty(out, WIRE_FLUSH);
+    client->asks_types = true;
+    if (expect_add(&client->server->expect, EXPECT_DESCRIBE_OURS, 0, prepared_hold(prepared)))
+        return TAKEN_LATER;
+    return client_out_of_memory(client);
+}
+
+/* BEGIN and its like, bound here. */
+static enum taken bind_here(struct client *client, const struct wire_bind *bind, struct prepared *prepared,
+                            const struct facts *facts)
+{
+    bool ends =
+        facts->class == STATEMENT_COMMIT || facts->class == STATEMENT_ROLLBACK || facts->class == STATEMENT_ROLLBACK_TO;
+    if (client->transaction.has_failed && !ends)
+        return extended_fail(client, "25P02",
+                             "current transaction is aborted, commands ignored until end of transaction block%s", "");
+    struct buffer *answer = client_answer(client);
+    for (uint32_t i = 0; i < client->held_count; i++)
+        wire_empty(answer, WIRE_B_PARSE_COMPLETE);
+    client_held_clear(client);
+    wire_empty(answer, WIRE_B_BIND_COMPLETE);
+    if (!portal_add(client, bind->portal, prepared, true, true) || !client_answered(client))
+        return client_out_of_memory(client);
+    return TAKEN;
+}
+
+/* What is bound to a server that was linked for a try only makes it the transaction's. */
+static void settle(struct client *client, const struct facts *only)
+{
+    if (!client->is_tentative || (only && (only->class == STATEMENT_SET || only->class == STATEMENT_SHOW)))
+        return;
+    client->is_tentative = false;
+    transaction_replayed(&client->transaction);
+    memory_free(client->tentative);
+    client->tentative = NULL;
+}
+
+static enum taken bind_on_server(struct client *client, const struct bind_message *message, struct prepared *prepared,
+                                 const struct client_statement *named, const struct route *route)
+{
+    const struct wire_bind *bind = &message->bind;
+    const struct facts *only = route->facts && route->facts->count == 1 ? &route->facts->facts[0] : NULL;
+    bool tentative = only && local_is_tentative(client, only);
+    client->is_tentative |= tentative;
+    enum taken taken = client_reach(client, route->shard);
+    if (taken != REACHED)
+        return taken;
+    taken = client_send_held(client);
+    if (taken != TAKEN)
+        return taken;
+    taken = extended_ensure(client, prepared, named);
+    if (taken != REACHED)
+        return taken;
+    settle(client, only);
+    if (client->is_tentative && !client_keep_tentative(client, only, prepared->text, prepared->size))
+        return client_out_of_memory(client);
+    bool has_effect = only && effect_is(only);
+    if (only && only->changes_session)
+        client_pin(client, only);
+    if (!portal_add(client, bind->portal, prepared, false, has_effect))
+        return client_out_of_memory(client);
+    client->is_harmless = false;
+    record_statement(client, prepared->text, prepared->size, route);
+    pass_bind(client, message, prepared);
+    return expect_add(&client->server->expect, EXPECT_BIND, 0, NULL) ? TAKEN : client_out_of_memory(client);
+}
+
+/*
+ * Where the segment will go: what any shard can do goes where the first Bind behind it belongs, as far as that has been
+ * read already. SIZE_MAX: not known.
+ */
+static size_t look_ahead(struct client *client)
+{
+    const char *at = client->behind, *end = at + client->behind_size;
+    struct prepared *unnamed = client->unnamed ? prepared_hold(client->unnamed) : NULL;
+    size_t shard = SIZE_MAX;
+    struct wire_frame frame;
+    for (; shard == SIZE_MAX && wire_peek(at, (size_t)(end - at), &frame) == WIRE_MESSAGE; at += frame.size) {
+        struct route_parameters parameters;
+        struct wire_parse parse;
+        struct wire_bind bind;
+        struct route route;
+        if (frame.size > (size_t)(end - at) || frame.type == WIRE_SYNC || frame.type == WIRE_QUERY)
+            break;
+        if (frame.type == WIRE_PARSE && wire_read_parse(at, &frame, &parse) && !*parse.name) {
+            prepared_release(unnamed);
+            unnamed = prepared_intern(&client->worker->prepared_table, parse.sql, strlen(parse.sql), parse.types,
+                                      parse.type_count, client->session->meaning);
+        }
+        if (frame.type != WIRE_BIND || !wire_read_bind(at, &frame, &bind))
+            continue;
+        struct client_statement *named =
+            *bind.statement ? client_statements_find(&client->statements, bind.statement) : NULL;
+        struct prepared *prepared = *bind.statement ? (named ? named->prepared : NULL) : unnamed;
+        if (prepared && read_values(client, &bind, prepared, &parameters) &&
+            route_text(client, prepared->text, prepared->size, &parameters, &route) && route.way == ROUTE_SHARD)
+            shard = route.shard;
+    }
+    prepared_release(unnamed);
+    return shard;
+}
+
+static enum taken take_bind(struct client *client, const struct bind_message *message)
+{
+    const struct wire_bind *bind = &message->bind;
+    struct route route;
+    struct route_parameters parameters;
+    const struct client_statement *named;
+    enum taken taken = TAKEN;
+    struct prepared *prepared = extended_find(client, bind->statement, &named, &taken);
+    if (!prepared)
+        return taken;
+    if (client->asks_types) {
+        client->asks_types = false; /* answered: prepared->described, or an error that was told */
+        if (client->skips)
+            return TAKEN;
+    }
+    if (client->asks && (taken = local_ask_path(client)) != REACHED)
+        return taken;
+    if (!read_values(client, bind, prepared, &parameters))
+        return client_malformed(client);
+    client->worker->text = prepared->text;
+    client->worker->text_size = prepared->size;
+    if (!route_text(client, prepared->text, prepared->size, &parameters, &route))
+        return client_out_of_memory(client);
+    if (route.way == ROUTE_ANY && !client->server && client->behind_size) {
+        size_t ahead = look_ahead(client);
+        if (!route_text(client, prepared->text, prepared->size, &parameters, &route))
+            return client_out_of_memory(client);
+        if (ahead != SIZE_MAX)
+            route.shard = ahead;
+    }
+    if (route.way == ROUTE_ASK)
+        return local_ask_path(client);
+    if (route.way == ROUTE_TYPES)
+        return ask_types(client, prepared, named);
+    const struct facts *only = route.facts && route.facts->count == 1 ? &route.facts->facts[0] : NULL;
+    if (only && local_applies(client, only))
+        return bind_here(client, bind, prepared, only);
+    if (client->status == 'E' && client->server)
+        route = (struct route){.way = ROUTE_ANY, .shard = client->server->pool->shard, .facts = route.facts};
+    if (route.way == ROUTE_MORE)
+        return TAKEN_MORE;
+    if (route.way == ROUTE_REFUSED)
+        return extended_refuse(client, route.error);
+    if (only && (only->class == STATEMENT_PREPARE || only->class == STATEMENT_EXECUTE) && client->status != 'E')
+        return extended_fail(client, "0A000", "PREPARE and EXECUTE as SQL are supported in the simple protocol only%s",
+                             "");
+    if (route.way == ROUTE_EXPLAIN)
+        return extended_fail(client, "0A000", "EXPLAIN (MOSAIC) is supported in the simple protocol only%s", "");
+    mosaic_error error;
+    if (only && only->class == STATEMENT_SET &&
+        !effect_is_allowed(&client->worker->world->model, only->name, only->value, &error))
+        return extended_refuse(client, &error);
+    return bind_on_server(client, message, prepared, named, &route);
+}
+
+enum taken extended_bind(struct client *client, const char *bytes, const struct wire_frame *frame)
+{
+    struct bind_message message = {.bytes = bytes, .frame = frame, .here = frame->size};
+    return wire_read_bind(bytes, frame, &message.bind) ? take_bind(client, &message) : client_malformed(client);
+}
+
+enum taken client_bind_begun(struct client *client, const char *bytes, const struct wire_frame *frame, size_t here)
+{
+    struct bind_message message = {.bytes = bytes, .frame = frame, .here = here};
+    client->passing = 'x';
+    client->asks_shape = false;
+    if (client->skips)
+        return TAKEN;
+    client->in_segment = true;
+    if (client->failure)
+        return client_tell_failure(client);
+    switch (wire_read_bind_begun(bytes, frame, here, &message.bind)) {
+    case WIRE_MORE:
+        return TAKEN_MORE;
+    case WIRE_BAD:
+        return client_malformed(client);
+    default:
+        return take_bind(client, &message);
+    }
+}

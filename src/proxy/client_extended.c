@@ -1,0 +1,209 @@
+/*
+ * The extended protocol: a segment of messages up to Sync, on one server.
+ *
+ * A Parse is held until something behind it says which shard is to have it: a Bind, by its values; Describe, Flush or
+ * Sync, any. Statements have the client's names here and the proxy's on servers (prepared.h).
+ */
+#include "proxy/client_extended.h"
+
+#include "proxy/client_local.h"
+#include "proxy/route.h"
+#include "proxy/server.h"
+
+#include <string.h>
+
+/* Of BEGIN and its like, just parsed and not sent, it is known what a server would say. */
+static bool describes_here(struct client *client, const struct prepared *prepared)
+{
+    struct route route;
+    if (client->held_count != 1 || client->held[0].prepared != prepared || (client->server && !client->is_fresh))
+        return false;
+    if (!route_facts(client, prepared, &route) || !route.facts || route.facts->count != 1)
+        return false;
+    return local_applies(client, &route.facts->facts[0]) && !client->transaction.has_failed;
+}
+
+static enum taken describe_statement(struct client *client, const struct wire_named *named)
+{
+    enum taken taken = TAKEN;
+    char name[PREPARED_NAME] = "";
+    const struct client_statement *statement;
+    struct prepared *prepared = extended_find(client, named->name, &statement, &taken);
+    if (!prepared)
+        return taken;
+    if (describes_here(client, prepared)) {
+        client_held_clear(client);
+        struct buffer *answer = client_answer(client);
+        wire_empty(answer, WIRE_B_PARSE_COMPLETE);
+        size_t at = wire_begin(answer, WIRE_B_PARAMETER_DESCRIPTION);
+        wire_16(answer, 0);
+        wire_end(answer, at);
+        wire_empty(answer, WIRE_B_NO_DATA);
+        return client_answered(client) ? TAKEN : client_out_of_memory(client);
+    }
+    taken = extended_reach_any(client);
+    if (taken != REACHED)
+        return taken;
+    taken = extended_ensure(client, prepared, statement);
+    if (taken != REACHED)
+        return taken;
+    if (*named->name)
+        prepared_name(prepared, name);
+    wire_describe(batch_make(&client->worker->to_server), 'S', name);
+    uint32_t number = statement ? 0 : (uint32_t)client->unnamed_number; /* what is told of the unnamed one is kept */
+    return expect_add(&client->server->expect, EXPECT_DESCRIBE_STATEMENT, number, NULL) ? TAKEN
+                                                                                        : client_out_of_memory(client);
+}
+/* Execute of what was bound here. */
+static enum taken execute_here(struct client *client, struct prepared *prepared)
+{
+    struct route route;
+    bool failed;
+    if (!route_facts(client, prepared, &route))
+        return client_out_of_memory(client);
+    const struct facts *only = route.facts && route.facts->count == 1 ? &route.facts->facts[0] : NULL;
+    if (!only || !local_applies(client, only))
+        return extended_fail(client, "0A000", "this statement was bound before the transaction was open on a shard%s",
+                             "");
+    struct buffer *answer = client_answer(client);
+    if (!local_carry_out(client, only, prepared->text, prepared->size, answer, &failed))
+        return client_out_of_memory(client);
+    client->skips |= failed;
+    return client_answered(client) ? TAKEN : client_out_of_memory(client);
+}
+
+static enum taken portal_here(struct client *client, struct prepared *prepared, enum expect_kind kind)
+{
+    if (kind == EXPECT_DESCRIBE_PORTAL)
+        return extended_answer_empty(client, WIRE_B_NO_DATA);
+    return kind == EXPECT_CLOSE ? extended_answer_empty(client, WIRE_B_CLOSE_COMPLETE) : execute_here(client, prepared);
+}
+
+/* Describe and Execute of a portal; Close of one. */
+static enum taken pass_portal(struct client *client, const char *message, const struct wire_frame *frame,
+                              const struct wire_named *named, enum expect_kind kind)
+{
+    if (client->held_count && kind == EXPECT_CLOSE) {
+        enum taken taken = extended_reach_any(client); /* what came before is answered before */
+        if (taken != REACHED)
+            return taken;
+    }
+    bool open = client->server && !client->is_fresh;
+    struct bound bound = portal_find(client, named->name);
+    if (bound.prepared && bound.is_local)
+        return portal_here(client, bound.prepared, kind);
+    if (!open && kind == EXPECT_CLOSE)
+        return extended_answer_empty(client, WIRE_B_CLOSE_COMPLETE);
+    if (!open)
+        return extended_fail(client, "34000", "portal \"%s\" does not exist", named->name);
+    enum taken taken = client_send_held(client);
+    if (taken != TAKEN)
+        return taken;
+    batch_pass(&client->worker->to_server, message, frame->size);
+    bool effect = kind == EXPECT_EXECUTE && bound.prepared && bound.has_effect;
+    void *subject = effect ? prepared_hold(bound.prepared) : NULL;
+    return expect_add(&client->server->expect, kind, 0, subject) ? TAKEN : client_out_of_memory(client);
+}
+
+static enum taken close_statement(struct client *client, const struct wire_named *named)
+{
+    if (client->held_count) {
+        enum taken taken = extended_reach_any(client);
+        if (taken != REACHED)
+            return taken;
+    }
+    struct client_statement *found = *named->name ? client_statements_find(&client->statements, named->name) : NULL;
+    if (found && client->server && client->server->expect.count) {
+        /* An error before it would have the server pass over it. */
+        found->is_closing = true;
+        found->in_flight++;
+        return expect_add(&client->server->expect, EXPECT_CLOSED_HERE, 0, found) ? TAKEN : client_out_of_memory(client);
+    }
+    if (*named->name) {
+        client_statements_remove(&client->statements, named->name);
+    } else {
+        prepared_release(client->unnamed);
+        client->unnamed = NULL;
+    }
+    return extended_answer_empty(client, WIRE_B_CLOSE_COMPLETE);
+}
+
+static enum taken take_flush(struct client *client, const char *message, const struct wire_frame *frame)
+{
+    if (client->held_count) {
+        enum taken taken = extended_reach_any(client);
+        if (taken != REACHED)
+            return taken;
+    }
+    if (client->server && !client->is_fresh)
+        batch_pass(&client->worker->to_server, message, frame->size);
+    return TAKEN;
+}
+
+static enum taken take_sync(struct client *client, const char *message, const struct wire_frame *frame)
+{
+    if (client->held_count && !client->skips) {
+        enum taken taken = extended_reach_any(client);
+        if (taken != REACHED && taken != TAKEN)
+            return taken;
+    }
+    extended_drop_held(client);
+    struct server *server = client->server;
+    if (server && !client->is_fresh) {
+        batch_pass(&client->worker->to_server, message, frame->size);
+        client->awaits_ready = true;
+        client->skips = false;
+        return expect_add(&server->expect, EXPECT_SYNC, 0, NULL) ? TAKEN : client_out_of_memory(client);
+    }
+    if (server && server_is_clean(server))
+        server_unlink(server);
+    client->in_segment = client->skips = false;
+    if (client->status == 'I')
+        client_portals_clear(client);
+    wire_ready(client_answer(client), client->status);
+    return client_answered(client) ? TAKEN : client_out_of_memory(client);
+}
+
+static enum taken take_named(struct client *client, const char *message, const struct wire_frame *frame)
+{
+    struct wire_named named;
+    if (!wire_read_named(message, frame, &named))
+        return client_malformed(client);
+    switch (frame->type) {
+    case WIRE_DESCRIBE:
+        return named.kind == 'S' ? describe_statement(client, &named)
+                                 : pass_portal(client, message, frame, &named, EXPECT_DESCRIBE_PORTAL);
+    case WIRE_EXECUTE:
+        return pass_portal(client, message, frame, &named, EXPECT_EXECUTE);
+    default:
+        break;
+    }
+    if (named.kind == 'S')
+        return close_statement(client, &named);
+    enum taken taken = pass_portal(client, message, frame, &named, EXPECT_CLOSE);
+    if (taken == TAKEN)
+        portal_remove(client, named.name);
+    return taken;
+}
+
+enum taken client_extended(struct client *client, const char *message, const struct wire_frame *frame)
+{
+    client->asks_shape = false;
+    if (client->skips && frame->type != WIRE_SYNC)
+        return TAKEN;
+    client->in_segment = true;
+    if (client->failure && frame->type != WIRE_SYNC)
+        return client_tell_failure(client);
+    switch (frame->type) {
+    case WIRE_PARSE:
+        return extended_parse(client, message, frame);
+    case WIRE_BIND:
+        return extended_bind(client, message, frame);
+    case WIRE_FLUSH:
+        return take_flush(client, message, frame);
+    case WIRE_SYNC:
+        return take_sync(client, message, frame);
+    default:
+        return take_named(client, message, frame);
+    }
+}

@@ -1,0 +1,46 @@
+/*
+ * What the parts of the extended protocol share: client_parse.c has Parse and how a server gets a statement,
+ * client_bind.c portals and Bind, client_extended.c the rest.
+ */
+#ifndef MOSAIC_PROXY_CLIENT_EXTENDED_H
+#define MOSAIC_PROXY_CLIENT_EXTENDED_H
+
+#include "proxy/client.h"
+
+/* ---- client_parse.c ---- */
+
+enum taken extended_parse(struct client *client, const char *message, const struct wire_frame *frame);
+/* Behind the Parses that came before it, which may fail first. */
+enum taken extended_refuse(struct client *client, const mosaic_error *error);
+enum taken extended_fail(struct client *client, const char *sqlstate, const char *format, const char *name);
+/* One message without a body, of ours. */
+enum taken extended_answer_empty(struct client *client, char type);
+/* A server for what any shard can say, with all Parses sent. TAKEN without a server: refused. */
+enum taken extended_reach_any(struct client *client);
+/*
+ * REACHED: the linked server has the statement, and its result there is what the client knows; or it is sent it, where
+ * nobody knows yet. TAKEN_LATER: it is asked. TAKEN: the result is another one; the client was told.
+ */
+enum taken extended_ensure(struct client *client, struct prepared *prepared, const struct client_statement *named);
+/* By the client's name for it; NULL: there is none, and the client was told. *named: NULL for the unnamed one. */
+struct prepared *extended_find(struct client *client, const char *name, const struct client_statement **named,
+                               enum taken *taken);
+/* What was never parsed is no statement. */
+void extended_drop_held(struct client *client);
+
+/* ---- client_bind.c ---- */
+
+enum taken extended_bind(struct client *client, const char *message, const struct wire_frame *frame);
+
+/* What a portal, by its name, was bound to. */
+struct bound {
+    struct prepared *prepared; /* NULL: there is no such portal */
+    bool is_local, has_effect;
+};
+
+struct bound portal_find(struct client *client, const char *name);
+/* False: memory is out. */
+bool portal_add(struct client *client, const char *name, struct prepared *prepared, bool is_local, bool has_effect);
+void portal_remove(struct client *client, const char *name);
+
+#endif

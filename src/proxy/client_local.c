@@ -1,0 +1,243 @@
+#include "proxy/client_local.h"
+
+#include "base/memory.h"
+#include "proxy/effect.h"
+#include "proxy/proxy.h"
+#include "proxy/route.h"
+#include "proxy/server.h"
+
+#include <string.h>
+#include <strings.h>
+
+static bool has_no_server(const struct client *client)
+{
+    return !client->server || client->is_fresh;
+}
+
+/* In a transaction that has failed, and that no server has. */
+static bool has_failed(const struct client *client)
+{
+    return client->transaction.has_failed && has_no_server(client);
+}
+
+/* Lazy is worth it where there is a choice of shards. */
+static bool may_be_lazy(const struct client *client)
+{
+    const struct model *model = &client->worker->world->model;
+    return model->engine == ENGINE_POSTGRES && model->shard_count > 1;
+}
+
+bool local_applies(const struct client *client, const struct facts *facts)
+{
+    const struct transaction *transaction = &client->transaction;
+    bool lazy = transaction->is_lazy && has_no_server(client);
+    if (has_failed(client))
+        return true;
+    switch (facts->class) {
+    case STATEMENT_BEGIN:
+        return has_no_server(client) && (lazy || (client->status == 'I' && may_be_lazy(client)));
+    case STATEMENT_COMMIT:
+    case STATEMENT_ROLLBACK:
+        return lazy && transaction->is_plain && !facts->chain;
+    case STATEMENT_SAVEPOINT:
+    case STATEMENT_RELEASE:
+    case STATEMENT_ROLLBACK_TO:
+    case STATEMENT_SET_TRANSACTION:
+        return lazy;
+    case STATEMENT_DEALLOCATE:
+        return client->status != 'E';
+    default:
+        return false;
+    }
+}
+
+bool local_is_tentative(const struct client *client, const struct facts *facts)
+{
+    return client->transaction.is_lazy && has_no_server(client) && !client->is_pinned &&
+           (facts->class == STATEMENT_SET || facts->class == STATEMENT_SHOW);
+}
+
+static bool fail(struct client *client, struct buffer *answer, bool *failed, const char *sqlstate, const char *message)
+{
+    wire_error_response(answer, "ERROR", sqlstate, message, NULL, NULL);
+    *failed = true;
+    if (client->transaction.is_open && client->status != 'I') {
+        client->transaction.has_failed = true;
+        client->status = 'E';
+    }
+    return !buffer_failed(answer);
+}
+
+static bool begins_with(const char *text, size_t size, const char *word)
+{
+    while (size && (*text == ' ' || *text == '\t' || *text == '\n' || *text == '\r')) {
+        text++;
+        size--;
+    }
+    return size >= strlen(word) && strncasecmp(text, word, strlen(word)) == 0;
+}
+
+static bool begin(struct client *client, const char *text, size_t size, struct buffer *answer)
+{
+    const char *tag = begins_with(text, size, "start") ? "START TRANSACTION" : "BEGIN";
+    if (client->transaction.is_lazy) {
+        wire_notice(answer, "25001", "there is already a transaction in progress", NULL, NULL);
+    } else {
+        if (!transaction_begin(&client->transaction, client->session, text, size))
+            return false;
+        client->status = 'T';
+        client->since = client->worker->loop.now;
+    }
+    wire_complete(answer, tag);
+    return true;
+}
+
+static void end(struct client *client, bool committed, struct buffer *answer)
+{
+    struct settings_state *before = transaction_end(&client->transaction);
+    client->status = 'I';
+    client->path_is_local = false;
+    if (committed)
+        settings_release(before);
+    else
+        effect_set_session(client, before);
+    client->path = NULL;
+    wire_complete(answer, committed ? "COMMIT" : "ROLLBACK");
+}
+
+static bool savepoint(struct client *client, const struct facts *facts, const char *text, size_t size,
+                      struct buffer *answer, bool *failed)
+{
+    struct transaction *transaction = &client->transaction;
+    const char *name = facts->name ? facts->name : "";
+    static const struct {
+        enum statement_class class;
+        const char *tag;
+    } tags[] = {{STATEMENT_SAVEPOINT, "SAVEPOINT"},
+                {STATEMENT_RELEASE, "RELEASE"},
+                {STATEMENT_ROLLBACK_TO, "ROLLBACK"},
+                {STATEMENT_SET_TRANSACTION, "SET"}};
+    bool known = facts->class == STATEMENT_SAVEPOINT || facts->class == STATEMENT_SET_TRANSACTION ||
+                 transaction_has_savepoint(transaction, name);
+    if (!known) {
+        mosaic_error error;
+        (void)!error_set(&error, MOSAIC_USAGE, "savepoint \"%s\" does not exist", name);
+        return fail(client, answer, failed, "3B001", error.message);
+    }
+    bool plain = facts->class == STATEMENT_SET_TRANSACTION && !transaction->savepoints;
+    if (!transaction_keep(transaction, text, size, plain || facts->class != STATEMENT_SET_TRANSACTION))
+        return false;
+    effect_apply(client, facts, text, size, "");
+    if (facts->class == STATEMENT_ROLLBACK_TO) {
+        client->status = 'T';
+        transaction->has_failed = false;
+    }
+    for (size_t i = 0; i < sizeof tags / sizeof *tags; i++)
+        if (tags[i].class == facts->class)
+            wire_complete(answer, tags[i].tag);
+    return true;
+}
+
+static bool deallocate(struct client *client, const struct facts *facts, struct buffer *answer, bool *failed)
+{
+    if (facts->name && !client_statements_find(&client->statements, facts->name)) {
+        mosaic_error error;
+        (void)!error_set(&error, MOSAIC_USAGE, "prepared statement \"%s\" does not exist", facts->name);
+        return fail(client, answer, failed, "26000", error.message);
+    }
+    if (facts->name)
+        client_statements_remove(&client->statements, facts->name);
+    else
+        client_statements_clear(&client->statements);
+    wire_complete(answer, facts->name ? "DEALLOCATE" : "DEALLOCATE ALL");
+    return true;
+}
+
+static bool carry_out_failed(struct client *client, const struct facts *facts, const char *text, size_t size,
+                             struct buffer *answer, bool *failed)
+{
+    bool lazy = client->transaction.is_lazy;
+    if (facts->class == STATEMENT_COMMIT || facts->class == STATEMENT_ROLLBACK) {
+        end(client, false, answer);
+        return true;
+    }
+    if (facts->class == STATEMENT_ROLLBACK_TO && lazy)
+        return savepoint(client, facts, text, size, answer, failed);
+    return fail(client, answer, failed, "25P02",
+                "current transaction is aborted, commands ignored until end of transaction block");
+}
+
+bool local_carry_out(struct client *client, const struct facts *facts, const char *text, size_t size,
+                     struct buffer *answer, bool *failed)
+{
+    size_t start = facts->length ? (size_t)facts->start : 0, length = facts->length ? (size_t)facts->length : size;
+    *failed = false;
+    if (client->server && server_is_clean(client->server))
+        server_unlink(client->server); /* fresh: not needed after all */
+    if (has_failed(client))
+        return carry_out_failed(client, facts, text + start, length, answer, failed);
+    switch (facts->class) {
+    case STATEMENT_BEGIN:
+        return begin(client, text + start, length, answer);
+    case STATEMENT_COMMIT:
+    case STATEMENT_ROLLBACK:
+        end(client, facts->class == STATEMENT_COMMIT, answer);
+        return true;
+    case STATEMENT_DEALLOCATE:
+        return deallocate(client, facts, answer, failed);
+    default:
+        return savepoint(client, facts, text + start, length, answer, failed);
+    }
+}
+
+/* ---- the search_path ---- */
+
+static const char path_query[] = "SELECT pg_catalog.current_schemas(true)";
+
+/* The answer is there: remembers it, and lets go of a server that was reached for it alone. */
+static enum taken take_path(struct client *client)
+{
+    struct server *server = client->server;
+    bool known = server && !server->ours_failed && server->expect.count == 0 && server->failure.size &&
+                 route_learn_path(client, buffer_string(&server->failure));
+    client->asks = false;
+    if (!server)
+        return TAKEN_LATER; /* lost: it will be told */
+    if (!known) {
+        mosaic_error error = server->error;
+        if (!server->ours_failed)
+            (void)!error_set(&error, MOSAIC_INTERNAL, "the session's search_path could not be found out");
+        return client_refuse(client, &error, true);
+    }
+    return REACHED;
+}
+
+enum taken local_ask_path(struct client *client)
+{
+    if (client->asks)
+        return take_path(client);
+    bool was_fresh = has_no_server(client);
+    size_t shard = client->server ? client->server->pool->shard : route_any(client);
+    if (!client_flush(client))
+        return TAKEN_CLOSED;
+    client->probes = true; /* no transaction is opened for it */
+    enum taken taken = client_reach(client, shard);
+    client->probes = false;
+    if (taken != REACHED)
+        return taken;
+    struct buffer sql = BUFFER_INIT(TRANSACTION_KEPT_MOST + 256);
+    bool replays = was_fresh && client->transaction.is_lazy && client->path_is_local;
+    if (replays)
+        buffer_text(&sql, buffer_string(&client->transaction.kept));
+    buffer_text(&sql, path_query);
+    if (replays)
+        buffer_text(&sql, ";ROLLBACK");
+    buffer_clear(&client->server->failure);
+    client->asks = !buffer_failed(&sql) && server_ask(client->server, sql.data);
+    buffer_free(&sql);
+    if (!client->asks) {
+        server_close(client->server, NULL);
+        return TAKEN_LATER;
+    }
+    return TAKEN_LATER;
+}

@@ -1,0 +1,25 @@
+/*
+ * What is answered without a server: a transaction that no shard has yet, DEALLOCATE, what comes after a transaction
+ * failed by our hand. And what is asked of a server before a statement can be planned.
+ */
+#ifndef MOSAIC_PROXY_CLIENT_LOCAL_H
+#define MOSAIC_PROXY_CLIENT_LOCAL_H
+
+#include "proxy/client.h"
+#include "sql/facts.h"
+
+/* Is this statement, the only one of its text, to be answered here in the client's present state? */
+bool local_applies(const struct client *client, const struct facts *facts);
+/*
+ * Does it, and writes CommandComplete, or an error. *failed: an error was written, the statement has failed. False:
+ * memory is out.
+ */
+bool local_carry_out(struct client *client, const struct facts *facts, const char *text, size_t size,
+                     struct buffer *answer, bool *failed);
+/* In a transaction that no shard has yet: is it run on a shard that is then rolled back, and kept to be replayed? */
+bool local_is_tentative(const struct client *client, const struct facts *facts);
+/* Asks a server for the session's search_path. TAKEN_LATER: the message is to be given again; REACHED: it is
+ * known now. */
+enum taken local_ask_path(struct client *client);
+
+#endif

@@ -1,0 +1,321 @@
+/*
+ * Parse, and what holds it back; how a server gets a statement; refusals behind it.
+ */
+#include "base/memory.h"
+#include "proxy/client_extended.h"
+#include "proxy/route.h"
+#include "proxy/server.h"
+
+#include <string.h>
+
+enum taken extended_refuse(struct client *client, const mosaic_error *error)
+{
+    mosaic_error kept = *error;
+    if (client->held_count) {
+        enum taken taken = extended_reach_any(client);
+        if (taken != REACHED)
+            return taken;
+    }
+    return client_refuse(client, &kept, true);
+}
+
+enum taken extended_fail(struct client *client, const char *sqlstate, const char *format, const char *name)
+{
+    mosaic_error error;
+    (void)!error_set(&error, MOSAIC_DATA, format, name);
+    error_sqlstate(&error, sqlstate);
+    return extended_refuse(client, &error);
+}
+
+enum taken client_malformed(struct client *client)
+{
+    return extended_fail(client, "08P01", "invalid message format%s", "");
+}
+
+enum taken extended_answer_empty(struct client *client, char type)
+{
+    wire_empty(client_answer(client), type);
+    return client_answered(client) ? TAKEN : client_out_of_memory(client);
+}
+
+/* ---- Parse ---- */
+
+void client_held_clear(struct client *client)
+{
+    for (uint32_t i = 0; i < client->held_count; i++)
+        prepared_release(client->held[i].prepared);
+    memory_free(client->held);
+    client->held = NULL;
+    client->held_count = client->held_capacity = 0;
+}
+
+static bool hold(struct client *client, struct prepared *prepared, struct client_statement *statement)
+{
+    if (client->held_count == client->held_capacity) {
+        uint32_t capacity = client->held_capacity ? client->held_capacity * 2 : 2;
+        struct held_parse *held = memory_resize(client->held, capacity * sizeof *held);
+        if (!held)
+            return false;
+        client->held = held;
+        client->held_capacity = capacity;
+    }
+    client->held[client->held_count++] = (struct held_parse){prepared_hold(prepared), statement};
+    return true;
+}
+
+static bool send_unnamed(struct client *client, struct prepared *prepared, enum expect_kind kind);
+
+/* A name that is taken: what is wrong with the text comes first. */
+static enum taken parse_again(struct client *client, const struct wire_parse *parse)
+{
+    mosaic_error error;
+    enum taken taken = extended_reach_any(client);
+    if (taken != REACHED)
+        return taken;
+    struct prepared *prepared = prepared_intern(&client->worker->prepared_table, parse->sql, strlen(parse->sql),
+                                                parse->types, parse->type_count, client->session->meaning);
+    if (!prepared || !send_unnamed(client, prepared, EXPECT_PARSE_OURS))
+        return client_out_of_memory(client);
+    prepared_release(prepared);
+    (void)!error_set(&error, MOSAIC_USAGE, "prepared statement \"%s\" already exists", parse->name);
+    error_sqlstate(&error, "42P05");
+    return client_refuse(client, &error, true);
+}
+
+enum taken extended_parse(struct client *client, const char *message, const struct wire_frame *frame)
+{
+    struct wire_parse parse;
+    struct client_statement *statement = NULL;
+    if (!wire_read_parse(message, frame, &parse))
+        return client_malformed(client);
+    if (*parse.name && client_statements_find(&client->statements, parse.name))
+        return parse_again(client, &parse);
+    struct prepared *prepared = prepared_intern(&client->worker->prepared_table, parse.sql, strlen(parse.sql),
+                                                parse.types, parse.type_count, client->session->meaning);
+    if (!prepared)
+        return client_out_of_memory(client);
+    if (*parse.name) {
+        statement = client_statements_add(&client->statements, parse.name, prepared);
+    } else {
+        prepared_release(client->unnamed);
+        client->unnamed = prepared_hold(prepared);
+        client->unnamed_number = ++client->worker->prepared_table.last_unnamed;
+        client->unnamed_shape = 0;
+    }
+    bool held = (statement || !*parse.name) && hold(client, prepared, statement);
+    prepared_release(prepared);
+    return held ? TAKEN : client_out_of_memory(client);
+}
+
+/* The statement used least leaves a server that has as many as it may. */
+static bool make_room(struct client *client)
+{
+    struct server *server = client->server;
+    size_t most = (size_t)client->worker->settings->max_prepared_statements;
+    struct prepared *oldest = server_statements_oldest(&server->statements, most ? most : 1);
+    char name[PREPARED_NAME];
+    if (!oldest)
+        return true;
+    prepared_name(oldest, name);
+    wire_close(batch_make(&client->worker->to_server), 'S', name);
+    server_statements_remove(&server->statements, oldest);
+    return expect_add(&server->expect, EXPECT_CLOSE_OURS, 0, NULL);
+}
+
+static void write_parse(struct client *client, const char *name, const struct prepared *prepared)
+{
+    const struct world *world = client->worker->world;
+    size_t shard = client->server->pool->shard;
+    const uint32_t *types = prepared->types;
+    uint16_t count = prepared->type_count;
+    if (count && shard != world->home) {
+        uint32_t *there = arena_allocate(&client->worker->scratch, count * sizeof *there);
+        for (uint16_t i = 0; there && i < count; i++)
+            there[i] = schema_oid_on(world->schema, shard, prepared->types[i]);
+        types = there;
+        count = there ? count : 0; /* the shard finds them itself */
+    }
+    wire_parse(batch_make(&client->worker->to_server), name, prepared->text, prepared->size, types, count);
+}
+
+/* The server gets a statement under the proxy's name for it. */
+bool client_send_statement(struct client *client, struct prepared *prepared, enum expect_kind kind, uint32_t detail,
+                           void *subject)
+{
+    struct server *server = client->server;
+    char name[PREPARED_NAME];
+    COUNT(&client->worker->counters, prepared_parses, 1);
+    if (!make_room(client) || !server_statements_add(&server->statements, prepared))
+        return false;
+    prepared_name(prepared, name);
+    write_parse(client, name, prepared);
+    if (!expect_add(&server->expect, kind, detail, subject))
+        return false;
+    wire_describe(batch_make(&client->worker->to_server), 'S', name);
+    return expect_add(&server->expect, EXPECT_SHAPE_HERE, 0, prepared_hold(prepared));
+}
+
+/*
+ * A text that others have parsed before is parsed anew, as PostgreSQL would: the schema may have changed since. If its
+ * result is another one now, the client's statement becomes another one as well.
+ */
+static bool check(struct client *client, struct client_statement *statement, enum expect_kind kind)
+{
+    struct server *server = client->server;
+    statement->in_flight++;
+    server->unnamed = 0;
+    write_parse(client, "", statement->prepared);
+    if (!expect_add(&server->expect, kind, 2, statement))
+        return false;
+    if (client->status == 'E')
+        return true; /* whether this may be parsed at all is the server's to say */
+    statement->in_flight++;
+    statement->is_checked = true;
+    wire_describe(batch_make(&client->worker->to_server), 'S', "");
+    return expect_add(&server->expect, EXPECT_SHAPE_PARSED, 0, statement);
+}
+
+bool client_parse_statement(struct client *client, struct client_statement *statement, enum expect_kind kind)
+{
+    struct prepared *prepared = statement->prepared;
+    if (prepared->shape || server_statements_use(&client->server->statements, prepared)) {
+        COUNT(&client->worker->counters, prepared_hits, 1);
+        return check(client, statement, kind);
+    }
+    statement->in_flight++;
+    return client_send_statement(client, prepared, kind, 1, statement);
+}
+
+static bool send_unnamed(struct client *client, struct prepared *prepared, enum expect_kind kind)
+{
+    struct server *server = client->server;
+    server->unnamed = client->unnamed_number;
+    server->unnamed_shape = 0;
+    write_parse(client, "", prepared);
+    return expect_add(&server->expect, kind, 0, prepared_hold(prepared));
+}
+
+static bool send_held_one(struct client *client, const struct held_parse *held)
+{
+    if (!held->statement)
+        return send_unnamed(client, held->prepared, EXPECT_PARSE);
+    return client_parse_statement(client, held->statement, EXPECT_PARSE);
+}
+
+enum taken client_send_held(struct client *client)
+{
+    for (uint32_t i = 0; i < client->held_count; i++) {
+        if (!send_held_one(client, &client->held[i]))
+            return client_out_of_memory(client);
+        prepared_release(client->held[i].prepared);
+        client->held[i].prepared = NULL;
+    }
+    client->held_count = 0;
+    return TAKEN;
+}
+
+enum taken extended_reach_any(struct client *client)
+{
+    enum taken taken = client_reach_aside(client, route_any(client));
+    if (taken == REACHED && client_send_held(client) != TAKEN)
+        return TAKEN_CLOSED;
+    return taken;
+}
+
+static enum taken wait_for_shape(struct client *client)
+{
+    wire_empty(batch_make(&client->worker->to_server), WIRE_FLUSH);
+    client->asks_shape = true;
+    return TAKEN_LATER;
+}
+
+static enum taken refuse_shape(struct client *client)
+{
+    mosaic_error error;
+    (void)!error_set(&error, MOSAIC_UNSUPPORTED, "cached plan must not change result type");
+    return client_refuse(client, &error, true);
+}
+
+static enum taken ensure_unnamed(struct client *client, struct prepared *prepared)
+{
+    struct server *server = client->server;
+    if (server->unnamed == client->unnamed_number) {
+        if (!client->unnamed_shape || !server->unnamed_shape || server->unnamed_shape == client->unnamed_shape)
+            return REACHED;
+        server->unnamed = 0;
+        return refuse_shape(client);
+    }
+    if (!send_unnamed(client, prepared, EXPECT_PARSE_OURS))
+        return client_out_of_memory(client);
+    if (!client->unnamed_shape)
+        return REACHED; /* its client was told nothing that could be different here */
+    wire_describe(batch_make(&client->worker->to_server), 'S', "");
+    if (!expect_add(&server->expect, EXPECT_SHAPE_UNNAMED, 0, NULL))
+        return client_out_of_memory(client);
+    return wait_for_shape(client);
+}
+
+static enum taken ensure_named(struct client *client, struct prepared *prepared)
+{
+    struct server *server = client->server;
+    char name[PREPARED_NAME];
+    const uint64_t *shape = server_statements_shape(&server->statements, prepared);
+    if (shape && (*shape == prepared->shape || !prepared->shape))
+        return REACHED;
+    if (shape && !*shape)
+        return wait_for_shape(client);
+    if (shape) {
+        prepared_name(prepared, name);
+        wire_close(batch_make(&client->worker->to_server), 'S', name);
+        server_statements_remove(&server->statements, prepared);
+        if (!expect_add(&server->expect, EXPECT_CLOSE_OURS, 0, NULL))
+            return client_out_of_memory(client);
+        return refuse_shape(client);
+    }
+    if (!client_send_statement(client, prepared, EXPECT_PARSE_OURS, 0, prepared_hold(prepared)))
+        return client_out_of_memory(client);
+    return prepared->shape ? wait_for_shape(client) : REACHED;
+}
+
+enum taken extended_ensure(struct client *client, struct prepared *prepared, const struct client_statement *named)
+{
+    if (!named)
+        return ensure_unnamed(client, prepared);
+    return named->is_checked ? wait_for_shape(client) : ensure_named(client, prepared);
+}
+
+struct prepared *extended_find(struct client *client, const char *name, const struct client_statement **named,
+                               enum taken *taken)
+{
+    *named = NULL;
+    if (!*name) {
+        if (!client->unnamed)
+            *taken = extended_fail(client, "26000", "unnamed prepared statement does not exist%s", "");
+        return client->unnamed;
+    }
+    struct client_statement *found = client_statements_find(&client->statements, name);
+    if (!found)
+        *taken = extended_fail(client, "26000", "prepared statement \"%s\" does not exist", name);
+    *named = found;
+    return found ? found->prepared : NULL;
+}
+
+void extended_drop_held(struct client *client)
+{
+    for (uint32_t i = 0; i < client->held_count; i++) {
+        struct held_parse *held = &client->held[i];
+        if (held->statement) {
+            client_statements_remove(&client->statements, held->statement->name);
+        } else if (client->unnamed == held->prepared) {
+            prepared_release(client->unnamed);
+            client->unnamed = NULL;
+        }
+    }
+    client_held_clear(client);
+}
+
+void client_segment_failed(struct client *client)
+{
+    client->skips = true;
+    extended_drop_held(client);
+}

@@ -1,0 +1,142 @@
+/*
+ * The simple protocol: a text of one statement or several, answered up to ReadyForQuery. And function calls.
+ */
+#include "proxy/client.h"
+#include "proxy/client_local.h"
+#include "proxy/effect.h"
+#include "proxy/explain_rows.h"
+#include "proxy/prepare_sql.h"
+#include "proxy/proxy.h"
+#include "proxy/record.h"
+#include "proxy/route.h"
+#include "proxy/server.h"
+
+#include <string.h>
+
+/* Held Parses come before the query, as they were sent. */
+static enum taken send_held(struct client *client)
+{
+    if (!client->held_count)
+        return TAKEN;
+    enum taken taken = client_reach(client, route_any(client));
+    return taken == REACHED ? client_send_held(client) : taken;
+}
+
+static enum taken send_query(struct client *client, const char *message, const struct wire_frame *frame,
+                             enum expect_kind kind)
+{
+    struct server *server = client->server;
+    batch_pass(&client->worker->to_server, message, frame->size);
+    server->unnamed = 0;
+    client->in_segment = false;
+    client->awaits_ready = true;
+    return expect_add(&server->expect, kind, 0, NULL) ? TAKEN : client_out_of_memory(client);
+}
+
+static enum taken answer_here(struct client *client, const struct facts *facts, const char *text, size_t size)
+{
+    struct buffer *answer = client_answer(client);
+    bool failed;
+    if (!local_carry_out(client, facts, text, size, answer, &failed))
+        return client_out_of_memory(client);
+    wire_ready(answer, client->status);
+    return client_answered(client) ? TAKEN : client_out_of_memory(client);
+}
+
+static enum taken explain_here(struct client *client, const struct explanation *explanation)
+{
+    struct buffer *answer = client_answer(client);
+    explain_rows(explanation, answer);
+    wire_ready(answer, client->status);
+    return client_answered(client) ? TAKEN : client_out_of_memory(client);
+}
+
+static enum taken call_function(struct client *client, const char *message, const struct wire_frame *frame)
+{
+    const struct model *model = &client->worker->world->model;
+    if (model->engine == ENGINE_POSTGRES && model->shard_count > 1) {
+        mosaic_error error;
+        (void)!error_set(&error, MOSAIC_UNSUPPORTED, "function calls by number are not supported on several shards");
+        error_hint(&error, "call the function in a SELECT");
+        return client_refuse(client, &error, true);
+    }
+    enum taken taken = client_reach(client, route_any(client));
+    return taken == REACHED ? send_query(client, message, frame, EXPECT_FUNCTION) : taken;
+}
+
+/* What must be known before it is sent: effects, and whether the connection stays this client's own. */
+static bool prepare_effects(struct client *client, const struct route *route, const char *text, size_t size)
+{
+    bool any = false;
+    for (size_t i = 0; route->facts && i < route->facts->count; i++) {
+        const struct facts *facts = &route->facts->facts[i];
+        any |= effect_is(facts);
+        if (facts->changes_session)
+            client_pin(client, facts);
+    }
+    return !any || effect_note(client, route->facts, text, size);
+}
+
+enum taken client_query(struct client *client, const char *message, const struct wire_frame *frame)
+{
+    struct route route;
+    const char *text = message + WIRE_HEADER;
+    size_t size = frame->size - WIRE_HEADER - 1;
+    bool asked = client->asks_shape;
+    client->asks_shape = false;
+    if (asked && client->skips)
+        return prepare_sql_failed(client);
+    enum taken taken = send_held(client);
+    if (taken != TAKEN || client->skips)
+        return taken;
+    client->in_segment = false;
+    if (client->failure)
+        return client_tell_failure(client);
+    if (frame->type == WIRE_FUNCTION_CALL)
+        return call_function(client, message, frame);
+    if (frame->size == WIRE_HEADER || memchr(text, '\0', size + 1) != text + size)
+        return client_malformed(client);
+    if (client->unnamed) {
+        prepared_release(client->unnamed);
+        client->unnamed = NULL;
+    }
+    if (client->asks && (taken = local_ask_path(client)) != REACHED)
+        return taken;
+    client->worker->text = text;
+    client->worker->text_size = size;
+    if (!route_text(client, text, size, NULL, &route))
+        return client_out_of_memory(client);
+    if (route.way == ROUTE_ASK)
+        return local_ask_path(client);
+    const struct facts *only = route.facts && route.facts->count == 1 ? &route.facts->facts[0] : NULL;
+    if (only && local_applies(client, only))
+        return answer_here(client, only, text, size);
+    if (route.facts && route.facts->count && client->transaction.has_failed && (!client->server || client->is_fresh))
+        return answer_here(client, &route.facts->facts[0], text, size);
+    if (client->status == 'E' && client->server)
+        route = (struct route){.way = ROUTE_ANY, .shard = client->server->pool->shard, .facts = route.facts};
+    if (only && (only->class == STATEMENT_PREPARE || only->class == STATEMENT_EXECUTE) && client->status != 'E')
+        return prepare_sql(client, &route, text, size, asked);
+    if (route.way == ROUTE_REFUSED)
+        return client_refuse(client, route.error, true);
+    if (route.way == ROUTE_EXPLAIN)
+        return explain_here(client, route.explanation);
+    mosaic_error error;
+    for (size_t i = 0; route.facts && i < route.facts->count; i++) {
+        const struct facts *facts = &route.facts->facts[i];
+        if (facts->class == STATEMENT_SET &&
+            !effect_is_allowed(&client->worker->world->model, facts->name, facts->value, &error))
+            return client_refuse(client, &error, true);
+    }
+    bool tentative = only && local_is_tentative(client, only);
+    client->is_tentative |= tentative;
+    taken = client_reach(client, route.shard);
+    if (taken != REACHED)
+        return taken;
+    if (tentative && !client_keep_tentative(client, only, text, size))
+        return client_out_of_memory(client);
+    if (!prepare_effects(client, &route, text, size))
+        return client_out_of_memory(client);
+    record_statement(client, text, size, &route);
+    return send_query(client, message, frame, EXPECT_QUERY);
+}

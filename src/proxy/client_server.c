@@ -1,0 +1,460 @@
+/*
+ * A client and its servers: getting one of a shard, making it have the client's session and transaction, losing it.
+ */
+#include "base/memory.h"
+#include "proxy/client.h"
+#include "proxy/effect.h"
+#include "proxy/proxy.h"
+#include "proxy/server.h"
+#include "proxy/trace.h"
+
+#include <string.h>
+
+enum { REPLAY_MOST = 1 << 20 };
+
+void client_server_refused(struct client *client, const mosaic_error *error)
+{
+    if (!client->failure)
+        client->failure = memory_allocate(sizeof *client->failure);
+    if (!client->failure) {
+        client_close(client, error);
+        return;
+    }
+    *client->failure = *error;
+    loop_again(&client->worker->loop, &client->channel.source);
+}
+
+void client_server_lost(struct client *client, const mosaic_error *why, bool cut)
+{
+    mosaic_error error;
+    bool was_open = client->status != 'I';
+    bool busy = client->awaits_ready || client->in_segment;
+    if (client->state == CLIENT_CLOSED)
+        return;
+    if (why)
+        error = *why;
+    else
+        (void)!error_set(&error, MOSAIC_UNREACHABLE, "the connection to the shard was lost");
+    batch_drop(&client->worker->to_server);
+    if (cut || client->is_pinned || client->state != CLIENT_READY) {
+        batch_send(&client->worker->to_client, &client->channel);
+        client_close(client, cut ? NULL : &error);
+        return;
+    }
+    bool pending = client->replays || client->asks || client->asks_types || client->asks_shape || client->is_opening ||
+                   client->left_sync;
+    client->replays = client->asks = client->asks_types = client->asks_shape = client->left_sync = client->is_opening =
+        false;
+    client->is_tentative = client->cycle_failed = client->is_aside = false;
+    effects_free(client);
+    if (!was_open && client->transaction.is_open)
+        settings_release(transaction_end(&client->transaction));
+    if (was_open) {
+        /* What the transaction did is gone. It is not over for the client: nothing more may run outside of it. */
+        error_detail(&error, "The transaction was rolled back by the end of the connection.");
+        if (!client->transaction.is_open)
+            transaction_opened(&client->transaction, client->session);
+        client->transaction.has_failed = true;
+        client->transaction.is_lazy = false;
+        client->status = 'E';
+    }
+    if (!busy) {
+        if (!was_open && !pending)
+            return;
+        client_server_refused(client, &error); /* told as the answer to what comes next */
+        return;
+    }
+    struct buffer *answer = client_answer(client);
+    bool ends = client->awaits_ready;
+    wire_error_response(answer, "ERROR", error.sqlstate, error.message, error.detail, error.hint);
+    if (ends) {
+        client->awaits_ready = client->in_segment = client->skips = false;
+        wire_ready(answer, client->status);
+    } else {
+        client->skips = true;
+    }
+    client_portals_clear(client);
+    client_held_clear(client);
+    if (!client_answered(client) || !batch_send(&client->worker->to_client, &client->channel))
+        client_close(client, NULL);
+    else
+        loop_again(&client->worker->loop, &client->channel.source);
+}
+
+static enum taken refuse_second(struct client *client, size_t shard)
+{
+    const struct model *model = &client->worker->world->model;
+    mosaic_error error;
+    COUNT(&client->worker->counters, second_shard, 1);
+    (void)!error_set(&error, MOSAIC_UNSUPPORTED,
+                     "this statement belongs to shard %s, but the transaction is open on shard %s",
+                     model->shards[shard].name, model->shards[client->server->pool->shard].name);
+    error_detail(&error, "A transaction over several shards is not supported yet.");
+    error_hint(&error, client->status == 'T' ? "what the transaction did so far stands: COMMIT or ROLLBACK it first"
+                                             : "send Sync between statements of different shards");
+    return client_refuse(client, &error, client->status != 'T');
+}
+
+/* The segment goes on elsewhere: what it did here, parsing alone, is ended. */
+static enum taken leave_harmlessly(struct client *client)
+{
+    struct server *server = client->server;
+    if (client->left_sync) {
+        if (server->expect.count)
+            return TAKEN_LATER;
+        client->left_sync = false;
+        server_unlink(server);
+        return TAKEN;
+    }
+    client->left_sync = true;
+    wire_empty(batch_make(&client->worker->to_server), WIRE_SYNC);
+    if (!expect_add(&server->expect, EXPECT_SYNC_OURS, 0, NULL))
+        return client_out_of_memory(client);
+    return TAKEN_LATER;
+}
+
+static struct server *kept_for(const struct client *client, size_t shard)
+{
+    for (struct list *node = client->kept.next; node != &client->kept; node = node->next) {
+        struct server *server = LIST_OWNER(struct server, kept_node, node);
+        if (server->pool->shard == shard)
+            return server;
+    }
+    return NULL;
+}
+
+static enum taken link_any(struct client *client, size_t shard)
+{
+    struct server *own = list_empty(&client->kept) ? NULL : kept_for(client, shard);
+    mosaic_error error;
+    if (own) {
+        struct pool *pool = own->pool;
+        list_remove(&own->kept_node);
+        list_remove(&own->node);
+        list_append(&pool->active, &own->node);
+        pool->kept_count--;
+        pool->active_count++;
+        server_link(own, client);
+        return REACHED;
+    }
+    struct pool *pool = pool_get(client->user, shard);
+    if (!pool)
+        return client_out_of_memory(client);
+    switch (pool_assign(pool, client, &error)) {
+    case POOL_LINKED:
+        return REACHED;
+    case POOL_WAITS:
+        return TAKEN_LATER;
+    default:
+        return client_refuse(client, &error, client->status != 'I');
+    }
+}
+
+/* A server just linked gets what it lacks of this client's session. */
+static enum taken prepare_server(struct client *client)
+{
+    struct server *server = client->server;
+    struct worker *worker = client->worker;
+    int64_t delay = worker->settings->server_check_delay;
+    bool stale = delay && worker->loop.now - server->used_at > delay;
+    /* A transaction that is to be replayed begins with the settings from before it. */
+    struct settings_state *wanted = client->transaction.is_lazy ? client->transaction.before : client->session;
+    if (server->session == wanted && !stale)
+        return REACHED;
+    if (!settings_can_become(server->session, wanted)) {
+        /* It was given to a client that waited: it cannot serve this one. */
+        client->server = NULL;
+        server->client = NULL;
+        server_close(server, NULL);
+        loop_again(&worker->loop, &client->channel.source);
+        return TAKEN_LATER;
+    }
+    struct buffer sql = BUFFER_INIT(REPLAY_MOST);
+    settings_difference(server->session, wanted, &sql);
+    if (sql.size == 0 && stale)
+        buffer_text(&sql, ";");
+    bool failed = buffer_failed(&sql);
+    if (sql.size && !failed) {
+        settings_release(server->session_next);
+        server->session_next = settings_hold(wanted);
+        client->replays = true;
+        COUNT(&worker->counters, replays, 1);
+        if (!server_ask(server, sql.data))
+            failed = true;
+    } else if (!failed) {
+        settings_release(server->session);
+        server->session = settings_hold(wanted);
+    }
+    buffer_free(&sql);
+    if (failed) {
+        client->replays = false;
+        server_close(server, NULL);
+        loop_again(&worker->loop, &client->channel.source);
+        return TAKEN_LATER;
+    }
+    return client->replays ? TAKEN_LATER : REACHED;
+}
+
+/* The server has the transaction; it stays to be replayed where it is but tried. */
+static void transaction_is_there(struct client *client)
+{
+    struct server *server = client->server;
+    settings_release(server->session);
+    server->session = settings_hold(client->session);
+    if (!client->is_tentative)
+        transaction_replayed(&client->transaction);
+}
+
+/* The server has answered BEGIN and its like: did it do them? */
+static enum taken transaction_was_replayed(struct client *client)
+{
+    struct server *server = client->server;
+    client->is_opening = false;
+    if (server->status == 'T' && !server->ours_failed) {
+        transaction_is_there(client);
+        return REACHED;
+    }
+    mosaic_error error = server->error;
+    client->is_tentative = false;
+    if (server->status == 'E') {
+        transaction_replayed(&client->transaction);
+        client->status = 'E';
+        client->is_fresh = false;
+        return client_refuse(client, &error, false);
+    }
+    server_unlink(server);
+    return client_refuse(client, &error, true);
+}
+
+/* BEGIN, and what came after it, on the shard that is to have the transaction. */
+static enum taken open_transaction(struct client *client)
+{
+    struct transaction *transaction = &client->transaction;
+    struct server *server = client->server;
+    if (client->is_opening)
+        return transaction_was_replayed(client);
+    if (!expect_add(&server->expect, EXPECT_OURS, 0, NULL))
+        return client_out_of_memory(client);
+    wire_query(batch_make(&client->worker->to_server), buffer_string(&transaction->kept));
+    if (transaction->is_plain) {
+        transaction_is_there(client);
+        return REACHED;
+    }
+    server->ours_failed = false;
+    client->is_opening = true;
+    return TAKEN_LATER;
+}
+
+enum taken client_tell_failure(struct client *client)
+{
+    mosaic_error error = *client->failure;
+    memory_free(client->failure);
+    client->failure = NULL;
+    return client_refuse(client, &error, client->status != 'I');
+}
+
+enum taken client_reach(struct client *client, size_t shard)
+{
+    enum taken taken = TAKEN;
+    if (client->failure)
+        return client_tell_failure(client);
+    if (client->is_aside && !client->probes) {
+        taken = leave_harmlessly(client);
+        if (taken != TAKEN)
+            return taken;
+        client->is_aside = false;
+    }
+    struct server *server = client->server;
+    if (server && server->pool->shard != shard) {
+        if (client->is_fresh && server_is_clean(server)) {
+            server_unlink(server);
+        } else if (client->status == 'I' && client->in_segment && client->is_harmless) {
+            taken = leave_harmlessly(client);
+            if (taken != TAKEN)
+                return taken;
+        } else {
+            return refuse_second(client, shard);
+        }
+    }
+    if (!client->server) {
+        if (!client_flush(client))
+            return TAKEN_CLOSED;
+        client->is_fresh = true;
+        client->is_harmless = true;
+        taken = link_any(client, shard);
+        if (taken != REACHED)
+            return taken;
+    }
+    if (!client->is_fresh)
+        return REACHED;
+    taken = prepare_server(client);
+    if (taken == REACHED && __builtin_expect(client->worker->settings->trace, 0) && !client->probes &&
+        !client->is_opening && !trace_begin(client))
+        return client_out_of_memory(client);
+    if (taken == REACHED && client->transaction.is_lazy && !client->probes)
+        taken = open_transaction(client);
+    if (taken == REACHED && !client->probes) {
+        client->is_fresh = false;
+        client->left_sync = false;
+        client->since = client->worker->loop.now;
+        client->began_us = client->worker->loop.now_us;
+    }
+    return taken;
+}
+
+enum taken client_reach_aside(struct client *client, size_t shard)
+{
+    if (client->is_aside)
+        return REACHED;
+    if (!client->transaction.is_lazy || client->status != 'T' || (client->server && !client->is_fresh))
+        return client_reach(client, shard);
+    client->probes = true;
+    enum taken taken = client_reach(client, shard);
+    client->probes = false;
+    if (taken == REACHED) {
+        client->is_fresh = client->left_sync = false;
+        client->is_aside = client->is_harmless = true;
+    }
+    return taken;
+}
+
+/* ---- statements that are tried ---- */
+
+bool client_keep_tentative(struct client *client, const struct facts *facts, const char *text, size_t size)
+{
+    size_t start = facts->length ? (size_t)facts->start : 0, length = facts->length ? (size_t)facts->length : size;
+    if (facts->class != STATEMENT_SET)
+        return true;
+    char *kept = memory_resize(client->tentative, client->tentative_size + length + 3);
+    if (!kept)
+        return false;
+    if (!client->tentative)
+        client->tentative_size = 0;
+    client->tentative = kept;
+    memcpy(kept + client->tentative_size, text + start, length);
+    client->tentative_size += length;
+    return true;
+}
+
+/* SET or SHOW in a transaction that no shard has: it was run, and now the server forgets it again. */
+static void end_tentative(struct client *client, char status)
+{
+    struct server *server = client->server;
+    client->is_tentative = false;
+    if (status == 'T' && client->tentative &&
+        !transaction_keep(&client->transaction, client->tentative, client->tentative_size, false))
+        status = 'E';
+    if (status == 'E')
+        client->transaction.has_failed = true;
+    memory_free(client->tentative);
+    client->tentative = NULL;
+    settings_release(server->session);
+    server->session = settings_hold(client->transaction.before);
+    server_roll_back(server);
+}
+
+/* ---- what a session has beside its settings ---- */
+
+void client_forget_temporary(struct client *client)
+{
+    for (size_t i = 0; i < client->temporary_count; i++)
+        memory_free(client->temporary[i]);
+    memory_free(client->temporary);
+    client->temporary = NULL;
+    client->temporary_count = 0;
+    client->path = NULL;
+}
+
+static void add_temporary(struct client *client, const char *name)
+{
+    size_t size = strlen(name) + 1;
+    for (size_t i = 0; i < client->temporary_count; i++)
+        if (strcmp(client->temporary[i], name) == 0)
+            return;
+    char **names = memory_resize(client->temporary, (client->temporary_count + 1) * sizeof *names);
+    char *copy = memory_allocate(size);
+    if (names)
+        client->temporary = names;
+    if (!names || !copy) {
+        mosaic_error error;
+        memory_free(copy);
+        error_memory(&error);
+        client_close(client, &error); /* it would read another table */
+        return;
+    }
+    names[client->temporary_count++] = memcpy(copy, name, size);
+}
+
+void client_pin(struct client *client, const struct facts *facts)
+{
+    client->is_pinned = true;
+    client->path = NULL;
+    if (facts->class == STATEMENT_DDL && facts->name)
+        add_temporary(client, facts->name);
+}
+
+void client_schema_changed(struct client *client)
+{
+    const struct model *model = &client->worker->world->model;
+    client->schema_dirty = model->engine == ENGINE_POSTGRES && model->shard_count > 1;
+}
+
+void clients_world_changed(struct worker *worker)
+{
+    for (struct list *node = worker->clients.next; node != &worker->clients; node = node->next) {
+        struct client *client = LIST_OWNER(struct client, node, node);
+        if (client->needs_reading)
+            loop_again(&worker->loop, &client->channel.source);
+    }
+}
+
+/* ---- the end of a cycle ---- */
+
+char client_end_aside(struct client *client)
+{
+    client->is_aside = false;
+    if (client->cycle_failed) {
+        client->cycle_failed = false;
+        client->transaction.has_failed = true;
+        client->status = 'E';
+    }
+    return client->status;
+}
+
+void client_cycle_ended(struct client *client, char status)
+{
+    struct worker *worker = client->worker;
+    bool was_aside = client->status != 'I' && client->server->status == 'I' && status != 'I';
+    client->status = status;
+    client->awaits_ready = client->in_segment = client->skips = client->is_opening = false;
+    struct shard_counters *counters = &worker->shards[client->server->pool->slot];
+    COUNT(counters, queries, 1);
+    /* Before the server can be another's: what was read of it is this client's. */
+    if (!batch_send(&worker->to_client, &client->channel)) {
+        client_close(client, NULL);
+        return;
+    }
+    if (client->is_tentative)
+        end_tentative(client, status);
+    if (was_aside)
+        server_unlink(client->server);
+    if (status == 'I') {
+        int64_t us = worker->loop.now_us - client->began_us;
+        COUNT(counters, transactions, 1);
+        COUNT(counters, transaction_us, us);
+        histogram_add(&counters->latency, (uint64_t)us);
+        if (client->schema_dirty) {
+            client->schema_dirty = false;
+            client->needs_reading = proxy_ask_reload(worker->proxy);
+        }
+        if (client->portals || client->bound)
+            client_portals_clear(client);
+        server_unlink(client->server);
+        if (worker->stopping) {
+            client_stop(client);
+            return;
+        }
+    }
+    if (client->channel.in_size || client->channel.readable)
+        loop_again(&worker->loop, &client->channel.source);
+}

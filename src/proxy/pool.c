@@ -1,0 +1,467 @@
+#include "proxy/pool.h"
+
+#include "base/memory.h"
+#include "proxy/client.h"
+#include "proxy/operation.h"
+#include "proxy/proxy.h"
+#include "proxy/route.h"
+#include "proxy/server.h"
+
+#include <string.h>
+
+enum { WELCOME_MOST = 65536 };
+
+/* ---- users and pools ---- */
+
+struct user *user_get(struct worker *worker, const char *name)
+{
+    for (struct list *node = worker->users.next; node != &worker->users; node = node->next) {
+        struct user *user = LIST_OWNER(struct user, node, node);
+        if (strcmp(user->account->name, name) == 0)
+            return user;
+    }
+    struct account *account = account_get(&worker->proxy->accounts, name);
+    struct user *user = account ? memory_zeroed(1, sizeof *user) : NULL;
+    if (!user)
+        return NULL;
+    user->worker = worker;
+    user->account = account;
+    list_append(&worker->users, &user->node);
+    return user;
+}
+
+static bool make_room(struct user *user, size_t count)
+{
+    if (count <= user->pool_count)
+        return true;
+    struct pool **pools = memory_resize(user->pools, count * sizeof(struct pool *));
+    if (!pools)
+        return false;
+    memset(pools + user->pool_count, 0, (count - user->pool_count) * sizeof(struct pool *));
+    user->pools = pools;
+    user->pool_count = count;
+    return true;
+}
+
+struct pool *pool_get(struct user *user, size_t shard)
+{
+    size_t slot = user->worker->world->slots[shard];
+    struct pool *pool = pool_find(user, shard);
+    if (pool)
+        return pool;
+    pool = make_room(user, slot + 1) ? memory_zeroed(1, sizeof *pool) : NULL;
+    if (!pool)
+        return NULL;
+    pool->slot = slot;
+    pool->user = user;
+    pool->worker = user->worker;
+    pool->shard = shard;
+    list_init(&pool->connecting);
+    list_init(&pool->idle);
+    list_init(&pool->active);
+    list_init(&pool->kept);
+    list_init(&pool->waiting);
+    pool->welcome = BUFFER_INIT(WELCOME_MOST);
+    user->pools[slot] = pool;
+    return pool;
+}
+
+unsigned pool_count(const struct pool *pool)
+{
+    return pool->connecting_count + pool->idle_count + pool->active_count + pool->kept_count;
+}
+
+static void close_all(struct list *servers)
+{
+    struct list *node;
+    while ((node = list_first(servers)))
+        server_close(LIST_OWNER(struct server, node, node), NULL);
+}
+
+void user_forget_paths(struct user *user)
+{
+    struct worker *worker = user->worker;
+    for (struct list *node = worker->clients.next; node != &worker->clients; node = node->next) {
+        struct client *client = LIST_OWNER(struct client, node, node);
+        if (client->user == user)
+            client->path = NULL;
+    }
+    route_free_paths(user);
+}
+
+void worker_free_users(struct worker *worker)
+{
+    struct list *node;
+    while ((node = list_first(&worker->users))) {
+        struct user *user = LIST_OWNER(struct user, node, node);
+        for (size_t i = 0; i < user->pool_count; i++) {
+            struct pool *pool = user->pools[i];
+            if (!pool)
+                continue;
+            close_all(&pool->connecting);
+            close_all(&pool->idle);
+            close_all(&pool->active);
+            close_all(&pool->kept);
+            buffer_free(&pool->welcome);
+            memory_free(pool);
+        }
+        list_remove(node);
+        route_free_paths(user);
+        memory_free(user->pools);
+        memory_free(user);
+    }
+}
+
+static bool is_paused(const struct pool *pool)
+{
+    return operation_paused(pool->worker->proxy->operation, pool->slot);
+}
+
+/* ---- limits over all workers ---- */
+
+static bool take_one(atomic_int *counter, int64_t most)
+{
+    if (atomic_fetch_add(counter, 1) < most || most == 0)
+        return true;
+    atomic_fetch_sub(counter, 1);
+    return false;
+}
+
+/* May one more connection be made? Then it is counted. */
+static bool reserve(struct pool *pool)
+{
+    const struct proxy_settings *settings = pool->worker->settings;
+    struct account *account = pool->user->account;
+    int64_t most = settings->pool_size;
+    struct list *first = list_first(&pool->waiting);
+    if (first && settings->reserve_pool_size &&
+        pool->worker->loop.now - LIST_OWNER(struct client, wait_node, first)->since >= settings->reserve_pool_timeout)
+        most += settings->reserve_pool_size;
+    if (!take_one(&account->shard_connections[pool->slot], most))
+        return false;
+    if (take_one(&account->connections, settings->max_user_connections)) {
+        if (take_one(&pool->worker->proxy->shard_connections[pool->slot], settings->max_shard_connections))
+            return true;
+        atomic_fetch_sub(&account->connections, 1);
+    }
+    atomic_fetch_sub(&account->shard_connections[pool->slot], 1);
+    return false;
+}
+
+static void unreserve(struct pool *pool)
+{
+    struct account *account = pool->user->account;
+    atomic_fetch_sub(&account->shard_connections[pool->slot], 1);
+    atomic_fetch_sub(&account->connections, 1);
+    atomic_fetch_sub(&pool->worker->proxy->shard_connections[pool->slot], 1);
+}
+
+/* ---- shares: the limits are over all workers, and none may keep all ---- */
+
+static unsigned share_of(const struct pool *pool)
+{
+    unsigned share = (unsigned)pool->worker->settings->pool_size / pool->worker->proxy->worker_count;
+    return share ? share : 1;
+}
+
+static atomic_int *wanted_of(const struct pool *pool)
+{
+    return &pool->user->account->shard_wanted[pool->slot];
+}
+
+static void ask_others(struct pool *pool)
+{
+    if (pool->worker->proxy->worker_count > 1 && pool_count(pool) < share_of(pool))
+        atomic_store_explicit(wanted_of(pool), 1, memory_order_relaxed);
+}
+
+/* What another waits for is not to be taken by who has his share. */
+static bool must_leave_it(const struct pool *pool)
+{
+    return atomic_load_explicit(wanted_of(pool), memory_order_relaxed) != 0 && pool_count(pool) >= share_of(pool);
+}
+
+/* Does another worker lack what this one can spare? */
+static bool is_wanted_elsewhere(const struct pool *pool)
+{
+    return __builtin_expect(atomic_load_explicit(wanted_of(pool), memory_order_relaxed) == 1, 0) &&
+           (pool_count(pool) > share_of(pool) || list_empty(&pool->waiting));
+}
+
+static void look_again(struct worker *worker, struct message *message)
+{
+    (void)message;
+    for (struct list *node = worker->users.next; node != &worker->users; node = node->next) {
+        struct user *user = LIST_OWNER(struct user, node, node);
+        for (size_t i = 0; i < user->pool_count; i++)
+            if (user->pools[i] && user->pools[i]->waiting_count)
+                pool_tend(user->pools[i]);
+    }
+}
+
+/* Closes it, so that another worker may open one. */
+static void give_away(struct server *server)
+{
+    struct worker *worker = server->worker;
+    struct proxy *proxy = worker->proxy;
+    atomic_store_explicit(wanted_of(server->pool), 2, memory_order_relaxed);
+    server_close(server, NULL);
+    for (unsigned i = 0; i < proxy->worker_count; i++) {
+        struct message *message = &proxy->workers[i] == worker ? NULL : memory_zeroed(1, sizeof *message);
+        if (!message)
+            continue;
+        message->handle = look_again;
+        worker_post(&proxy->workers[i], message);
+    }
+}
+
+/* Opens connections for those who wait and have none on its way. */
+static void open_more(struct pool *pool)
+{
+    if (pool->worker->loop.now < pool->retry_at || is_paused(pool) || pool->shard == POOL_GONE)
+        return;
+    while (pool->connecting_count < pool->waiting_count) {
+        if (must_leave_it(pool) || !reserve(pool)) {
+            ask_others(pool);
+            return;
+        }
+        if (pool_count(pool) < share_of(pool))
+            atomic_store_explicit(wanted_of(pool), 0, memory_order_relaxed);
+        if (server_open(pool))
+            continue;
+        unreserve(pool);
+        return;
+    }
+}
+
+/* ---- giving and taking ---- */
+
+static void link_to(struct pool *pool, struct server *server, struct client *client)
+{
+    list_remove(&server->node);
+    list_append(&pool->active, &server->node);
+    pool->active_count++;
+    COUNT(&pool->worker->shards[pool->slot], assignments, 1);
+    server_link(server, client);
+}
+
+/* An idle server that has the client's settings, else one that can be given them. */
+static struct server *choose(struct pool *pool, const struct client *client)
+{
+    struct server *found = NULL;
+    struct settings_state *wanted = client->transaction.is_lazy ? client->transaction.before : client->session;
+    if (!wanted)
+        return LIST_OWNER(struct server, node, pool->idle.next); /* it logs in */
+    for (struct list *node = pool->idle.next; node != &pool->idle; node = node->next) {
+        struct server *server = LIST_OWNER(struct server, node, node);
+        if (server->session == wanted)
+            return server;
+        if (!found && settings_can_become(server->session, wanted))
+            found = server;
+    }
+    if (found)
+        return found;
+    /* None fits: the one used least makes room for a new one. */
+    server_close(LIST_OWNER(struct server, node, pool->idle.previous), NULL);
+    return NULL;
+}
+
+enum pool_answer pool_assign(struct pool *pool, struct client *client, mosaic_error *error)
+{
+    if (!list_empty(&pool->idle) && list_empty(&pool->waiting) && !is_paused(pool)) {
+        struct server *server = choose(pool, client);
+        if (server) {
+            pool->idle_count--;
+            link_to(pool, server, client);
+            return POOL_LINKED;
+        }
+    }
+    if (pool->worker->loop.now < pool->retry_at && pool_count(pool) == 0) {
+        *error = pool->error;
+        return POOL_FAILED;
+    }
+    client->waits = true;
+    client->pool = pool;
+    client->since = pool->worker->loop.now;
+    list_append(&pool->waiting, &client->wait_node);
+    pool->waiting_count++;
+    COUNT(&pool->worker->counters, waits, 1);
+    open_more(pool);
+    /* It may have failed at once: then the client was told. */
+    return POOL_WAITS;
+}
+
+void pool_forget(struct client *client)
+{
+    if (!client->waits)
+        return;
+    client->waits = false;
+    list_remove(&client->wait_node);
+    client->pool->waiting_count--;
+    client->pool = NULL;
+}
+
+void pool_return(struct server *server)
+{
+    struct pool *pool = server->pool;
+    struct list *node = list_first(&pool->waiting);
+    if (server->unfit || is_paused(pool)) {
+        server_close(server, NULL);
+        return;
+    }
+    if (is_wanted_elsewhere(pool)) {
+        give_away(server);
+        return;
+    }
+    /* Counted anew below; a server that is closed above was still counted as what it was. */
+    if (server->state < SERVER_IDLE)
+        pool->connecting_count--;
+    else
+        pool->active_count--;
+    server->used_at = pool->worker->loop.now;
+    if (!node) {
+        server->state = SERVER_IDLE;
+        list_remove(&server->node);
+        list_push(&pool->idle, &server->node);
+        pool->idle_count++;
+        return;
+    }
+    struct client *client = LIST_OWNER(struct client, wait_node, node);
+    pool_forget(client);
+    COUNT(&pool->worker->shards[pool->slot], wait_us, (pool->worker->loop.now - client->since) * 1000);
+    link_to(pool, server, client);
+    loop_again(&pool->worker->loop, &client->channel.source);
+}
+
+void pool_lost(struct pool *pool)
+{
+    unreserve(pool);
+    open_more(pool);
+}
+
+void pool_failed(struct pool *pool, const mosaic_error *error)
+{
+    struct list *node;
+    pool->error = *error;
+    COUNT(&pool->worker->counters, server_login_failures, 1);
+    if (pool_count(pool) > pool->connecting_count)
+        return; /* those who wait will be served by what there is */
+    while ((node = list_first(&pool->waiting))) {
+        struct client *client = LIST_OWNER(struct client, wait_node, node);
+        pool_forget(client);
+        client_server_refused(client, error);
+    }
+}
+
+/* ---- time ---- */
+
+static bool is_old(const struct server *server, const struct proxy_settings *settings, int64_t now)
+{
+    return server->unfit || (settings->server_idle_timeout && now - server->used_at > settings->server_idle_timeout) ||
+           (settings->server_lifetime && now - server->connected_at > settings->server_lifetime);
+}
+
+void pool_tend(struct pool *pool)
+{
+    const struct proxy_settings *settings = pool->worker->settings;
+    int64_t now = pool->worker->loop.now;
+    bool keep_least = pool->user->clients > 0 && pool->shard != POOL_GONE;
+    for (struct list *node = pool->idle.previous, *before; node != &pool->idle; node = before) {
+        struct server *server = LIST_OWNER(struct server, node, node);
+        before = node->previous;
+        if (is_old(server, settings, now) &&
+            (server->unfit || !keep_least || pool_count(pool) > settings->min_pool_size))
+            server_close(server, NULL);
+    }
+    if (list_empty(&pool->waiting) && pool_count(pool) < share_of(pool) &&
+        atomic_load_explicit(wanted_of(pool), memory_order_relaxed) == 2)
+        atomic_store_explicit(wanted_of(pool), 0, memory_order_relaxed); /* who wanted it has gone */
+    if (!list_empty(&pool->idle) && is_wanted_elsewhere(pool))
+        give_away(LIST_OWNER(struct server, node, pool->idle.previous));
+    open_more(pool);
+    while (keep_least && !is_paused(pool) && pool_count(pool) < settings->min_pool_size && now >= pool->retry_at &&
+           reserve(pool)) {
+        if (server_open(pool))
+            continue;
+        unreserve(pool);
+        return;
+    }
+}
+
+static void mark(struct list *servers)
+{
+    for (struct list *node = servers->next; node != servers; node = node->next)
+        LIST_OWNER(struct server, node, node)->unfit = true;
+}
+
+void pool_renew(struct pool *pool)
+{
+    mark(&pool->connecting);
+    mark(&pool->active);
+    mark(&pool->kept);
+    close_all(&pool->idle);
+}
+
+/* Where a shard of this slot stands in a world; POOL_GONE: nowhere. */
+static size_t place_of(const struct world *world, size_t slot)
+{
+    for (size_t i = 0; i < world->model.shard_count; i++)
+        if (world->slots[i] == slot)
+            return i;
+    return POOL_GONE;
+}
+
+/* The shard is in the config no more. */
+static void give_up(struct pool *pool, const char *name)
+{
+    mosaic_error error;
+    struct list *lists[] = {&pool->connecting, &pool->idle, &pool->active, &pool->kept}, *node;
+    (void)!error_set(&error, MOSAIC_UNREACHABLE, "shard %s was taken out of the config", name);
+    error_shard(&error, name);
+    while ((node = list_first(&pool->waiting))) {
+        struct client *client = LIST_OWNER(struct client, wait_node, node);
+        pool_forget(client);
+        client_server_refused(client, &error);
+    }
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
+        while ((node = list_first(lists[i])))
+            server_close(LIST_OWNER(struct server, node, node), &error);
+}
+
+/* Where it leads, or as whom, has changed: what was begun is begun anew. */
+static void lead_elsewhere(struct pool *pool)
+{
+    struct list begun, *node;
+    pool->endpoint = 0;
+    pool_renew(pool);
+    list_take(&pool->connecting, &begun);
+    while ((node = list_first(&begun)))
+        server_close(LIST_OWNER(struct server, node, node), NULL);
+}
+
+static void move_pool(struct pool *pool, const struct world *before, const struct world *now)
+{
+    const struct shard *was = pool->shard == POOL_GONE ? NULL : &before->model.shards[pool->shard];
+    pool->shard = place_of(now, pool->slot);
+    if (!was)
+        return; /* it had no connections */
+    if (pool->shard == POOL_GONE)
+        give_up(pool, was->name);
+    else if (strcmp(was->conninfo, now->model.shards[pool->shard].conninfo) != 0)
+        lead_elsewhere(pool);
+    else if (before->model.epoch != now->model.epoch)
+        pool_renew(pool);
+}
+
+void worker_world_changed(struct worker *worker, const struct world *before)
+{
+    for (struct list *node = worker->users.next; node != &worker->users; node = node->next) {
+        struct user *user = LIST_OWNER(struct user, node, node);
+        for (size_t i = 0; i < user->pool_count; i++)
+            if (user->pools[i])
+                move_pool(user->pools[i], before, worker->world);
+        user_forget_paths(user);
+    }
+    if (worker->plans)
+        plan_cache_clear(worker->plans);
+}

@@ -1,0 +1,325 @@
+#define _GNU_SOURCE
+#include "proxy/reload.h"
+
+#include "base/memory.h"
+#include "catalog/catalog.h"
+#include "catalog/schema_read.h"
+#include "config/config.h"
+#include "engine/engine.h"
+#include "pq/pq.h"
+#include "proxy/budget.h"
+#include "proxy/log.h"
+#include "proxy/typemap.h"
+
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+enum { READ_MS = 30000, CHANGES_MOST = 65536 };
+
+struct reload {
+    struct proxy *proxy;
+    pthread_t thread;
+    pthread_mutex_t mutex; /* of all below */
+    pthread_cond_t changed;
+    bool is_asked, asks_settings, stops;
+    uint64_t asked, taken, done; /* how often it was asked; the asking that is being done; that was done */
+    mosaic_error state;
+    uint64_t stamp; /* of the schema as it was read last */
+};
+
+static atomic_uint_fast64_t last_version;
+
+/* ---- reading ---- */
+
+static bool is_analysed(const struct model *model)
+{
+    return model->engine == ENGINE_POSTGRES && model->shard_count > 1;
+}
+
+/* What was never applied has no map: every table is the home shard's. */
+static mosaic_status complete(struct model *model, PGconn *first, int64_t deadline, mosaic_error *error)
+{
+    const struct engine *engine = engine_of(model->engine);
+    mosaic_status status = engine->complete(model, first, deadline, error);
+    if (status == MOSAIC_PREFLIGHT && model->table_count == 0)
+        return MOSAIC_OK;
+    if (status == MOSAIC_OK)
+        status = engine->check_owners(model, first, deadline, error);
+    return status;
+}
+
+static mosaic_status read_schema(struct world *world, PGconn *home, int64_t deadline, uint64_t *stamp,
+                                 mosaic_error *error)
+{
+    struct schema_report report;
+    world->schema = memory_zeroed(1, sizeof *world->schema);
+    if (!world->schema)
+        return error_memory(error);
+    mosaic_status status = MOSAIC_OK;
+    if (is_analysed(&world->model)) {
+        status = schema_read(&world->model, world->home, home, deadline, world->schema, &report, error);
+        /* 0 is no stamp: while a shard's types are not known the schema is read again at each look. */
+        *stamp = report.silent_count ? 0 : report.stamp;
+        if (status == MOSAIC_OK)
+            status = world_compare_types(world, error);
+    } else {
+        /* All is for one server: what analysis still tells is what a statement does to its session. */
+        world->schema->model = &world->model;
+        status = schema_index(world->schema, error);
+    }
+    world->schema->version = world->version;
+    if (status == MOSAIC_OK)
+        status = typemaps_make(world->schema, world->model.shard_count, &world->arena, &world->typemaps, error);
+    return status;
+}
+
+static mosaic_status fill(struct world *world, uint64_t *stamp, mosaic_error *error)
+{
+    struct model *model = &world->model;
+    const struct shard *shard = &model->shards[0];
+    int64_t deadline = pq_deadline(READ_MS);
+    PGconn *first, *opened = NULL;
+    mosaic_status status = world_targets(world, error);
+    if (status == MOSAIC_OK)
+        status = pq_connect(shard->conninfo, shard->name, "pgmosaic proxy", deadline, &first, error);
+    if (status != MOSAIC_OK)
+        return status;
+    status = complete(model, first, deadline, error);
+    if (status == MOSAIC_OK && model->engine == ENGINE_POSTGRES && model->epoch)
+        status = catalog_find(model, first, deadline, &world->arena, &opened, &world->home, error);
+    if (status == MOSAIC_OK)
+        status = read_schema(world, opened ? opened : first, deadline, stamp, error);
+    PQfinish(opened);
+    PQfinish(first);
+    return status;
+}
+
+static mosaic_status read_world(const char *config_path, struct world **made, uint64_t *stamp, mosaic_error *error)
+{
+    struct world *world = memory_zeroed(1, sizeof *world);
+    *stamp = 0;
+    if (!world)
+        return error_memory(error);
+    atomic_init(&world->references, 1);
+    world->version = atomic_fetch_add(&last_version, 1) + 1;
+    mosaic_status status = config_read(config_path, &world->model, error);
+    if (status != MOSAIC_OK) {
+        memory_free(world);
+        return status;
+    }
+    status = fill(world, stamp, error);
+    if (status == MOSAIC_OK)
+        *made = world;
+    else
+        world_release(world);
+    return status;
+}
+
+/* ---- the thread ---- */
+
+/* Has anything changed? Asks the home shard for its epoch and the schema's stamp. On failure: no, and the reason. */
+static bool has_changed(struct reload *reload, mosaic_error *error)
+{
+    struct world *world = proxy_world(reload->proxy);
+    const struct shard *shard = &world->model.shards[world->home];
+    int64_t deadline = pq_deadline(READ_MS);
+    PGconn *home;
+    uint64_t epoch = 0, stamp = 0;
+    bool changed = false;
+    mosaic_status status = pq_connect(shard->conninfo, shard->name, "pgmosaic proxy", deadline, &home, error);
+    if (status == MOSAIC_OK) {
+        status = engine_of(world->model.engine)->check_shard(&world->model, world->home, home, deadline, &epoch, error);
+        changed = status == MOSAIC_STALE || (status == MOSAIC_OK && epoch != world->model.epoch);
+        if (status == MOSAIC_OK && !changed && is_analysed(&world->model)) {
+            status = schema_stamp(home, shard->name, deadline, &stamp, error);
+            changed = status == MOSAIC_OK && stamp != reload->stamp;
+        }
+        PQfinish(home);
+    }
+    if (status == MOSAIC_OK)
+        error->status = MOSAIC_OK;
+    world_release(world);
+    return changed;
+}
+
+/* The settings of the file, but for those that need a restart. */
+static mosaic_status read_settings(struct proxy *proxy, mosaic_error *error)
+{
+    struct buffer changes = BUFFER_INIT(CHANGES_MOST);
+    struct config *config = NULL, *before = proxy_config(proxy);
+    mosaic_status status = reload_read_config(proxy->config_path, &config, error);
+    if (status == MOSAIC_OK)
+        status = reload_keep(config, before, &changes, error);
+    if (status == MOSAIC_OK)
+        status = settings_check(&config->settings, error);
+    config_release(before);
+    if (status == MOSAIC_OK) {
+        status = reload_use(proxy, config, error);
+        config = NULL;
+    }
+    config_release(config);
+    if (status == MOSAIC_OK)
+        log_message(proxy->log, EVENT_RELOAD, "%s", changes.size ? buffer_string(&changes) : "no setting has changed");
+    buffer_free(&changes);
+    return status;
+}
+
+static mosaic_status read_numbered(struct proxy *proxy, struct world **world, uint64_t *stamp, mosaic_error *error)
+{
+    mosaic_status status = read_world(proxy->config_path, world, stamp, error);
+    if (status == MOSAIC_OK && (status = proxy_number_shards(proxy, *world, error)) != MOSAIC_OK)
+        world_release(*world);
+    return status;
+}
+
+static void read_again(struct reload *reload, bool settings, mosaic_error *error)
+{
+    struct world *world;
+    uint64_t stamp;
+    error->status = MOSAIC_OK;
+    if (settings && read_settings(reload->proxy, error) != MOSAIC_OK)
+        return;
+    if (read_numbered(reload->proxy, &world, &stamp, error) != MOSAIC_OK)
+        return;
+    reload->stamp = stamp;
+    log_message(reload->proxy->log, EVENT_MAP, "epoch %llu, %zu shards, %zu tables",
+                (unsigned long long)world->model.epoch, world->model.shard_count, world->model.table_count);
+    proxy_set_world(reload->proxy, world);
+    budget_check(reload->proxy);
+    error->status = MOSAIC_OK; /* what was overcome on the way does not count */
+}
+
+/* Waits for the interval, or until it is asked. False: it is to end. */
+static bool wait(struct reload *reload, bool *asked, bool *settings)
+{
+    struct config *config = proxy_config(reload->proxy);
+    int64_t interval = config->settings.schema_check_interval;
+    struct timespec until;
+    config_release(config);
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += interval / 1000;
+    until.tv_nsec += interval % 1000 * 1000000;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_nsec -= 1000000000;
+        until.tv_sec++;
+    }
+    pthread_mutex_lock(&reload->mutex);
+    while (!reload->is_asked && !reload->stops &&
+           pthread_cond_timedwait(&reload->changed, &reload->mutex, &until) != ETIMEDOUT)
+        ;
+    *asked = reload->is_asked;
+    *settings = reload->asks_settings;
+    reload->taken = reload->asked;
+    reload->is_asked = reload->asks_settings = false;
+    bool goes_on = !reload->stops;
+    pthread_mutex_unlock(&reload->mutex);
+    return goes_on;
+}
+
+/* A catalog that stays out of reach is logged once, and again when it is back. */
+static void log_outcome(struct reload *reload, bool asked, const mosaic_error *error)
+{
+    struct log *log = reload->proxy->log;
+    bool failed = error->status != MOSAIC_OK, failed_before = reload->state.status != MOSAIC_OK;
+    if (failed && asked)
+        log_event(log, EVENT_RELOAD_FAILED, -1, &(struct log_entry){.error = error});
+    else if (failed && !failed_before)
+        log_event(log, EVENT_CATALOG, -1, &(struct log_entry){.error = error, .message = "the last map serves on"});
+    else if (!failed && failed_before)
+        log_message(log, EVENT_MAP, "the catalog is reached again");
+}
+
+static void *run(void *context)
+{
+    struct reload *reload = context;
+    bool asked, settings;
+    budget_check(reload->proxy);
+    while (wait(reload, &asked, &settings)) {
+        mosaic_error error = {.status = MOSAIC_OK};
+        if (asked || has_changed(reload, &error))
+            read_again(reload, settings, &error);
+        log_outcome(reload, asked, &error);
+        pthread_mutex_lock(&reload->mutex);
+        reload->state = error;
+        if (asked)
+            reload->done = reload->taken;
+        pthread_mutex_unlock(&reload->mutex);
+        if (asked) {
+            atomic_store_explicit(&reload->proxy->readings, reload->taken, memory_order_release);
+            proxy_wake(reload->proxy);
+        }
+    }
+    return NULL;
+}
+
+mosaic_status reload_start(struct proxy *proxy, mosaic_error *error)
+{
+    pthread_condattr_t attributes;
+    struct world *world;
+    struct reload *reload = memory_zeroed(1, sizeof *reload);
+    if (!reload)
+        return error_memory(error);
+    reload->proxy = proxy;
+    mosaic_status status = read_numbered(proxy, &world, &reload->stamp, error);
+    if (status != MOSAIC_OK) {
+        memory_free(reload);
+        return status;
+    }
+    proxy_set_world(proxy, world);
+    pthread_mutex_init(&reload->mutex, NULL);
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&reload->changed, &attributes);
+    pthread_condattr_destroy(&attributes);
+    int code = pthread_create(&reload->thread, NULL, run, reload);
+    if (code != 0) {
+        memory_free(reload);
+        errno = code;
+        return error_errno(error, "cannot start a thread");
+    }
+    pthread_setname_np(reload->thread, "reload");
+    proxy->reload = reload;
+    return MOSAIC_OK;
+}
+
+uint64_t reload_ask(struct reload *reload, bool settings)
+{
+    pthread_mutex_lock(&reload->mutex);
+    uint64_t ticket = ++reload->asked;
+    reload->is_asked = true;
+    reload->asks_settings |= settings;
+    pthread_cond_signal(&reload->changed);
+    pthread_mutex_unlock(&reload->mutex);
+    return ticket;
+}
+
+bool reload_is_done(struct reload *reload, uint64_t ticket, mosaic_error *error)
+{
+    pthread_mutex_lock(&reload->mutex);
+    bool is_done = reload->done >= ticket;
+    *error = reload->state;
+    pthread_mutex_unlock(&reload->mutex);
+    return is_done;
+}
+
+void reload_state(struct reload *reload, mosaic_error *error)
+{
+    pthread_mutex_lock(&reload->mutex);
+    *error = reload->state;
+    pthread_mutex_unlock(&reload->mutex);
+}
+
+void reload_stop(struct reload *reload)
+{
+    if (!reload)
+        return;
+    pthread_mutex_lock(&reload->mutex);
+    reload->stops = true;
+    pthread_cond_signal(&reload->changed);
+    pthread_mutex_unlock(&reload->mutex);
+    pthread_join(reload->thread, NULL);
+    pthread_cond_destroy(&reload->changed);
+    pthread_mutex_destroy(&reload->mutex);
+    memory_free(reload);
+}

@@ -1,0 +1,33 @@
+/*
+ * Reading map, schema and addresses: once at the start, then by a thread of its own, that looks every
+ * schema_check_interval whether anything has changed, and at once when it is asked. A catalog that is out of reach
+ * changes nothing: the last map serves on.
+ */
+#ifndef MOSAIC_PROXY_RELOAD_H
+#define MOSAIC_PROXY_RELOAD_H
+
+#include "proxy/proxy.h"
+
+struct reload;
+
+MOSAIC_MUST_CHECK mosaic_status reload_read_config(const char *config_path, struct config **config,
+                                                   mosaic_error *error);
+MOSAIC_MUST_CHECK mosaic_status reload_start(struct proxy *proxy, mosaic_error *error);
+/* Read again soon; from any thread. `settings`: those as well (RELOAD). */
+uint64_t reload_ask(struct reload *reload, bool settings);
+/* Was what reload_ask gave this ticket for done? Then *error is how it went (status OK: well). */
+bool reload_is_done(struct reload *reload, uint64_t ticket, mosaic_error *error);
+/* Ends the thread and frees it; NULL is fine. */
+void reload_stop(struct reload *reload);
+/* reload_settings.c: what was read keeps the values of `before` that need a restart; adds what differs to `changes`. */
+MOSAIC_MUST_CHECK mosaic_status reload_keep(struct config *config, const struct config *before, struct buffer *changes,
+                                            mosaic_error *error);
+/* A copy with one value changed, checked. */
+MOSAIC_MUST_CHECK mosaic_status reload_change(const struct config *before, const char *name, const char *value,
+                                              struct config **config, mosaic_error *error);
+/* Puts it in force, or releases it: its log file cannot be opened. */
+MOSAIC_MUST_CHECK mosaic_status reload_use(struct proxy *proxy, struct config *config, mosaic_error *error);
+/* How the last reading went; status OK: well. */
+void reload_state(struct reload *reload, mosaic_error *error);
+
+#endif

@@ -1,0 +1,374 @@
+#include "proxy/route.h"
+
+#include "base/memory.h"
+#include "plan/hint.h"
+#include "proxy/proxy.h"
+#include "proxy/server.h"
+
+#include <string.h>
+
+enum { PATHS_MOST = 256 };
+
+/* ---- search paths ---- */
+
+struct session_path {
+    struct session_path *next;    /* of user->paths */
+    struct settings_state *state; /* held; NULL: of one transaction alone */
+    uint64_t version;             /* of the world */
+    size_t count;
+    uint64_t context; /* plan_cache_context without parameters or temporary tables; 0: not computed */
+    const char *names[];
+};
+
+static void free_path(struct session_path *path)
+{
+    settings_release(path->state);
+    memory_free(path);
+}
+
+void route_free_paths(struct user *user)
+{
+    while (user->paths) {
+        struct session_path *path = user->paths;
+        user->paths = path->next;
+        free_path(path);
+    }
+    user->path_count = 0;
+}
+
+static bool is_analysed(const struct worker *worker)
+{
+    return worker->world->model.engine == ENGINE_POSTGRES && worker->world->model.shard_count > 1;
+}
+
+const struct session_path *route_path(struct client *client)
+{
+    uint64_t version = client->worker->world->version;
+    if (client->path && client->path->version == version)
+        return client->path;
+    client->path = NULL;
+    if (client->path_is_local || client->is_pinned)
+        return NULL; /* what is set is more than the state says */
+    for (struct session_path *path = client->user->paths; path; path = path->next)
+        if (path->state == client->session && path->version == version)
+            return client->path = path;
+    return NULL;
+}
+
+/* The names of {a,"b c"}, one after the other, each with a zero; returns their number, SIZE_MAX: malformed. */
+static size_t split_array(const char *text, char *names)
+{
+    size_t count = 0;
+    if (*text++ != '{')
+        return SIZE_MAX;
+    while (*text && *text != '}') {
+        bool quoted = *text == '"';
+        text += quoted;
+        while (*text && (quoted ? *text != '"' : *text != ',' && *text != '}')) {
+            if (*text == '\\' && text[1])
+                text++;
+            *names++ = *text++;
+        }
+        *names++ = '\0';
+        text += quoted && *text == '"';
+        text += *text == ',';
+        count++;
+    }
+    return *text == '}' ? count : SIZE_MAX;
+}
+
+bool route_learn_path(struct client *client, const char *text)
+{
+    struct user *user = client->user;
+    size_t size = strlen(text) + 1, most = 1;
+    for (const char *at = text; *at; at++)
+        most += *at == ',';
+    struct session_path *path = memory_zeroed(1, sizeof *path + most * sizeof(char *) + size);
+    if (!path)
+        return false;
+    char *names = (char *)(path->names + most);
+    path->count = split_array(text, names);
+    if (path->count == SIZE_MAX || path->count > most) {
+        memory_free(path);
+        return false;
+    }
+    for (size_t i = 0; i < path->count; i++) {
+        path->names[i] = names;
+        names += strlen(names) + 1;
+    }
+    path->version = client->worker->world->version;
+    if (!client->path_is_local && !client->is_pinned)
+        path->state = settings_hold(client->session);
+    if (user->path_count >= PATHS_MOST)
+        user_forget_paths(user);
+    path->next = user->paths;
+    user->paths = path;
+    user->path_count++;
+    client->path = path;
+    return true;
+}
+
+/* ---- facts ---- */
+
+static bool open_cache(struct worker *worker)
+{
+    uint64_t seed;
+    if (worker->plans)
+        return true;
+    memcpy(&seed, worker->proxy->secret + 8, sizeof seed);
+    worker->plan_seed = seed;
+    worker->plans = plan_cache_new((size_t)worker->settings->plan_cache_size, seed);
+    return worker->plans != NULL;
+}
+
+/* NULL and *way ROUTE_ASK: the search_path must be asked for. */
+static bool find_facts(struct client *client, const char *text, size_t size, const struct prepared *prepared,
+                       struct plan_cached *found, enum route_way *way)
+{
+    static const char *const plain[] = {"pg_catalog", "public"};
+    struct worker *worker = client->worker;
+    struct sql_context context = {.schema = worker->world->schema, .path = plain, .path_count = 2};
+    struct session_path *path = NULL;
+    mosaic_error error;
+    if (!open_cache(worker))
+        return false;
+    if (is_analysed(worker)) {
+        path = (struct session_path *)route_path(client);
+        if (!path) {
+            *way = ROUTE_ASK;
+            return true;
+        }
+        context.path = path->names;
+        context.path_count = path->count;
+    }
+    context.temporary = (const char *const *)client->temporary;
+    context.temporary_count = client->temporary_count;
+    if (prepared) {
+        context.types = prepared->described ? prepared->described : prepared->types;
+        context.type_count = prepared->described ? prepared->described_count : prepared->type_count;
+    }
+    uint64_t id;
+    if (context.type_count || context.temporary_count)
+        id = plan_cache_context(&context, worker->plan_seed);
+    else if (!path)
+        id = plan_cache_context(&context, worker->plan_seed);
+    else
+        id = path->context ? path->context : (path->context = plan_cache_context(&context, worker->plan_seed));
+    return plan_cache_find(worker->plans, &context, id, text, size, found, &error) == MOSAIC_OK;
+}
+
+bool route_text_facts(struct client *client, const char *text, size_t size, struct route *route)
+{
+    struct plan_cached found = {0};
+    *route = (struct route){.way = ROUTE_ANY, .bucket = PLAN_NO_BUCKET};
+    if (!find_facts(client, text, size, NULL, &found, &route->way))
+        return false;
+    route->facts = found.list;
+    return true;
+}
+
+bool route_facts(struct client *client, const struct prepared *prepared, struct route *route)
+{
+    struct plan_cached found = {0};
+    *route = (struct route){.way = ROUTE_ANY, .bucket = PLAN_NO_BUCKET};
+    if (!find_facts(client, prepared->text, prepared->size, prepared, &found, &route->way))
+        return false;
+    route->facts = found.list;
+    return true;
+}
+
+/* ---- plans ---- */
+
+static bool is_down(const struct client *client, size_t shard)
+{
+    const struct pool *pool = pool_find(client->user, shard);
+    return pool && pool_count(pool) == 0 && client->worker->loop.now < pool->retry_at;
+}
+
+size_t route_any(const struct client *client)
+{
+    const struct world *world = client->worker->world;
+    size_t count = world->model.shard_count, shard = world->home;
+    if (client->server)
+        return client->server->pool->shard;
+    if (!list_empty(&client->kept))
+        return LIST_OWNER(struct server, kept_node, client->kept.next)->pool->shard;
+    for (size_t i = 0; i < count && is_down(client, shard); i++)
+        shard = (shard + 1) % count;
+    return shard;
+}
+
+static mosaic_error *new_error(struct client *client)
+{
+    return arena_zeroed(&client->worker->scratch, 1, sizeof(mosaic_error));
+}
+
+static const char *session_value(const struct client *client, const char *name)
+{
+    const struct setting *setting = client->session->count ? settings_lookup(client->session, name) : NULL;
+    return setting && setting->value && *setting->value ? setting->value : NULL;
+}
+
+/* SET, RESET and SHOW alone: they go where they must, so that a hint that is none any more can be taken back. */
+static bool is_of_settings(const struct facts_list *list)
+{
+    bool all = list->count > 0;
+    for (size_t i = 0; i < list->count; i++)
+        all &= list->facts[i].class == STATEMENT_SET || list->facts[i].class == STATEMENT_SHOW;
+    return all;
+}
+
+/* What the person who wrote it says; false: refused, with route->error. */
+static bool find_hint(struct client *client, const char *text, size_t size, struct plan_hint *hint, struct route *route)
+{
+    struct arena *scratch = &client->worker->scratch;
+    *hint = (struct plan_hint){0};
+    if (!client->worker->settings->hints || is_of_settings(route->facts))
+        return true;
+    mosaic_error error;
+    mosaic_status status = hint_from_text(text, size, scratch, hint, &error);
+    if (status == MOSAIC_OK && hint_is_empty(hint) && client->session->count) {
+        static const char *const names[] = {"mosaic.shard", "mosaic.key", "mosaic.table"};
+        for (size_t i = 0; i < 3 && status == MOSAIC_OK; i++) {
+            const char *value = session_value(client, names[i]);
+            if (value)
+                status = hint_set(&client->worker->world->model, names[i], value, scratch, hint, &error);
+        }
+    }
+    if (status == MOSAIC_OK && !hint_is_empty(hint))
+        status = hint_check(&client->worker->world->model, hint, &error);
+    if (status == MOSAIC_OK)
+        return true;
+    route->way = ROUTE_REFUSED;
+    route->error = new_error(client);
+    if (route->error)
+        *route->error = error;
+    return false;
+}
+
+static void refuse_mixture(struct client *client, struct route *route, size_t shard)
+{
+    const struct model *model = &client->worker->world->model;
+    route->error = new_error(client);
+    if (!route->error)
+        return;
+    (void)!error_set(route->error, MOSAIC_UNSUPPORTED,
+                     "the statements of this message belong to different shards, %s and %s",
+                     model->shards[route->shard].name, model->shards[shard].name);
+    error_hint(route->error, "send each statement by itself");
+    route->way = ROUTE_REFUSED;
+}
+
+/* The place of a refusal in the text, as PostgreSQL counts: characters, from 1. 0: none. */
+static uint32_t position_of(const struct facts *facts, const char *text, size_t size)
+{
+    uint32_t position = 1;
+    if (!facts->refusal || facts->refusal->location < 0 || (size_t)facts->refusal->location > size)
+        return 0;
+    for (int i = 0; i < facts->refusal->location; i++)
+        position += ((unsigned char)text[i] & 0xc0) != 0x80;
+    return position;
+}
+
+static void combine(struct client *client, struct route *route, const struct plan *plan, uint32_t position)
+{
+    switch (plan->kind) {
+    case PLAN_REFUSED:
+        route->way = ROUTE_REFUSED;
+        route->error = plan->error;
+        client->error_position = position;
+        COUNT(&client->worker->counters, refusals, 1);
+        break;
+    case PLAN_SHARD:
+        if (route->way == ROUTE_SHARD && route->shard != plan->shard) {
+            refuse_mixture(client, route, plan->shard);
+            break;
+        }
+        route->way = ROUTE_SHARD;
+        route->shard = plan->shard;
+        route->bucket = plan->bucket;
+        route->relation = plan->relation;
+        break;
+    default:
+        break;
+    }
+}
+
+static bool explain(struct client *client, const char *text, size_t size, const struct plan_input *values,
+                    struct route *route)
+{
+    struct arena *scratch = &client->worker->scratch;
+    struct explain_input input = {&route->facts->facts[0], values, text, size};
+    mosaic_error error;
+    route->way = ROUTE_EXPLAIN;
+    route->explanation = arena_zeroed(scratch, 1, sizeof *route->explanation);
+    return route->explanation && explain_make(&input, scratch, route->explanation, &error) == MOSAIC_OK;
+}
+
+/* Does a value that decides have a type that only a server can tell? */
+static bool lacks_types(const struct facts *facts, const struct route_parameters *parameters)
+{
+    return parameters && parameters->values && facts->untyped_count && !parameters->prepared->described;
+}
+
+/*
+ * Catalogs are asked of the home shard. In a transaction that is open on another one they are read there, where they
+ * say the same of tables and functions (apply sees to it); of types only if their OIDs agree.
+ */
+static bool may_read_here(const struct client *client)
+{
+    return client->status == 'T' && client->server && !client->is_fresh && !client->is_aside &&
+           client->worker->world->types_agree[client->server->pool->shard];
+}
+
+bool route_text(struct client *client, const char *text, size_t size, const struct route_parameters *parameters,
+                struct route *route)
+{
+    struct worker *worker = client->worker;
+    struct plan_cached found = {0};
+    struct plan_hint hint = {0};
+    mosaic_error error;
+    *route = (struct route){.way = ROUTE_ANY, .bucket = PLAN_NO_BUCKET};
+    if (!find_facts(client, text, size, parameters ? parameters->prepared : NULL, &found, &route->way))
+        return false;
+    route->facts = found.list;
+    route->literals = found.literals;
+    route->literal_count = found.literal_count;
+    if (route->way == ROUTE_ASK)
+        return true;
+    if (!is_analysed(worker)) {
+        route->shard = route_any(client);
+        return true;
+    }
+    if (!find_hint(client, text, size, &hint, route))
+        return route->error != NULL;
+    struct plan_input input = {.schema = worker->world->schema,
+                               .literals = found.literals,
+                               .literal_count = found.literal_count,
+                               .parameters = parameters ? parameters->values : NULL,
+                               .parameter_count = parameters ? parameters->count : 0,
+                               .hint = hint_is_empty(&hint) ? NULL : &hint};
+    if (found.list->count == 1 && found.list->facts[0].explain_mosaic)
+        return explain(client, text, size, &input, route);
+    for (size_t i = 0; i < found.list->count && route->way != ROUTE_REFUSED; i++) {
+        struct plan plan;
+        if (lacks_types(&found.list->facts[i], parameters)) {
+            route->way = ROUTE_TYPES;
+            return true;
+        }
+        if (plan_make(&found.list->facts[i], &input, &worker->scratch, &plan, &error) != MOSAIC_OK)
+            return false;
+        if (plan.kind == PLAN_REFUSED && parameters && parameters->more) {
+            route->way = ROUTE_MORE;
+            return true;
+        }
+        if (plan.kind == PLAN_SHARD && found.list->facts[i].reads_catalogs && may_read_here(client))
+            plan.kind = PLAN_ANY;
+        combine(client, route, &plan, position_of(&found.list->facts[i], text, size));
+    }
+    if (route->way == ROUTE_REFUSED)
+        return route->error != NULL;
+    if (route->way == ROUTE_ANY)
+        route->shard = route_any(client);
+    return true;
+}

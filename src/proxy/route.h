@@ -1,0 +1,59 @@
+/*
+ * Where a statement goes: the plan of each statement of a text, and one shard for all of them.
+ */
+#ifndef MOSAIC_PROXY_ROUTE_H
+#define MOSAIC_PROXY_ROUTE_H
+
+#include "plan/explain.h"
+#include "proxy/client.h"
+
+enum route_way {
+    ROUTE_SHARD,   /* it belongs to `shard` */
+    ROUTE_ANY,     /* `shard` does as well as any */
+    ROUTE_REFUSED, /* `error` says why */
+    ROUTE_MORE,    /* not by the values that are there: more of them must be */
+    ROUTE_ASK,     /* a server must be asked first: client_ask_path */
+    ROUTE_TYPES,   /* a server must be asked for the types of the parameters */
+    ROUTE_EXPLAIN, /* it is EXPLAIN (MOSAIC): `explanation` is the answer */
+};
+
+struct route {
+    enum route_way way;
+    size_t shard;
+    uint32_t bucket;                   /* PLAN_NO_BUCKET: none */
+    const char *relation;              /* whose key decided; NULL: none */
+    const struct facts_list *facts;    /* NULL: nothing was analysed. Valid until the next look-up */
+    const struct plan_value *literals; /* of the text; the same */
+    size_t literal_count;
+    mosaic_error *error;             /* in the worker's scratch arena */
+    struct explanation *explanation; /* the same */
+};
+
+/* A text with parameters: the statement prepared, and a Bind's values; NULL: a simple query. */
+struct route_parameters {
+    const struct prepared *prepared;
+    const struct plan_value *values;
+    size_t count;
+    bool more; /* values are still to come behind these */
+};
+
+/* False when memory is out. */
+MOSAIC_MUST_CHECK bool route_text(struct client *client, const char *text, size_t size,
+                                  const struct route_parameters *parameters, struct route *route);
+/* The facts alone, of a text or of a prepared statement. */
+MOSAIC_MUST_CHECK bool route_text_facts(struct client *client, const char *text, size_t size, struct route *route);
+MOSAIC_MUST_CHECK bool route_facts(struct client *client, const struct prepared *prepared, struct route *route);
+/* A shard that serves what every shard can: the one that is open, else one that is up; the home shard first. */
+size_t route_any(const struct client *client);
+
+/* ---- search paths ---- */
+
+/* What current_schemas(true) is for a user with these settings. */
+struct session_path;
+/* Of the client's session; NULL: not known. */
+const struct session_path *route_path(struct client *client);
+/* Takes current_schemas(true) as a server told it: {pg_catalog,public}. False: memory is out, or it is malformed. */
+MOSAIC_MUST_CHECK bool route_learn_path(struct client *client, const char *text);
+void route_free_paths(struct user *user);
+
+#endif

@@ -1,0 +1,109 @@
+#include "proxy/transaction.h"
+
+#include "base/memory.h"
+
+#include <string.h>
+
+struct savepoint {
+    struct savepoint *below;
+    struct settings_state *session; /* held */
+    char name[];
+};
+
+bool transaction_begin(struct transaction *transaction, struct settings_state *session, const char *text, size_t size)
+{
+    transaction_opened(transaction, session);
+    transaction->is_lazy = true;
+    transaction->is_plain = true;
+    transaction->kept = BUFFER_INIT(TRANSACTION_KEPT_MOST);
+    return transaction_keep(transaction, text, size, true);
+}
+
+void transaction_opened(struct transaction *transaction, struct settings_state *session)
+{
+    transaction->is_open = true;
+    transaction->is_lazy = transaction->has_failed = false;
+    transaction->before = settings_hold(session);
+    transaction->savepoints = NULL;
+}
+
+bool transaction_keep(struct transaction *transaction, const char *text, size_t size, bool is_plain)
+{
+    transaction->is_plain &= is_plain;
+    buffer_add(&transaction->kept, text, size);
+    /* The semicolon on a line of its own: the text may end in a comment. */
+    buffer_text(&transaction->kept, "\n;");
+    return !buffer_failed(&transaction->kept);
+}
+
+void transaction_replayed(struct transaction *transaction)
+{
+    transaction->is_lazy = false;
+    buffer_free(&transaction->kept);
+}
+
+bool transaction_savepoint(struct transaction *transaction, const char *name, struct settings_state *session)
+{
+    size_t size = strlen(name) + 1;
+    struct savepoint *made = memory_allocate(sizeof *made + size);
+    if (!made)
+        return false;
+    made->below = transaction->savepoints;
+    made->session = settings_hold(session);
+    memcpy(made->name, name, size);
+    transaction->savepoints = made;
+    return true;
+}
+
+static struct savepoint *find(const struct transaction *transaction, const char *name)
+{
+    struct savepoint *each = transaction->savepoints;
+    while (each && strcmp(each->name, name) != 0)
+        each = each->below;
+    return each;
+}
+
+bool transaction_has_savepoint(const struct transaction *transaction, const char *name)
+{
+    return find(transaction, name) != NULL;
+}
+
+/* Frees those above `last`; with it where `too`. */
+static void drop(struct transaction *transaction, const struct savepoint *last, bool too)
+{
+    while (transaction->savepoints && (too || transaction->savepoints != last)) {
+        struct savepoint *top = transaction->savepoints;
+        bool end = top == last;
+        transaction->savepoints = top->below;
+        settings_release(top->session);
+        memory_free(top);
+        if (end)
+            return;
+    }
+}
+
+void transaction_release(struct transaction *transaction, const char *name)
+{
+    const struct savepoint *found = find(transaction, name);
+    if (found)
+        drop(transaction, found, true);
+}
+
+struct settings_state *transaction_rollback_to(struct transaction *transaction, const char *name)
+{
+    struct savepoint *found = find(transaction, name);
+    if (!found)
+        return NULL;
+    drop(transaction, found, false);
+    transaction->has_failed = false;
+    return settings_hold(found->session);
+}
+
+struct settings_state *transaction_end(struct transaction *transaction)
+{
+    struct settings_state *before = transaction->before;
+    drop(transaction, NULL, true);
+    buffer_free(&transaction->kept);
+    *transaction = (struct transaction){0};
+    return before;
+}

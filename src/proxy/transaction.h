@@ -1,0 +1,44 @@
+/*
+ * What a client's transaction is before a shard has it, and what of the session's settings its end undoes.
+ *
+ * BEGIN, SET LOCAL, SET TRANSACTION and SAVEPOINT that come before a statement needs a shard are answered here and
+ * kept, word for word, to be replayed in order on the shard that is then opened.
+ */
+#ifndef MOSAIC_PROXY_TRANSACTION_H
+#define MOSAIC_PROXY_TRANSACTION_H
+
+#include "base/buffer.h"
+#include "proxy/session.h"
+
+struct savepoint;
+
+struct transaction {
+    bool is_open;                  /* BEGIN was answered */
+    bool is_lazy;                  /* by us: no shard has it */
+    bool has_failed;               /* by an error of ours: only its end, or ROLLBACK TO, is left */
+    bool is_plain;                 /* the statements kept are such that cannot fail */
+    struct buffer kept;            /* statements, each with a semicolon and a newline */
+    struct settings_state *before; /* the session's settings when it began; held */
+    struct savepoint *savepoints;  /* the innermost first */
+};
+
+enum { TRANSACTION_KEPT_MOST = 1 << 20 };
+
+/* `text`: BEGIN as the client wrote it. False when memory is out. */
+bool transaction_begin(struct transaction *transaction, struct settings_state *session, const char *text, size_t size);
+/* The server began it: only settings are to be remembered. */
+void transaction_opened(struct transaction *transaction, struct settings_state *session);
+/* A statement to be replayed. False when memory, or TRANSACTION_KEPT_MOST, is out. */
+bool transaction_keep(struct transaction *transaction, const char *text, size_t size, bool is_plain);
+/* The shard has it now. */
+void transaction_replayed(struct transaction *transaction);
+
+bool transaction_savepoint(struct transaction *transaction, const char *name, struct settings_state *session);
+bool transaction_has_savepoint(const struct transaction *transaction, const char *name);
+void transaction_release(struct transaction *transaction, const char *name);
+/* ROLLBACK TO: the settings that it brings back; a reference of the caller's. NULL: no such savepoint. */
+struct settings_state *transaction_rollback_to(struct transaction *transaction, const char *name);
+/* It is over. Returns the settings before it, a reference of the caller's (NULL: it was not open). */
+struct settings_state *transaction_end(struct transaction *transaction);
+
+#endif

@@ -1,0 +1,86 @@
+#include "proxy/typemap.h"
+
+#include "base/error.h"
+#include "wire/wire.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { FIRST_OF_USERS = 16384, FIELD_SIZE = 18 };
+
+static int by_there(const void *left, const void *right)
+{
+    const struct typemap_pair *a = (const struct typemap_pair *)left, *b = (const struct typemap_pair *)right;
+    return a->there < b->there ? -1 : a->there > b->there;
+}
+
+static mosaic_status make_one(const struct schema *schema, size_t shard, struct arena *arena, struct typemap *map,
+                              mosaic_error *error)
+{
+    map->pairs = (struct typemap_pair *)arena_zeroed(arena, schema->type_count + 1, sizeof *map->pairs);
+    if (!map->pairs)
+        return error_memory(error);
+    for (size_t i = 0; i < schema->type_count; i++) {
+        uint32_t home = schema->types[i].oid, there = schema_oid_on(schema, shard, home);
+        if (there && there != home)
+            map->pairs[map->count++] = (struct typemap_pair){there, home};
+    }
+    qsort(map->pairs, map->count, sizeof *map->pairs, by_there);
+    return MOSAIC_OK;
+}
+
+mosaic_status typemaps_make(const struct schema *schema, size_t shard_count, struct arena *arena, struct typemap **maps,
+                            mosaic_error *error)
+{
+    *maps = (struct typemap *)arena_zeroed(arena, shard_count, sizeof **maps);
+    if (!*maps)
+        return error_memory(error);
+    for (size_t shard = 0; shard < shard_count; shard++) {
+        (*maps)[shard].is_home = shard_count == 1 || shard == schema->home;
+        if ((*maps)[shard].is_home)
+            continue;
+        mosaic_status status = make_one(schema, shard, arena, &(*maps)[shard], error);
+        if (status != MOSAIC_OK)
+            return status;
+    }
+    return MOSAIC_OK;
+}
+
+uint32_t typemap_home(const struct typemap *map, uint32_t there)
+{
+    if (there < FIRST_OF_USERS || map->count == 0)
+        return there;
+    const struct typemap_pair key = {.there = there};
+    const struct typemap_pair *found =
+        (const struct typemap_pair *)bsearch(&key, map->pairs, map->count, sizeof key, by_there);
+    return found ? found->home : there;
+}
+
+static void put32(char *at, uint32_t value)
+{
+    at[0] = (char)(value >> 24);
+    at[1] = (char)(value >> 16);
+    at[2] = (char)(value >> 8);
+    at[3] = (char)value;
+}
+
+/* Per column: name, its zero, table (4), number in it (2), type (4), size (2), modifier (4), format (2). */
+void typemap_row_description(const struct typemap *map, char *body, size_t size)
+{
+    char *at = body + 2, *end = body + size;
+    while (at < end) {
+        char *field = (char *)memchr(at, '\0', (size_t)(end - at));
+        if (!field || end - ++field < FIELD_SIZE)
+            return;
+        if (wire_get32(field) >= FIRST_OF_USERS)
+            memset(field, 0, 6);
+        put32(field + 6, typemap_home(map, wire_get32(field + 6)));
+        at = field + FIELD_SIZE;
+    }
+}
+
+void typemap_parameter_description(const struct typemap *map, char *body, size_t size)
+{
+    for (size_t at = 2; at + 4 <= size; at += 4)
+        put32(body + at, typemap_home(map, wire_get32(body + at)));
+}

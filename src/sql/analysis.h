@@ -1,0 +1,326 @@
+/*
+ * The inside of facts.h: what the files that walk a parse tree share. docs/design/proof.md has the rules and why each
+ * is sound; the words are these.
+ *
+ *     scope      a query level: its FROM list, its WITH, the scope around it
+ *     range      an entry of a FROM list: a relation, a subquery, a join that has names of its own
+ *     term       a column of a range, as far as proofs know it: a value that stands for the rows' column
+ *     condition  something that must be true of every row that matters of some ranges, its `filter`
+ *     solve      conditions and links between terms → which terms are bound to which values
+ *
+ * Memory: everything is in the arena, and allocation never fails here: it jumps back to facts_find.
+ */
+#ifndef MOSAIC_SQL_ANALYSIS_H
+#define MOSAIC_SQL_ANALYSIS_H
+
+#include "sql/facts.h"
+#include "sql/parse.h"
+#include "sql/scan.h"
+
+#include <setjmp.h>
+#include <string.h>
+#include <strings.h>
+
+#include "sql/nodes.h"
+
+enum {
+    DEPTH_MOST = 800,          /* of the tree: at most some 500 bytes of stack each */
+    CONDITIONS_MOST = 20000,   /* of a statement */
+    ALTERNATIVES_MOST = 10000, /* keys of a relation */
+    PARAMETER_MOST = 65535,    /* of the protocol */
+};
+
+/* What a term may be: one of these values (or NULL, which equals nothing). count 0: not known. */
+struct values {
+    const struct fact_value *list;
+    size_t count;
+};
+
+struct term_source {
+    struct term *term;
+    bool down; /* a condition on the term may be moved to this source */
+};
+
+struct term {
+    struct range *range; /* whose column; NULL: of a subquery's output, or a constant */
+    uint32_t type;       /* OID below domains; 0: not known */
+    uint32_t domain;     /* the column's own type */
+    bool nondeterministic;
+    bool is_constant;
+    struct values bound;
+    struct term_source *sources; /* a column of a subquery, a set operation …: what it is made of */
+    size_t source_count;
+    bool up_any;            /* bound as soon as the first source is (EXCEPT), else when all are */
+    struct common *common;  /* of a WITH query: conditions move down only where it is referenced once */
+    struct term *recursive; /* the term of the whole recursive query's base, while the step is analysed */
+    struct term *step;      /* and of its step, to verify */
+    bool distrusted;        /* the induction failed */
+    bool filtered;          /* rows with NULL here do not matter to the range's query */
+    struct term *next;      /* all terms that have sources, or are recursive */
+};
+
+/* A column of a range: of a term, or of another range (a join's), or unknown. */
+struct column {
+    const char *name;
+    struct term *term;
+    struct range *origin;
+    size_t origin_index;
+    bool down; /* of an output: see term_source */
+};
+
+struct columns {
+    struct column *list;
+    size_t count, capacity;
+    bool opaque;  /* it has more, which are not known */
+    bool unnamed; /* some have names that are not known */
+};
+
+/* A relation in the making of fact_relation. */
+struct use {
+    struct fact_relation fact;
+    struct range *range; /* NULL: a hidden relation (of a policy) */
+    bool is_target, is_locked, is_inserted;
+    struct term **assigned; /* UPDATE, INSERT of a query: what each key column is set to; NULL: nothing known */
+    bool *is_assigned;
+    struct tuples *tuples;        /* row comparisons that filter it */
+    const char *missing, *remedy; /* where the walker knows better than `no condition` */
+    struct use *next;
+};
+
+/* Whole keys from (a, b) IN ((1, 2), (3, 4)) and the like: rows × key columns. */
+struct tuples {
+    struct fact_value *values;
+    size_t count;
+};
+
+struct range {
+    struct scope *scope;
+    size_t index; /* in its scope */
+    const struct schema_relation *relation;
+    struct columns columns;
+    struct use *use;
+};
+
+struct item {                  /* what a name in an expression may mean */
+    const char *name, *schema; /* alias, or a relation's name and schema; NULL: an unnamed join */
+    struct range *range;
+    bool by_name, by_column; /* name.column, column */
+};
+
+struct common { /* a WITH query */
+    const char *name;
+    struct columns columns;
+    size_t references;
+    bool is_later; /* WITH RECURSIVE: it stands further on */
+    struct common *next;
+};
+
+struct window { /* of a function's OVER, or a named one */
+    const WindowDef *definition;
+    struct window *next;
+};
+
+struct scope {
+    struct scope *parent;
+    bool sees_parent; /* columns of the parent's ranges: all but subqueries in FROM without LATERAL */
+    struct item *items;
+    size_t item_count, item_capacity, visible_from;
+    size_t range_count;
+    struct common *commons;
+    struct join *joins;
+    struct window *windows; /* what functions are OVER */
+    bool has_window, has_set_function, has_volatile, has_aggregate;
+};
+
+/* Ranges first..last-1 of a scope: rows of them that do not fulfil a condition do not matter. */
+struct filter {
+    struct scope *scope;
+    size_t first, last;
+};
+
+/* An outer join: it becomes an inner one when conditions drop the rows that it fills with NULLs. */
+struct join {
+    JoinType type;
+    size_t first, middle, last; /* its left ranges are first..middle-1, its right ones middle..last-1 */
+    struct filter *filter;      /* of its conditions */
+    struct join *next;
+};
+
+struct condition {
+    const struct filter *filter;
+    struct term *a, *b; /* a = b; b NULL: a = one of the values */
+    struct values values;
+    struct condition *next;
+};
+
+/* Uses of a parameter. */
+struct parameter {
+    uint32_t type;  /* what its uses give it, while they agree */
+    bool conflicts; /* they do not, or one is not understood */
+    bool is_key;
+};
+
+struct analysis {
+    const struct sql_context *context;
+    const struct schema *schema;
+    struct arena *arena;
+    struct parse *parse;
+    const char *text;
+    size_t size;
+    const struct scan *scan;
+    jmp_buf out;   /* memory is out: 1; the statement is refused: 2 */
+    bool finished; /* the statement was analysed, to facts or a refusal */
+    int depth;
+    const char *const *path; /* where names are looked for: the session's, or a view's */
+    size_t path_count;
+    bool in_view; /* names are those of a view's text */
+    struct facts *facts;
+    struct use *uses, **last_use;
+    size_t use_count;
+    struct condition *conditions, **last_condition;
+    size_t condition_count;
+    struct term *derived; /* those with sources */
+    struct parameter *parameters;
+    size_t parameter_count, parameter_capacity;
+    const uint32_t *assigned_types; /* of an INSERT's columns, for the targets of its SELECT, once */
+    size_t assigned_type_count;
+    bool own_equals;   /* the comparison is OPERATOR(pg_catalog.=) */
+    bool home_else;    /* the home shard is needed for something other than catalogs */
+    bool prefers_home; /* catalogs, and the like, that every shard has but whose answer is the home shard's */
+    bool locks;
+    bool unknown_function;
+};
+
+/* facts.c */
+void *analysis_new(struct analysis *analysis, size_t count, size_t size);
+const char *analysis_text(struct analysis *analysis, const char *format, ...) __attribute__((format(printf, 2, 3)));
+const char *analysis_copy(struct analysis *analysis, const char *text);
+/* Refuses the statement, and leaves it. */
+void analysis_refuse(struct analysis *analysis, int location, const char *message, const char *detail, const char *hint)
+    __attribute__((noreturn));
+void analysis_enter(struct analysis *analysis);
+static inline void analysis_leave(struct analysis *analysis)
+{
+    analysis->depth--;
+}
+
+/* names.c */
+struct scope *scope_new(struct analysis *analysis, struct scope *parent, bool sees_parent);
+struct range *range_new(struct analysis *analysis, struct scope *scope);
+struct item *item_add(struct analysis *analysis, struct scope *scope, const char *name, const char *schema,
+                      struct range *range);
+/* The columns of a relation as a range shows them, with an alias's names. */
+void range_relation(struct analysis *analysis, struct range *range, const struct schema_relation *relation);
+void columns_rename(struct analysis *analysis, struct columns *columns, const List *names);
+struct column *columns_add(struct analysis *analysis, struct columns *columns);
+struct term *column_term(struct analysis *analysis, struct column *column);
+struct term *term_new(struct analysis *analysis, struct range *range, uint32_t type, bool nondeterministic);
+struct term *term_derived(struct analysis *analysis, struct range *range, struct term *like, size_t sources);
+struct column *columns_find(const struct columns *columns, const char *name);
+struct term *name_resolve(struct analysis *analysis, struct scope *scope, const ColumnRef *reference);
+/* The relation a name means; NULL: not known. *temporary: one of the session's temporary tables. */
+const struct schema_relation *name_relation(struct analysis *analysis, const RangeVar *name, bool *temporary);
+struct common *name_common(struct scope *scope, const RangeVar *name);
+/* OID of a type, 0: not known; *modified: it has a modifier such as (10, 2). */
+uint32_t name_type(struct analysis *analysis, const TypeName *name, bool *modified);
+
+bool name_is_one_of(const char *name, const char *const *list, size_t count);
+#define NAME_IS_ONE_OF(name, list) name_is_one_of(name, list, sizeof(list) / sizeof *(list))
+
+/* hidden.c: what stands behind a relation that is used, and behind one that is written. */
+struct use *use_add(struct analysis *analysis, struct range *range, const struct schema_relation *relation,
+                    int location, bool inherits);
+void use_written(struct analysis *analysis, struct use *use);
+
+/* query.c */
+struct columns query_analyse(struct analysis *analysis, struct scope *parent, bool sees_parent, Node *statement);
+void query_targets(struct analysis *analysis, struct scope *scope, List *targets, struct columns *outputs);
+struct filter *filter_new(struct analysis *analysis, struct scope *scope, size_t first, size_t last);
+
+/* from.c */
+void query_from(struct analysis *analysis, struct scope *scope, List *from);
+void query_from_item(struct analysis *analysis, struct scope *scope, Node *node);
+/* The columns of items first..last-1 of a scope, in order, as a star gives them. */
+void from_star(struct analysis *analysis, struct scope *scope, size_t first, size_t last, struct columns *columns);
+
+/* A view's text as a tree, in which names are the view's own until view_leave. */
+struct view_names {
+    bool in_view;
+    const char *const *path;
+    size_t path_count;
+};
+Node *view_enter(struct analysis *analysis, const struct schema_relation *view, struct view_names *before);
+void view_leave(struct analysis *analysis, const struct view_names *before);
+
+/* with.c */
+void query_with(struct analysis *analysis, struct scope *scope, WithClause *with);
+
+/* modify.c */
+struct columns modify_analyse(struct analysis *analysis, struct scope *parent, Node *statement);
+
+/* expression.c */
+void expression_walk(struct analysis *analysis, struct scope *scope, Node *node);
+void expression_list(struct analysis *analysis, struct scope *scope, List *list);
+
+/* part.c: refuses what would tell of one shard's part of a table as if it were all. */
+void part_function(struct analysis *analysis, const FuncCall *call, const char *name);
+void part_relation(struct analysis *analysis, const struct schema_relation *relation, int location);
+
+/* operand.c: a side of a comparison, or a target, which is walked in any case. */
+struct operand {
+    struct term *term; /* a column, or what a scalar subquery gives; NULL: none */
+    bool is_value;     /* a literal or a parameter, with a cast or none */
+    struct fact_value value;
+};
+struct operand operand_of(struct analysis *analysis, struct scope *scope, Node *node);
+/* The same of a side of a comparison, where an expression of integer constants is a value, too: for this text alone. */
+struct operand operand_compared(struct analysis *analysis, struct scope *scope, Node *node);
+/* The value of a literal or parameter, maybe cast; false: it is none, and nothing was walked. */
+bool operand_value(struct analysis *analysis, Node *node, struct fact_value *value);
+/* What proofs know of a constant, as a term. */
+struct term *operand_constant(struct analysis *analysis, const struct fact_value *value);
+/* A parameter is used where it gets this type; 0: it is not known. */
+void parameter_use(struct analysis *analysis, int number, uint32_t type, bool is_key);
+/* The same for a value, where it is a parameter. */
+void value_use(struct analysis *analysis, const struct fact_value *value, uint32_t type, bool is_key);
+
+/* How types compare: equality within a family is equality of one operator family, exact, and the same for all. */
+enum family {
+    FAMILY_NONE,
+    FAMILY_NUMBER, /* int2, int4, int8, numeric; never floats */
+    FAMILY_TEXT,   /* text, varchar */
+    FAMILY_BPCHAR,
+    FAMILY_UUID,
+    FAMILY_BYTEA,
+    FAMILY_DATE,
+    FAMILY_TIMESTAMP,
+    FAMILY_TIMESTAMPTZ,
+};
+enum family family_of(uint32_t type);
+
+/* condition.c */
+/* A WHERE or ON: what filters, as conditions; and walks it. */
+void condition_where(struct analysis *analysis, struct scope *scope, const struct filter *filter, Node *node);
+void condition_equal(struct analysis *analysis, const struct filter *filter, struct term *a, struct term *b);
+
+/* prove.c */
+void prove(struct analysis *analysis);
+
+/* utility.c */
+void statement_analyse(struct analysis *analysis, Node *node);
+
+/* inner.c */
+/* Notes where the statement within starts: behind the word `until`, or, where that is NULL, behind EXPLAIN's options.
+ */
+void inner_note(struct analysis *analysis, const char *until, bool options);
+/* EXPLAIN ANALYZE VERBOSE: its options stand in no parentheses, those that follow are the statement's own. */
+bool inner_is_old_style(const struct analysis *analysis);
+
+/* ddl.c */
+#define HINT_EXEC_ALL "Run it on every shard with pgmosaic exec --all."
+void ddl_analyse(struct analysis *analysis, Node *node);
+/* A relation that a statement may only name where it is a home table; `what` does so. */
+void home_only(struct analysis *analysis, const RangeVar *name, const char *what);
+void home_list(struct analysis *analysis, List *names, const char *what);
+
+#endif

@@ -1,0 +1,359 @@
+/*
+ * Expressions: a whitelist of nodes and functions. What is walked here proves nothing; it only must be harmless: it
+ * reads no relation that is not noted, and its value is the same on the shard as on one PostgreSQL.
+ */
+#include "sql/analysis.h"
+
+/* PostgreSQL's own volatile functions that may run on whichever shard the statement goes to. */
+static const char *const anywhere[] = {
+    "clock_timestamp",
+    "gen_random_uuid",
+    "pg_backend_pid",
+    "pg_current_xact_id",
+    "pg_sleep",
+    "pg_sleep_for",
+    "pg_sleep_until",
+    "random",
+    "statement_timestamp",
+    "timeofday",
+    "txid_current",
+    "transaction_timestamp",
+    "now",
+    "pg_typeof",
+    "pg_column_size",
+    "pg_column_compression",
+    "pg_client_encoding",
+    "pg_conf_load_time",
+    "pg_postmaster_start_time",
+    "pg_is_in_recovery",
+    "setseed",
+};
+
+/* Those that leave something in the session that no list of the proxy knows. */
+static const char *const sessional[] = {
+    "pg_advisory_lock",
+    "pg_advisory_lock_shared",
+    "pg_advisory_unlock",
+    "pg_advisory_unlock_all",
+    "pg_advisory_unlock_shared",
+    "pg_try_advisory_lock",
+    "pg_try_advisory_lock_shared",
+    "set_config",
+    "setseed",
+    "pg_replication_origin_session_setup",
+};
+
+/* Those that run SQL, or read relations, given as text. */
+static const char *const readers[] = {
+    "query_to_xml",
+    "query_to_xmlschema",
+    "query_to_xml_and_xmlschema",
+    "cursor_to_xml",
+    "cursor_to_xmlschema",
+    "table_to_xml",
+    "table_to_xmlschema",
+    "table_to_xml_and_xmlschema",
+    "schema_to_xml",
+    "schema_to_xmlschema",
+    "schema_to_xml_and_xmlschema",
+    "database_to_xml",
+    "database_to_xmlschema",
+    "database_to_xml_and_xmlschema",
+    "ts_stat",
+    "ts_rewrite",
+};
+
+/* Stable functions that look into catalogs, or name the server: the home shard's answer is the cluster's. */
+static const char *const catalog_prefixes[] = {"pg_",
+                                               "has_",
+                                               "to_reg",
+                                               "inet_server_",
+                                               "row_security_active",
+                                               "current_database",
+                                               "current_catalog",
+                                               "format_type",
+                                               "obj_description",
+                                               "col_description",
+                                               "shobj_description",
+                                               "version",
+                                               "txid_"};
+
+static bool looks_into_catalogs(const char *name)
+{
+    for (size_t i = 0; i < sizeof catalog_prefixes / sizeof *catalog_prefixes; i++)
+        if (strncmp(name, catalog_prefixes[i], strlen(catalog_prefixes[i])) == 0)
+            return true;
+    return false;
+}
+
+static void system_function(struct analysis *analysis, struct scope *scope, const FuncCall *call, const char *name,
+                            char volatility)
+{
+    part_function(analysis, call, name);
+    if (NAME_IS_ONE_OF(name, readers))
+        analysis_refuse(analysis, call->location,
+                        analysis_text(analysis, "%s reads relations that its arguments name", name),
+                        "What a text given to a function reads is not analysed.", NULL);
+    if (NAME_IS_ONE_OF(name, sessional))
+        analysis->facts->changes_session = true;
+    if (volatility == 'v') {
+        for (struct scope *at = scope; at; at = at->parent)
+            at->has_volatile = true;
+        if (!NAME_IS_ONE_OF(name, anywhere)) {
+            analysis->facts->needs_home = analysis->home_else = true;
+            analysis->facts->is_write = true;
+        }
+    }
+    if (!NAME_IS_ONE_OF(name, anywhere) && looks_into_catalogs(name))
+        analysis->prefers_home = true;
+}
+
+static bool in_path(const struct analysis *analysis, const char *namespace)
+{
+    for (size_t i = 0; i < analysis->path_count; i++)
+        if (strcmp(analysis->path[i], namespace) == 0)
+            return true;
+    return strcmp(namespace, "pg_catalog") == 0;
+}
+
+struct found_function {
+    bool any, user, returns_set, aggregate;
+    char volatility; /* the worst of all that the name may mean */
+};
+
+static char worse(char a, char b)
+{
+    return a == 'v' || b == 'v' ? 'v' : a == 's' || b == 's' ? 's' : 'i';
+}
+
+/* All functions that a call may mean: those of the name, in the schema it names or in those of the path. */
+static struct found_function find_function(struct analysis *analysis, const char *schema, const char *name)
+{
+    struct found_function found = {.volatility = 'i'};
+    size_t count;
+    const struct schema_function *list = schema_functions(analysis->schema, name, &count);
+    for (size_t i = 0; i < count; i++) {
+        const struct schema_function *function = &list[i];
+        if (schema ? strcmp(function->schema, schema) != 0 : !in_path(analysis, function->schema))
+            continue;
+        found.any = true;
+        found.returns_set |= function->returns_set;
+        found.aggregate |= function->kind == 'a';
+        found.user |= !function->is_system && function->volatility != 'i';
+        found.volatility = worse(found.volatility, function->volatility);
+    }
+    return found;
+}
+
+static void mark_aggregate(struct scope *scope)
+{
+    /* An aggregate of outer columns belongs to an outer query. */
+    for (; scope; scope = scope->parent)
+        scope->has_aggregate = true;
+}
+
+static void note_window(struct analysis *analysis, struct scope *scope, const WindowDef *definition)
+{
+    struct window *window = analysis_new(analysis, 1, sizeof *window);
+    *window = (struct window){definition, scope->windows};
+    scope->windows = window;
+    scope->has_window = true;
+}
+
+static void walk_function(struct analysis *analysis, struct scope *scope, FuncCall *call)
+{
+    int names = list_length(call->funcname);
+    const char *name = strVal(llast(call->funcname));
+    const char *schema = names > 1 ? strVal(list_nth(call->funcname, names - 2)) : NULL;
+    if (names > 2)
+        analysis->unknown_function = true;
+    struct found_function found = find_function(analysis, schema, name);
+    if (found.user)
+        analysis_refuse(analysis, call->location, analysis_text(analysis, "function %s may read tables", name),
+                        "It is not IMMUTABLE, and what its body reads is not known.",
+                        "If it reads no table, declare it IMMUTABLE; or name the shard: SET mosaic.shard.");
+    if (found.any)
+        system_function(analysis, scope, call, name, found.volatility);
+    else
+        analysis->unknown_function = true;
+    scope->has_set_function |= found.returns_set;
+    if (call->over)
+        note_window(analysis, scope, call->over);
+    else if (found.aggregate || call->agg_star || call->agg_within_group)
+        mark_aggregate(scope);
+    expression_list(analysis, scope, call->args);
+    expression_list(analysis, scope, call->agg_order);
+    expression_walk(analysis, scope, call->agg_filter);
+    expression_walk(analysis, scope, (Node *)call->over);
+}
+
+static void walk_value_function(struct analysis *analysis, const SQLValueFunction *function)
+{
+    if (function->op == SVFOP_CURRENT_CATALOG)
+        analysis->prefers_home = true;
+}
+
+static void walk_window(struct analysis *analysis, struct scope *scope, WindowDef *window)
+{
+    scope->has_window = true;
+    expression_list(analysis, scope, window->partitionClause);
+    expression_list(analysis, scope, window->orderClause);
+    expression_walk(analysis, scope, window->startOffset);
+    expression_walk(analysis, scope, window->endOffset);
+}
+
+static void walk_cast(struct analysis *analysis, struct scope *scope, TypeCast *cast)
+{
+    bool modified;
+    uint32_t type = name_type(analysis, cast->typeName, &modified);
+    if (IsA(cast->arg, ParamRef))
+        parameter_use(analysis, ((ParamRef *)cast->arg)->number, type, false);
+    else
+        expression_walk(analysis, scope, cast->arg);
+}
+
+static void walk_sublink(struct analysis *analysis, struct scope *scope, SubLink *link)
+{
+    expression_walk(analysis, scope, link->testexpr);
+    query_analyse(analysis, scope, true, link->subselect);
+}
+
+/* Long chains such as 1+1+1… lean to the left: that side is walked by the loop, not by recursion. */
+static Node *walk_operator(struct analysis *analysis, struct scope *scope, A_Expr *operation)
+{
+    expression_walk(analysis, scope, operation->rexpr);
+    return operation->lexpr;
+}
+
+static Node *walk_case(struct analysis *analysis, struct scope *scope, CaseExpr *expression)
+{
+    expression_walk(analysis, scope, (Node *)expression->arg);
+    ListCell *cell;
+    foreach (cell, expression->args) {
+        CaseWhen *when = lfirst(cell);
+        expression_walk(analysis, scope, (Node *)when->expr);
+        expression_walk(analysis, scope, (Node *)when->result);
+    }
+    return (Node *)expression->defresult;
+}
+
+static void walk_subscripts(struct analysis *analysis, struct scope *scope, List *indirection)
+{
+    ListCell *cell;
+    foreach (cell, indirection) {
+        Node *node = lfirst(cell);
+        if (!IsA(node, A_Indices))
+            continue; /* a field's name, or a star */
+        expression_walk(analysis, scope, ((A_Indices *)node)->lidx);
+        expression_walk(analysis, scope, ((A_Indices *)node)->uidx);
+    }
+}
+
+/* Walks one node; returns what is still to be walked. */
+static Node *walk_one(struct analysis *analysis, struct scope *scope, Node *node)
+{
+    switch (nodeTag(node)) {
+    case T_ColumnRef:
+        name_resolve(analysis, scope, (ColumnRef *)node);
+        return NULL;
+    case T_ParamRef:
+        parameter_use(analysis, ((ParamRef *)node)->number, 0, false);
+        return NULL;
+    case T_A_Const:
+    case T_SetToDefault:
+    case T_A_Star:
+        return NULL;
+    case T_A_Expr:
+        return walk_operator(analysis, scope, (A_Expr *)node);
+    case T_TypeCast:
+        walk_cast(analysis, scope, (TypeCast *)node);
+        return NULL;
+    case T_FuncCall:
+        walk_function(analysis, scope, (FuncCall *)node);
+        return NULL;
+    case T_BoolExpr:
+        expression_list(analysis, scope, ((BoolExpr *)node)->args);
+        return NULL;
+    case T_NullTest:
+        return (Node *)((NullTest *)node)->arg;
+    case T_BooleanTest:
+        return (Node *)((BooleanTest *)node)->arg;
+    case T_CollateClause:
+        return ((CollateClause *)node)->arg;
+    case T_NamedArgExpr:
+        return (Node *)((NamedArgExpr *)node)->arg;
+    case T_SortBy:
+        return ((SortBy *)node)->node;
+    case T_CaseExpr:
+        return walk_case(analysis, scope, (CaseExpr *)node);
+    case T_SubLink:
+        walk_sublink(analysis, scope, (SubLink *)node);
+        return NULL;
+    case T_RowExpr:
+        expression_list(analysis, scope, ((RowExpr *)node)->args);
+        return NULL;
+    case T_A_ArrayExpr:
+        expression_list(analysis, scope, ((A_ArrayExpr *)node)->elements);
+        return NULL;
+    case T_CoalesceExpr:
+        expression_list(analysis, scope, ((CoalesceExpr *)node)->args);
+        return NULL;
+    case T_MinMaxExpr:
+        expression_list(analysis, scope, ((MinMaxExpr *)node)->args);
+        return NULL;
+    case T_GroupingFunc:
+        expression_list(analysis, scope, ((GroupingFunc *)node)->args);
+        return NULL;
+    case T_GroupingSet:
+        expression_list(analysis, scope, ((GroupingSet *)node)->content);
+        return NULL;
+    case T_XmlExpr:
+        expression_list(analysis, scope, ((XmlExpr *)node)->named_args);
+        expression_list(analysis, scope, ((XmlExpr *)node)->args);
+        return NULL;
+    case T_XmlSerialize:
+        return ((XmlSerialize *)node)->expr;
+    case T_ResTarget:
+        walk_subscripts(analysis, scope, ((ResTarget *)node)->indirection);
+        return ((ResTarget *)node)->val;
+    case T_MultiAssignRef:
+        /* The source is shared by all columns of the assignment: the first has it walked. */
+        return ((MultiAssignRef *)node)->colno == 1 ? ((MultiAssignRef *)node)->source : NULL;
+    case T_A_Indirection:
+        walk_subscripts(analysis, scope, ((A_Indirection *)node)->indirection);
+        return ((A_Indirection *)node)->arg;
+    case T_SQLValueFunction:
+        walk_value_function(analysis, (SQLValueFunction *)node);
+        return NULL;
+    case T_WindowDef:
+        walk_window(analysis, scope, (WindowDef *)node);
+        return NULL;
+    case T_List:
+        expression_list(analysis, scope, (List *)node);
+        return NULL;
+    case T_CurrentOfExpr:
+        analysis_refuse(analysis, -1, "WHERE CURRENT OF a cursor", "Which shard the cursor is on is not known.",
+                        "Name the row by its key.");
+    default:
+        analysis_refuse(analysis, -1,
+                        analysis_text(analysis, "an expression that no rule knows (node %d)", (int)nodeTag(node)), NULL,
+                        NULL);
+    }
+}
+
+void expression_walk(struct analysis *analysis, struct scope *scope, Node *node)
+{
+    if (!node)
+        return;
+    analysis_enter(analysis);
+    while (node)
+        node = walk_one(analysis, scope, node);
+    analysis_leave(analysis);
+}
+
+void expression_list(struct analysis *analysis, struct scope *scope, List *list)
+{
+    ListCell *cell;
+    foreach (cell, list)
+        expression_walk(analysis, scope, lfirst(cell));
+}

@@ -1,0 +1,251 @@
+#include "sql/facts.h"
+
+#include <stdio.h>
+
+#include "sql/analysis.h"
+
+static const char *const class_names[] = {
+#define X(identifier, name) [STATEMENT_##identifier] = name,
+    STATEMENT_CLASS_LIST(X)
+#undef X
+};
+
+const char *statement_class_name(enum statement_class class)
+{
+    return class < STATEMENT_CLASS_COUNT ? class_names[class] : "?";
+}
+
+enum { OUT_OF_MEMORY = 1, REFUSED = 2 };
+
+void *analysis_new(struct analysis *analysis, size_t count, size_t size)
+{
+    void *piece = arena_zeroed(analysis->arena, count, size);
+    if (!piece)
+        longjmp(analysis->out, OUT_OF_MEMORY);
+    return piece;
+}
+
+const char *analysis_copy(struct analysis *analysis, const char *text)
+{
+    char *copy = arena_string(analysis->arena, text);
+    if (!copy)
+        longjmp(analysis->out, OUT_OF_MEMORY);
+    return copy;
+}
+
+const char *analysis_text(struct analysis *analysis, const char *format, ...)
+{
+    char text[512];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    return analysis_copy(analysis, text);
+}
+
+static struct fact_refusal *refusal_new(struct analysis *analysis, const char *sqlstate, int location,
+                                        const char *message, const char *detail, const char *hint)
+{
+    struct fact_refusal *refusal = analysis_new(analysis, 1, sizeof *refusal);
+    *refusal = (struct fact_refusal){
+        .sqlstate = sqlstate,
+        .message = analysis_copy(analysis, message),
+        .detail = detail ? analysis_copy(analysis, detail) : NULL,
+        .hint = hint ? analysis_copy(analysis, hint) : NULL,
+        .location = analysis->in_view ? -1 : location,
+    };
+    return refusal;
+}
+
+void analysis_refuse(struct analysis *analysis, int location, const char *message, const char *detail, const char *hint)
+{
+    analysis->facts->refusal = refusal_new(analysis, "0A000", location, message, detail, hint);
+    longjmp(analysis->out, REFUSED);
+}
+
+void analysis_enter(struct analysis *analysis)
+{
+    if (++analysis->depth > DEPTH_MOST)
+        analysis_refuse(analysis, -1, "the statement is nested too deeply to be analysed", NULL,
+                        "Write it with less nesting.");
+}
+
+static void copy_relations(struct analysis *analysis)
+{
+    struct fact_relation *relations = analysis_new(analysis, analysis->use_count + 1, sizeof *relations),
+                         *to = relations;
+    for (struct use *use = analysis->uses; use; use = use->next)
+        *to++ = use->fact;
+    analysis->facts->relations = relations;
+    analysis->facts->relation_count = analysis->use_count;
+}
+
+static void copy_parameters(struct analysis *analysis)
+{
+    struct facts *facts = analysis->facts;
+    const struct sql_context *context = analysis->context;
+    size_t count = analysis->parameter_count;
+    uint32_t *types = analysis_new(analysis, count + 1, sizeof *types);
+    uint32_t *untyped = analysis_new(analysis, count + 1, sizeof *untyped);
+    for (size_t i = 0; i < count; i++) {
+        const struct parameter *parameter = &analysis->parameters[i];
+        uint32_t declared = i < context->type_count ? context->types[i] : 0;
+        if (declared && declared != 705)
+            types[i] = declared;
+        else if (!parameter->conflicts)
+            types[i] = parameter->type;
+        else if (parameter->is_key)
+            untyped[facts->untyped_count++] = (uint32_t)i + 1;
+    }
+    facts->parameter_types = types;
+    facts->parameter_count = count;
+    facts->untyped = untyped;
+}
+
+static bool has_sharded(const struct analysis *analysis)
+{
+    for (const struct use *use = analysis->uses; use; use = use->next)
+        if (use->fact.relation->placement == PLACE_SHARDED)
+            return true;
+    return false;
+}
+
+/* What the whole statement says, once all of it was walked. */
+static void conclude(struct analysis *analysis)
+{
+    bool sharded = has_sharded(analysis);
+    if (analysis->unknown_function && sharded)
+        analysis_refuse(analysis, -1, "a function that is not known", "What it reads is not known.", NULL);
+    if (analysis->prefers_home && !sharded)
+        analysis->facts->needs_home = true;
+    if (analysis->unknown_function)
+        analysis->facts->needs_home = analysis->home_else = true;
+    analysis->facts->reads_catalogs = analysis->facts->needs_home && !analysis->home_else && !analysis->facts->is_write;
+    prove(analysis);
+}
+
+static void find_one(struct analysis *analysis, const RawStmt *raw, bool alone, struct facts *facts)
+{
+    *facts = (struct facts){0};
+    analysis->facts = facts;
+    analysis->depth = 0, analysis->in_view = false;
+    analysis->path = analysis->context->path, analysis->path_count = analysis->context->path_count;
+    analysis->uses = NULL, analysis->last_use = &analysis->uses, analysis->use_count = 0;
+    analysis->conditions = NULL, analysis->last_condition = &analysis->conditions, analysis->condition_count = 0;
+    analysis->derived = NULL;
+    analysis->parameters = NULL, analysis->parameter_count = analysis->parameter_capacity = 0;
+    analysis->prefers_home = analysis->home_else = analysis->unknown_function = false;
+    analysis->assigned_types = NULL;
+    if (!alone) {
+        facts->start = raw->stmt_location;
+        facts->length = raw->stmt_len ? raw->stmt_len : (int)analysis->size - raw->stmt_location;
+        facts->text_bound = true;
+    }
+    int reason = setjmp(analysis->out);
+    if (!reason) {
+        statement_analyse(analysis, raw->stmt);
+        conclude(analysis);
+    }
+    if (reason == OUT_OF_MEMORY)
+        return;
+    reason = setjmp(analysis->out);
+    if (reason)
+        return;
+    copy_relations(analysis);
+    copy_parameters(analysis);
+    analysis->finished = true;
+}
+
+static mosaic_status find_all(struct analysis *analysis, struct facts_list *list, mosaic_error *error)
+{
+    const List *statements = analysis->parse->statements;
+    size_t count = (size_t)list_length(statements);
+    struct facts *facts = arena_zeroed(analysis->arena, count + 1, sizeof *facts);
+    if (!facts)
+        return error_memory(error);
+    for (size_t i = 0; i < count; i++) {
+        analysis->finished = false;
+        find_one(analysis, list_nth(statements, (int)i), count == 1, &facts[i]);
+        if (!analysis->finished)
+            return error_memory(error);
+    }
+    if (!count)
+        facts[count++].class = STATEMENT_EMPTY;
+    *list = (struct facts_list){facts, count};
+    return MOSAIC_OK;
+}
+
+__attribute__((noinline)) static struct facts *unreadable_facts(struct analysis *analysis, const char *message,
+                                                                int location, const char *sqlstate)
+{
+    volatile int at = location;
+    if (setjmp(analysis->out))
+        return NULL;
+    struct facts *facts = analysis_new(analysis, 1, sizeof *facts);
+    facts->class = STATEMENT_UNREADABLE;
+    facts->text_bound = true;
+    facts->refusal = refusal_new(analysis, sqlstate, at, message, NULL, NULL);
+    return facts;
+}
+
+/* A text that PostgreSQL's parser, or the scanner, cannot read: one statement that is refused in PostgreSQL's words. */
+static mosaic_status unreadable(struct analysis *analysis, const char *message, int location, const char *sqlstate,
+                                struct facts_list *list, mosaic_error *error)
+{
+    struct facts *facts = unreadable_facts(analysis, message, location, sqlstate);
+    *list = (struct facts_list){facts, 1};
+    return facts ? MOSAIC_OK : error_memory(error);
+}
+
+/* Byte offset of a character, counted from 1. */
+static int byte_of(const char *text, size_t size, int character)
+{
+    size_t at = 0;
+    for (int i = 1; i < character && at < size; i++)
+        do
+            at++;
+        while (at < size && ((unsigned char)text[at] & 0xc0) == 0x80);
+    return character > 0 ? (int)at : -1;
+}
+
+static mosaic_status read_text(struct analysis *analysis, struct facts_list *list, mosaic_error *error)
+{
+    const char *text = analysis->text;
+    size_t size = analysis->size;
+    if (size > SCAN_BYTES_MOST || analysis->scan->tokens > SCAN_TOKENS_MOST)
+        return unreadable(analysis, "the statement is too long to be analysed", -1, "54000", list, error);
+    if (size && !key_is_utf8((const unsigned char *)text, size))
+        return unreadable(analysis, "invalid byte sequence for encoding \"UTF8\"", -1, "22021", list, error);
+    if (analysis->scan->cannot && analysis->scan->cannot_is_costly)
+        return unreadable(analysis, analysis->scan->cannot, (int)analysis->scan->cannot_at, "0A000", list, error);
+    struct parse parse;
+    analysis->parse = &parse;
+    mosaic_status status = parse_open(&parse, text, size, error);
+    if (status == MOSAIC_OK && parse.refused)
+        status = unreadable(analysis, parse.refused, byte_of(text, size, parse.refused_at), "42601", list, error);
+    else if (status == MOSAIC_OK)
+        status = find_all(analysis, list, error);
+    parse_close(&parse);
+    return status;
+}
+
+mosaic_status facts_find_scanned(const struct sql_context *context, const char *text, size_t size,
+                                 const struct scan *scan, struct arena *arena, struct facts_list *list,
+                                 mosaic_error *error)
+{
+    struct analysis analysis = {.context = context, .schema = context->schema, .arena = arena};
+    analysis.text = text, analysis.size = size;
+    analysis.scan = scan;
+    return read_text(&analysis, list, error);
+}
+
+mosaic_status facts_find(const struct sql_context *context, const char *text, size_t size, struct arena *arena,
+                         struct facts_list *list, mosaic_error *error)
+{
+    struct scan scan = SCAN_INIT;
+    mosaic_status status = scan_text(&scan, text, size)
+                               ? facts_find_scanned(context, text, size, &scan, arena, list, error)
+                               : error_memory(error);
+    scan_free(&scan);
+    return status;
+}

@@ -1,0 +1,183 @@
+/*
+ * Facts: what a statement is, which relations it reads and writes in every scope, and what bounds each of them to keys.
+ *
+ *     text ── scan.h ──> tokens, shape
+ *          ── parse.h ─> PostgreSQL's own raw parse tree
+ *          ── facts.h ─> facts ── plan/plan.h (map, values) ──> plan
+ *
+ * Analysis is a whitelist: a node, function or operator that no rule here knows makes the statement unproved, with the
+ * reason. Nothing is ever concluded from what was not understood.
+ *
+ * Facts hold for a shape: literals that only give a key's value are referred to by their token, so that the facts of
+ * one text serve every text of that shape (plan/cache.h). Where analysis had to look at a literal's value for anything
+ * else, `text_bound` is set and the facts serve that text alone.
+ */
+#ifndef MOSAIC_SQL_FACTS_H
+#define MOSAIC_SQL_FACTS_H
+
+#include "sql/schema.h"
+
+/* What the session knows that decides what a text means. */
+struct sql_context {
+    const struct schema *schema;
+    const char *const *path; /* current_schemas(true): search_path with "$user" replaced, pg_catalog where it stands */
+    size_t path_count;
+    const uint32_t *types; /* of the parameters, as Parse gave them; 0: not said */
+    size_t type_count;
+    const char *const *temporary; /* names of the session's temporary tables: they hide others */
+    size_t temporary_count;
+};
+
+/* X(identifier, what it is called in a refusal) */
+#define STATEMENT_CLASS_LIST(X)                                                                           \
+    X(EMPTY, "an empty statement")                                                                        \
+    X(SELECT, "SELECT") /* also VALUES, TABLE */                                                          \
+    X(INSERT, "INSERT")                                                                                   \
+    X(UPDATE, "UPDATE")                                                                                   \
+    X(DELETE, "DELETE")                                                                                   \
+    X(MERGE, "MERGE")                                                                                     \
+    X(EXPLAIN, "EXPLAIN") /* facts are those of what it explains */                                       \
+    X(COPY_TO, "COPY TO") /* of a query or a table */                                                     \
+    X(COPY_FROM, "COPY FROM")                                                                             \
+    X(DECLARE, "DECLARE CURSOR") /* facts are those of its query */                                       \
+    X(CURSOR, "a cursor's FETCH, MOVE or CLOSE")                                                          \
+    X(BEGIN, "BEGIN")                                                                                     \
+    X(COMMIT, "COMMIT")                                                                                   \
+    X(ROLLBACK, "ROLLBACK")                                                                               \
+    X(SAVEPOINT, "SAVEPOINT")                                                                             \
+    X(RELEASE, "RELEASE SAVEPOINT")                                                                       \
+    X(ROLLBACK_TO, "ROLLBACK TO SAVEPOINT")                                                               \
+    X(TWO_PHASE, "PREPARE TRANSACTION") /* also COMMIT PREPARED, ROLLBACK PREPARED */                     \
+    X(SET, "SET")                       /* also RESET; of the session or, is_local, of the transaction */ \
+    X(SET_TRANSACTION, "SET TRANSACTION")                                                                 \
+    X(SHOW, "SHOW")                                                                                       \
+    X(DISCARD, "DISCARD")                                                                                 \
+    X(PREPARE, "PREPARE") /* `inner_*` is the statement prepared */                                       \
+    X(EXECUTE, "EXECUTE")                                                                                 \
+    X(DEALLOCATE, "DEALLOCATE")                                                                           \
+    X(LISTEN, "LISTEN") /* also UNLISTEN */                                                               \
+    X(NOTIFY, "NOTIFY")                                                                                   \
+    X(LOCK, "LOCK TABLE")                                                                                 \
+    X(DDL, "a change of the schema")                                                                      \
+    X(MAINTENANCE, "VACUUM, ANALYZE, CHECKPOINT, REINDEX or CLUSTER")                                     \
+    X(DO, "DO or CALL")                                                                                   \
+    X(UNREADABLE, "a statement that the parser cannot read") /* `refusal` says why, in PostgreSQL's words */
+
+enum statement_class {
+#define X(identifier, name) STATEMENT_##identifier,
+    STATEMENT_CLASS_LIST(X)
+#undef X
+        STATEMENT_CLASS_COUNT
+};
+
+const char *statement_class_name(enum statement_class class);
+
+/* Where the value that bounds a key column comes from. */
+enum value_source {
+    VALUE_LITERAL,
+    VALUE_PARAMETER,
+    VALUE_CONSTANT, /* of a view's text, or computed: its content is in `text` */
+    VALUE_NULL,     /* the literal NULL */
+};
+
+struct fact_value {
+    enum value_source source;
+    uint32_t number;  /* literal: its token among the literals of the text, from 0; parameter: from 1 */
+    uint32_t literal; /* of a constant: enum literal_class (scan.h) */
+    const char *text; /* of a constant: its content, no quotes */
+    /*
+     * The type the literal or parameter has, or is cast to: OID below domains. A literal in quotes and a parameter that
+     * nothing types have the type that the column they are compared with gives them. `is_array`: of the array.
+     */
+    uint32_t type;
+    bool is_array;        /* = ANY(value): each element */
+    bool is_cast;         /* `type` was written: value::type */
+    bool is_negative;     /* a literal after a unary minus */
+    bool is_assigned;     /* stored in the column, with an assignment's cast (1.5 becomes 2), instead of compared */
+    bool null_is_a_value; /* IS NOT DISTINCT FROM: proves nothing where the value is NULL */
+};
+
+/*
+ * The key of a relation in a scope is bound when each key column has a bound. alternatives: each a whole key (columns
+ * of them); the relation's rows that matter have one of these keys. From IN lists, OR of equalities, rows of VALUES.
+ */
+struct fact_keys {
+    const struct fact_value *values; /* row-major: alternatives × columns; is_array only where columns == 1 */
+    size_t alternatives, columns;
+};
+
+/* A relation of one scope of the statement. Views are expanded: their relations stand here. */
+struct fact_relation {
+    const struct schema_relation *relation;
+    int location;    /* byte offset of its name in the text; -1 where a view names it */
+    bool is_written; /* INSERT, UPDATE, DELETE, MERGE target, FOR UPDATE */
+    bool is_bound;   /* sharded: `keys` are proved to be the only ones that matter */
+    struct fact_keys keys;
+    /* UPDATE … SET of key columns: the keys that the rows get, which must be those they have. columns 0: none is set.
+     */
+    struct fact_keys new_keys;
+    /* sharded and not bound: what is missing, one line, e.g. "no condition id = … on users", and what would prove it */
+    const char *missing, *remedy;
+};
+
+/* Why the statement cannot be planned whatever its values are. */
+struct fact_refusal {
+    const char *sqlstate; /* "0A000" unless PostgreSQL has a better one */
+    const char *message, *detail, *hint;
+    int location; /* -1: none */
+};
+
+struct facts {
+    enum statement_class class;
+    int start, length; /* of the statement in the text, bytes; both 0: the whole text (the only statement) */
+    const struct fact_relation *relations;
+    size_t relation_count;
+    const struct fact_refusal *refusal; /* NULL: none */
+    bool needs_home;     /* catalogs, home tables, sequences, advisory locks, LISTEN …: the home shard answers */
+    bool reads_catalogs; /* needs_home, for catalogs alone, which it reads; what calls no volatile function */
+    bool is_write;
+    bool is_local;        /* SET LOCAL, DECLARE without WITH HOLD */
+    bool chain;           /* COMMIT or ROLLBACK AND CHAIN */
+    bool text_bound;      /* these facts serve this text alone */
+    bool changes_session; /* leaves something in the server's session that no list here knows: never shared */
+    bool changes_schema;  /* DDL: the schema is to be read again after it */
+    /* Parameters (from 1) that bound a key and whose type is not known without asking a server (Describe). */
+    const uint32_t *untyped;
+    size_t untyped_count;
+    /* Types known of parameters that Parse left open, by the key they are compared with: OIDs by number - 1; 0: not. */
+    const uint32_t *parameter_types;
+    size_t parameter_count; /* highest $n of the text */
+    /* SET, SHOW, RESET: setting's name, lower case, and value as a literal's content (NULL: DEFAULT, RESET).
+     * SAVEPOINT, RELEASE, ROLLBACK TO, PREPARE, EXECUTE, DEALLOCATE, DECLARE, FETCH, CLOSE, LISTEN: the name (NULL:
+     * ALL). DISCARD: all, plans, sequences or temp. CREATE TEMPORARY TABLE (class DDL, changes_session): its name. */
+    const char *name, *value;
+    /* EXECUTE: its arguments as facts of values, where they are literals; else refusal. PREPARE: types and inner text.
+     */
+    const struct fact_value *arguments;
+    size_t argument_count;
+    const uint32_t *prepare_types;
+    size_t prepare_type_count;
+    int inner_start, inner_length; /* PREPARE, EXPLAIN, DECLARE: the statement within; length 0: to the end */
+    bool explain_mosaic;           /* EXPLAIN (MOSAIC) */
+};
+
+/* All statements of a text. */
+struct facts_list {
+    const struct facts *facts;
+    size_t count;
+};
+
+/*
+ * Analyses a text: one statement, or several as a simple Query may have. Fails only for want of memory: what cannot be
+ * read or proved is a fact. Everything is in the arena and points to text nowhere.
+ */
+MOSAIC_MUST_CHECK mosaic_status facts_find(const struct sql_context *context, const char *text, size_t size,
+                                           struct arena *arena, struct facts_list *list, mosaic_error *error);
+
+/* The same with the text scanned already. */
+struct scan;
+MOSAIC_MUST_CHECK mosaic_status facts_find_scanned(const struct sql_context *context, const char *text, size_t size,
+                                                   const struct scan *scan, struct arena *arena,
+                                                   struct facts_list *list, mosaic_error *error);
+
+#endif

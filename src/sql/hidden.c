@@ -1,0 +1,121 @@
+/*
+ * What is hidden behind a relation: children that inherit, row security, rules, triggers, foreign keys. None of it
+ * stands in the statement, all of it may read or write other relations.
+ */
+#include "sql/analysis.h"
+
+static const char *display(struct analysis *analysis, const struct schema_relation *relation)
+{
+    if (relation->table)
+        return relation->table->display;
+    return analysis_text(analysis, "%s.%s", relation->schema, relation->name);
+}
+
+/* Every table that inherits from it must be where it is. */
+static void check_children(struct analysis *analysis, const struct schema_relation *relation, int location, int depth)
+{
+    for (size_t i = 0; i < relation->child_count; i++) {
+        const struct schema_relation *child = schema_relation_by_oid(analysis->schema, relation->children[i]);
+        if (!child || child->placement != relation->placement || child->table != relation->table || depth > 32)
+            analysis_refuse(analysis, location,
+                            analysis_text(analysis, "%s has a child table that is not placed as it is",
+                                          display(analysis, relation)),
+                            NULL, "Read it with ONLY, or name the child tables.");
+        check_children(analysis, child, location, depth + 1);
+    }
+}
+
+static struct use *note(struct analysis *analysis, const struct schema_relation *relation, struct range *range,
+                        int location)
+{
+    struct use *use = analysis_new(analysis, 1, sizeof *use);
+    use->fact.relation = relation;
+    use->fact.location = analysis->in_view ? -1 : location;
+    use->range = range;
+    *analysis->last_use = use;
+    analysis->last_use = &use->next;
+    analysis->use_count++;
+    if (relation->placement == PLACE_HOME || relation->placement == PLACE_SYSTEM)
+        analysis->facts->needs_home = true;
+    analysis->home_else |= relation->placement != PLACE_SYSTEM;
+    return use;
+}
+
+/* Policies filter by expressions that may read other relations, for every role but the owner. */
+static void check_policies(struct analysis *analysis, const struct schema_relation *relation, int location)
+{
+    if (relation->has_policy_function)
+        analysis_refuse(analysis, location,
+                        analysis_text(analysis, "a row security policy of %s calls a function that may read tables",
+                                      display(analysis, relation)),
+                        NULL, NULL);
+    for (size_t i = 0; i < relation->policies_read_count; i++) {
+        const struct schema_relation *read = schema_relation_by_oid(analysis->schema, relation->policies_read[i]);
+        if (read == relation)
+            continue;
+        if (!read || read->placement == PLACE_SHARDED || read->kind == 'v')
+            analysis_refuse(analysis, location,
+                            analysis_text(analysis, "a row security policy of %s reads %s", display(analysis, relation),
+                                          read ? display(analysis, read) : "a relation"),
+                            "Nothing bounds what a policy reads.", NULL);
+        note(analysis, read, NULL, location);
+    }
+}
+
+struct use *use_add(struct analysis *analysis, struct range *range, const struct schema_relation *relation,
+                    int location, bool inherits)
+{
+    part_relation(analysis, relation, location);
+    struct use *use = note(analysis, relation, range, location);
+    if (range)
+        range->use = use;
+    if (inherits)
+        check_children(analysis, relation, location, 0);
+    if (relation->has_row_security)
+        check_policies(analysis, relation, location);
+    return use;
+}
+
+/*
+ * Foreign keys: checks and cascades touch the other side. Between sharded tables of one map they stay on the shard,
+ * since `apply` refuses a foreign key that leaves out the key.
+ */
+static void check_foreign_keys(struct analysis *analysis, const struct use *use)
+{
+    const struct schema_relation *relation = use->fact.relation;
+    for (size_t i = 0; i < relation->key_count; i++) {
+        const struct schema_foreign_key *key = &relation->keys[i];
+        uint32_t other_oid = key->from == relation->oid ? key->to : key->from;
+        const struct schema_relation *other = schema_relation_by_oid(analysis->schema, other_oid);
+        enum placement place = other ? other->placement : PLACE_HOME;
+        bool sharded = relation->placement == PLACE_SHARDED;
+        bool fine = sharded ? place == PLACE_SHARDED && other->table->map == relation->table->map
+                            : place == relation->placement;
+        fine |= place == PLACE_REFERENCE && key->from == relation->oid;
+        if (!fine)
+            analysis_refuse(analysis, use->fact.location,
+                            analysis_text(analysis, "a foreign key ties %s to a table that is placed elsewhere",
+                                          display(analysis, relation)),
+                            NULL, NULL);
+    }
+}
+
+void use_written(struct analysis *analysis, struct use *use)
+{
+    const struct schema_relation *relation = use->fact.relation;
+    use->fact.is_written = true;
+    analysis->facts->is_write = true;
+    const char *name = display(analysis, relation);
+    int location = use->fact.location;
+    if (relation->placement == PLACE_REFERENCE)
+        analysis_refuse(analysis, location, analysis_text(analysis, "%s is a reference table", name),
+                        "A write must reach every shard.", "Write to it with pgmosaic exec --all.");
+    if (relation->has_rules)
+        analysis_refuse(analysis, location, analysis_text(analysis, "%s has rules that rewrite the statement", name),
+                        "What a rule does is not analysed.", "Drop the rules.");
+    if (relation->has_triggers)
+        analysis_refuse(analysis, location, analysis_text(analysis, "%s has triggers", name),
+                        "What a trigger's function reads and writes is not known.",
+                        "If it stays on the shard, name the shard: SET mosaic.shard or SET mosaic.key.");
+    check_foreign_keys(analysis, use);
+}

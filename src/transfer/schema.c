@@ -1,0 +1,341 @@
+/*
+ * Definitions, by pg_dump: its first part (tables, defaults, sequences) before the rows, its last (indexes,
+ * constraints, triggers) behind them. What is the source cluster's own, the constraint mosaic_owner, is left out.
+ */
+#include "catalog/parallel.h"
+#include "core/script.h"
+#include "core/sqlexpr.h"
+#include "engine/engine.h"
+#include "lab/process.h"
+#include "transfer/transfer.h"
+
+#include <fcntl.h>
+#include <libpq-fe.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { DUMP_MOST = 64 * 1024 * 1024, DUMP_MS = 600000, ARGUMENTS_MOST = 20 };
+
+/* ---- asking pg_dump ----------------------------------------------------------------------------------- */
+
+/* The newest of the machine's: pg_dump reads older servers, never newer ones. */
+static const char *find_pg_dump(struct transfer *transfer)
+{
+    for (int major = 20; major >= 13; major--)
+        for (int i = 0; i < 2; i++) {
+            char path[64];
+            snprintf(path, sizeof path, i == 0 ? "/usr/lib/postgresql/%d/bin/pg_dump" : "/usr/pgsql-%d/bin/pg_dump",
+                     major);
+            if (access(path, X_OK) == 0)
+                return arena_string(&transfer->arena, path);
+        }
+    return "pg_dump";
+}
+
+/* The conninfo without its password, which would show in the list of processes; it goes by the environment. */
+static const char *without_password(struct transfer *transfer, const char *conninfo, const char **password)
+{
+    char *problem = NULL;
+    struct buffer text = BUFFER_INIT(64 * 1024);
+    PQconninfoOption *options = PQconninfoParse(conninfo, &problem);
+    *password = NULL;
+    for (PQconninfoOption *option = options; option && option->keyword; option++) {
+        if (!option->val)
+            continue;
+        if (strcmp(option->keyword, "password") == 0) {
+            *password = arena_string(&transfer->arena, option->val);
+            continue;
+        }
+        buffer_format(&text, "%s='", option->keyword);
+        for (const char *at = option->val; *at; at++) {
+            if (*at == '\'' || *at == '\\')
+                buffer_char(&text, '\\');
+            buffer_char(&text, *at);
+        }
+        buffer_text(&text, "' ");
+    }
+    PQfreemem(problem);
+    PQconninfoFree(options);
+    const char *copy = buffer_failed(&text) ? NULL : arena_string(&transfer->arena, buffer_string(&text));
+    buffer_free(&text);
+    return copy;
+}
+
+static mosaic_status read_file(const char *path, struct buffer *text, mosaic_error *error)
+{
+    char piece[16 * 1024];
+    size_t got;
+    FILE *file = fopen(path, "re");
+    if (!file)
+        return error_errno(error, "cannot read %s", path);
+    while ((got = fread(piece, 1, sizeof piece, file)) > 0)
+        buffer_add(text, piece, got);
+    bool failed = ferror(file);
+    fclose(file);
+    if (failed)
+        return error_errno(error, "cannot read %s", path);
+    return buffer_failed(text) ? error_memory(error) : MOSAIC_OK;
+}
+
+/* A pattern of pg_dump that matches this table alone. */
+static const char *pattern(struct transfer *transfer, const struct table *table)
+{
+    return arena_format(&transfer->arena, "\"%s\".\"%s\"", table->schema, table->name);
+}
+
+static mosaic_status dump(struct transfer *transfer, const char *section, struct buffer *text, mosaic_error *error)
+{
+    const char *directory = getenv("TMPDIR"), *password;
+    char *path = arena_format(&transfer->arena, "%s/pgmosaic-copy-XXXXXX", directory ? directory : "/tmp");
+    const char *conninfo = without_password(transfer, transfer->from->shards[0].conninfo, &password);
+    const char **argv = arena_zeroed(&transfer->arena, ARGUMENTS_MOST + 2 * transfer->table_count, sizeof *argv);
+    int file = path && conninfo && argv ? mkstemp(path) : -1;
+    size_t count = 0, wanted = 0;
+    if (!path || !conninfo || !argv)
+        return error_memory(error);
+    if (file < 0)
+        return error_errno(error, "cannot make a file in %s", directory ? directory : "/tmp");
+    close(file);
+    argv[count++] = find_pg_dump(transfer);
+    argv[count++] = "--no-owner";
+    argv[count++] = "--no-privileges";
+    argv[count++] = "--no-publications";
+    argv[count++] = "--no-subscriptions";
+    argv[count++] = "--no-tablespaces";
+    argv[count++] = "--section";
+    argv[count++] = section;
+    argv[count++] = "--snapshot";
+    argv[count++] = transfer->snapshot;
+    argv[count++] = "--file";
+    argv[count++] = path;
+    argv[count++] = "--dbname";
+    argv[count++] = conninfo;
+    for (size_t i = 0; i < transfer->table_count; i++) {
+        if (!transfer->tables[i].creates)
+            continue;
+        wanted++;
+        argv[count++] = "--table";
+        argv[count++] = pattern(transfer, transfer->tables[i].table);
+        if (!argv[count - 1])
+            return unlink(path), error_memory(error);
+    }
+    struct buffer said = BUFFER_INIT(1024 * 1024);
+    if (password)
+        setenv("PGPASSWORD", password, 1);
+    mosaic_status status =
+        wanted ? process_run(argv, NULL, DUMP_MS, transfer->options.interrupted, &said, error) : MOSAIC_OK;
+    if (password)
+        unsetenv("PGPASSWORD");
+    if (status == MOSAIC_OK)
+        status = read_file(path, text, error);
+    unlink(path);
+    buffer_free(&said);
+    return status;
+}
+
+/* ---- what it says, made fit for the target --------------------------------------------------------------- */
+
+static bool begins(const char *line, const char *with)
+{
+    return strncmp(line, with, strlen(with)) == 0;
+}
+
+/* The constraint as pg_dump writes it, one line within CREATE TABLE; and its comment. */
+static bool is_ours(const char *line)
+{
+    return begins(line, "    CONSTRAINT mosaic_owner CHECK ") || begins(line, "COMMENT ON CONSTRAINT mosaic_owner ON ");
+}
+
+/* Of psql, not of SQL: since 15.14 a dump begins and ends with one. */
+static bool is_of_psql(const char *line)
+{
+    return begins(line, "\\restrict ") || begins(line, "\\unrestrict ");
+}
+
+static mosaic_status fit(const struct buffer *dumped, struct buffer *sql, mosaic_error *error)
+{
+    const char *text = buffer_string(dumped);
+    size_t kept = 0; /* size of sql before the newline of the last line that was kept */
+    while (*text) {
+        size_t size = strcspn(text, "\n");
+        bool newline = text[size] == '\n';
+        if (is_ours(text) && begins(text, "    ") && text[size - 1] != ',' && kept && sql->data[kept - 1] == ',') {
+            /* it was the last of its list */
+            sql->size = kept - 1;
+            buffer_char(sql, '\n');
+        } else if (!is_ours(text) && !is_of_psql(text)) {
+            buffer_add(sql, text, size);
+            kept = sql->size;
+            buffer_char(sql, '\n');
+        }
+        text += size + newline;
+    }
+    return buffer_failed(sql) ? error_memory(error) : MOSAIC_OK;
+}
+
+/* ---- running it on the target ---------------------------------------------------------------------------- */
+
+struct running {
+    struct transfer *transfer;
+    const struct buffer *sql;
+    mosaic_status *statuses; /* of each shard */
+    mosaic_error *errors;
+};
+
+/*
+ * One statement after the other: Citus hands a change on to its workers as the text that came, and that may hold one
+ * statement only. Of a dump's settings search_path would stay and hide the tables from what comes behind.
+ */
+static void run_on_target(void *context, size_t at)
+{
+    struct running *running = context;
+    struct transfer *transfer = running->transfer;
+    struct script script = script_start(buffer_string(running->sql), running->sql->size);
+    struct statement statement;
+    mosaic_status status;
+    int timeout_ms = transfer->options.timeout_ms;
+    const char *shard = transfer->to->shards[at].name;
+    while ((status = script_next(&script, &statement, &running->errors[at])) == MOSAIC_OK && statement.size) {
+        struct buffer text = BUFFER_INIT(DUMP_MOST);
+        buffer_add(&text, statement.text, statement.size);
+        status = buffer_failed(&text) ? error_memory(&running->errors[at])
+                                      : pq_exec(transfer->targets[at], shard, buffer_string(&text),
+                                                pq_deadline(timeout_ms), NULL, &running->errors[at]);
+        buffer_free(&text);
+        if (status != MOSAIC_OK)
+            break;
+    }
+    if (status == MOSAIC_OK)
+        status =
+            pq_exec(transfer->targets[at], shard, "RESET ALL", pq_deadline(timeout_ms), NULL, &running->errors[at]);
+    running->statuses[at] = status;
+}
+
+static mosaic_status run_on_targets(struct transfer *transfer, const struct buffer *sql, mosaic_error *error)
+{
+    size_t count = transfer->to->shard_count;
+    struct running running = {
+        .transfer = transfer,
+        .sql = sql,
+        .statuses = arena_zeroed(&transfer->arena, count, sizeof *running.statuses),
+        .errors = arena_zeroed(&transfer->arena, count, sizeof *running.errors),
+    };
+    if (!running.statuses || !running.errors)
+        return error_memory(error);
+    parallel_run(count, run_on_target, &running);
+    for (size_t i = 0; i < count; i++)
+        if (running.statuses[i] != MOSAIC_OK) {
+            if (error)
+                *error = running.errors[i];
+            return running.statuses[i];
+        }
+    return MOSAIC_OK;
+}
+
+static mosaic_status run_dump(struct transfer *transfer, const char *section, mosaic_error *error)
+{
+    struct buffer dumped = BUFFER_INIT(DUMP_MOST), sql = BUFFER_INIT(DUMP_MOST);
+    mosaic_status status = dump(transfer, section, &dumped, error);
+    /* Citus changes shards in parallel unless told; foreign keys to reference tables forbid that. */
+    if (status == MOSAIC_OK && transfer->to->engine == ENGINE_CITUS && strstr(buffer_string(&dumped), "FOREIGN KEY"))
+        buffer_text(&sql, "SET citus.multi_shard_modify_mode = 'sequential';\n");
+    if (status == MOSAIC_OK)
+        status = fit(&dumped, &sql, error);
+    if (status == MOSAIC_OK)
+        status = run_on_targets(transfer, &sql, error);
+    buffer_free(&sql);
+    buffer_free(&dumped);
+    return status;
+}
+
+/* ---- the steps ------------------------------------------------------------------------------------------ */
+
+static mosaic_status refuse_findings(const struct findings *findings, mosaic_error *error)
+{
+    for (size_t i = 0; i < findings->count; i++) {
+        const struct finding *finding = &findings->list[i];
+        if (!finding->fatal)
+            continue;
+        error_set(error, MOSAIC_PREFLIGHT, "the target cannot spread table %s: %s", finding->table, finding->what);
+        return error_hint(error, "%s", finding->fix);
+    }
+    return MOSAIC_OK;
+}
+
+static mosaic_status spread(struct transfer *transfer, mosaic_error *error)
+{
+    const struct engine *engine = engine_of(transfer->to->engine);
+    const struct apply_options look = {.lock = true, .connect_ms = 10000, .look_ms = transfer->options.timeout_ms};
+    struct apply_view view;
+    void *apply = NULL;
+    mosaic_status status = engine->look(transfer->to, &look, &apply, error);
+    if (status != MOSAIC_OK)
+        return status;
+    engine->view(apply, &view);
+    status = refuse_findings(view.findings, error);
+    if (status == MOSAIC_OK && !view.is_empty)
+        status = engine->carry_out(apply, NULL, NULL, error);
+    engine->close(apply);
+    return status;
+}
+
+mosaic_status schema_create(struct transfer *transfer, mosaic_error *error)
+{
+    struct buffer schemas = BUFFER_INIT(1024 * 1024);
+    for (size_t i = 0; i < transfer->table_count; i++) {
+        const char *schema = transfer->tables[i].table->schema;
+        if (!transfer->tables[i].creates || strcmp(schema, "public") == 0)
+            continue;
+        buffer_text(&schemas, "CREATE SCHEMA IF NOT EXISTS ");
+        sql_identifier(&schemas, schema);
+        buffer_char(&schemas, ';');
+    }
+    mosaic_status status = buffer_failed(&schemas) ? error_memory(error)
+                           : schemas.size          ? transfer_on_targets(transfer, buffer_string(&schemas), error)
+                                                   : MOSAIC_OK;
+    buffer_free(&schemas);
+    if (status == MOSAIC_OK)
+        status = run_dump(transfer, "pre-data", error);
+    return status == MOSAIC_OK ? spread(transfer, error) : status;
+}
+
+/* Sequences go on behind the highest value that was copied. On several shards apply has seen to it that they differ. */
+static mosaic_status set_sequences(struct transfer *transfer, mosaic_error *error)
+{
+    mosaic_status status = MOSAIC_OK;
+    for (size_t i = 0; i < transfer->table_count && status == MOSAIC_OK; i++) {
+        const struct transfer_table *table = &transfer->tables[i];
+        for (size_t c = 0; c < table->facts->column_count && status == MOSAIC_OK; c++) {
+            const struct column_facts *column = &table->facts->columns[c];
+            struct buffer sql = BUFFER_INIT(16 * 1024), name = BUFFER_INIT(4096);
+            if (!column->sequence.name || !table->creates || transfer->to->shard_count > 1)
+                continue;
+            transfer_add_name(&name, table->table);
+            buffer_text(&sql, "SELECT pg_catalog.setval(pg_catalog.pg_get_serial_sequence(");
+            sql_literal(&sql, buffer_string(&name), name.size);
+            buffer_text(&sql, ", ");
+            sql_literal(&sql, column->name, strlen(column->name));
+            buffer_text(&sql, ")::regclass, max(");
+            sql_identifier(&sql, column->name);
+            buffer_format(&sql, ")) FROM %s HAVING max(", buffer_string(&name));
+            sql_identifier(&sql, column->name);
+            buffer_text(&sql, ") IS NOT NULL");
+            status =
+                buffer_failed(&sql) ? error_memory(error) : transfer_on_targets(transfer, buffer_string(&sql), error);
+            buffer_free(&name);
+            buffer_free(&sql);
+        }
+    }
+    return status;
+}
+
+mosaic_status schema_finish(struct transfer *transfer, mosaic_error *error)
+{
+    mosaic_status status = run_dump(transfer, "post-data", error);
+    if (status == MOSAIC_OK)
+        status = set_sequences(transfer, error);
+    /* Constraints that came with the last part are judged as those of any table are. */
+    return status == MOSAIC_OK ? spread(transfer, error) : status;
+}
