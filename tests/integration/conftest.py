@@ -300,7 +300,8 @@ class OrdinaryUser:
     def call(self, *words, cwd=None, env=None, timeout=120):
         return subprocess.run([*self.prefix, *map(str, words)], cwd=cwd or self.home, capture_output=True, text=True,
                               stdin=subprocess.DEVNULL, timeout=timeout,
-                              env=environment({"HOME": self.home, "XDG_STATE_HOME": None, **(env or {})}))
+                              env=environment({"HOME": self.home, "XDG_STATE_HOME": None, "PGMOSAIC_STATE": None,
+                                               **(env or {})}))
 
     def run(self, *arguments, **options):
         return self.call(self.command, *arguments, **options)

@@ -10,7 +10,7 @@ import xml.etree.ElementTree
 from runner.count import run
 
 UNIT_TIMEOUT = 120  # seconds for one program
-WORKERS = 4  # of pytest: its tests wait for servers more than they compute
+WORKERS = 4  # of pytest: its tests wait for servers as much as they compute
 LONGEST = 12  # files of tests that are named with their time
 
 
@@ -49,19 +49,20 @@ def count_tap(count, name, done):
         count.add(name, False, f"exit code {done.returncode}\n{done.stdout}")
 
 
-def fuzzers(count, build, seconds, env):
-    """Every fuzzer over its corpus for so many seconds; what it adds to the corpus stays in the build directory."""
+def fuzzers(count, build, seconds_of, env):
+    """Every fuzzer over its corpus for seconds_of(name); what it adds to the corpus stays in the build directory."""
     started = time.monotonic()
     for name, words in programs_of(build):
         if not name.startswith("fuzz_"):
             continue
         corpus = [word for word in words[1:] if pathlib.Path(word).is_dir()]
+        seconds = seconds_of(name)
         found = build / "corpus" / name
         found.mkdir(parents=True, exist_ok=True)
         done = run([words[0], f"-max_total_time={seconds}", "-timeout=5", "-rss_limit_mb=2048", "-print_final_stats=1",
                     f"-artifact_prefix={build}/crash-{name}-", str(found), *corpus], timeout=seconds + 120, env=env)
         count.add(f"fuzz: {name}", done.returncode == 0, done.stdout[-6000:])
-    count.say(f"fuzzers, {seconds} s each", started)
+    count.say("fuzzers", started)
 
 
 def pytest(count, top, words, label, env, timeout):
