@@ -1,6 +1,7 @@
 #include "catalog/catalog.h"
 
 #include "catalog/state.h"
+#include "config/config.h"
 
 #include <string.h>
 
@@ -153,13 +154,12 @@ mosaic_status catalog_find(const struct model *model, PGconn *first, int64_t dea
 
 /* The whole catalog, wherever it is; in the arena. */
 static mosaic_status read_catalog(const struct model *model, PGconn *first, int64_t deadline, struct arena *arena,
-                                  struct catalog_state *state, mosaic_error *error)
+                                  struct catalog_state *state, size_t *shard, mosaic_error *error)
 {
     PGconn *opened = NULL;
-    size_t shard;
-    mosaic_status status = catalog_find(model, first, deadline, arena, &opened, &shard, error);
+    mosaic_status status = catalog_find(model, first, deadline, arena, &opened, shard, error);
     if (status == MOSAIC_OK)
-        status = state_read(opened ? opened : first, model->shards[shard].name, deadline, arena, state, error);
+        status = state_read(opened ? opened : first, model->shards[*shard].name, deadline, arena, state, error);
     PQfinish(opened);
     return status;
 }
@@ -168,9 +168,12 @@ mosaic_status catalog_complete(struct model *model, PGconn *catalog, int64_t dea
 {
     struct arena arena = ARENA_INIT;
     struct catalog_state state;
-    mosaic_status status = read_catalog(model, catalog, deadline, &arena, &state, error);
+    size_t home;
+    mosaic_status status = read_catalog(model, catalog, deadline, &arena, &state, &home, error);
     if (status == MOSAIC_OK)
         status = complete(model, &state, error);
+    if (status == MOSAIC_OK)
+        status = config_place_coordinator(model, home, error);
     arena_free(&arena);
     return status;
 }
@@ -179,7 +182,8 @@ mosaic_status catalog_check_owners(struct model *model, PGconn *first, int64_t d
 {
     struct arena arena = ARENA_INIT;
     struct catalog_state state;
-    mosaic_status status = read_catalog(model, first, deadline, &arena, &state, error);
+    size_t home;
+    mosaic_status status = read_catalog(model, first, deadline, &arena, &state, &home, error);
     for (size_t i = 0; status == MOSAIC_OK && i < state.colocation_count; i++)
         if (!translate(model, &state, &state.colocations[i], error))
             status = MOSAIC_STALE;

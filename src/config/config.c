@@ -260,13 +260,80 @@ static mosaic_status take_coordinator(struct reading *reading, const struct yaml
     return model->shards->conninfo ? MOSAIC_OK : error_memory(reading->error);
 }
 
+/* The conninfo of another database of the same server, with the same login. NULL when memory is out. */
+static const char *conninfo_of_database(struct arena *arena, const char *conninfo, const char *database)
+{
+    struct buffer text = BUFFER_INIT(64 * 1024);
+    PQconninfoOption *options = PQconninfoParse(conninfo, NULL);
+    for (const PQconninfoOption *option = options; option && option->keyword; option++) {
+        bool is_database = strcmp(option->keyword, "dbname") == 0;
+        const char *value = is_database ? database : option->val;
+        if (!value)
+            continue;
+        buffer_format(&text, "%s%s='", text.size ? " " : "", option->keyword);
+        for (; *value; value++) {
+            if (*value == '\'' || *value == '\\')
+                buffer_char(&text, '\\');
+            buffer_char(&text, *value);
+        }
+        buffer_char(&text, '\'');
+    }
+    const char *copy = !options || buffer_failed(&text) ? NULL : arena_string(arena, buffer_string(&text));
+    PQconninfoFree(options);
+    buffer_free(&text);
+    return copy;
+}
+
+mosaic_status config_place_coordinator(struct model *model, size_t home, mosaic_error *error)
+{
+    static const char suffix[] = "_coordinator";
+    char name[NAME_MOST + 1];
+    const char *database = NULL, *user = NULL;
+    if (!model->coordinator_is_default)
+        return MOSAIC_OK;
+    PQconninfoOption *options = PQconninfoParse(model->shards[home].conninfo, NULL);
+    for (const PQconninfoOption *option = options; option && option->keyword; option++) {
+        database = strcmp(option->keyword, "dbname") == 0 ? option->val : database;
+        user = strcmp(option->keyword, "user") == 0 ? option->val : user;
+    }
+    /* As libpq has it, but for what it takes from the environment, which may differ from one machine to the next. */
+    database = database ? database : user ? user : model->name;
+    size_t size = strnlen(database, NAME_MOST - strlen(suffix));
+    while (database[size] && ((unsigned char)database[size] & 0xC0) == 0x80) /* no character is cut in two */
+        size--;
+    snprintf(name, sizeof name, "%.*s%s", (int)size, database, suffix);
+    model->coordinator = conninfo_of_database(&model->arena, model->shards[home].conninfo, name);
+    PQconninfoFree(options);
+    return model->coordinator ? MOSAIC_OK : error_memory(error);
+}
+
+/* Our own shards have one where there are two of them; addresses are the shards'. */
+static mosaic_status take_own_coordinator(struct reading *reading, const char *coordinator,
+                                          const struct address *addresses)
+{
+    struct model *model = reading->model;
+    struct address address;
+    model->coordinator_is_default = !coordinator && model->shard_count > 1;
+    if (!coordinator)
+        return config_place_coordinator(model, 0, reading->error);
+    if (strcmp(coordinator, "none") == 0)
+        return MOSAIC_OK;
+    mosaic_status status = read_address(reading, "coordinator", NULL, 0, coordinator, &address);
+    if (status != MOSAIC_OK)
+        return status;
+    for (size_t i = 0; i < model->shard_count; i++)
+        if (same_address(&addresses[i], &address)) {
+            config_refuse(reading, "coordinator", 0, NULL, "the coordinator has the address of shard %s",
+                          model->shards[i].name);
+            return error_hint(reading->error, "it is a database of its own; say none to do without");
+        }
+    model->coordinator = config_copy(reading, coordinator);
+    return model->coordinator ? MOSAIC_OK : error_memory(reading->error);
+}
+
 static mosaic_status take_shards(struct reading *reading, const struct yaml_cluster *yaml)
 {
     struct model *model = reading->model;
-    if (yaml->coordinator) {
-        config_refuse(reading, "coordinator", 0, NULL, "a coordinator belongs to engine: citus");
-        return error_hint(reading->error, "say engine: citus, or list the databases below shards:");
-    }
     if (!yaml->shards) {
         config_refuse(reading, "cluster", 0, NULL, "the cluster has no shards: missing required mapping field shards");
         return error_hint(reading->error, LEAST);
@@ -282,6 +349,8 @@ static mosaic_status take_shards(struct reading *reading, const struct yaml_clus
     }
     if (status == MOSAIC_OK && !weights)
         status = config_refuse(reading, "shards", 0, "weight", "every shard has weight 0: none could own a row");
+    if (status == MOSAIC_OK)
+        status = take_own_coordinator(reading, yaml->coordinator, addresses);
     memory_free(addresses);
     return status;
 }

@@ -12,5 +12,11 @@ MOSAIC_MUST_CHECK mosaic_status config_parse(const char *text, size_t size, cons
                                              mosaic_error *error);
 /* The same from a file, at most 4 MiB. MOSAIC_NOT_FOUND if there is none. */
 MOSAIC_MUST_CHECK mosaic_status config_read(const char *path, struct model *model, mosaic_error *error);
+/*
+ * Once it is known which shard is the home shard (where the catalog is): where the config does not say what the
+ * coordinator is, model->coordinator becomes the database <dbname>_coordinator beside that shard. Until then it is the
+ * one beside the first.
+ */
+MOSAIC_MUST_CHECK mosaic_status config_place_coordinator(struct model *model, size_t home, mosaic_error *error);
 
 #endif

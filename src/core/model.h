@@ -89,6 +89,12 @@ struct model {
     enum engine_kind engine;
     struct shard *shards;
     size_t shard_count;
+    /*
+     * engine postgres: conninfo of the database that sees the whole cluster (catalog/coordinator.h); may hold a
+     * password. NULL: there is none. Where the config does not say, it is the one beside the home shard.
+     */
+    const char *coordinator;
+    bool coordinator_is_default;
     const struct citus_node *nodes; /* of a Citus cluster, once it was asked */
     size_t node_count;
     struct table *tables;

@@ -108,6 +108,42 @@ static void test_a_citus_cluster(void **state)
     model_free(&model);
 }
 
+/* What a config of these shards has for a coordinator. */
+static void check_coordinator(const char *line, const char *shards, const char *expected)
+{
+    char text[2000];
+    struct model model;
+    mosaic_error error = {.message = ""};
+    snprintf(text, sizeof text, "cluster: my.shop\n%sshards:\n%s", line, shards);
+    assert_int_equal(parse(text, &model, &error), MOSAIC_OK);
+    if (expected)
+        assert_string_equal(model.coordinator, expected);
+    else
+        assert_null(model.coordinator);
+    model_free(&model);
+}
+
+static void test_the_coordinator(void **state)
+{
+    (void)state;
+#define SHARD(name, conninfo) "  - {name: " name ", conninfo: \"" conninfo "\"}\n"
+#define TWO SHARD("s0", "host=a dbname=shop user=u") SHARD("s1", "host=b dbname=shop user=u")
+    check_coordinator("", TWO, "user='u' dbname='shop_coordinator' host='a'");
+    check_coordinator("", SHARD("s0", "host=a dbname=shop"), NULL);
+    check_coordinator("coordinator: none\n", TWO, NULL);
+    check_coordinator("coordinator: \"host=c dbname=x\"\n", TWO, "host=c dbname=x");
+    check_coordinator("", SHARD("s0", "postgresql://u:a'b@h/d?sslmode=require") SHARD("s1", "host=b"),
+                      "user='u' password='a\\'b' dbname='d_coordinator' host='h' sslmode='require'");
+    check_coordinator("", SHARD("s0", "host=a user=u") SHARD("s1", "host=b"),
+                      "user='u' dbname='u_coordinator' host='a'");
+    check_coordinator("", SHARD("s0", "host=a") SHARD("s1", "host=b"), "dbname='my.shop_coordinator' host='a'");
+    /* 63 bytes, and no half of an ä */
+    check_coordinator("", SHARD("s0", "dbname=xääääääääääääääääääääääääää") SHARD("s1", "host=b"),
+                      "dbname='xäääääääääääääääääääääääää_coordinator'");
+#undef TWO
+#undef SHARD
+}
+
 static void test_tables_may_be_missing_null_or_empty(void **state)
 {
     (void)state;
@@ -210,7 +246,8 @@ static const struct wrong wrongs[] = {
     {"cluster: a\n" SHARDS "tables:\n  - name: t\n    kye: a\n", 7, "did you mean \"key\"?"},
     {"cluster: a\nengine: citus\n", 2, "engine citus needs its coordinator"},
     {"cluster: a\nengine: citus\n" SHARDS, 4, "engine citus has no shards here"},
-    {"cluster: a\ncoordinator: \"dbname=x\"\n" SHARDS, 2, "belongs to engine: citus"},
+    {"cluster: a\ncoordinator: \"host=localhost port=7102 dbname=shop\"\n" SHARDS, 2, "has the address of shard s1"},
+    {"cluster: a\ncoordinator: \"hots=x\"\n" SHARDS, 2, "invalid connection option \"hots\""},
     {"cluster: a\nengine: citus\ncoordinator: \"hots=x\"\n", 3, "invalid connection option \"hots\""},
     {TABLE("key: a, shard_count: 4"), "shard_count belongs to engine: citus"},
     {TABLE("key: a, colocate_with: u"), "colocate_with belongs to engine: citus"},
@@ -384,6 +421,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_whole_format),
         cmocka_unit_test(test_a_citus_cluster),
+        cmocka_unit_test(test_the_coordinator),
         cmocka_unit_test(test_tables_may_be_missing_null_or_empty),
         cmocka_unit_test(test_each_mistake_is_named_with_its_line),
         cmocka_unit_test(test_the_proxys_settings_are_kept_as_texts),
