@@ -273,14 +273,14 @@ enum taken client_refuse(struct client *client, const mosaic_error *error, bool 
         return fail_at_server(client, answer->data, answer->size);
     if (fails && client->status != 'I')
         client->transaction.has_failed = true;
+    if (client->status != 'I' && client->transaction.has_failed)
+        client->status = 'E';
     if (client->in_segment) {
         client->skips = true;
         return client_answered(client) ? TAKEN : client_out_of_memory(client);
     }
     if (client->server && client->is_fresh && client->status == 'I')
         server_unlink(client->server);
-    if (client->status != 'I' && client->transaction.has_failed)
-        client->status = 'E';
     wire_ready(answer, client->status);
     return client_answered(client) ? TAKEN : client_out_of_memory(client);
 }

@@ -26,6 +26,7 @@ struct console;
 struct login_server;
 struct lookup_question;
 struct effects;
+struct explain_portal;
 
 /* A Parse that was taken and waits for the shard that the Bind behind it will name. */
 struct held_parse {
@@ -33,12 +34,19 @@ struct held_parse {
     struct client_statement *statement; /* NULL: the unnamed one */
 };
 
+/* What a portal was bound to. */
+struct bound {
+    struct prepared *prepared;   /* held; NULL: there is no such portal */
+    bool is_local;               /* answered here: BEGIN before a shard is open, PREPARE, what says EXPLAIN (MOSAIC) */
+    bool has_effect;             /* Execute does something to the session */
+    int32_t shift;               /* of Execute's errors: expect.h */
+    struct explain_portal *rows; /* of EXPLAIN (MOSAIC): the answer; explain_rows.h */
+};
+
 /* A named portal: from Bind to the end of the transaction. */
 struct portal {
     struct portal *next;
-    struct prepared *prepared; /* held */
-    bool is_local;             /* answered here: BEGIN and its like before a shard is open */
-    bool has_effect;           /* Execute does something to the session */
+    struct bound bound;
     char name[];
 };
 
@@ -100,8 +108,7 @@ struct client {
     struct held_parse *held;
     uint32_t held_count, held_capacity;
     struct portal *portals; /* those named */
-    struct prepared *bound; /* to the unnamed portal; held */
-    bool bound_is_local, bound_has_effect;
+    struct bound bound;     /* of the unnamed portal */
     struct login_server *login;
     char *login_name;                 /* as the startup packet has it, until it is logged in */
     struct lookup_question *question; /* auth_query's answer is awaited */
@@ -193,7 +200,7 @@ enum taken client_login_message(struct client *client, const char *message, cons
 void client_welcome(struct client *client);
 void client_startup_free(struct client *client);
 
-/* client_query.c, client_extended.c, client_parse.c, client_bind.c */
+/* client_query.c, client_extended.c, client_parse.c, client_bind.c, client_portal.c */
 enum taken client_query(struct client *client, const char *message, const struct wire_frame *frame);
 /* A Bind of which `here` bytes are at hand. TAKEN: the rest is passed on, or dropped, as client->passing says. */
 enum taken client_bind_begun(struct client *client, const char *bytes, const struct wire_frame *frame, size_t here);

@@ -1,81 +1,18 @@
 /*
- * Portals, and Bind: where the values say that a statement belongs.
+ * Bind: where the values say that a statement belongs.
  */
 #include "base/memory.h"
 #include "proxy/client_extended.h"
 #include "proxy/client_local.h"
+#include "proxy/client_portal.h"
 #include "proxy/effect.h"
+#include "proxy/explain_rows.h"
+#include "proxy/prepare_sql.h"
 #include "proxy/record.h"
 #include "proxy/route.h"
 #include "proxy/server.h"
 
 #include <string.h>
-
-/* ---- portals ---- */
-
-static struct portal **find_portal(struct client *client, const char *name)
-{
-    struct portal **at = &client->portals;
-    while (*at && strcmp((*at)->name, name) != 0)
-        at = &(*at)->next;
-    return at;
-}
-
-void portal_remove(struct client *client, const char *name)
-{
-    if (!*name) {
-        prepared_release(client->bound);
-        client->bound = NULL;
-        return;
-    }
-    struct portal **at = find_portal(client, name), *found = *at;
-    if (!found)
-        return;
-    *at = found->next;
-    prepared_release(found->prepared);
-    memory_free(found);
-}
-
-bool portal_add(struct client *client, const char *name, struct prepared *prepared, bool is_local, bool has_effect)
-{
-    size_t size = strlen(name) + 1;
-    if (!*name) {
-        if (client->bound != prepared) {
-            prepared_release(client->bound);
-            client->bound = prepared_hold(prepared);
-        }
-        client->bound_is_local = is_local;
-        client->bound_has_effect = has_effect;
-        return true;
-    }
-    struct portal *made = memory_zeroed(1, sizeof *made + size);
-    if (!made)
-        return false;
-    memcpy(made->name, name, size);
-    made->prepared = prepared_hold(prepared);
-    made->is_local = is_local;
-    made->has_effect = has_effect;
-    made->next = client->portals;
-    client->portals = made;
-    return true;
-}
-
-void client_portals_clear(struct client *client)
-{
-    portal_remove(client, "");
-    while (client->portals)
-        portal_remove(client, client->portals->name);
-}
-
-struct bound portal_find(struct client *client, const char *name)
-{
-    if (!*name)
-        return (struct bound){client->bound, client->bound_is_local, client->bound_has_effect};
-    const struct portal *portal = *find_portal(client, name);
-    return portal ? (struct bound){portal->prepared, portal->is_local, portal->has_effect} : (struct bound){0};
-}
-
-/* ---- Bind ---- */
 
 /* A Bind, of which `here` bytes are at hand; the others follow. */
 struct bind_message {
@@ -85,19 +22,18 @@ struct bind_message {
     struct wire_bind bind;
 };
 
-static void pass_bind(struct client *client, const struct bind_message *message, const struct prepared *prepared)
+/* `name`: of the statement on the server. */
+static void pass_bind(struct client *client, const struct bind_message *message, const char *name)
 {
     const struct wire_bind *bind = &message->bind;
     if (message->here < message->frame->size)
         client->passing = WIRE_BIND;
-    if (!*bind->statement) {
+    if (strcmp(name, bind->statement) == 0) {
         batch_pass(&client->worker->to_server, message->bytes, message->here);
         return;
     }
-    char name[PREPARED_NAME];
     struct buffer *out = batch_make(&client->worker->to_server);
     const char *rest = bind->statement + strlen(bind->statement) + 1;
-    prepared_name(prepared, name);
     char type = WIRE_BIND;
     buffer_add(out, &type, 1);
     wire_32(out, (uint32_t)(message->frame->size - 1 + strlen(name) - strlen(bind->statement)));
@@ -127,8 +63,8 @@ static bool read_values(struct client *client, const struct wire_bind *bind, con
     return true;
 }
 
-/* The types of a statement's parameters, asked of any shard: the segment goes on where the plan then says. */
-static enum taken ask_types(struct client *client, struct prepared *prepared, const struct client_statement *named)
+/* The segment goes on where the plan then says. */
+enum taken extended_ask_types(struct client *client, struct prepared *prepared, const struct client_statement *named)
 {
     char name[PREPARED_NAME] = "";
     enum taken taken = extended_reach_any(client);
@@ -162,7 +98,8 @@ static enum taken bind_here(struct client *client, const struct wire_bind *bind,
         wire_empty(answer, WIRE_B_PARSE_COMPLETE);
     client_held_clear(client);
     wire_empty(answer, WIRE_B_BIND_COMPLETE);
-    if (!portal_add(client, bind->portal, prepared, true, true) || !client_answered(client))
+    struct bound bound = {.prepared = prepared, .is_local = true};
+    if (!portal_add(client, bind->portal, &bound) || !client_answered(client))
         return client_out_of_memory(client);
     return TAKEN;
 }
@@ -197,14 +134,17 @@ static enum taken bind_on_server(struct client *client, const struct bind_messag
     settle(client, only);
     if (client->is_tentative && !client_keep_tentative(client, only, prepared->text, prepared->size))
         return client_out_of_memory(client);
-    bool has_effect = only && effect_is(only);
+    struct bound bound = {.prepared = prepared, .has_effect = only && effect_is(only)};
     if (only && only->changes_session)
         client_pin(client, only);
-    if (!portal_add(client, bind->portal, prepared, false, has_effect))
+    if (!portal_add(client, bind->portal, &bound))
         return client_out_of_memory(client);
     client->is_harmless = false;
     record_statement(client, prepared->text, prepared->size, route);
-    pass_bind(client, message, prepared);
+    char name[PREPARED_NAME] = "";
+    if (named)
+        prepared_name(prepared, name);
+    pass_bind(client, message, name);
     return expect_add(&client->server->expect, EXPECT_BIND, 0, NULL) ? TAKEN : client_out_of_memory(client);
 }
 
@@ -243,6 +183,70 @@ static size_t look_ahead(struct client *client)
     return shard;
 }
 
+/* EXPLAIN (MOSAIC): a server has parsed it, the portal is answered here. */
+static enum taken bind_explanation(struct client *client, const struct wire_bind *bind, struct prepared *prepared,
+                                   const struct explanation *explanation)
+{
+    enum taken taken = extended_send_before(client);
+    if (taken != REACHED)
+        return taken;
+    if (bind->result_count > 1) {
+        mosaic_error error;
+        (void)!error_set(&error, MOSAIC_DATA, "bind message has %u result formats but query has 1 columns",
+                         bind->result_count);
+        error_sqlstate(&error, "08P01");
+        return client_refuse(client, &error, true);
+    }
+    struct bound bound = {.rows = explain_portal_new(explanation, bind->result_count && bind->results[1])};
+    return bound.rows ? portal_bind_here(client, bind, prepared, &bound) : client_out_of_memory(client);
+}
+
+/* EXECUTE as SQL: the portal is the server's, of what the name means now. */
+static enum taken bind_execute(struct client *client, const struct bind_message *message, struct prepared *prepared,
+                               const struct route *own)
+{
+    struct execution found = {0};
+    enum taken taken = prepare_sql_reach(client, own, &found);
+    if (taken != REACHED)
+        return taken;
+    settle(client, NULL);
+    struct prepared *executed = found.statement->prepared;
+    struct bound bound = {.prepared = executed, .has_effect = effect_is(found.facts)};
+    if (!prepare_sql_parse(client, executed, prepared, &bound.shift) ||
+        !portal_add(client, message->bind.portal, &bound))
+        return client_out_of_memory(client);
+    client->is_harmless = false;
+    record_statement(client, executed->text, executed->size, &found.route);
+    pass_bind(client, message, "");
+    return expect_add(&client->server->expect, EXPECT_BIND, 0, NULL) ? TAKEN : client_out_of_memory(client);
+}
+
+/* PREPARE, EXECUTE and DEALLOCATE. */
+static enum taken bind_sql(struct client *client, const struct bind_message *message, struct prepared *prepared,
+                           const struct route *own)
+{
+    const struct wire_bind *bind = &message->bind;
+    const struct facts *facts = &own->facts->facts[0];
+    if (bind->value_count) {
+        mosaic_error error;
+        (void)!error_set(&error, MOSAIC_DATA,
+                         "bind message supplies %u parameters, but prepared statement \"%s\" requires 0",
+                         bind->value_count, bind->statement);
+        error_sqlstate(&error, "08P01");
+        return extended_refuse(client, &error);
+    }
+    if (facts->class == STATEMENT_EXECUTE && prepare_sql_find(client, facts))
+        return bind_execute(client, message, prepared, own);
+    bool alone = facts->class == STATEMENT_DEALLOCATE && extended_is_alone(client, prepared);
+    enum taken taken = alone ? extended_answer_empty(client, WIRE_B_PARSE_COMPLETE) : extended_send_before(client);
+    if (alone)
+        client_held_clear(client);
+    if (taken != (alone ? TAKEN : REACHED))
+        return taken;
+    struct bound bound = {0};
+    return portal_bind_here(client, bind, prepared, &bound);
+}
+
 static enum taken take_bind(struct client *client, const struct bind_message *message)
 {
     const struct wire_bind *bind = &message->bind;
@@ -254,7 +258,7 @@ static enum taken take_bind(struct client *client, const struct bind_message *me
     if (!prepared)
         return taken;
     if (client->asks_types) {
-        client->asks_types = false; /* answered: prepared->described, or an error that was told */
+        client->asks_types = false; /* answered: described, or an error that was told */
         if (client->skips)
             return TAKEN;
     }
@@ -276,21 +280,20 @@ static enum taken take_bind(struct client *client, const struct bind_message *me
     if (route.way == ROUTE_ASK)
         return local_ask_path(client);
     if (route.way == ROUTE_TYPES)
-        return ask_types(client, prepared, named);
+        return extended_ask_types(client, prepared, named);
     const struct facts *only = route.facts && route.facts->count == 1 ? &route.facts->facts[0] : NULL;
     if (only && local_applies(client, only))
         return bind_here(client, bind, prepared, only);
     if (client->status == 'E' && client->server)
         route = (struct route){.way = ROUTE_ANY, .shard = client->server->pool->shard, .facts = route.facts};
-    if (route.way == ROUTE_MORE)
+    if (route.way == ROUTE_MORE || (route.way == ROUTE_EXPLAIN && !bind->results))
         return TAKEN_MORE;
+    if (only && prepare_sql_is(only) && client->status != 'E')
+        return bind_sql(client, message, prepared, &route);
     if (route.way == ROUTE_REFUSED)
         return extended_refuse(client, route.error);
-    if (only && (only->class == STATEMENT_PREPARE || only->class == STATEMENT_EXECUTE) && client->status != 'E')
-        return extended_fail(client, "0A000", "PREPARE and EXECUTE as SQL are supported in the simple protocol only%s",
-                             "");
     if (route.way == ROUTE_EXPLAIN)
-        return extended_fail(client, "0A000", "EXPLAIN (MOSAIC) is supported in the simple protocol only%s", "");
+        return bind_explanation(client, bind, prepared, route.explanation);
     mosaic_error error;
     if (only && only->class == STATEMENT_SET &&
         !effect_is_allowed(&client->worker->world->model, only->name, only->value, &error))

@@ -7,20 +7,66 @@
 #include "proxy/client_extended.h"
 
 #include "proxy/client_local.h"
+#include "proxy/client_portal.h"
+#include "proxy/prepare_sql.h"
 #include "proxy/route.h"
 #include "proxy/server.h"
 
 #include <string.h>
 
-/* Of BEGIN and its like, just parsed and not sent, it is known what a server would say. */
+/* Of BEGIN, DEALLOCATE and their like, just parsed and not sent, it is known what a server would say. */
 static bool describes_here(struct client *client, const struct prepared *prepared)
 {
     struct route route;
-    if (client->held_count != 1 || client->held[0].prepared != prepared || (client->server && !client->is_fresh))
+    if (!extended_is_alone(client, prepared))
         return false;
     if (!route_facts(client, prepared, &route) || !route.facts || route.facts->count != 1)
         return false;
-    return local_applies(client, &route.facts->facts[0]) && !client->transaction.has_failed;
+    const struct facts *only = &route.facts->facts[0];
+    return (local_applies(client, only) || only->class == STATEMENT_DEALLOCATE) && !client->transaction.has_failed;
+}
+
+static enum taken answer_no_data(struct client *client)
+{
+    struct buffer *answer = client_answer(client);
+    size_t at = wire_begin(answer, WIRE_B_PARAMETER_DESCRIPTION);
+    wire_16(answer, 0);
+    wire_end(answer, at);
+    wire_empty(answer, WIRE_B_NO_DATA);
+    return client_answered(client) ? TAKEN : client_out_of_memory(client);
+}
+
+/* EXECUTE, where the statement that it names is there: that one's result. REACHED: it is none of these. */
+static enum taken describe_execute(struct client *client, struct prepared *prepared)
+{
+    struct route route;
+    enum taken taken = REACHED;
+    if (!prepare_sql_may_execute(prepared->text, prepared->size))
+        return REACHED;
+    if (client->asks && (taken = local_ask_path(client)) != REACHED)
+        return taken;
+    if (!route_facts(client, prepared, &route))
+        return client_out_of_memory(client);
+    if (route.way == ROUTE_ASK)
+        return local_ask_path(client);
+    if (!route.facts || route.facts->count != 1 || route.facts->facts[0].class != STATEMENT_EXECUTE)
+        return REACHED;
+    struct client_statement *statement = prepare_sql_find(client, &route.facts->facts[0]);
+    if (client->status == 'E' && client->server)
+        return REACHED; /* the server has its own words */
+    taken = extended_reach_any(client);
+    if (taken != REACHED)
+        return taken;
+    if (!statement)
+        return answer_no_data(client);
+    taken = extended_ensure(client, statement->prepared, statement);
+    if (taken != REACHED)
+        return taken;
+    if (!prepare_sql_parse(client, statement->prepared, prepared, NULL))
+        return client_out_of_memory(client);
+    wire_describe(batch_make(&client->worker->to_server), 'S', "");
+    return expect_add(&client->server->expect, EXPECT_DESCRIBE_STATEMENT, 0, NULL) ? TAKEN
+                                                                                   : client_out_of_memory(client);
 }
 
 static enum taken describe_statement(struct client *client, const struct wire_named *named)
@@ -33,14 +79,12 @@ static enum taken describe_statement(struct client *client, const struct wire_na
         return taken;
     if (describes_here(client, prepared)) {
         client_held_clear(client);
-        struct buffer *answer = client_answer(client);
-        wire_empty(answer, WIRE_B_PARSE_COMPLETE);
-        size_t at = wire_begin(answer, WIRE_B_PARAMETER_DESCRIPTION);
-        wire_16(answer, 0);
-        wire_end(answer, at);
-        wire_empty(answer, WIRE_B_NO_DATA);
-        return client_answered(client) ? TAKEN : client_out_of_memory(client);
+        taken = extended_answer_empty(client, WIRE_B_PARSE_COMPLETE);
+        return taken == TAKEN ? answer_no_data(client) : taken;
     }
+    taken = describe_execute(client, prepared);
+    if (taken != REACHED)
+        return taken;
     taken = extended_reach_any(client);
     if (taken != REACHED)
         return taken;
@@ -54,31 +98,6 @@ static enum taken describe_statement(struct client *client, const struct wire_na
     return expect_add(&client->server->expect, EXPECT_DESCRIBE_STATEMENT, number, NULL) ? TAKEN
                                                                                         : client_out_of_memory(client);
 }
-/* Execute of what was bound here. */
-static enum taken execute_here(struct client *client, struct prepared *prepared)
-{
-    struct route route;
-    bool failed;
-    if (!route_facts(client, prepared, &route))
-        return client_out_of_memory(client);
-    const struct facts *only = route.facts && route.facts->count == 1 ? &route.facts->facts[0] : NULL;
-    if (!only || !local_applies(client, only))
-        return extended_fail(client, "0A000", "this statement was bound before the transaction was open on a shard%s",
-                             "");
-    struct buffer *answer = client_answer(client);
-    if (!local_carry_out(client, only, prepared->text, prepared->size, answer, &failed))
-        return client_out_of_memory(client);
-    client->skips |= failed;
-    return client_answered(client) ? TAKEN : client_out_of_memory(client);
-}
-
-static enum taken portal_here(struct client *client, struct prepared *prepared, enum expect_kind kind)
-{
-    if (kind == EXPECT_DESCRIBE_PORTAL)
-        return extended_answer_empty(client, WIRE_B_NO_DATA);
-    return kind == EXPECT_CLOSE ? extended_answer_empty(client, WIRE_B_CLOSE_COMPLETE) : execute_here(client, prepared);
-}
-
 /* Describe and Execute of a portal; Close of one. */
 static enum taken pass_portal(struct client *client, const char *message, const struct wire_frame *frame,
                               const struct wire_named *named, enum expect_kind kind)
@@ -89,9 +108,9 @@ static enum taken pass_portal(struct client *client, const char *message, const 
             return taken;
     }
     bool open = client->server && !client->is_fresh;
-    struct bound bound = portal_find(client, named->name);
-    if (bound.prepared && bound.is_local)
-        return portal_here(client, bound.prepared, kind);
+    const struct bound *bound = portal_find(client, named->name);
+    if (bound && bound->is_local)
+        return portal_here(client, bound, named, kind);
     if (!open && kind == EXPECT_CLOSE)
         return extended_answer_empty(client, WIRE_B_CLOSE_COMPLETE);
     if (!open)
@@ -100,9 +119,13 @@ static enum taken pass_portal(struct client *client, const char *message, const 
     if (taken != TAKEN)
         return taken;
     batch_pass(&client->worker->to_server, message, frame->size);
-    bool effect = kind == EXPECT_EXECUTE && bound.prepared && bound.has_effect;
-    void *subject = effect ? prepared_hold(bound.prepared) : NULL;
-    return expect_add(&client->server->expect, kind, 0, subject) ? TAKEN : client_out_of_memory(client);
+    bool executes = kind == EXPECT_EXECUTE && bound;
+    void *subject = executes && bound->has_effect ? prepared_hold(bound->prepared) : NULL;
+    if (!expect_add(&client->server->expect, kind, 0, subject))
+        return client_out_of_memory(client);
+    if (executes)
+        expect_shift(&client->server->expect, bound->shift);
+    return TAKEN;
 }
 
 static enum taken close_statement(struct client *client, const struct wire_named *named)

@@ -1,6 +1,6 @@
 /*
  * What the parts of the extended protocol share: client_parse.c has Parse and how a server gets a statement,
- * client_bind.c portals and Bind, client_extended.c the rest.
+ * client_bind.c Bind, client_portal.h portals, client_extended.c the rest.
  */
 #ifndef MOSAIC_PROXY_CLIENT_EXTENDED_H
 #define MOSAIC_PROXY_CLIENT_EXTENDED_H
@@ -17,11 +17,17 @@ enum taken extended_fail(struct client *client, const char *sqlstate, const char
 enum taken extended_answer_empty(struct client *client, char type);
 /* A server for what any shard can say, with all Parses sent. TAKEN without a server: refused. */
 enum taken extended_reach_any(struct client *client);
+/* The Parses that came before, if any, are sent: REACHED. */
+enum taken extended_send_before(struct client *client);
+/* Is it all that was parsed, and not sent, and has no server been sent anything? */
+bool extended_is_alone(const struct client *client, const struct prepared *prepared);
 /*
  * REACHED: the linked server has the statement, and its result there is what the client knows; or it is sent it, where
  * nobody knows yet. TAKEN_LATER: it is asked. TAKEN: the result is another one; the client was told.
  */
 enum taken extended_ensure(struct client *client, struct prepared *prepared, const struct client_statement *named);
+/* The linked server parses it as its unnamed statement; kind: PARSE, or PARSE_OURS. False: memory is out. */
+bool extended_send_unnamed(struct client *client, struct prepared *prepared, enum expect_kind kind);
 /* By the client's name for it; NULL: there is none, and the client was told. *named: NULL for the unnamed one. */
 struct prepared *extended_find(struct client *client, const char *name, const struct client_statement **named,
                                enum taken *taken);
@@ -32,15 +38,7 @@ void extended_drop_held(struct client *client);
 
 enum taken extended_bind(struct client *client, const char *message, const struct wire_frame *frame);
 
-/* What a portal, by its name, was bound to. */
-struct bound {
-    struct prepared *prepared; /* NULL: there is no such portal */
-    bool is_local, has_effect;
-};
-
-struct bound portal_find(struct client *client, const char *name);
-/* False: memory is out. */
-bool portal_add(struct client *client, const char *name, struct prepared *prepared, bool is_local, bool has_effect);
-void portal_remove(struct client *client, const char *name);
+/* The types of a statement's parameters, asked of any shard: TAKEN_LATER; else as extended_ensure. */
+enum taken extended_ask_types(struct client *client, struct prepared *prepared, const struct client_statement *named);
 
 #endif

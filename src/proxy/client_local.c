@@ -44,8 +44,6 @@ bool local_applies(const struct client *client, const struct facts *facts)
     case STATEMENT_ROLLBACK_TO:
     case STATEMENT_SET_TRANSACTION:
         return lazy;
-    case STATEMENT_DEALLOCATE:
-        return client->status != 'E';
     default:
         return false;
     }
@@ -138,21 +136,6 @@ static bool savepoint(struct client *client, const struct facts *facts, const ch
     return true;
 }
 
-static bool deallocate(struct client *client, const struct facts *facts, struct buffer *answer, bool *failed)
-{
-    if (facts->name && !client_statements_find(&client->statements, facts->name)) {
-        mosaic_error error;
-        (void)!error_set(&error, MOSAIC_USAGE, "prepared statement \"%s\" does not exist", facts->name);
-        return fail(client, answer, failed, "26000", error.message);
-    }
-    if (facts->name)
-        client_statements_remove(&client->statements, facts->name);
-    else
-        client_statements_clear(&client->statements);
-    wire_complete(answer, facts->name ? "DEALLOCATE" : "DEALLOCATE ALL");
-    return true;
-}
-
 static bool carry_out_failed(struct client *client, const struct facts *facts, const char *text, size_t size,
                              struct buffer *answer, bool *failed)
 {
@@ -183,8 +166,6 @@ bool local_carry_out(struct client *client, const struct facts *facts, const cha
     case STATEMENT_ROLLBACK:
         end(client, facts->class == STATEMENT_COMMIT, answer);
         return true;
-    case STATEMENT_DEALLOCATE:
-        return deallocate(client, facts, answer, failed);
     default:
         return savepoint(client, facts, text + start, length, answer, failed);
     }

@@ -1,6 +1,6 @@
 /*
- * What is answered without a server: a transaction that no shard has yet, DEALLOCATE, what comes after a transaction
- * failed by our hand. And what is asked of a server before a statement can be planned.
+ * What is answered without a server: a transaction that no shard has yet, what comes after a transaction failed by our
+ * hand. And what is asked of a server before a statement can be planned.
  */
 #ifndef MOSAIC_PROXY_CLIENT_LOCAL_H
 #define MOSAIC_PROXY_CLIENT_LOCAL_H

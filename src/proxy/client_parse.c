@@ -63,8 +63,6 @@ static bool hold(struct client *client, struct prepared *prepared, struct client
     return true;
 }
 
-static bool send_unnamed(struct client *client, struct prepared *prepared, enum expect_kind kind);
-
 /* A name that is taken: what is wrong with the text comes first. */
 static enum taken parse_again(struct client *client, const struct wire_parse *parse)
 {
@@ -74,7 +72,7 @@ static enum taken parse_again(struct client *client, const struct wire_parse *pa
         return taken;
     struct prepared *prepared = prepared_intern(&client->worker->prepared_table, parse->sql, strlen(parse->sql),
                                                 parse->types, parse->type_count, client->session->meaning);
-    if (!prepared || !send_unnamed(client, prepared, EXPECT_PARSE_OURS))
+    if (!prepared || !extended_send_unnamed(client, prepared, EXPECT_PARSE_OURS))
         return client_out_of_memory(client);
     prepared_release(prepared);
     (void)!error_set(&error, MOSAIC_USAGE, "prepared statement \"%s\" already exists", parse->name);
@@ -186,19 +184,19 @@ bool client_parse_statement(struct client *client, struct client_statement *stat
     return client_send_statement(client, prepared, kind, 1, statement);
 }
 
-static bool send_unnamed(struct client *client, struct prepared *prepared, enum expect_kind kind)
+bool extended_send_unnamed(struct client *client, struct prepared *prepared, enum expect_kind kind)
 {
     struct server *server = client->server;
     server->unnamed = client->unnamed_number;
     server->unnamed_shape = 0;
     write_parse(client, "", prepared);
-    return expect_add(&server->expect, kind, 0, prepared_hold(prepared));
+    return expect_add(&server->expect, kind, 0, kind == EXPECT_PARSE ? prepared_hold(prepared) : NULL);
 }
 
 static bool send_held_one(struct client *client, const struct held_parse *held)
 {
     if (!held->statement)
-        return send_unnamed(client, held->prepared, EXPECT_PARSE);
+        return extended_send_unnamed(client, held->prepared, EXPECT_PARSE);
     return client_parse_statement(client, held->statement, EXPECT_PARSE);
 }
 
@@ -220,6 +218,16 @@ enum taken extended_reach_any(struct client *client)
     if (taken == REACHED && client_send_held(client) != TAKEN)
         return TAKEN_CLOSED;
     return taken;
+}
+
+enum taken extended_send_before(struct client *client)
+{
+    return client->held_count ? extended_reach_any(client) : REACHED;
+}
+
+bool extended_is_alone(const struct client *client, const struct prepared *prepared)
+{
+    return client->held_count == 1 && client->held[0].prepared == prepared && (!client->server || client->is_fresh);
 }
 
 static enum taken wait_for_shape(struct client *client)
@@ -245,7 +253,7 @@ static enum taken ensure_unnamed(struct client *client, struct prepared *prepare
         server->unnamed = 0;
         return refuse_shape(client);
     }
-    if (!send_unnamed(client, prepared, EXPECT_PARSE_OURS))
+    if (!extended_send_unnamed(client, prepared, EXPECT_PARSE_OURS))
         return client_out_of_memory(client);
     if (!client->unnamed_shape)
         return REACHED; /* its client was told nothing that could be different here */

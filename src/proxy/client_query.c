@@ -115,7 +115,7 @@ enum taken client_query(struct client *client, const char *message, const struct
         return answer_here(client, &route.facts->facts[0], text, size);
     if (client->status == 'E' && client->server)
         route = (struct route){.way = ROUTE_ANY, .shard = client->server->pool->shard, .facts = route.facts};
-    if (only && (only->class == STATEMENT_PREPARE || only->class == STATEMENT_EXECUTE) && client->status != 'E')
+    if (only && prepare_sql_is(only) && client->status != 'E')
         return prepare_sql(client, &route, text, size, asked);
     if (route.way == ROUTE_REFUSED)
         return client_refuse(client, route.error, true);

@@ -447,7 +447,7 @@ void client_cycle_ended(struct client *client, char status)
             client->schema_dirty = false;
             client->needs_reading = proxy_ask_reload(worker->proxy);
         }
-        if (client->portals || client->bound)
+        if (client->portals || client->bound.prepared)
             client_portals_clear(client);
         server_unlink(client->server);
         if (worker->stopping) {

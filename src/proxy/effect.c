@@ -410,7 +410,8 @@ void effect_parse_failed(struct server *server, const struct expect_entry *entry
         return;
     }
     server->unnamed = 0;
-    server_statements_remove(&server->statements, prepared);
+    if (entry->kind == EXPECT_PARSE_OURS && prepared)
+        server_statements_remove(&server->statements, prepared);
     if (entry->kind == EXPECT_PARSE && client && client->unnamed == prepared) {
         prepared_release(client->unnamed);
         client->unnamed = NULL;

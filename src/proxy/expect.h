@@ -44,9 +44,14 @@ enum expect_kind {
 
 /* Detail of OURS: what it changes of the session's parameters is not remembered. */
 enum { EXPECT_UNREPORTED = 1 };
+/* Detail of CLOSED_HERE: it is DEALLOCATE's, whose answer stands behind it. */
+enum { EXPECT_SILENT = 1 };
+/* A longer way than this is not corrected. */
+enum { EXPECT_SHIFT_MOST = (1 << 23) - 1 };
 
 struct expect_entry {
-    enum expect_kind kind;
+    enum expect_kind kind : 8;
+    int shift : 24;  /* the server's text is longer than the client's by so much: positions in errors are less */
     uint32_t detail; /* of kind */
     void *subject;   /* PARSE, SHAPE_PARSED: the statement; SHAPE_HERE: the prepared one, held; HERE, REFUSED: bytes, by
                         memory_allocate, `detail` of them */
@@ -64,7 +69,7 @@ static inline bool expect_add(struct expect *expect, enum expect_kind kind, uint
     if (expect->count == expect->capacity && !expect_grow(expect))
         return false;
     expect->entries[(expect->first + expect->count++) & (expect->capacity - 1)] =
-        (struct expect_entry){kind, detail, subject};
+        (struct expect_entry){kind, 0, detail, subject};
     return true;
 }
 /* The i-th from the front; i < count. */
@@ -75,6 +80,12 @@ static inline struct expect_entry *expect_at(const struct expect *expect, uint32
 static inline struct expect_entry *expect_head(const struct expect *expect)
 {
     return expect->count ? &expect->entries[expect->first] : NULL;
+}
+/* Of the last one added. */
+static inline void expect_shift(struct expect *expect, int32_t shift)
+{
+    if (shift >= -EXPECT_SHIFT_MOST && shift <= EXPECT_SHIFT_MOST)
+        expect_at(expect, expect->count - 1)->shift = shift;
 }
 static inline void expect_pop(struct expect *expect)
 {

@@ -1,19 +1,20 @@
 #include "proxy/prepare_sql.h"
 
 #include "proxy/client_extended.h"
+#include "proxy/client_local.h"
 #include "proxy/effect.h"
+#include "proxy/record.h"
 #include "proxy/server.h"
 
 #include <string.h>
+#include <strings.h>
 
 enum { TEXT_MOST = 1 << 28 };
 
-static enum taken fail(struct client *client, const char *sqlstate, const char *format, const char *name)
+bool prepare_sql_is(const struct facts *facts)
 {
-    mosaic_error error;
-    (void)!error_set(&error, MOSAIC_USAGE, format, name);
-    error_sqlstate(&error, sqlstate);
-    return client_refuse(client, &error, true);
+    return facts->class == STATEMENT_PREPARE || facts->class == STATEMENT_EXECUTE ||
+           facts->class == STATEMENT_DEALLOCATE;
 }
 
 /* Ends the cycle: Sync, whose ReadyForQuery the client sees. */
@@ -40,25 +41,82 @@ static struct prepared *intern(struct client *client, const struct facts *facts,
                            (uint16_t)facts->prepare_type_count, client->session->meaning);
 }
 
+/* A name that is taken: what is wrong with the text comes first. */
+static enum taken prepare_again(struct client *client, struct prepared *prepared, const char *name, int32_t shift)
+{
+    mosaic_error error;
+    if (!extended_send_unnamed(client, prepared, EXPECT_PARSE_OURS))
+        return client_out_of_memory(client);
+    expect_shift(&client->server->expect, shift);
+    (void)!error_set(&error, MOSAIC_USAGE, "prepared statement \"%s\" already exists", name);
+    error_sqlstate(&error, "42P05");
+    return client_refuse(client, &error, true);
+}
+
+/* `shift`: the server is sent so much less than the client's text. */
+static enum taken prepare_interned(struct client *client, const char *name, struct prepared *prepared, int32_t shift)
+{
+    struct expect *expect = &client->server->expect;
+    uint32_t before = expect->count;
+    if (client_statements_find(&client->statements, name))
+        return prepare_again(client, prepared, name, shift);
+    struct client_statement *statement = client_statements_add(&client->statements, name, prepared);
+    if (!statement || !client_parse_statement(client, statement, EXPECT_PARSE_SQL))
+        return client_out_of_memory(client);
+    for (uint32_t i = before; i < expect->count; i++)
+        if (expect_at(expect, i)->kind == EXPECT_PARSE_SQL && shift > -EXPECT_SHIFT_MOST)
+            expect_at(expect, i)->shift = shift;
+    wire_complete(client_answer(client), "PREPARE");
+    return client_answered(client) ? TAKEN : client_out_of_memory(client);
+}
+
 static enum taken prepare(struct client *client, const struct facts *facts, const char *text, size_t size)
 {
     if (!facts->name || facts->prepare_type_count > 65535)
-        return fail(client, "0A000", "this PREPARE cannot be read%s", "");
-    if (client_statements_find(&client->statements, facts->name))
-        return fail(client, "42P05", "prepared statement \"%s\" already exists", facts->name);
-    enum taken taken = client_reach(client, route_any(client));
+        return extended_fail(client, "0A000", "this PREPARE cannot be read%s", "");
+    enum taken taken = extended_reach_any(client);
     if (taken != REACHED)
         return taken;
     struct prepared *prepared = intern(client, facts, text, size);
-    struct client_statement *statement =
-        prepared ? client_statements_add(&client->statements, facts->name, prepared) : NULL;
+    if (!prepared)
+        return client_out_of_memory(client);
+    int32_t shift = 0;
+    for (int i = 0; i < facts->inner_start; i++)
+        shift -= ((unsigned char)text[i] & 0xc0) != 0x80;
+    taken = prepare_interned(client, facts->name, prepared, shift);
     prepared_release(prepared);
-    if (!statement)
-        return client_out_of_memory(client);
-    if (!client_parse_statement(client, statement, EXPECT_PARSE_SQL))
-        return client_out_of_memory(client);
-    wire_complete(client_answer(client), "PREPARE");
-    return client_answered(client) ? send_sync(client) : client_out_of_memory(client);
+    return taken;
+}
+
+/* ---- DEALLOCATE ---- */
+
+/* An error that is still to come would have the server pass over it. */
+static bool close_behind(void *context, struct client_statement *statement)
+{
+    struct client *client = context;
+    statement->is_closing = true;
+    statement->in_flight++;
+    return expect_add(&client->server->expect, EXPECT_CLOSED_HERE, EXPECT_SILENT, statement);
+}
+
+static enum taken deallocate(struct client *client, const struct facts *facts)
+{
+    struct client_statements *statements = &client->statements;
+    enum taken taken = extended_send_before(client);
+    if (taken != REACHED)
+        return taken;
+    bool waits = client->server && client->server->expect.count, done = true;
+    struct client_statement *found = facts->name ? client_statements_find(statements, facts->name) : NULL;
+    if (facts->name && !found)
+        return extended_fail(client, "26000", "prepared statement \"%s\" does not exist", facts->name);
+    if (waits)
+        done = found ? close_behind(client, found) : client_statements_visit(statements, close_behind, client);
+    else if (found)
+        client_statements_drop(statements, found);
+    else
+        client_statements_clear(statements);
+    wire_complete(client_answer(client), found ? "DEALLOCATE" : "DEALLOCATE ALL");
+    return done && client_answered(client) ? TAKEN : client_out_of_memory(client);
 }
 
 /* ---- EXECUTE ---- */
@@ -84,6 +142,13 @@ static const char *skip_blank(const char *at, const char *end)
         }
     }
     return end;
+}
+
+bool prepare_sql_may_execute(const char *text, size_t size)
+{
+    static const char word[] = "execute";
+    const char *end = text + size, *at = skip_blank(text, end);
+    return (size_t)(end - at) >= sizeof word - 1 && strncasecmp(at, word, sizeof word - 1) == 0;
 }
 
 static const char *skip_name(const char *at, const char *end)
@@ -130,71 +195,174 @@ static bool read_arguments(struct client *client, const struct route *route, str
     return *values != NULL;
 }
 
-static void write_execute(struct client *client, const struct prepared *prepared, const char *text, size_t size)
+/* EXECUTE under the proxy's name, and a zero. Returns by how many characters it is longer. */
+static int32_t write_execute(const struct prepared *prepared, const char *text, size_t size, struct buffer *out)
 {
-    struct buffer *out = batch_make(&client->worker->to_server);
     char name[PREPARED_NAME];
     const char *end = text + size, *at = skip_blank(text, end);
     at = skip_blank(at + strlen("execute"), end);
     const char *rest = skip_name(at, end);
-    prepared_name(prepared, name);
-    size_t begun = wire_begin(out, WIRE_QUERY);
+    int32_t longer = (int32_t)prepared_name(prepared, name);
+    for (const char *c = at; c < rest; c++)
+        longer -= ((unsigned char)*c & 0xc0) != 0x80;
     buffer_add(out, text, (size_t)(at - text));
     buffer_text(out, name);
     buffer_add(out, rest, (size_t)(end - rest));
     buffer_char(out, '\0');
-    wire_end(out, begun);
+    return longer;
 }
 
-static enum taken execute(struct client *client, const struct route *own, const char *text, size_t size, bool asked)
+bool prepare_sql_parse(struct client *client, const struct prepared *executed, const struct prepared *own,
+                       int32_t *longer)
 {
-    const struct facts *facts = &own->facts->facts[0];
-    struct client_statement *statement = facts->name ? client_statements_find(&client->statements, facts->name) : NULL;
+    struct buffer *out = batch_make(&client->worker->to_server);
+    size_t begun = wire_begin(out, WIRE_PARSE);
+    wire_text(out, "");
+    int32_t shift = write_execute(executed, own->text, own->size, out);
+    wire_16(out, 0);
+    wire_end(out, begun);
+    if (longer)
+        *longer = shift;
+    client->server->unnamed = 0;
+    return expect_add(&client->server->expect, EXPECT_PARSE_OURS, 0, NULL);
+}
+
+struct client_statement *prepare_sql_find(struct client *client, const struct facts *facts)
+{
+    return facts->name ? client_statements_find(&client->statements, facts->name) : NULL;
+}
+
+/* By the protocol any statement can be prepared; these could not be followed where EXECUTE hides them. */
+static bool may_run(const struct facts *facts)
+{
+    switch (facts->class) {
+    case STATEMENT_SELECT:
+    case STATEMENT_INSERT:
+    case STATEMENT_UPDATE:
+    case STATEMENT_DELETE:
+    case STATEMENT_MERGE:
+    case STATEMENT_SET: /* also set_config, which PREPARE takes */
+    case STATEMENT_SHOW:
+    case STATEMENT_UNREADABLE:
+        return true;
+    case STATEMENT_EXPLAIN:
+        return !facts->explain_mosaic;
+    default:
+        return false;
+    }
+}
+
+/* A plan of the statement for EXECUTE's arguments. REACHED: there is one. */
+static enum taken plan_execution(struct client *client, const struct route *own, struct execution *found)
+{
+    struct client_statement *statement = found->statement;
+    struct prepared *prepared = statement->prepared;
     struct plan_value *values;
-    struct route route;
-    if (!statement)
-        return fail(client, "26000", "prepared statement \"%s\" does not exist", facts->name ? facts->name : "");
-    size_t count = facts->argument_count;
-    bool is_proved = facts->refusal == NULL;
+    size_t count = own->facts->facts[0].argument_count;
     if (!read_arguments(client, own, &values))
         return client_out_of_memory(client);
-    struct prepared *prepared = statement->prepared;
-    for (size_t i = 0; i < count && i < prepared->type_count; i++)
-        values[i].type = prepared->types[i];
-    struct route_parameters parameters = {prepared, values, count};
-    if (!route_text(client, prepared->text, prepared->size, &parameters, &route))
+    for (size_t i = 0; i < count; i++) {
+        if (i < prepared->type_count)
+            values[i].type = prepared->types[i];
+        if (!values[i].type && i < prepared->described_count)
+            values[i].type = prepared->described[i];
+    }
+    struct route_parameters parameters = {prepared, values, count, false};
+    if (!route_text(client, prepared->text, prepared->size, &parameters, &found->route))
         return client_out_of_memory(client);
-    if (route.way == ROUTE_TYPES)
-        return fail(client, "0A000",
-                    "the types of the parameters of prepared statement \"%s\" are not known: "
-                    "give them in PREPARE",
-                    statement->name);
-    if (route.way == ROUTE_REFUSED)
-        return client_refuse(client, route.error, true);
-    if (route.way == ROUTE_SHARD && route.bucket != PLAN_NO_BUCKET && !is_proved)
-        return fail(client, "0A000", "the arguments of EXECUTE \"%s\" are not plain values, so its shard is not proved",
-                    statement->name);
-    enum taken taken = client_reach(client, route.shard);
+    if (found->route.way == ROUTE_ASK)
+        return local_ask_path(client);
+    if (found->route.way == ROUTE_TYPES && client->in_segment)
+        return extended_ask_types(client, prepared, statement);
+    if (found->route.way == ROUTE_TYPES)
+        return extended_fail(client, "0A000",
+                             "the types of the parameters of prepared statement \"%s\" are not known: "
+                             "give them in PREPARE",
+                             statement->name);
+    return REACHED;
+}
+
+/* REACHED: found->route has a shard. */
+static enum taken find_place(struct client *client, const struct route *own, struct execution *found)
+{
+    const char *name = found->statement->name;
+    bool is_proved = own->facts->facts[0].refusal == NULL;
+    struct route *route = &found->route, hinted = *own;
+    mosaic_error error;
+    enum taken taken = plan_execution(client, own, found);
     if (taken != REACHED)
         return taken;
-    struct server *server = client->server;
+    found->facts = route->facts && route->facts->count == 1 ? &route->facts->facts[0] : NULL;
+    if (!found->facts || !may_run(found->facts))
+        return extended_fail(client, "0A000", "EXECUTE of \"%s\" is not supported: it is no query", name);
+    if (found->facts->class == STATEMENT_SET &&
+        !effect_is_allowed(&client->worker->world->model, found->facts->name, found->facts->value, &error))
+        return extended_refuse(client, &error);
+    if (hinted.way == ROUTE_SHARD) {
+        route->way = ROUTE_SHARD;
+        route->shard = hinted.shard;
+        return REACHED;
+    }
+    bool by_key = route->way == ROUTE_REFUSED || (route->way == ROUTE_SHARD && route->bucket != PLAN_NO_BUCKET);
+    if (by_key && !is_proved)
+        return extended_fail(client, "0A000",
+                             "the arguments of EXECUTE \"%s\" are not plain values, so its shard is not proved", name);
+    return route->way == ROUTE_REFUSED ? extended_refuse(client, route->error) : REACHED;
+}
+
+enum taken prepare_sql_reach(struct client *client, const struct route *own, struct execution *found)
+{
+    found->statement = prepare_sql_find(client, &own->facts->facts[0]);
+    enum taken taken = find_place(client, own, found);
+    if (taken != REACHED)
+        return taken;
+    taken = client_reach(client, found->route.shard);
+    if (taken != REACHED)
+        return taken;
+    taken = client_send_held(client);
+    if (taken != TAKEN)
+        return taken;
+    bool in_segment = client->in_segment;
     client->in_segment = true; /* as far as errors go */
-    taken = extended_ensure(client, prepared, statement);
-    client->in_segment = false;
-    if (taken == TAKEN)
+    taken = extended_ensure(client, found->statement->prepared, found->statement);
+    client->in_segment = in_segment;
+    if (taken == REACHED && found->facts->changes_session)
+        client_pin(client, found->facts);
+    return taken;
+}
+
+/* EXECUTE of a simple query, which stays one. */
+static enum taken execute(struct client *client, const struct route *own, const char *text, size_t size, bool asked)
+{
+    struct execution found = {0};
+    enum taken taken = prepare_sql_reach(client, own, &found);
+    struct server *server = client->server;
+    if (taken == TAKEN && client->skips)
         return prepare_sql_failed(client);
     if (taken != REACHED)
         return taken;
+    struct prepared *prepared = found.statement->prepared;
+    if (effect_is(found.facts) && !effect_note(client, found.route.facts, prepared->text, prepared->size))
+        return client_out_of_memory(client);
     if (asked || server->expect.count) {
         wire_empty(batch_make(&client->worker->to_server), WIRE_SYNC);
         if (!expect_add(&server->expect, EXPECT_SYNC_OURS, 0, NULL))
             return client_out_of_memory(client);
     }
-    write_execute(client, prepared, text, size);
+    record_statement(client, prepared->text, prepared->size, &found.route);
+    struct buffer *out = batch_make(&client->worker->to_server);
+    size_t begun = wire_begin(out, WIRE_QUERY);
+    int32_t longer = write_execute(prepared, text, size, out);
+    wire_end(out, begun);
     server->unnamed = 0;
     client->awaits_ready = true;
-    return expect_add(&server->expect, EXPECT_QUERY, 0, NULL) ? TAKEN : client_out_of_memory(client);
+    if (!expect_add(&server->expect, EXPECT_QUERY, 0, NULL))
+        return client_out_of_memory(client);
+    expect_shift(&server->expect, longer);
+    return TAKEN;
 }
+
+/* ---- all ---- */
 
 enum taken prepare_sql_failed(struct client *client)
 {
@@ -202,9 +370,30 @@ enum taken prepare_sql_failed(struct client *client)
     return send_sync(client);
 }
 
+enum taken prepare_sql_run(struct client *client, const struct facts *facts, const char *text, size_t size)
+{
+    if (facts->class == STATEMENT_PREPARE)
+        return prepare(client, facts, text, size);
+    if (facts->class == STATEMENT_DEALLOCATE)
+        return deallocate(client, facts);
+    return extended_fail(client, "26000", "prepared statement \"%s\" does not exist", facts->name ? facts->name : "");
+}
+
 enum taken prepare_sql(struct client *client, const struct route *route, const char *text, size_t size, bool asked)
 {
     const struct facts *facts = &route->facts->facts[0];
-    return facts->class == STATEMENT_PREPARE ? prepare(client, facts, text, size)
-                                             : execute(client, route, text, size, asked);
+    if (facts->class == STATEMENT_EXECUTE && prepare_sql_find(client, facts))
+        return execute(client, route, text, size, asked);
+    client->in_segment = true; /* as far as errors go */
+    enum taken taken = prepare_sql_run(client, facts, text, size);
+    client->in_segment = false;
+    if (taken != TAKEN)
+        return taken;
+    if (client->server && client->server->expect.count)
+        return prepare_sql_failed(client);
+    client->skips = false;
+    if (client->server && client->is_fresh && server_is_clean(client->server))
+        server_unlink(client->server);
+    wire_ready(client_answer(client), client->status);
+    return client_answered(client) ? TAKEN : client_out_of_memory(client);
 }

@@ -289,6 +289,16 @@ void client_statements_remove(struct client_statements *statements, const char *
         client_statements_drop(statements, found);
 }
 
+bool client_statements_visit(const struct client_statements *statements,
+                             bool (*visit)(void *context, struct client_statement *statement), void *context)
+{
+    for (size_t i = 0; i < statements->chain_count; i++)
+        for (struct client_statement *each = statements->chains[i]; each; each = each->next)
+            if (!each->is_closing && !visit(context, each))
+                return false;
+    return true;
+}
+
 const char *client_statements_name(const struct client_statements *statements, uint64_t number)
 {
     for (size_t i = 0; i < statements->chain_count; i++)

@@ -89,6 +89,9 @@ struct client_statement *client_statements_add(struct client_statements *stateme
 void client_statements_remove(struct client_statements *statements, const char *name);
 /* The same by itself, also where it is closing. */
 void client_statements_drop(struct client_statements *statements, struct client_statement *statement);
+/* All that can be found; false as soon as visit is, which may let none go. */
+bool client_statements_visit(const struct client_statements *statements,
+                             bool (*visit)(void *context, struct client_statement *statement), void *context);
 /* A name of the statement of this number; NULL: none. Looks at all. */
 const char *client_statements_name(const struct client_statements *statements, uint64_t number);
 /* The answer to a Parse that was sent for it (which had in_flight counted). */

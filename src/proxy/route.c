@@ -348,7 +348,7 @@ bool route_text(struct client *client, const char *text, size_t size, const stru
                                .parameters = parameters ? parameters->values : NULL,
                                .parameter_count = parameters ? parameters->count : 0,
                                .hint = hint_is_empty(&hint) ? NULL : &hint};
-    if (found.list->count == 1 && found.list->facts[0].explain_mosaic)
+    if (found.list->count == 1 && found.list->facts[0].explain_mosaic && !lacks_types(found.list->facts, parameters))
         return explain(client, text, size, &input, route);
     for (size_t i = 0; i < found.list->count && route->way != ROUTE_REFUSED; i++) {
         struct plan plan;

@@ -90,7 +90,8 @@ static void pop(struct server *server)
         if (head->kind == EXPECT_COPY_END) {
             ; /* there was no COPY */
         } else if (head->kind == EXPECT_CLOSED_HERE) {
-            wire_empty(out, WIRE_B_CLOSE_COMPLETE);
+            if (head->detail != EXPECT_SILENT)
+                wire_empty(out, WIRE_B_CLOSE_COMPLETE);
             effect_closed(server, head->subject, true);
         } else {
             buffer_add(out, head->subject, head->detail);
@@ -129,25 +130,41 @@ static void count_class(struct server *server, const char *message, const struct
 }
 
 /* A statement's name on the server is no word that its client knows: his own stands in the error instead. */
-static bool rename_in_error(struct server *server, const char *message, const struct wire_frame *frame)
+static void add_renamed(struct server *server, struct buffer *out, const char *text)
 {
     static const char ours[] = "mosaic_";
-    struct client *client = server->client;
-    const char *end = message + frame->size;
-    const char *at = client ? memmem(message, frame->size, ours, sizeof ours - 1) : NULL;
-    if (!at)
-        return false;
-    char *after;
-    const char *name = client_statements_name(&client->statements, strtoull(at + sizeof ours - 1, &after, 10));
-    if (!name || after == at + sizeof ours - 1)
-        return false;
+    const char *at = strstr(text, ours), *digits = at ? at + sizeof ours - 1 : NULL;
+    char *after = NULL;
+    const char *name = at ? client_statements_name(&server->client->statements, strtoull(digits, &after, 10)) : NULL;
+    if (!name || after == digits) {
+        wire_text(out, text);
+        return;
+    }
+    buffer_add(out, text, (size_t)(at - text));
+    buffer_text(out, name);
+    wire_text(out, after);
+}
+
+/* The client sees an error as it would be of what it sent: names of statements, and places in the text. */
+static void pass_error(struct server *server, const char *message, const struct wire_frame *frame, int32_t shift)
+{
+    struct wire_reader reader = wire_body(message, frame);
+    if (!server->client || (!shift && !memmem(message, frame->size, "mosaic_", 7))) {
+        pass(server, message, frame->size);
+        return;
+    }
     struct buffer *out = batch_make(&server->worker->to_client);
     size_t begun = wire_begin(out, WIRE_B_ERROR_RESPONSE);
-    buffer_add(out, message + WIRE_HEADER, (size_t)(at - message - WIRE_HEADER));
-    buffer_text(out, name);
-    buffer_add(out, after, (size_t)(end - after));
+    for (char field; (field = (char)wire_read8(&reader));) {
+        const char *text = wire_read_text(&reader);
+        buffer_char(out, field);
+        if (field == 'P' && shift)
+            buffer_format(out, "%ld%c", strtol(text, NULL, 10) - shift, '\0');
+        else
+            add_renamed(server, out, text);
+    }
+    buffer_char(out, '\0');
     wire_end(out, begun);
-    return true;
 }
 
 /* False: closed. */
@@ -168,8 +185,7 @@ static bool take_error(struct server *server, const char *message, const struct 
     case EXPECT_QUERY:
     case EXPECT_FUNCTION:
         effect_failed(server);
-        if (!rename_in_error(server, message, frame))
-            pass(server, message, frame->size);
+        pass_error(server, message, frame, head->shift);
         return true;
     case EXPECT_SYNC:
     case EXPECT_SYNC_OURS:
@@ -180,8 +196,7 @@ static bool take_error(struct server *server, const char *message, const struct 
             buffer_add(batch_make(&server->worker->to_client), head->subject, head->detail);
         break;
     default:
-        if (!rename_in_error(server, message, frame))
-            pass(server, message, frame->size);
+        pass_error(server, message, frame, head->shift);
         break;
     }
     effect_failed(server);

@@ -375,6 +375,62 @@ def session(rng):
             simple("CHECKPOINT")]
 
 
+def ran(sql, name="", described=True, rows=0, results=()):
+    """The messages of a driver that runs a statement by the extended protocol, without a Sync."""
+    return b"".join([parse(sql, name), bind((), name, results=results), describe() if described else b"",
+                     execute(rows=rows)])
+
+
+def sql_prepare(rng):
+    """PREPARE, EXECUTE, DEALLOCATE as SQL, by the extended protocol; among them the same names by the protocol."""
+    row, code = rng.choice(["one", '"One more"', "ein\u00e4"]), rng.randrange(1, 60)
+    item = f"SELECT id, name, price, tags FROM item WHERE id = $1 -- {row}"
+    made = f"/* \u00fc */ PREPARE {row} (int) AS {item}"
+    execute_it = f"  EXECUTE  {row} ({code})"
+    some = [
+        extended(ran(execute_it)), extended(ran(made)), extended(ran(made)), extended(parse(execute_it), describe("S")),
+        extended(ran(execute_it)), extended(ran(execute_it, results=[1])), extended(ran(execute_it, results=[0, 1, 1, 0])),
+        extended(ran(execute_it, results=[1, 1])), extended(ran(f"EXECUTE {row} (1 + {code})")),
+        extended(ran(f"EXECUTE {row} ($1)")), extended(ran(f"EXECUTE {row}")), extended(ran(f"EXECUTE {row} ('x')")),
+        extended(ran(f"EXECUTE {row} (nothing)")), simple(f"EXECUTE {row} (nothing)"), simple(f"EXECUTE {row} (7)"),
+        extended(bind(["5"], row.strip('"')), describe(), execute()), extended(describe("S", row.strip('"'))),
+        extended(parse(execute_it, "run"), describe("S", "run")), extended(bind((), "run"), describe(), execute()),
+        extended(bind((), "run"), execute(rows=1), execute(rows=1)), extended(bind(["1"], "run"), execute()),
+        extended(bind((), "run", "p"), bind((), "run", "q"), execute("q"), execute("p"), close("P", "q"), execute("p")),
+        extended(close("S", "run")),
+        # In one pipeline, with errors before and behind.
+        extended(ran("PREPARE two AS SELECT g FROM generate_series(1, 5) g"), ran("EXECUTE two", rows=2),
+                 execute(rows=2), execute(rows=2), ran("DEALLOCATE two"), ran("EXECUTE two")),
+        extended(ran("SELECT 1/0"), ran("PREPARE three AS SELECT 3")), extended(ran("EXECUTE three")),
+        extended(ran("PREPARE three AS SELECT 3"), ran("SELECT 1/0"), ran("DEALLOCATE three")),
+        extended(ran("EXECUTE three")), extended(ran("SELECT 1/0"), ran("DEALLOCATE ALL")),
+        extended(ran("EXECUTE three"), ran("DEALLOCATE three"), ran("EXECUTE three"), ran("PREPARE three AS SELECT 4")),
+        extended(ran("EXECUTE three")),
+        # Texts that are wrong, under a name that is free and one that is not.
+        extended(ran("PREPARE four AS SELECT nothing FROM item")), extended(ran("EXECUTE four")),
+        extended(ran("PREPARE three AS SELECT nothing FROM item")), extended(ran("PREPARE three AS SELEC")),
+        extended(ran("PREPARE three AS SELECT 5")), extended(ran("EXECUTE three")),
+        simple("PREPARE four AS SELECT \u00fcber FROM item"), simple("PREPARE three AS SELECT nothing FROM item"),
+        extended(bind(["1"]), execute()), extended(parse("PREPARE five AS SELECT 5", "make"), describe("S", "make")),
+        extended(bind(["1"], "make"), execute()), extended(bind((), "make"), describe(), execute()),
+        extended(bind((), "make"), execute()), extended(ran("EXECUTE five"), parse("SELECT nothing"), describe("S")),
+        # Writes, and in transactions.
+        extended(ran("PREPARE add (int, text) AS INSERT INTO scratch (id, v) VALUES ($1, $2) RETURNING id")),
+        simple("TRUNCATE scratch"), extended(ran("BEGIN")), extended(ran("EXECUTE add (1, 'one')")),
+        extended(ran("PREPARE look AS SELECT v FROM scratch ORDER BY id")), extended(ran("EXECUTE look")),
+        extended(ran("EXECUTE add (1, 'again')")), extended(ran("EXECUTE look")), extended(ran("DEALLOCATE look")),
+        extended(ran("PREPARE look AS SELECT 1")), extended(ran("ROLLBACK")), extended(ran("EXECUTE look")),
+        extended(ran("BEGIN")), extended(ran("DEALLOCATE nothing")), simple("SELECT 1"), simple("ROLLBACK"),
+        simple("BEGIN"), simple("SELECT 1"), simple("DEALLOCATE nothing"), simple("SELECT 2"), simple("ROLLBACK"),
+        extended(ran("BEGIN"), ran("EXECUTE add (3, 'three')"), parse("EXECUTE look", "e"), bind((), "e", "held"),
+                 execute("held", 1)), extended(execute("held")), extended(ran("COMMIT")),
+        extended(execute("held")), simple("EXECUTE look"),
+        flushed(parse("EXECUTE look", "f"), describe("S", "f"), kinds="T"), flushed(bind((), "f"), execute(), kinds="C"),
+        extended(), extended(ran("DEALLOCATE ALL")), extended(ran("EXECUTE look")), extended(ran("DEALLOCATE look")),
+        extended(ran("DEALLOCATE PREPARE ALL")), simple("EXECUTE three"), extended(bind((), "f"), execute())]
+    return some
+
+
 BINARY_HEADER = b"PGCOPY\n\xff\r\n\0" + struct.pack("!II", 0, 0)
 
 
@@ -452,7 +508,7 @@ def calls(rng):
 KINDS = {"statements": (statements, 40), "outside": (outside, 12), "several": (several, 10),
          "settings": (settings, 16),
          "pipeline": (pipeline, 50), "batches": (batches, 6), "portals": (portals, 4), "session": (session, 2),
-         "copies": (copies, 5), "large": (large, 3), "calls": (calls, 2)}
+         "copies": (copies, 5), "sql prepare": (sql_prepare, 4), "large": (large, 3), "calls": (calls, 2)}
 
 
 def programs(seed, binaries, scale=1.0):

@@ -1,0 +1,154 @@
+#include "proxy/client_portal.h"
+
+#include "base/memory.h"
+#include "proxy/client_extended.h"
+#include "proxy/client_local.h"
+#include "proxy/explain_rows.h"
+#include "proxy/prepare_sql.h"
+#include "proxy/route.h"
+
+#include <string.h>
+
+static struct portal **find_portal(struct client *client, const char *name)
+{
+    struct portal **at = &client->portals;
+    while (*at && strcmp((*at)->name, name) != 0)
+        at = &(*at)->next;
+    return at;
+}
+
+static void release(struct bound *bound)
+{
+    prepared_release(bound->prepared);
+    explain_portal_free(bound->rows);
+    *bound = (struct bound){0};
+}
+
+void portal_remove(struct client *client, const char *name)
+{
+    if (!*name) {
+        release(&client->bound);
+        return;
+    }
+    struct portal **at = find_portal(client, name), *found = *at;
+    if (!found)
+        return;
+    *at = found->next;
+    release(&found->bound);
+    memory_free(found);
+}
+
+bool portal_add(struct client *client, const char *name, const struct bound *bound)
+{
+    size_t size = strlen(name) + 1;
+    struct bound kept = *bound;
+    prepared_hold(kept.prepared);
+    if (!*name) {
+        release(&client->bound);
+        client->bound = kept;
+        return true;
+    }
+    struct portal *made = memory_zeroed(1, sizeof *made + size);
+    if (!made) {
+        release(&kept);
+        return false;
+    }
+    memcpy(made->name, name, size);
+    made->bound = kept;
+    made->next = client->portals;
+    client->portals = made;
+    return true;
+}
+
+void client_portals_clear(struct client *client)
+{
+    portal_remove(client, "");
+    while (client->portals)
+        portal_remove(client, client->portals->name);
+}
+
+const struct bound *portal_find(struct client *client, const char *name)
+{
+    if (!*name)
+        return client->bound.prepared ? &client->bound : NULL;
+    const struct portal *portal = *find_portal(client, name);
+    return portal ? &portal->bound : NULL;
+}
+
+/* ---- those that are answered here ---- */
+
+enum taken portal_bind_here(struct client *client, const struct wire_bind *bind, struct prepared *prepared,
+                            struct bound *bound)
+{
+    if (*bind->portal && portal_find(client, bind->portal)) {
+        explain_portal_free(bound->rows);
+        return extended_fail(client, "42P03", "portal \"%s\" already exists", bind->portal);
+    }
+    bound->prepared = prepared;
+    bound->is_local = true;
+    if (!portal_add(client, bind->portal, bound))
+        return client_out_of_memory(client);
+    return extended_answer_empty(client, WIRE_B_BIND_COMPLETE);
+}
+
+static enum taken execute_rows(struct client *client, struct explain_portal *rows, uint32_t most)
+{
+    enum taken taken = extended_send_before(client);
+    if (taken != REACHED)
+        return taken;
+    explain_portal_fetch(rows, most, client_answer(client));
+    return client_answered(client) ? TAKEN : client_out_of_memory(client);
+}
+
+static enum taken describe_rows(struct client *client, const struct explain_portal *rows)
+{
+    enum taken taken = extended_send_before(client);
+    if (taken != REACHED)
+        return taken;
+    explain_portal_describe(rows, client_answer(client));
+    return client_answered(client) ? TAKEN : client_out_of_memory(client);
+}
+
+static enum taken execute_here(struct client *client, const struct bound *bound, uint32_t most)
+{
+    struct route route;
+    bool failed;
+    if (client->status == 'E' && client->server)
+        return extended_fail(client, "25P02",
+                             "current transaction is aborted, commands ignored until end of transaction block%s", "");
+    if (bound->rows)
+        return execute_rows(client, bound->rows, most);
+    struct prepared *prepared = bound->prepared;
+    if (client->asks) {
+        enum taken taken = local_ask_path(client);
+        if (taken != REACHED)
+            return taken;
+    }
+    if (!route_facts(client, prepared, &route))
+        return client_out_of_memory(client);
+    if (route.way == ROUTE_ASK)
+        return local_ask_path(client);
+    const struct facts *only = route.facts && route.facts->count == 1 ? &route.facts->facts[0] : NULL;
+    if (only && prepare_sql_is(only))
+        return prepare_sql_run(client, only, prepared->text, prepared->size);
+    if (!only || !local_applies(client, only))
+        return extended_fail(client, "0A000", "this statement was bound before the transaction was open on a shard%s",
+                             "");
+    struct buffer *answer = client_answer(client);
+    if (!local_carry_out(client, only, prepared->text, prepared->size, answer, &failed))
+        return client_out_of_memory(client);
+    client->skips |= failed;
+    return client_answered(client) ? TAKEN : client_out_of_memory(client);
+}
+
+enum taken portal_here(struct client *client, const struct bound *bound, const struct wire_named *named,
+                       enum expect_kind kind)
+{
+    if (kind == EXPECT_DESCRIBE_PORTAL && bound->rows)
+        return describe_rows(client, bound->rows);
+    if (kind == EXPECT_DESCRIBE_PORTAL)
+        return extended_answer_empty(client, WIRE_B_NO_DATA);
+    if (kind == EXPECT_CLOSE)
+        return extended_answer_empty(client, WIRE_B_CLOSE_COMPLETE);
+    return execute_here(client, bound, named->rows);
+}

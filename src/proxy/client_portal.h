@@ -1,0 +1,22 @@
+/*
+ * Portals, as the proxy knows them: what their Execute does to the session, and those that it answers itself.
+ */
+#ifndef MOSAIC_PROXY_CLIENT_PORTAL_H
+#define MOSAIC_PROXY_CLIENT_PORTAL_H
+
+#include "proxy/client.h"
+
+/* NULL: there is none of this name that is known here. */
+const struct bound *portal_find(struct client *client, const char *name);
+/* Holds bound->prepared, and takes over its rows. False: memory is out. */
+bool portal_add(struct client *client, const char *name, const struct bound *bound);
+void portal_remove(struct client *client, const char *name);
+
+/* A Bind that is answered here; all Parses were sent. The portal is `bound`, of `prepared`; its rows are taken over. */
+enum taken portal_bind_here(struct client *client, const struct wire_bind *bind, struct prepared *prepared,
+                            struct bound *bound);
+/* Describe, Execute or Close of a portal that is answered here. */
+enum taken portal_here(struct client *client, const struct bound *bound, const struct wire_named *named,
+                       enum expect_kind kind);
+
+#endif
