@@ -8,7 +8,7 @@
 #include "base/buffer.h"
 #include "base/control_point.h"
 #include "lab/installation.h"
-#include "lab/process.h"
+#include "pq/process.h"
 #include "lab/role.h"
 
 #include <stdio.h>

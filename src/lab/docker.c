@@ -16,10 +16,10 @@
 #include "lab/container.h"
 #include "lab/files.h"
 #include "lab/passfile.h"
-#include "lab/process.h"
 #include "lab/provider.h"
 #include "lab/role.h"
 #include "lab/server.h"
+#include "pq/process.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -208,6 +208,8 @@ static mosaic_status make_role(const struct docker *docker, size_t shard, const 
     snprintf(conninfo, sizeof conninfo, "host=127.0.0.1 port=%d user=postgres dbname=postgres password=%s",
              state->shards[shard].port, secret);
     status = role_make(conninfo, name, state->user, state->database, password, state->engine == LAB_CITUS, error);
+    if (status == MOSAIC_OK && shard == 0 && state->engine == LAB_POSTGRES)
+        status = role_make_coordinator(conninfo, name, state->user, state->database, error);
     if (status == MOSAIC_OK)
         status = role_run(conninfo, name, "ALTER ROLE postgres PASSWORD NULL", error);
     explicit_bzero(conninfo, sizeof conninfo);

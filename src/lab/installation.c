@@ -1,6 +1,6 @@
 #include "lab/installation.h"
 
-#include "lab/process.h"
+#include "pq/process.h"
 
 #include <stdio.h>
 #include <stdlib.h>

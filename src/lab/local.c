@@ -4,11 +4,11 @@
 #include "base/control_point.h"
 #include "lab/files.h"
 #include "lab/installation.h"
-#include "lab/process.h"
 #include "lab/provider.h"
 #include "lab/role.h"
 #include "lab/server.h"
 #include "lab/settings.h"
+#include "pq/process.h"
 
 #include <errno.h>
 #include <pwd.h>
@@ -444,11 +444,15 @@ static mosaic_status make_role(const struct local *local, size_t shard, const ch
 {
     char conninfo[128];
     const struct state *state = local->state;
+    const char *name = state->shards[shard].name;
+    mosaic_status status;
 
     snprintf(conninfo, sizeof conninfo, "host=%s port=%d user=postgres dbname=postgres", local->socket_directory,
              state->shards[shard].port);
-    return role_make(conninfo, state->shards[shard].name, state->user, state->database, password,
-                     state->engine == LAB_CITUS, error);
+    status = role_make(conninfo, name, state->user, state->database, password, state->engine == LAB_CITUS, error);
+    if (status == MOSAIC_OK && shard == 0 && state->engine == LAB_POSTGRES)
+        status = role_make_coordinator(conninfo, name, state->user, state->database, error);
+    return status;
 }
 
 static mosaic_status local_make(void *handle, size_t first, size_t end, const char *password, mosaic_error *error)

@@ -96,6 +96,23 @@ mosaic_status role_make(const char *conninfo, const char *shard, const char *use
     return status;
 }
 
+mosaic_status role_make_coordinator(const char *conninfo, const char *shard, const char *user, const char *database,
+                                    mosaic_error *error)
+{
+    char sql[512], there[512];
+    mosaic_status status;
+
+    snprintf(sql, sizeof sql, "CREATE DATABASE \"%s_coordinator\" OWNER \"%s\"", database, user);
+    snprintf(there, sizeof there, "%s dbname=%s_coordinator", conninfo, database);
+    status = role_run(conninfo, shard, sql, error);
+    snprintf(sql, sizeof sql,
+             "CREATE EXTENSION postgres_fdw; GRANT USAGE ON FOREIGN DATA WRAPPER postgres_fdw TO \"%s\"", user);
+    if (status == MOSAIC_OK)
+        status = role_run(there, shard, sql, error);
+    explicit_bzero(there, sizeof there);
+    return status;
+}
+
 PGconn *role_connect(const char *conninfo, const char *shard, mosaic_error *error)
 {
     PGconn *connection = connect_to(conninfo);

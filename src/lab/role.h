@@ -17,6 +17,12 @@ bool role_superuser_answers(const char *socket_directory, int port);
 MOSAIC_MUST_CHECK mosaic_status role_make(const char *conninfo, const char *shard, const char *user,
                                           const char *database, const char *password, bool superuser,
                                           mosaic_error *error);
+/*
+ * As the same superuser: the database <database>_coordinator, owned by the role, in which the role may do all that
+ * apply needs for a coordinator.
+ */
+MOSAIC_MUST_CHECK mosaic_status role_make_coordinator(const char *conninfo, const char *shard, const char *user,
+                                                      const char *database, mosaic_error *error);
 /* A connection with that conninfo, to be ended by PQfinish; NULL on failure. */
 PGconn *role_connect(const char *conninfo, const char *shard, mosaic_error *error);
 /* Runs one statement on a connection of its own. */

@@ -5,7 +5,7 @@
 #include "lab/server.h"
 
 #include "lab/local.h"
-#include "lab/process.h"
+#include "pq/process.h"
 
 #include <arpa/inet.h>
 #include <dirent.h>

@@ -6,7 +6,7 @@
 #include "core/script.h"
 #include "core/sqlexpr.h"
 #include "engine/engine.h"
-#include "lab/process.h"
+#include "pq/dump.h"
 #include "transfer/transfer.h"
 
 #include <fcntl.h>
@@ -16,68 +16,9 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { DUMP_MOST = 64 * 1024 * 1024, DUMP_MS = 600000, ARGUMENTS_MOST = 20 };
+enum { DUMP_MOST = 64 * 1024 * 1024, DUMP_MS = 600000, OPTIONS_MOST = 20 };
 
 /* ---- asking pg_dump ----------------------------------------------------------------------------------- */
-
-/* The newest of the machine's: pg_dump reads older servers, never newer ones. */
-static const char *find_pg_dump(struct transfer *transfer)
-{
-    for (int major = 20; major >= 13; major--)
-        for (int i = 0; i < 2; i++) {
-            char path[64];
-            snprintf(path, sizeof path, i == 0 ? "/usr/lib/postgresql/%d/bin/pg_dump" : "/usr/pgsql-%d/bin/pg_dump",
-                     major);
-            if (access(path, X_OK) == 0)
-                return arena_string(&transfer->arena, path);
-        }
-    return "pg_dump";
-}
-
-/* The conninfo without its password, which would show in the list of processes; it goes by the environment. */
-static const char *without_password(struct transfer *transfer, const char *conninfo, const char **password)
-{
-    char *problem = NULL;
-    struct buffer text = BUFFER_INIT(64 * 1024);
-    PQconninfoOption *options = PQconninfoParse(conninfo, &problem);
-    *password = NULL;
-    for (PQconninfoOption *option = options; option && option->keyword; option++) {
-        if (!option->val)
-            continue;
-        if (strcmp(option->keyword, "password") == 0) {
-            *password = arena_string(&transfer->arena, option->val);
-            continue;
-        }
-        buffer_format(&text, "%s='", option->keyword);
-        for (const char *at = option->val; *at; at++) {
-            if (*at == '\'' || *at == '\\')
-                buffer_char(&text, '\\');
-            buffer_char(&text, *at);
-        }
-        buffer_text(&text, "' ");
-    }
-    PQfreemem(problem);
-    PQconninfoFree(options);
-    const char *copy = buffer_failed(&text) ? NULL : arena_string(&transfer->arena, buffer_string(&text));
-    buffer_free(&text);
-    return copy;
-}
-
-static mosaic_status read_file(const char *path, struct buffer *text, mosaic_error *error)
-{
-    char piece[16 * 1024];
-    size_t got;
-    FILE *file = fopen(path, "re");
-    if (!file)
-        return error_errno(error, "cannot read %s", path);
-    while ((got = fread(piece, 1, sizeof piece, file)) > 0)
-        buffer_add(text, piece, got);
-    bool failed = ferror(file);
-    fclose(file);
-    if (failed)
-        return error_errno(error, "cannot read %s", path);
-    return buffer_failed(text) ? error_memory(error) : MOSAIC_OK;
-}
 
 /* A pattern of pg_dump that matches this table alone. */
 static const char *pattern(struct transfer *transfer, const struct table *table)
@@ -87,52 +28,31 @@ static const char *pattern(struct transfer *transfer, const struct table *table)
 
 static mosaic_status dump(struct transfer *transfer, const char *section, struct buffer *text, mosaic_error *error)
 {
-    const char *directory = getenv("TMPDIR"), *password;
-    char *path = arena_format(&transfer->arena, "%s/pgmosaic-copy-XXXXXX", directory ? directory : "/tmp");
-    const char *conninfo = without_password(transfer, transfer->from->shards[0].conninfo, &password);
-    const char **argv = arena_zeroed(&transfer->arena, ARGUMENTS_MOST + 2 * transfer->table_count, sizeof *argv);
-    int file = path && conninfo && argv ? mkstemp(path) : -1;
+    const char **options = arena_zeroed(&transfer->arena, OPTIONS_MOST + 2 * transfer->table_count, sizeof *options);
     size_t count = 0, wanted = 0;
-    if (!path || !conninfo || !argv)
+    if (!options)
         return error_memory(error);
-    if (file < 0)
-        return error_errno(error, "cannot make a file in %s", directory ? directory : "/tmp");
-    close(file);
-    argv[count++] = find_pg_dump(transfer);
-    argv[count++] = "--no-owner";
-    argv[count++] = "--no-privileges";
-    argv[count++] = "--no-publications";
-    argv[count++] = "--no-subscriptions";
-    argv[count++] = "--no-tablespaces";
-    argv[count++] = "--section";
-    argv[count++] = section;
-    argv[count++] = "--snapshot";
-    argv[count++] = transfer->snapshot;
-    argv[count++] = "--file";
-    argv[count++] = path;
-    argv[count++] = "--dbname";
-    argv[count++] = conninfo;
+    options[count++] = "--no-owner";
+    options[count++] = "--no-privileges";
+    options[count++] = "--no-publications";
+    options[count++] = "--no-subscriptions";
+    options[count++] = "--no-tablespaces";
+    options[count++] = "--section";
+    options[count++] = section;
+    options[count++] = "--snapshot";
+    options[count++] = transfer->snapshot;
     for (size_t i = 0; i < transfer->table_count; i++) {
         if (!transfer->tables[i].creates)
             continue;
         wanted++;
-        argv[count++] = "--table";
-        argv[count++] = pattern(transfer, transfer->tables[i].table);
-        if (!argv[count - 1])
-            return unlink(path), error_memory(error);
+        options[count++] = "--table";
+        options[count++] = pattern(transfer, transfer->tables[i].table);
+        if (!options[count - 1])
+            return error_memory(error);
     }
-    struct buffer said = BUFFER_INIT(1024 * 1024);
-    if (password)
-        setenv("PGPASSWORD", password, 1);
-    mosaic_status status =
-        wanted ? process_run(argv, NULL, DUMP_MS, transfer->options.interrupted, &said, error) : MOSAIC_OK;
-    if (password)
-        unsetenv("PGPASSWORD");
-    if (status == MOSAIC_OK)
-        status = read_file(path, text, error);
-    unlink(path);
-    buffer_free(&said);
-    return status;
+    if (!wanted)
+        return MOSAIC_OK;
+    return pq_dump(transfer->from->shards[0].conninfo, options, DUMP_MS, transfer->options.interrupted, text, error);
 }
 
 /* ---- what it says, made fit for the target --------------------------------------------------------------- */

@@ -1,8 +1,8 @@
 /*
  * Other programs: started without a shell, as another user where we are root, with nothing of ours left open in them.
  */
-#ifndef MOSAIC_LAB_PROCESS_H
-#define MOSAIC_LAB_PROCESS_H
+#ifndef MOSAIC_PQ_PROCESS_H
+#define MOSAIC_PQ_PROCESS_H
 
 #include "base/buffer.h"
 #include "base/error.h"

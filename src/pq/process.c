@@ -1,6 +1,6 @@
 #define _GNU_SOURCE /* pipe2 */
 
-#include "lab/process.h"
+#include "pq/process.h"
 
 #include <errno.h>
 #include <fcntl.h>
