@@ -81,3 +81,23 @@ CREATE TABLE IF NOT EXISTS mosaic.history (
     epoch_after bigint NOT NULL,
     plan text NOT NULL
 );
+
+-- part: coordinator
+-- In the coordinator's database only, which has mosaic.epoch too; it says there that it is shard '@coordinator'.
+
+-- What the definitions were made from (src/catalog/coordinator.h), and what is missing, in words.
+CREATE TABLE IF NOT EXISTS mosaic.coordinator (
+    singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton),
+    fingerprint text NOT NULL,
+    built timestamptz NOT NULL DEFAULT now(),
+    lacks text[] -- NULL: it is whole
+);
+GRANT SELECT ON mosaic.coordinator TO PUBLIC;
+
+-- Stands behind a relation that may not be read here. Neither its rows nor that there are none can be assumed.
+CREATE OR REPLACE FUNCTION mosaic.refused(relation text, reason text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE
+    SET search_path = pg_catalog AS '
+BEGIN
+    RAISE EXCEPTION USING ERRCODE = ''feature_not_supported'', MESSAGE = relation || '' cannot be read over all shards'',
+        DETAIL = reason;
+END';

@@ -15,7 +15,7 @@ with open(sys.argv[1], encoding="utf-8") as source:
 with open(sys.argv[2], "w", encoding="utf-8") as header:
     header.write("/* Made from sql/catalog.sql by sql/embed.py. */\n")
     for name, lines in parts.items():
-        header.write(f"static const char catalog_sql_{name}[] =\n")
+        header.write(f"__attribute__((unused)) static const char catalog_sql_{name}[] =\n")
         for line in lines:
             escaped = line.replace("\\", "\\\\").replace('"', '\\"')
             header.write(f'    "{escaped}\\n"\n')

@@ -4,6 +4,7 @@
 #include "catalog/apply_steps.h"
 #include "catalog/parallel.h"
 #include "catalog/preflight.h"
+#include "config/config.h"
 #include "core/sqlexpr.h"
 
 #include <inttypes.h>
@@ -144,6 +145,43 @@ static mosaic_status report_unreachable(struct apply *apply, mosaic_error *error
     return MOSAIC_OK;
 }
 
+/* Connections, model and epoch as the coordinator's functions take them; NULL when memory is out. */
+static const struct coordinator_input *coordinator_input(struct apply *apply)
+{
+    const struct model *model = apply->model;
+    struct coordinator_input *input = arena_zeroed(&apply->arena, 1, sizeof *input);
+    PGconn **shards = arena_zeroed(&apply->arena, model->shard_count, sizeof *shards);
+    struct model *wanted = arena_zeroed(&apply->arena, 1, sizeof *wanted);
+    if (!input || !shards || !wanted)
+        return NULL;
+    for (size_t i = 0; i < model->shard_count; i++)
+        shards[i] = apply->shards[i].connection;
+    *wanted = *model; /* a view of it: the arena stays the model's */
+    wanted->epoch = apply->difference.wanted.epoch;
+    *input = (struct coordinator_input){wanted,
+                                        apply->catalog_shard,
+                                        shards,
+                                        &apply->shards[apply->catalog_shard].facts,
+                                        &apply->findings,
+                                        apply->options.connect_ms,
+                                        apply->options.look_ms};
+    return input;
+}
+
+static mosaic_status look_at_coordinator(struct apply *apply, mosaic_error *error)
+{
+    if (apply->options.coordinator == APPLY_COORDINATOR_NOT)
+        return MOSAIC_OK;
+    mosaic_status status = config_place_coordinator(apply->model, apply->catalog_shard, error);
+    const struct coordinator_input *input = status == MOSAIC_OK ? coordinator_input(apply) : NULL;
+    if (!input)
+        return status == MOSAIC_OK ? error_memory(error) : status;
+    status = coordinator_look(input, &apply->coordinator, error);
+    if (status == MOSAIC_OK && apply->options.coordinator == APPLY_COORDINATOR_PLAN)
+        coordinator_plan(input, &apply->coordinator, &apply->difference.plan);
+    return status;
+}
+
 static mosaic_status judge(struct apply *apply, mosaic_error *error)
 {
     const struct model *model = apply->model;
@@ -167,6 +205,8 @@ static mosaic_status judge(struct apply *apply, mosaic_error *error)
         status = steps_check_copies(apply, error);
     if (status == MOSAIC_OK)
         status = report_unreachable(apply, error);
+    if (status == MOSAIC_OK && !apply->findings.fatal)
+        status = look_at_coordinator(apply, error);
     finding_merge(&apply->findings);
     return status == MOSAIC_OK && apply->findings.failed ? error_memory(error) : status;
 }
@@ -204,6 +244,7 @@ mosaic_status apply_look(struct model *model, const struct apply_options *option
     apply->options = *options;
     apply->model = model;
     apply->findings.arena = &apply->arena;
+    apply->coordinator = (struct coordinator_look){.why = "", .fix = ""};
     apply->shards = arena_zeroed(&apply->arena, model->shard_count, sizeof *apply->shards);
     apply->names = arena_zeroed(&apply->arena, model->table_count, sizeof *apply->names);
     mosaic_status status = apply->shards && apply->names ? look(apply, error) : error_memory(error);
@@ -225,6 +266,27 @@ const struct difference *apply_difference(const struct apply *apply)
     return &apply->difference;
 }
 
+const struct coordinator_look *apply_coordinator(const struct apply *apply)
+{
+    return &apply->coordinator;
+}
+
+/* Its failure is a finding. */
+static mosaic_status bring_up_coordinator(struct apply *apply, mosaic_error *error)
+{
+    const struct coordinator_input *input = coordinator_input(apply);
+    size_t before = apply->findings.count;
+    if (!input)
+        return error_memory(error);
+    mosaic_status status = coordinator_bring_up(input, &apply->coordinator, error);
+    for (size_t i = before; apply->say && i < apply->findings.count; i++) {
+        const struct finding *finding = &apply->findings.list[i];
+        apply->say(apply->say_context, finding_text(&apply->findings, "warning: %s%s%s", finding->what,
+                                                    *finding->fix ? "\n    fix: " : "", finding->fix));
+    }
+    return status;
+}
+
 mosaic_status apply_do(struct apply *apply, apply_say_fn say, void *context, mosaic_error *error)
 {
     apply->say = say;
@@ -240,13 +302,18 @@ mosaic_status apply_do(struct apply *apply, apply_say_fn say, void *context, mos
     control_point("apply.after_catalog");
     if (status == MOSAIC_OK)
         status = steps_epoch(apply, error);
-    return status == MOSAIC_OK ? steps_drop(apply, error) : status;
+    if (status == MOSAIC_OK)
+        status = steps_drop(apply, error);
+    if (status == MOSAIC_OK && apply->options.coordinator == APPLY_COORDINATOR_PLAN)
+        status = bring_up_coordinator(apply, error);
+    return status;
 }
 
 void apply_close(struct apply *apply)
 {
     if (!apply)
         return;
+    PQfinish(apply->coordinator.connection);
     for (size_t i = 0; apply->shards && i < apply->model->shard_count; i++) {
         PQfinish(apply->shards[i].connection);
         arena_free(&apply->shards[i].arena);

@@ -11,6 +11,7 @@
 #ifndef MOSAIC_CATALOG_APPLY_H
 #define MOSAIC_CATALOG_APPLY_H
 
+#include "catalog/coordinator_apply.h"
 #include "catalog/difference.h"
 
 struct apply;
@@ -18,7 +19,15 @@ struct apply;
 /* Called with one line about each step done. May be NULL; called by one thread at a time. */
 typedef void (*apply_say_fn)(void *context, const char *line);
 
+/* What of the coordinator, if the cluster has one: it never keeps the rest from being applied. */
+enum apply_coordinator {
+    APPLY_COORDINATOR_NOT,  /* nothing */
+    APPLY_COORDINATOR_LOOK, /* is it in step? */
+    APPLY_COORDINATOR_PLAN, /* and bring it up to date */
+};
+
 struct apply_options {
+    enum apply_coordinator coordinator;
     bool lock;      /* hold off other applies */
     bool read_rows; /* look for rows on the wrong shard and for copies that differ: scans tables */
     int connect_ms; /* deadline of each connection */
@@ -33,6 +42,7 @@ MOSAIC_MUST_CHECK mosaic_status apply_look(struct model *model, const struct app
                                            struct apply **apply, mosaic_error *error);
 const struct findings *apply_findings(const struct apply *apply);
 const struct difference *apply_difference(const struct apply *apply);
+const struct coordinator_look *apply_coordinator(const struct apply *apply);
 /* Only when no finding is fatal. On failure what was begun is finished by the next apply; the message says what failed.
  */
 MOSAIC_MUST_CHECK mosaic_status apply_do(struct apply *apply, apply_say_fn say, void *context, mosaic_error *error);

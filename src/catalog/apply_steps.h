@@ -28,6 +28,7 @@ struct apply {
     bool has_state;
     struct findings findings;
     struct difference difference;
+    struct coordinator_look coordinator;
     apply_say_fn say;
     void *say_context;
 };

@@ -3,6 +3,7 @@
 #include "catalog/catalog.h"
 #include "catalog/coordinator_sql.h"
 #include "catalog/state.h"
+#include "core/sqlexpr.h"
 
 #include <inttypes.h>
 #include <openssl/sha.h>
@@ -11,6 +12,14 @@
 #include <string.h>
 
 enum { MAP_MOST = 64 * 1024 * 1024, DIGEST_BYTES = 16, MD5_DIGITS = 32 };
+
+void coordinator_condition(struct buffer *sql, const struct table *table, const char *const *columns, uint32_t bucket)
+{
+    uint16_t part_of_shard[SHARDS_MOST];
+    map_parts(table->map, part_of_shard);
+    sql_part(sql, &table->rule, columns, table->map);
+    buffer_format(sql, " = %u", part_of_shard[table->map->owner[bucket]]);
+}
 
 /* ---- the fingerprint ---- */
 
@@ -119,7 +128,7 @@ mosaic_status coordinator_judge(const struct model *model, const PGresult *answe
         return stale(error, apply, what);
     }
     if (strcmp(PQgetvalue(answer, 0, 3), fingerprint) != 0)
-        return stale(error, apply, "is behind: definitions, grants, the map or an address have changed since");
+        return stale(error, apply, "was made from other definitions, grants, map or addresses than there are now");
     if (!PQgetisnull(answer, 0, 4)) {
         snprintf(what, sizeof what, "is not whole: %s", PQgetvalue(answer, 0, 4));
         return stale(error, "do on the coordinator what the message asks for, then run pgmosaic apply", what);

@@ -3,7 +3,7 @@
  * lower tier can answer (docs/design/coordinator.md).
  *
  *     what the shards have          what the coordinator has, under the same name, with the same grants
- *     sharded table                 a table PARTITION BY LIST (bucket of its key), one foreign partition a shard
+ *     sharded table                 a table partitioned by the owner of its key's bucket, one foreign partition a shard
  *     reference and home tables,    a foreign table on the home shard
  *       materialized views
  *     partition of a sharded table  as a sharded table, attached to nothing
@@ -11,8 +11,7 @@
  *       operator, collation …
  *     table with row security       a view that refuses to be read: its policies do not stand here
  *
- * `key = 5` does not prune partitions: only `bucket expression = 7` does. Say it by sql_bucket (core/sqlexpr.h) over
- * the relation's own columns, exactly so (schema-less column names, or qualified by an alias).
+ * `key = 5` does not prune partitions; the condition that coordinator_condition says, beside it, does.
  *
  * What it cannot say, and who routes must not send here: ONLY (foreign partitions stand behind every table), system
  * columns (tableoid, ctid, xmin …), TABLESAMPLE, FOR UPDATE and SHARE, columns that are functionally dependent on a
@@ -21,6 +20,7 @@
 #ifndef MOSAIC_CATALOG_COORDINATOR_H
 #define MOSAIC_CATALOG_COORDINATOR_H
 
+#include "base/buffer.h"
 #include "core/model.h"
 #include "pq/pq.h"
 
@@ -29,6 +29,14 @@
 #define COORDINATOR_NAME "@coordinator"
 
 enum { COORDINATOR_FINGERPRINT_SIZE = 80 };
+
+/*
+ * Appends the condition that a row's bucket is owned by whoever owns this one: what prunes the partitions of a table
+ * with a map. `columns` are the key's columns of the relation as SQL expressions: names, quoted where needed, with an
+ * alias before them or none. It is true of every row with a key of this bucket, so adding it beside `key = …` in the
+ * same WHERE or ON changes no result.
+ */
+void coordinator_condition(struct buffer *sql, const struct table *table, const char *const *columns, uint32_t bucket);
 
 /*
  * All that the coordinator's definitions depend on, as a text: what stands on the home shard (columns, types, enums,

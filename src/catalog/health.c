@@ -103,7 +103,8 @@ static void find_problems(struct health *health)
 
 mosaic_status health_look(struct model *model, int connect_ms, int look_ms, struct health *health, mosaic_error *error)
 {
-    const struct apply_options options = {.connect_ms = connect_ms, .look_ms = look_ms};
+    const struct apply_options options = {
+        .coordinator = APPLY_COORDINATOR_LOOK, .connect_ms = connect_ms, .look_ms = look_ms};
     *health = (struct health){.model = model};
     health->problems.arena = &health->arena;
     health->shards = arena_zeroed(&health->arena, model->shard_count, sizeof *health->shards);
@@ -121,6 +122,7 @@ mosaic_status health_look(struct model *model, int connect_ms, int look_ms, stru
         bool reachable = shard->status == MOSAIC_OK;
         health->shards[i] = (struct health_shard){reachable, reachable ? &shard->facts : NULL, shard->error};
     }
+    health->coordinator = apply_coordinator(health->apply);
     find_epoch(health);
     find_problems(health);
     copies_compare(health, look_ms);

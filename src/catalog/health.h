@@ -29,6 +29,7 @@ struct health {
     bool applied;             /* there is a catalog */
     bool has_catalog_shard;   /* the catalog's shard answered */
     uint64_t epoch;           /* of the catalog; the shards' highest where it does not answer */
+    const struct coordinator_look *coordinator;
     struct findings problems; /* what makes it unhealthy */
 };
 

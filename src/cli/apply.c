@@ -162,7 +162,11 @@ static int apply_run(const struct invocation *invocation)
         model_free(&model);
         return command_fail(&error);
     }
-    const struct apply_options look = {.lock = !dry, .read_rows = true, .connect_ms = CONNECT_MS, .look_ms = LOOK_MS};
+    const struct apply_options look = {.coordinator = APPLY_COORDINATOR_PLAN,
+                                       .lock = !dry,
+                                       .read_rows = true,
+                                       .connect_ms = CONNECT_MS,
+                                       .look_ms = LOOK_MS};
     pq_interrupt_flag(&context_interrupted);
     if (engine_of(model.engine)->look(&model, &look, &apply, &error) != MOSAIC_OK) {
         model_free(&model);

@@ -177,12 +177,25 @@ static mosaic_status list_shard(struct report *report, const struct shard *shard
 
 /* ---- what differs ------------------------------------------------------------------------------------- */
 
+/* Without it tier 4 is not available, and nothing else is hindered. */
+static void report_coordinator(struct report *report, const struct coordinator_look *look)
+{
+    char what[700];
+    struct finding finding = {.fatal = false, .shard = "", .table = "", .fix = look->fix, .what = what};
+    if (look->state == COORDINATOR_UNKNOWN || look->state == COORDINATOR_NONE || look->state == COORDINATOR_IN_STEP)
+        return;
+    snprintf(what, sizeof what, "the coordinator is %s: %s", coordinator_state_name(look->state), look->why);
+    report_finding(report, &finding);
+}
+
 static mosaic_status look(struct report *report, struct model *model, mosaic_error *error)
 {
     struct health health;
     mosaic_status status = health_look(model, CONNECT_MS, LOOK_MS, &health, error);
     for (size_t i = 0; status == MOSAIC_OK && i < health.problems.count; i++)
         report_finding(report, &health.problems.list[i]);
+    if (status == MOSAIC_OK && health.applied)
+        report_coordinator(report, health.coordinator);
     health_free(&health);
     return status;
 }

@@ -72,6 +72,17 @@ static json_t *json_table(const struct health *health, size_t at)
     return object;
 }
 
+static json_t *json_coordinator(const struct health *health)
+{
+    const struct coordinator_look *look = health->coordinator;
+    const char *conninfo = health->model->coordinator;
+    char *masked = conninfo ? pq_conninfo_masked(conninfo) : NULL;
+    json_t *object = json_pack("{s:s?, s:s, s:s, s:s}", "conninfo", masked, "state",
+                               coordinator_state_name(look->state), "why", look->why, "fix", look->fix);
+    memory_free(masked);
+    return object;
+}
+
 static void print_json(const struct health *health)
 {
     json_t *shards = json_array(), *tables = json_array(), *problems = json_array();
@@ -84,10 +95,11 @@ static void print_json(const struct health *health)
         json_array_append_new(problems, json_pack("{s:s, s:s, s:s, s:s}", "shard", problem->shard, "table",
                                                   problem->table, "what", problem->what, "fix", problem->fix));
     }
-    output_json_document(stdout, json_pack("{s:s, s:s, s:I, s:b, s:o, s:o, s:o}", "cluster", health->model->name,
-                                           "engine", engine_name(health->model->engine), "epoch",
-                                           (json_int_t)health->epoch, "healthy", health->problems.count == 0, "shards",
-                                           shards, "tables", tables, "problems", problems));
+    output_json_document(stdout,
+                         json_pack("{s:s, s:s, s:I, s:b, s:o, s:o, s:o, s:o}", "cluster", health->model->name, "engine",
+                                   engine_name(health->model->engine), "epoch", (json_int_t)health->epoch, "healthy",
+                                   health->problems.count == 0, "shards", shards, "coordinator",
+                                   json_coordinator(health), "tables", tables, "problems", problems));
 }
 
 /* ---- a screen ---- */
@@ -114,6 +126,23 @@ static void print_shards(const struct health *health)
         output_table_cell(table, !facts ? "unreachable" : facts->prepared ? text : "up");
     }
     output_table_print(table, stdout);
+}
+
+/* One line: where it is, how it is, and what to do. */
+static void print_coordinator(const struct health *health)
+{
+    const struct coordinator_look *look = health->coordinator;
+    char address[400] = "";
+    if (health->model->shard_count == 1 && look->state == COORDINATOR_NONE)
+        return;
+    if (health->model->coordinator)
+        pq_conninfo_address(health->model->coordinator, address, sizeof address);
+    printf("\ncoordinator  %s%s%s", address, *address ? "  " : "", coordinator_state_name(look->state));
+    if (*look->why)
+        printf(": %s", look->why);
+    printf("\n");
+    if (*look->fix)
+        printf("    fix: %s\n", look->fix);
 }
 
 static void cell_rows(struct output_table *table, int64_t rows, bool estimated)
@@ -217,6 +246,7 @@ static void print_screen(const struct health *health)
            model->name, output_colour(stdout, COLOUR_NONE), engine_name(model->engine), health->epoch,
            model->shard_count, model->shard_count == 1 ? "" : "s");
     print_shards(health);
+    print_coordinator(health);
     if (model->table_count) {
         printf("\n");
         print_tables(health);
@@ -275,7 +305,8 @@ const struct command status_command = {
         "of the config how many rows "
         "stand on each shard (counted exactly up to a million a shard, above that the planner's estimate, "
         "marked ~) and the skew: the "
-        "fullest shard against the mean.\n\n"
+        "fullest shard against the mean. Of the coordinator, which answers what is not for one shard, whether it is in "
+        "step; while it is not, nothing else is hindered.\n\n"
         "On a Citus cluster: its nodes, how many shards and rows stand on each, and Citus's jobs that are stuck.\n\n"
         "Exits 3 when something is not well: a shard that does not answer, a constraint that is missing or "
         "differs, an epoch that is behind, "

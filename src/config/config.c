@@ -260,8 +260,7 @@ static mosaic_status take_coordinator(struct reading *reading, const struct yaml
     return model->shards->conninfo ? MOSAIC_OK : error_memory(reading->error);
 }
 
-/* The conninfo of another database of the same server, with the same login. NULL when memory is out. */
-static const char *conninfo_of_database(struct arena *arena, const char *conninfo, const char *database)
+const char *config_other_database(struct arena *arena, const char *conninfo, const char *database)
 {
     struct buffer text = BUFFER_INIT(64 * 1024);
     PQconninfoOption *options = PQconninfoParse(conninfo, NULL);
@@ -302,7 +301,7 @@ mosaic_status config_place_coordinator(struct model *model, size_t home, mosaic_
     while (database[size] && ((unsigned char)database[size] & 0xC0) == 0x80) /* no character is cut in two */
         size--;
     snprintf(name, sizeof name, "%.*s%s", (int)size, database, suffix);
-    model->coordinator = conninfo_of_database(&model->arena, model->shards[home].conninfo, name);
+    model->coordinator = config_other_database(&model->arena, model->shards[home].conninfo, name);
     PQconninfoFree(options);
     return model->coordinator ? MOSAIC_OK : error_memory(error);
 }

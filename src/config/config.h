@@ -18,5 +18,7 @@ MOSAIC_MUST_CHECK mosaic_status config_read(const char *path, struct model *mode
  * one beside the first.
  */
 MOSAIC_MUST_CHECK mosaic_status config_place_coordinator(struct model *model, size_t home, mosaic_error *error);
+/* The conninfo of another database of the same server, with the same login. NULL when memory is out. */
+const char *config_other_database(struct arena *arena, const char *conninfo, const char *database);
 
 #endif

@@ -53,6 +53,17 @@ bool map_validate(const struct map *map)
     return true;
 }
 
+uint32_t map_parts(const struct map *map, uint16_t part_of_shard[SHARDS_MOST])
+{
+    uint16_t parts = 0;
+    for (size_t shard = 0; shard < SHARDS_MOST; shard++)
+        part_of_shard[shard] = MAP_NO_PART;
+    for (uint32_t b = 0; b < map->buckets; b++)
+        if (part_of_shard[map->owner[b]] == MAP_NO_PART)
+            part_of_shard[map->owner[b]] = parts++;
+    return parts;
+}
+
 uint32_t map_count(const struct map *map, uint32_t shard)
 {
     uint32_t count = 0;

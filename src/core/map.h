@@ -31,6 +31,14 @@ bool map_validate(const struct map *map);
 /* How many buckets the shard owns. */
 uint32_t map_count(const struct map *map, uint32_t shard);
 
+enum { MAP_NO_PART = 0xFFFF };
+/*
+ * The parts of a map: all buckets of one owner are a part, numbered in the order of their lowest bucket, so that the
+ * order of the shards does not matter. part_of_shard gets the number of each shard's part, MAP_NO_PART for a shard
+ * without buckets. Returns how many parts there are.
+ */
+uint32_t map_parts(const struct map *map, uint16_t part_of_shard[SHARDS_MOST]);
+
 /* A bucket that changes its owner. */
 struct map_move {
     uint32_t bucket;

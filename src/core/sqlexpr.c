@@ -341,6 +341,46 @@ static void add_owned_list(struct buffer *sql, const struct rule *rule, const ch
     buffer_char(sql, ')');
 }
 
+/* ---- parts ---- */
+
+/* Is bucket b in part b mod parts? */
+static bool parts_in_turn(const struct map *map, const uint16_t *part_of_shard, uint32_t parts)
+{
+    for (uint32_t b = 0; b < map->buckets; b++)
+        if (part_of_shard[map->owner[b]] != b % parts)
+            return false;
+    return true;
+}
+
+/* Byte b of a text is the part of bucket b; over 256 parts, of two texts the high and the low byte. */
+static void add_byte(struct buffer *sql, const struct rule *rule, const char *const *columns, const struct map *map,
+                     const uint16_t *part_of_shard, unsigned shift)
+{
+    buffer_text(sql, "get_byte(E'\\\\x");
+    for (uint32_t b = 0; b < map->buckets; b++)
+        buffer_format(sql, "%02x", part_of_shard[map->owner[b]] >> shift & 0xFF);
+    buffer_text(sql, "'::bytea, (");
+    sql_bucket(sql, rule, columns);
+    buffer_text(sql, ")::integer)");
+}
+
+void sql_part(struct buffer *sql, const struct rule *rule, const char *const *columns, const struct map *map)
+{
+    uint16_t part_of_shard[SHARDS_MOST];
+    uint32_t parts = map_parts(map, part_of_shard);
+    if (parts_in_turn(map, part_of_shard, parts)) {
+        buffer_char(sql, '(');
+        sql_bucket(sql, rule, columns);
+        buffer_format(sql, ") %% %u", parts);
+        return;
+    }
+    if (parts > 256) {
+        add_byte(sql, rule, columns, map, part_of_shard, 8);
+        buffer_text(sql, " * 256 + ");
+    }
+    add_byte(sql, rule, columns, map, part_of_shard, 0);
+}
+
 void sql_owned(struct buffer *sql, const struct rule *rule, const char *const *columns, const struct map *map,
                uint32_t shard)
 {

@@ -27,6 +27,12 @@ bool sql_is_constant(const char *expression);
  */
 void sql_bucket(struct buffer *sql, const struct rule *rule, const char *const *columns);
 /*
+ * Appends the number of the part (map_parts) that a row is in: bucket % N where the parts are dealt out in turn, else a
+ * look-up. The coordinator's tables are partitioned by it; a list of all buckets of a partition would not fit into
+ * PostgreSQL's catalog.
+ */
+void sql_part(struct buffer *sql, const struct rule *rule, const char *const *columns, const struct map *map);
+/*
  * Appends "key IS NOT NULL AND the bucket is shard's" in O(1): bucket % N = i while the map is initial, else a bitmap.
  * Range and list say the bounds themselves.
  */

@@ -1,0 +1,164 @@
+#include "catalog/coordinator_server.h"
+
+#include "base/memory.h"
+#include "catalog/coordinator.h"
+#include "catalog/coordinator_relations.h"
+#include "core/sqlexpr.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { SQL_MOST = 16 * 1024 * 1024, ASYNC_SINCE = 140000 };
+
+/* What of a conninfo says where a server is; files are the coordinator's machine's. */
+static const char *const carried[] = {
+    "host",
+    "hostaddr",
+    "port",
+    "dbname",
+    "sslmode",
+    "sslrootcert",
+    "sslcrl",
+    "ssl_min_protocol_version",
+    "gssencmode",
+    "channel_binding",
+    "connect_timeout",
+    "target_session_attrs",
+    "keepalives",
+    "keepalives_idle",
+    "keepalives_interval",
+    "keepalives_count",
+    "tcp_user_timeout",
+};
+
+static bool is_carried(const PQconninfoOption *option)
+{
+    for (size_t i = 0; i < sizeof carried / sizeof *carried; i++)
+        if (strcmp(option->keyword, carried[i]) == 0)
+            return option->val && *option->val &&
+                   (i < 4 || !option->compiled || strcmp(option->val, option->compiled) != 0);
+    return false;
+}
+
+struct pair {
+    const char *name, *value;
+};
+
+/* The options of a server, in the order in which they are given. Values live as long as `options`. */
+static size_t server_options(const PQconninfoOption *options, int version, struct pair *pairs)
+{
+    size_t count = 0;
+    bool has_timeout = false;
+    for (const PQconninfoOption *option = options; option->keyword; option++) {
+        if (!is_carried(option))
+            continue;
+        pairs[count++] = (struct pair){option->keyword, option->val};
+        has_timeout |= strcmp(option->keyword, "connect_timeout") == 0;
+    }
+    if (!has_timeout)
+        pairs[count++] = (struct pair){"connect_timeout", "10"};
+    pairs[count++] = (struct pair){"application_name", "pgmosaic coordinator"};
+    pairs[count++] = (struct pair){"options", "-c default_transaction_read_only=on"};
+    pairs[count++] = (struct pair){"updatable", "false"};
+    pairs[count++] = (struct pair){"fetch_size", "1000"};
+    if (version >= ASYNC_SINCE)
+        pairs[count++] = (struct pair){"async_capable", "true"};
+    return count;
+}
+
+enum { PAIRS_MOST = sizeof carried / sizeof *carried + 6 };
+
+/* The login: libpq found the password in the conninfo, the environment, or a passfile. */
+static size_t login_options(const PGconn *connection, struct pair *pairs)
+{
+    size_t count = 0;
+    const char *password = PQpass(connection);
+    pairs[count++] = (struct pair){"user", PQuser(connection)};
+    if (password && *password)
+        pairs[count++] = (struct pair){"password", password};
+    return count;
+}
+
+static void add_options(struct buffer *sql, const struct pair *pairs, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        buffer_format(sql, "%s%s ", i ? ", " : " OPTIONS (", pairs[i].name);
+        sql_literal(sql, pairs[i].value, strlen(pairs[i].value));
+    }
+    buffer_text(sql, ");\n");
+}
+
+/* The same as the catalogs have it: ARRAY['host=…', …]::text[]. */
+static void add_array(struct buffer *sql, const struct pair *pairs, size_t count)
+{
+    struct buffer text = BUFFER_INIT(64 * 1024);
+    for (size_t i = 0; i < count; i++) {
+        buffer_clear(&text);
+        buffer_format(&text, "%s=%s", pairs[i].name, pairs[i].value);
+        buffer_text(sql, i ? "," : "ARRAY[");
+        sql_literal(sql, buffer_string(&text), text.size);
+    }
+    buffer_text(sql, "]::pg_catalog.text[]");
+    if (text.data)
+        explicit_bzero(text.data, text.size);
+    buffer_free(&text);
+}
+
+void coordinator_server_sql(struct buffer *sql, const struct model *model, size_t shard, const PGconn *connection,
+                            int coordinator_version)
+{
+    struct pair pairs[PAIRS_MOST];
+    PQconninfoOption *options = PQconninfo((PGconn *)connection);
+    if (!options) {
+        sql->failed = true;
+        return;
+    }
+    buffer_text(sql, "CREATE SERVER ");
+    coordinator_server_name(sql, model, shard);
+    buffer_text(sql, " FOREIGN DATA WRAPPER postgres_fdw");
+    add_options(sql, pairs, server_options(options, coordinator_version, pairs));
+    buffer_text(sql, "CREATE USER MAPPING FOR PUBLIC SERVER ");
+    coordinator_server_name(sql, model, shard);
+    add_options(sql, pairs, login_options(connection, pairs));
+    PQconninfoFree(options);
+}
+
+mosaic_status coordinator_servers_match(PGconn *coordinator, const struct model *model, PGconn *const *shards,
+                                        int64_t deadline, bool *match, mosaic_error *error)
+{
+    struct buffer sql = BUFFER_INIT(SQL_MOST), name = BUFFER_INIT(4096);
+    struct pair pairs[PAIRS_MOST];
+    PGresult *result = NULL;
+    buffer_text(&sql, "SELECT pg_catalog.count(*) FROM (VALUES ");
+    for (size_t i = 0; i < model->shard_count; i++) {
+        PQconninfoOption *options = PQconninfo(shards[i]);
+        if (!options) {
+            buffer_free(&sql);
+            return error_memory(error);
+        }
+        buffer_clear(&name);
+        coordinator_server_name(&name, model, i);
+        buffer_text(&sql, i ? ", (" : "(");
+        sql_literal(&sql, buffer_string(&name), name.size);
+        buffer_text(&sql, ", ");
+        add_array(&sql, pairs, server_options(options, PQserverVersion(coordinator), pairs));
+        buffer_text(&sql, ", ");
+        add_array(&sql, pairs, login_options(shards[i], pairs));
+        buffer_char(&sql, ')');
+        PQconninfoFree(options);
+    }
+    buffer_text(&sql, ") w(n, o, u) JOIN pg_catalog.pg_foreign_server s ON pg_catalog.quote_ident(s.srvname) = w.n"
+                      " AND s.srvoptions = w.o JOIN pg_catalog.pg_user_mappings u ON u.srvid = s.oid"
+                      " AND u.umuser = 0 AND u.umoptions = w.u");
+    mosaic_status status = buffer_failed(&sql) || buffer_failed(&name)
+                               ? error_memory(error)
+                               : pq_exec(coordinator, COORDINATOR_NAME, buffer_string(&sql), deadline, &result, error);
+    *match = status == MOSAIC_OK && strtoull(PQgetvalue(result, 0, 0), NULL, 10) == model->shard_count;
+    PQclear(result);
+    if (sql.data)
+        explicit_bzero(sql.data, sql.size);
+    buffer_free(&sql);
+    buffer_free(&name);
+    return status;
+}
