@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from conftest import BUILD
+from conftest import BUILD, superuser
 
 LAB_SHARDS = 3
 
@@ -50,6 +50,9 @@ def probe(lab, *options, file=None):
 @pytest.fixture(scope="module")
 def lines(lab):
     lab.query(1, "CREATE TYPE first AS ENUM ('x')")  # so that OIDs differ from here on
+    with superuser(lab, 2) as cursor:  # and here they do not: as many OIDs as the coordinator's database took on s0
+        cursor.execute("CREATE DATABASE as_on_s0")
+        cursor.execute("CREATE EXTENSION postgres_fdw")
     lab.everywhere(SCHEMA)
     lab.add_tables(" - {name: users, key: id}\n - {name: app.orders, key: user_id}\n - {name: events, key: id}\n"
                    " - {name: countries, kind: reference}\n")
