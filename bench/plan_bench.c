@@ -33,7 +33,7 @@ static void run_all(struct bench *bench)
         struct plan_cached found;
         struct plan plan;
         mosaic_error error;
-        if (plan_cache_find(bench->cache, &bench->world.context, bench->id, texts[i], sizes[i], &found, &error) !=
+        if (plan_cache_find(bench->cache, &bench->world.context, bench->id, texts[i], sizes[i], 0, &found, &error) !=
             MOSAIC_OK)
             abort();
         struct plan_input input = {

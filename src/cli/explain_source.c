@@ -174,8 +174,8 @@ mosaic_status explain_text(struct explain_source *source, const struct explain_t
     if (status == MOSAIC_OK)
         status = hint_check(&source->model, &hint, error);
     if (status == MOSAIC_OK)
-        status =
-            plan_cache_find(source->cache, &source->context, source->context_id, text->text, text->size, &found, error);
+        status = plan_cache_find(source->cache, &source->context, source->context_id, text->text, text->size, 0, &found,
+                                 error);
     if (status != MOSAIC_OK)
         return status;
     if (is_prepare(found.list)) {

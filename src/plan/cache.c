@@ -205,14 +205,19 @@ struct wanted {
     bool is_shape;
 };
 
-static struct wanted wanted_of(const struct plan_cache *cache, const struct sql_context *session, uint64_t context,
-                               const char *key, size_t size, bool is_shape)
+static uint64_t hash_key(const struct plan_cache *cache, const struct sql_context *session, uint64_t context,
+                         const char *key, size_t size)
 {
-    struct wanted wanted = {context, 0, session, key, size, is_shape};
-    wanted.hash = hash_bytes(cache->seed, context + is_shape, key, size);
+    uint64_t hash = hash_bytes(cache->seed, context, key, size);
     if (session->type_count)
-        wanted.hash ^= hash_bytes(cache->seed, 3, session->types, session->type_count * sizeof *session->types);
-    return wanted;
+        hash ^= hash_bytes(cache->seed, 3, session->types, session->type_count * sizeof *session->types);
+    return hash ? hash : 1;
+}
+
+uint64_t plan_cache_hash(const struct plan_cache *cache, const struct sql_context *context, uint64_t context_id,
+                         const char *text, size_t size)
+{
+    return hash_key(cache, context, context_id, text, size);
 }
 
 static struct entry *find_entry(struct plan_cache *cache, const struct wanted *wanted)
@@ -376,8 +381,12 @@ static mosaic_status find_new(struct plan_cache *cache, const struct wanted *wan
     struct scan *scan = &cache->scan;
     struct wanted shape = {0};
     if (!scan->cannot) {
-        shape =
-            wanted_of(cache, wanted->session, wanted->context, scan->shape ? scan->shape : "", scan->shape_size, true);
+        shape = (struct wanted){.context = wanted->context,
+                                .session = wanted->session,
+                                .key = scan->shape ? scan->shape : "",
+                                .size = scan->shape_size,
+                                .is_shape = true};
+        shape.hash = hash_key(cache, shape.session, shape.context + 1, shape.key, shape.size);
         struct entry *entry = find_entry(cache, &shape);
         if (entry) {
             cache->counts.by_shape++;
@@ -395,9 +404,14 @@ static mosaic_status find_new(struct plan_cache *cache, const struct wanted *wan
 }
 
 mosaic_status plan_cache_find(struct plan_cache *cache, const struct sql_context *context, uint64_t context_id,
-                              const char *text, size_t size, struct plan_cached *found, mosaic_error *error)
+                              const char *text, size_t size, uint64_t hash, struct plan_cached *found,
+                              mosaic_error *error)
 {
-    struct wanted wanted = wanted_of(cache, context, context_id, text, size, false);
+    struct wanted wanted = {.context = context_id,
+                            .hash = hash ? hash : hash_key(cache, context, context_id, text, size),
+                            .session = context,
+                            .key = text,
+                            .size = size};
     struct entry *entry = find_entry(cache, &wanted);
     if (!entry)
         return find_new(cache, &wanted, found, error);

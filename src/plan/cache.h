@@ -36,12 +36,15 @@ struct plan_cached {
     size_t literal_count;
 };
 
+/* A text's place in the cache, with the context's types: for who asks for it again and again. Never 0. */
+uint64_t plan_cache_hash(const struct plan_cache *cache, const struct sql_context *context, uint64_t context_id,
+                         const char *text, size_t size);
 /*
- * The facts of a text in this context (whose number is context_id); analyses it where neither level has it. Fails only
- * for want of memory.
+ * The facts of a text in this context (whose number is context_id); analyses it where neither level has it. `hash`:
+ * its plan_cache_hash, or 0. Fails only for want of memory.
  */
 MOSAIC_MUST_CHECK mosaic_status plan_cache_find(struct plan_cache *cache, const struct sql_context *context,
-                                                uint64_t context_id, const char *text, size_t size,
+                                                uint64_t context_id, const char *text, size_t size, uint64_t hash,
                                                 struct plan_cached *found, mosaic_error *error);
 void plan_cache_count(const struct plan_cache *cache, struct plan_cache_counts *counts);
 /* Forgets all: a new schema was read. */

@@ -43,7 +43,7 @@ static void pass_bind(struct client *client, const struct bind_message *message,
 }
 
 /* The values, for a plan; into the worker's scratch arena. */
-static bool read_values(struct client *client, const struct wire_bind *bind, const struct prepared *prepared,
+static bool read_values(struct client *client, const struct wire_bind *bind, struct prepared *prepared,
                         struct route_parameters *parameters)
 {
     const char *at = bind->values;
@@ -66,17 +66,14 @@ static bool read_values(struct client *client, const struct wire_bind *bind, con
 /* The segment goes on where the plan then says. */
 enum taken extended_ask_types(struct client *client, struct prepared *prepared, const struct client_statement *named)
 {
-    char name[PREPARED_NAME] = "";
     enum taken taken = extended_reach_any(client);
     if (taken != REACHED)
         return taken;
     taken = extended_ensure(client, prepared, named);
     if (taken != REACHED)
         return taken;
-    if (named)
-        prepared_name(prepared, name);
     struct buffer *out = batch_make(&client->worker->to_server);
-    wire_describe(out, 'S', name);
+    wire_describe(out, 'S', named ? prepared_name(prepared) : "");
     wire_empty(out, WIRE_FLUSH);
     client->asks_types = true;
     if (expect_add(&client->server->expect, EXPECT_DESCRIBE_OURS, 0, prepared_hold(prepared)))
@@ -141,10 +138,7 @@ static enum taken bind_on_server(struct client *client, const struct bind_messag
         return client_out_of_memory(client);
     client->is_harmless = false;
     record_statement(client, prepared->text, prepared->size, route);
-    char name[PREPARED_NAME] = "";
-    if (named)
-        prepared_name(prepared, name);
-    pass_bind(client, message, name);
+    pass_bind(client, message, named ? prepared_name(prepared) : "");
     return expect_add(&client->server->expect, EXPECT_BIND, 0, NULL) ? TAKEN : client_out_of_memory(client);
 }
 

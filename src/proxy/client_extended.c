@@ -15,7 +15,7 @@
 #include <string.h>
 
 /* Of BEGIN, DEALLOCATE and their like, just parsed and not sent, it is known what a server would say. */
-static bool describes_here(struct client *client, const struct prepared *prepared)
+static bool describes_here(struct client *client, struct prepared *prepared)
 {
     struct route route;
     if (!extended_is_alone(client, prepared))
@@ -72,7 +72,6 @@ static enum taken describe_execute(struct client *client, struct prepared *prepa
 static enum taken describe_statement(struct client *client, const struct wire_named *named)
 {
     enum taken taken = TAKEN;
-    char name[PREPARED_NAME] = "";
     const struct client_statement *statement;
     struct prepared *prepared = extended_find(client, named->name, &statement, &taken);
     if (!prepared)
@@ -91,9 +90,7 @@ static enum taken describe_statement(struct client *client, const struct wire_na
     taken = extended_ensure(client, prepared, statement);
     if (taken != REACHED)
         return taken;
-    if (*named->name)
-        prepared_name(prepared, name);
-    wire_describe(batch_make(&client->worker->to_server), 'S', name);
+    wire_describe(batch_make(&client->worker->to_server), 'S', *named->name ? prepared_name(prepared) : "");
     uint32_t number = statement ? 0 : (uint32_t)client->unnamed_number; /* what is told of the unnamed one is kept */
     return expect_add(&client->server->expect, EXPECT_DESCRIBE_STATEMENT, number, NULL) ? TAKEN
                                                                                         : client_out_of_memory(client);

@@ -8,6 +8,8 @@
 
 #include <string.h>
 
+enum { HELD_KEPT = 2 }; /* of the Parses held, so many have their room for the next segment */
+
 enum taken extended_refuse(struct client *client, const mosaic_error *error)
 {
     mosaic_error kept = *error;
@@ -44,15 +46,18 @@ void client_held_clear(struct client *client)
 {
     for (uint32_t i = 0; i < client->held_count; i++)
         prepared_release(client->held[i].prepared);
+    client->held_count = 0;
+    if (client->held_capacity <= HELD_KEPT && client->state != CLIENT_CLOSED)
+        return;
     memory_free(client->held);
     client->held = NULL;
-    client->held_count = client->held_capacity = 0;
+    client->held_capacity = 0;
 }
 
 static bool hold(struct client *client, struct prepared *prepared, struct client_statement *statement)
 {
     if (client->held_count == client->held_capacity) {
-        uint32_t capacity = client->held_capacity ? client->held_capacity * 2 : 2;
+        uint32_t capacity = client->held_capacity ? client->held_capacity * 2 : HELD_KEPT;
         struct held_parse *held = memory_resize(client->held, capacity * sizeof *held);
         if (!held)
             return false;
@@ -111,11 +116,9 @@ static bool make_room(struct client *client)
     struct server *server = client->server;
     size_t most = (size_t)client->worker->settings->max_prepared_statements;
     struct prepared *oldest = server_statements_oldest(&server->statements, most ? most : 1);
-    char name[PREPARED_NAME];
     if (!oldest)
         return true;
-    prepared_name(oldest, name);
-    wire_close(batch_make(&client->worker->to_server), 'S', name);
+    wire_close(batch_make(&client->worker->to_server), 'S', prepared_name(oldest));
     server_statements_remove(&server->statements, oldest);
     return expect_add(&server->expect, EXPECT_CLOSE_OURS, 0, NULL);
 }
@@ -141,15 +144,13 @@ bool client_send_statement(struct client *client, struct prepared *prepared, enu
                            void *subject)
 {
     struct server *server = client->server;
-    char name[PREPARED_NAME];
     COUNT(&client->worker->counters, prepared_parses, 1);
     if (!make_room(client) || !server_statements_add(&server->statements, prepared))
         return false;
-    prepared_name(prepared, name);
-    write_parse(client, name, prepared);
+    write_parse(client, prepared_name(prepared), prepared);
     if (!expect_add(&server->expect, kind, detail, subject))
         return false;
-    wire_describe(batch_make(&client->worker->to_server), 'S', name);
+    wire_describe(batch_make(&client->worker->to_server), 'S', prepared_name(prepared));
     return expect_add(&server->expect, EXPECT_SHAPE_HERE, 0, prepared_hold(prepared));
 }
 
@@ -266,15 +267,13 @@ static enum taken ensure_unnamed(struct client *client, struct prepared *prepare
 static enum taken ensure_named(struct client *client, struct prepared *prepared)
 {
     struct server *server = client->server;
-    char name[PREPARED_NAME];
     const uint64_t *shape = server_statements_shape(&server->statements, prepared);
     if (shape && (*shape == prepared->shape || !prepared->shape))
         return REACHED;
     if (shape && !*shape)
         return wait_for_shape(client);
     if (shape) {
-        prepared_name(prepared, name);
-        wire_close(batch_make(&client->worker->to_server), 'S', name);
+        wire_close(batch_make(&client->worker->to_server), 'S', prepared_name(prepared));
         server_statements_remove(&server->statements, prepared);
         if (!expect_add(&server->expect, EXPECT_CLOSE_OURS, 0, NULL))
             return client_out_of_memory(client);

@@ -342,7 +342,7 @@ static void complete_query(struct client *client, const char *tag)
     }
 }
 
-static void complete_execute(struct client *client, const struct prepared *prepared, const char *tag)
+static void complete_execute(struct client *client, struct prepared *prepared, const char *tag)
 {
     struct route route;
     if (!prepared || !route_facts(client, prepared, &route) || !route.facts || route.facts->count != 1)

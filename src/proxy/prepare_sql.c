@@ -196,13 +196,12 @@ static bool read_arguments(struct client *client, const struct route *route, str
 }
 
 /* EXECUTE under the proxy's name, and a zero. Returns by how many characters it is longer. */
-static int32_t write_execute(const struct prepared *prepared, const char *text, size_t size, struct buffer *out)
+static int32_t write_execute(struct prepared *prepared, const char *text, size_t size, struct buffer *out)
 {
-    char name[PREPARED_NAME];
     const char *end = text + size, *at = skip_blank(text, end);
     at = skip_blank(at + strlen("execute"), end);
-    const char *rest = skip_name(at, end);
-    int32_t longer = (int32_t)prepared_name(prepared, name);
+    const char *rest = skip_name(at, end), *name = prepared_name(prepared);
+    int32_t longer = (int32_t)strlen(name);
     for (const char *c = at; c < rest; c++)
         longer -= ((unsigned char)*c & 0xc0) != 0x80;
     buffer_add(out, text, (size_t)(at - text));
@@ -212,8 +211,7 @@ static int32_t write_execute(const struct prepared *prepared, const char *text, 
     return longer;
 }
 
-bool prepare_sql_parse(struct client *client, const struct prepared *executed, const struct prepared *own,
-                       int32_t *longer)
+bool prepare_sql_parse(struct client *client, struct prepared *executed, const struct prepared *own, int32_t *longer)
 {
     struct buffer *out = batch_make(&client->worker->to_server);
     size_t begun = wire_begin(out, WIRE_PARSE);

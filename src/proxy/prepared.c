@@ -151,6 +151,7 @@ void prepared_describe(struct prepared *prepared, const char *body, size_t size)
         types[i] = type_at(body + 2, i);
     prepared->described = types;
     prepared->described_count = count;
+    prepared->plan_context = 0; /* they are part of what the cache looks for */
 }
 
 uint64_t prepared_shape(const char *body, size_t size)
@@ -200,9 +201,11 @@ struct prepared *prepared_reshape(struct prepared *prepared, uint64_t shape)
     return next;
 }
 
-size_t prepared_name(const struct prepared *prepared, char text[PREPARED_NAME])
+const char *prepared_name(struct prepared *prepared)
 {
-    return (size_t)snprintf(text, PREPARED_NAME, "mosaic_%" PRIu64, prepared->number);
+    if (!*prepared->name)
+        snprintf(prepared->name, sizeof prepared->name, "mosaic_%" PRIu64, prepared->number);
+    return prepared->name;
 }
 
 /* ---- a client's names ---- */

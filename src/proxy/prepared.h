@@ -19,6 +19,8 @@
 
 struct prepared_table;
 
+enum { PREPARED_NAME = 28 }; /* mosaic_, 20 digits, and a zero */
+
 struct prepared {
     struct prepared_table *table;
     struct prepared *next; /* of the same chain */
@@ -35,6 +37,9 @@ struct prepared {
     uint16_t described_count;
     bool is_retired; /* the text has another shape now: nobody finds it any more */
     uint64_t shape;  /* 0: no server has told it yet */
+    /* Caches of whoever needs them; zero: not computed. */
+    char name[PREPARED_NAME];              /* prepared_name */
+    uint64_t plan_context, plan_text_hash; /* route.c's, of the plan cache */
 };
 
 struct prepared_table {
@@ -61,9 +66,8 @@ uint64_t prepared_shape(const char *body, size_t size);
  */
 struct prepared *prepared_reshape(struct prepared *prepared, uint64_t shape);
 
-enum { PREPARED_NAME = 32 };
-/* "mosaic_12" into text; returns its length. */
-size_t prepared_name(const struct prepared *prepared, char text[PREPARED_NAME]);
+/* What servers call it: "mosaic_12". */
+const char *prepared_name(struct prepared *prepared);
 
 /* ---- a client's names ---- */
 

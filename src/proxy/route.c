@@ -16,7 +16,7 @@ struct session_path {
     struct settings_state *state; /* held; NULL: of one transaction alone */
     uint64_t version;             /* of the world */
     size_t count;
-    uint64_t context; /* plan_cache_context without parameters or temporary tables; 0: not computed */
+    uint64_t context; /* plan_cache_context without temporary tables; 0: not computed */
     const char *names[];
 };
 
@@ -121,8 +121,19 @@ static bool open_cache(struct worker *worker)
     return worker->plans != NULL;
 }
 
+/* Of the text of a prepared statement: computed once for each context. */
+static uint64_t text_hash(const struct worker *worker, const struct sql_context *context, uint64_t id,
+                          struct prepared *prepared)
+{
+    if (prepared->plan_context != id) {
+        prepared->plan_text_hash = plan_cache_hash(worker->plans, context, id, prepared->text, prepared->size);
+        prepared->plan_context = id;
+    }
+    return prepared->plan_text_hash;
+}
+
 /* NULL and *way ROUTE_ASK: the search_path must be asked for. */
-static bool find_facts(struct client *client, const char *text, size_t size, const struct prepared *prepared,
+static bool find_facts(struct client *client, const char *text, size_t size, struct prepared *prepared,
                        struct plan_cached *found, enum route_way *way)
 {
     static const char *const plain[] = {"pg_catalog", "public"};
@@ -147,14 +158,13 @@ static bool find_facts(struct client *client, const char *text, size_t size, con
         context.types = prepared->described ? prepared->described : prepared->types;
         context.type_count = prepared->described ? prepared->described_count : prepared->type_count;
     }
-    uint64_t id;
-    if (context.type_count || context.temporary_count)
+    uint64_t id = path && !context.temporary_count ? path->context : 0;
+    if (!id)
         id = plan_cache_context(&context, worker->plan_seed);
-    else if (!path)
-        id = plan_cache_context(&context, worker->plan_seed);
-    else
-        id = path->context ? path->context : (path->context = plan_cache_context(&context, worker->plan_seed));
-    return plan_cache_find(worker->plans, &context, id, text, size, found, &error) == MOSAIC_OK;
+    if (path && !context.temporary_count)
+        path->context = id;
+    uint64_t hash = prepared ? text_hash(worker, &context, id, prepared) : 0;
+    return plan_cache_find(worker->plans, &context, id, text, size, hash, found, &error) == MOSAIC_OK;
 }
 
 bool route_text_facts(struct client *client, const char *text, size_t size, struct route *route)
@@ -167,7 +177,7 @@ bool route_text_facts(struct client *client, const char *text, size_t size, stru
     return true;
 }
 
-bool route_facts(struct client *client, const struct prepared *prepared, struct route *route)
+bool route_facts(struct client *client, struct prepared *prepared, struct route *route)
 {
     struct plan_cached found = {0};
     *route = (struct route){.way = ROUTE_ANY, .bucket = PLAN_NO_BUCKET};

@@ -31,7 +31,7 @@ struct route {
 
 /* A text with parameters: the statement prepared, and a Bind's values; NULL: a simple query. */
 struct route_parameters {
-    const struct prepared *prepared;
+    struct prepared *prepared;
     const struct plan_value *values;
     size_t count;
     bool more; /* values are still to come behind these */
@@ -42,7 +42,7 @@ MOSAIC_MUST_CHECK bool route_text(struct client *client, const char *text, size_
                                   const struct route_parameters *parameters, struct route *route);
 /* The facts alone, of a text or of a prepared statement. */
 MOSAIC_MUST_CHECK bool route_text_facts(struct client *client, const char *text, size_t size, struct route *route);
-MOSAIC_MUST_CHECK bool route_facts(struct client *client, const struct prepared *prepared, struct route *route);
+MOSAIC_MUST_CHECK bool route_facts(struct client *client, struct prepared *prepared, struct route *route);
 /* A shard that serves what every shard can: the one that is open, else one that is up; the home shard first. */
 size_t route_any(const struct client *client);
 

@@ -15,7 +15,7 @@ static struct plan_cached look_up(struct plan_cache *cache, const char *text)
     struct plan_cached found;
     mosaic_error error;
     uint64_t id = plan_cache_context(&world.context, 1);
-    assert_int_equal(plan_cache_find(cache, &world.context, id, text, strlen(text), &found, &error), MOSAIC_OK);
+    assert_int_equal(plan_cache_find(cache, &world.context, id, text, strlen(text), 0, &found, &error), MOSAIC_OK);
     return found;
 }
 
@@ -63,6 +63,28 @@ static void two_levels(void **state)
     plan_cache_count(cache, &counts);
     assert_int_equal(counts.entries, 0);
     assert_int_equal(counts.bytes, 0);
+    plan_cache_free(cache);
+}
+
+static void a_hash_may_be_kept(void **state)
+{
+    (void)state;
+    static const char text[] = "SELECT * FROM t WHERE id = $1";
+    struct plan_cache *cache = plan_cache_new(1 << 20, 7);
+    struct plan_cached found;
+    struct plan_cache_counts counts;
+    struct sql_context typed = world.context;
+    mosaic_error error;
+    uint32_t types[] = {20};
+    uint64_t id = plan_cache_context(&world.context, 1),
+             hash = plan_cache_hash(cache, &typed, id, text, sizeof text - 1);
+    typed.types = types, typed.type_count = 1;
+    assert_int_not_equal(plan_cache_hash(cache, &typed, id, text, sizeof text - 1), hash);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(
+            plan_cache_find(cache, &world.context, id, text, sizeof text - 1, i ? hash : 0, &found, &error), MOSAIC_OK);
+    plan_cache_count(cache, &counts);
+    assert_int_equal(counts.by_text, 2);
     plan_cache_free(cache);
 }
 
@@ -144,7 +166,7 @@ static void memory_runs_out(void **state)
         mosaic_status status = MOSAIC_MEMORY;
         static const char text[] = "SELECT * FROM t JOIN u ON u.tid = t.id WHERE id = 5";
         if (cache)
-            status = plan_cache_find(cache, &world.context, 1, text, sizeof text - 1, &found, &error);
+            status = plan_cache_find(cache, &world.context, 1, text, sizeof text - 1, 0, &found, &error);
         memory_fail_after(-1);
         assert_true(status == MOSAIC_OK || status == MOSAIC_MEMORY);
         plan_cache_free(cache);
@@ -168,8 +190,12 @@ static int close_world(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(two_levels), cmocka_unit_test(what_else_decides), cmocka_unit_test(texts_that_bind),
-        cmocka_unit_test(model),      cmocka_unit_test(memory_runs_out),
+        cmocka_unit_test(two_levels),
+        cmocka_unit_test(a_hash_may_be_kept),
+        cmocka_unit_test(what_else_decides),
+        cmocka_unit_test(texts_that_bind),
+        cmocka_unit_test(model),
+        cmocka_unit_test(memory_runs_out),
     };
     return cmocka_run_group_tests(tests, open_world, close_world);
 }

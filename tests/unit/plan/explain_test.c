@@ -58,7 +58,7 @@ static struct explanation explain(const char *text, const struct plan_value *par
     struct explanation explanation;
     mosaic_error error;
     assert_int_equal(
-        plan_cache_find(cache, &context, plan_cache_context(&context, 1), text, strlen(text), &found, &error),
+        plan_cache_find(cache, &context, plan_cache_context(&context, 1), text, strlen(text), 0, &found, &error),
         MOSAIC_OK);
     assert_int_equal(found.list->count, 1);
     struct plan_input values = {&schema, found.literals, found.literal_count, parameters, count, hint};
@@ -169,7 +169,7 @@ static void memory_may_run_out_anywhere(void **state)
     struct plan_cached found;
     mosaic_error error;
     assert_int_equal(
-        plan_cache_find(cache, &context, plan_cache_context(&context, 1), text, strlen(text), &found, &error),
+        plan_cache_find(cache, &context, plan_cache_context(&context, 1), text, strlen(text), 0, &found, &error),
         MOSAIC_OK);
     struct plan_input values = {&schema, found.literals, found.literal_count, NULL, 0, NULL};
     struct explain_input input = {found.list->facts, &values, text, strlen(text)};

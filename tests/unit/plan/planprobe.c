@@ -67,7 +67,7 @@ static void answer(struct plan_cache *cache, const struct sql_context *context, 
     struct plan plan;
     struct arena scratch = ARENA_INIT;
     mosaic_error error;
-    if (plan_cache_find(cache, context, id, text, strlen(text), &found, &error) != MOSAIC_OK)
+    if (plan_cache_find(cache, context, id, text, strlen(text), 0, &found, &error) != MOSAIC_OK)
         stop("memory");
     struct plan_input input = {
         .schema = context->schema, .literals = found.literals, .literal_count = found.literal_count};
