@@ -176,6 +176,23 @@ static enum value_outcome unlike(const struct value_target *target, enum key_typ
     return refused(error, "0A000");
 }
 
+/* A literal's digits, where they are an integer within reach: the common key needs no numeric. */
+static bool literal_integer(const struct content *content, int64_t *integer)
+{
+    enum { DIGITS_MOST = 18 };
+    if (!content->is_digits || content->size > DIGITS_MOST)
+        return false;
+    int64_t sum = 0;
+    for (size_t i = 0; i < content->size; i++) {
+        unsigned digit = (unsigned char)content->data[i] - '0';
+        if (digit > 9)
+            return false;
+        sum = sum * 10 + digit;
+    }
+    *integer = content->negative ? -sum : sum;
+    return true;
+}
+
 /* From one type to the key's, within a family: exact, or no row has it. */
 static enum value_outcome convert(struct key_value *value, bool assigned, const struct value_target *target,
                                   struct arena *arena, mosaic_error *error)
@@ -240,6 +257,9 @@ static enum value_outcome read_content(struct content *content, const struct fac
                                        mosaic_error *error)
 {
     enum key_type type;
+    int64_t integer;
+    if (type_is_integer(target->type) && !fact->is_cast && literal_integer(content, &integer))
+        return to_integer(integer, fact->is_assigned, target, value, error);
     if (!reading_type(content, fact, wanted, &type)) {
         error_set(error, MOSAIC_UNSUPPORTED, "a value of a type that the key %s is not compared with", target->name);
         error_hint(error, "cast the value to the key's type");

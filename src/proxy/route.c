@@ -215,7 +215,7 @@ static mosaic_error *new_error(struct client *client)
 
 static const char *session_value(const struct client *client, const char *name)
 {
-    const struct setting *setting = client->session->count ? settings_lookup(client->session, name) : NULL;
+    const struct setting *setting = settings_lookup(client->session, name);
     return setting && setting->value && *setting->value ? setting->value : NULL;
 }
 
@@ -237,7 +237,7 @@ static bool find_hint(struct client *client, const char *text, size_t size, stru
         return true;
     mosaic_error error;
     mosaic_status status = hint_from_text(text, size, scratch, hint, &error);
-    if (status == MOSAIC_OK && hint_is_empty(hint) && client->session->count) {
+    if (status == MOSAIC_OK && hint_is_empty(hint) && client->session->has_ours) {
         static const char *const names[] = {"mosaic.shard", "mosaic.key", "mosaic.table"};
         for (size_t i = 0; i < 3 && status == MOSAIC_OK; i++) {
             const char *value = session_value(client, names[i]);

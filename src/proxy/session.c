@@ -51,6 +51,7 @@ static struct settings_state *make(struct settings_table *table, const struct se
         own[i].name = put(&text, settings[i].name);
         own[i].replay = put(&text, settings[i].replay);
         own[i].value = settings[i].value ? put(&text, settings[i].value) : NULL;
+        state->has_ours |= strncmp(own[i].name, "mosaic.", 7) == 0;
     }
     state->table = table;
     state->hash = hash;

@@ -10,6 +10,7 @@
 
 #include "base/buffer.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct setting {
@@ -26,6 +27,7 @@ struct settings_state {
     uint64_t meaning; /* equal for states that differ in nothing that changes what a statement means */
     size_t count;
     const struct setting *settings;
+    bool has_ours; /* one of them is mosaic.… */
     /* Caches of whoever needs them; freed with the state. */
     char *reported; /* ParameterStatus messages that reaching this state from the empty one brings; NULL: not known */
     size_t reported_size;

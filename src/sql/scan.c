@@ -58,6 +58,16 @@ static bool starts_with(const struct scanner *scanner, size_t at, enum start sta
     return at < scanner->size && starts[(unsigned char)scanner->text[at]] == start;
 }
 
+/* Where the characters of these classes (a bit each) end that stand at `at`. */
+static size_t end_of(const struct scanner *scanner, size_t at, unsigned classes)
+{
+    const char *text = scanner->text;
+    size_t size = scanner->size;
+    while (at < size && classes >> starts[(unsigned char)text[at]] & 1)
+        at++;
+    return at;
+}
+
 static bool cannot_at_all(struct scanner *scanner, size_t at, const char *why)
 {
     scanner->scan->cannot_is_costly = true;
@@ -241,16 +251,13 @@ static bool skip_identifier(struct scanner *scanner)
         if (quote == '\'' || quote == '"')
             return cannot(scanner, start, "a string with Unicode escapes (U&)");
     }
-    while (starts_with(scanner, scanner->at, START_IDENT) || starts_with(scanner, scanner->at, START_DIGIT) ||
-           starts_with(scanner, scanner->at, START_DOLLAR))
-        scanner->at++;
+    scanner->at = end_of(scanner, start, 1 << START_IDENT | 1 << START_DIGIT | 1 << START_DOLLAR);
     return true;
 }
 
 static void skip_digits(struct scanner *scanner)
 {
-    while (starts_with(scanner, scanner->at, START_DIGIT))
-        scanner->at++;
+    scanner->at = end_of(scanner, scanner->at, 1 << START_DIGIT);
 }
 
 static bool take_number(struct scanner *scanner)

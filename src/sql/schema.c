@@ -175,6 +175,8 @@ const struct schema_column *schema_column(const struct schema_relation *relation
 
 uint32_t schema_base_type(const struct schema *schema, uint32_t type, int32_t *modifier)
 {
+    if (type < FIRST_UNPINNED_OID)
+        return type; /* none of PostgreSQL's own is a domain (pg_type.dat) */
     /* schema_index has looked that a domain's base stands before it in no circle. */
     for (const struct schema_type *domain; (domain = schema_type_by_oid(schema, type)) && domain->kind == 'd';) {
         if (modifier && domain->base_modifier != -1)
