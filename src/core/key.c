@@ -107,9 +107,10 @@ static const char *integer_from_text(const char *text, size_t size, struct key_v
         return malformed_integer;
     int64_t result = 0; /* kept negative: the negative range is the larger one */
     for (size_t i = 0; i < size; i++) {
-        bool newer = (text[i] == '_' && i) || (i == 1 && size > 2 && *text == '0' && strchr("xXoObB", text[i]));
-        if (!parse_digit(text[i]))
+        if (!parse_digit(text[i])) {
+            bool newer = (text[i] == '_' && i) || (i == 1 && size > 2 && *text == '0' && strchr("xXoObB", text[i]));
             return newer ? newer_integer : malformed_integer;
+        }
         if (__builtin_mul_overflow(result, 10, &result) || __builtin_sub_overflow(result, text[i] - '0', &result))
             return "it is out of the type's range";
     }

@@ -483,7 +483,7 @@ static size_t walk(struct server *server, const char *data, size_t size)
         enum wire_state found = wire_peek(data + at, left, &frame);
         if (found == WIRE_MORE)
             break;
-        if (found == WIRE_BAD || (needs_whole(server, frame.type) && frame.size > WHOLE_MOST)) {
+        if (found == WIRE_BAD || (frame.size > WHOLE_MOST && needs_whole(server, frame.type))) {
             violates(server, "a message of an impossible size");
             return SIZE_MAX;
         }
