@@ -24,10 +24,6 @@
 #include "core/model.h"
 #include "pq/pq.h"
 
-/* As which shard the coordinator's database knows itself (mosaic.epoch.shard), and what errors call it. '@' is in no
- * shard's name. */
-#define COORDINATOR_NAME "@coordinator"
-
 enum { COORDINATOR_FINGERPRINT_SIZE = 80 };
 
 /*

@@ -70,7 +70,7 @@ static void report_silent(struct schema_report *report, const struct question *q
 /* A row a shard: the OIDs below 12000 are equal everywhere, those of the home shard its own. */
 static bool make_oids(struct schema *schema, const struct question *question)
 {
-    size_t shards = schema->model->shard_count, count = schema->type_count;
+    size_t shards = model_places(schema->model), count = schema->type_count;
     uint32_t *oids = arena_zeroed(&schema->arena, shards * count, sizeof *oids);
     const struct schema_type **sorted = memory_allocate(count * sizeof *sorted);
     bool differ = false;
@@ -101,14 +101,14 @@ static bool has_own_types(const struct schema *schema)
 mosaic_status schema_read_oids(struct schema *schema, int64_t deadline, struct schema_report *report,
                                mosaic_error *error)
 {
-    size_t shards = schema->model->shard_count;
+    size_t shards = model_places(schema->model);
     if (shards < 2 || !has_own_types(schema))
         return MOSAIC_OK;
     struct question question = {schema, deadline, memory_zeroed(shards, sizeof *question.answers)};
     if (!question.answers)
         return error_memory(error);
     parallel_run(shards, ask_shard, &question);
-    report_silent(report, &question, shards);
+    report_silent(report, &question, schema->model->shard_count); /* without the coordinator no shard is worse off */
     bool made = make_oids(schema, &question);
     for (size_t shard = 0; shard < shards; shard++)
         PQclear(question.answers[shard].result);

@@ -49,7 +49,7 @@ mosaic_status explain_report_add(struct explain_report *report, const struct exp
 {
     report->statements++;
     report->ways[explanation->way]++;
-    if (explanation->way != EXPLAIN_REFUSED)
+    if (explanation->way != EXPLAIN_REFUSED && explanation->way != EXPLAIN_COORDINATOR)
         return MOSAIC_OK;
     return add_reason(report, explanation->reason, explanation->remedy, input->text, input->size, line, error);
 }
@@ -78,17 +78,17 @@ static double share_of(const struct explain_report *report, uint64_t count)
 /* "one shard" is of tier 1, "refused" of none. */
 static int tier_of(enum explain_way way)
 {
-    return way == EXPLAIN_REFUSED ? 0 : 1;
+    return way == EXPLAIN_REFUSED ? 0 : way == EXPLAIN_COORDINATOR ? 4 : 1;
 }
 
 static void print_json(const struct explain_report *report, FILE *stream)
 {
     json_t *ways = json_array(), *reasons = json_array();
     for (int way = 0; way < EXPLAIN_WAY_COUNT; way++)
-        json_array_append_new(ways,
-                              json_pack("{s:s, s:o, s:I, s:f}", "way", explain_way_name((enum explain_way)way), "tier",
-                                        tier_of((enum explain_way)way) ? json_integer(1) : json_null(), "count",
-                                        (json_int_t)report->ways[way], "share", share_of(report, report->ways[way])));
+        json_array_append_new(
+            ways, json_pack("{s:s, s:o, s:I, s:f}", "way", explain_way_name((enum explain_way)way), "tier",
+                            tier_of((enum explain_way)way) ? json_integer(tier_of((enum explain_way)way)) : json_null(),
+                            "count", (json_int_t)report->ways[way], "share", share_of(report, report->ways[way])));
     for (size_t i = 0; i < report->reason_count; i++) {
         const struct explain_reason *reason = &report->reasons[i];
         json_array_append_new(reasons, json_pack("{s:s, s:s?, s:I, s:s, s:I}", "reason", reason->reason, "hint",
@@ -102,7 +102,8 @@ static void print_json(const struct explain_report *report, FILE *stream)
 static void print_ways(const struct explain_report *report, FILE *stream)
 {
     struct output_table *table = output_table_new(4, "llrr");
-    static const char *const header[] = {"TIER", "WAY", "STATEMENTS", "SHARE"};
+    static const char *const header[] = {"TIER", "WAY", "STATEMENTS", "SHARE"}, *const tiers[] = {"-", "1", "2", "3",
+                                                                                                  "4"};
     for (size_t i = 0; table && i < 4; i++)
         output_table_cell(table, header[i]);
     for (int way = 0; table && way < EXPLAIN_WAY_COUNT; way++) {
@@ -110,7 +111,7 @@ static void print_ways(const struct explain_report *report, FILE *stream)
         if (!report->ways[way])
             continue;
         snprintf(share, sizeof share, "%.1f %%", 100 * share_of(report, report->ways[way]));
-        output_table_cell(table, tier_of((enum explain_way)way) ? "1" : "-");
+        output_table_cell(table, tiers[tier_of((enum explain_way)way)]);
         output_table_cell(table, explain_way_name((enum explain_way)way));
         output_table_cell(table, output_count(report->ways[way], count));
         output_table_cell(table, share);
@@ -129,13 +130,13 @@ static void print_reasons(const struct explain_report *report, FILE *stream)
             others += reason->count;
             continue;
         }
-        fprintf(stream, "\n%s refused: %s\n", output_count(reason->count, count), reason->reason);
+        fprintf(stream, "\n%s beyond one shard: %s\n", output_count(reason->count, count), reason->reason);
         fprintf(stream, "  line %llu: %s\n", (unsigned long long)reason->line, reason->example);
         if (reason->remedy)
             fprintf(stream, "  hint: %s\n", reason->remedy);
     }
     if (others)
-        fprintf(stream, "\n%s refused for other reasons\n", output_count(others, count));
+        fprintf(stream, "\n%s beyond one shard for other reasons\n", output_count(others, count));
 }
 
 void explain_report_print(struct explain_report *report, bool json, FILE *stream)

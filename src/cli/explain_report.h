@@ -1,4 +1,5 @@
-/* What a log's statements come to: how many go which way, and the commonest reasons of those that are refused. */
+/* What a log's statements come to: how many go which way, and the commonest reasons of those that are beyond one shard.
+ */
 #ifndef MOSAIC_CLI_EXPLAIN_REPORT_H
 #define MOSAIC_CLI_EXPLAIN_REPORT_H
 
@@ -18,7 +19,7 @@ struct explain_report {
     uint64_t statements, ways[EXPLAIN_WAY_COUNT];
     struct explain_reason reasons[REASONS_MOST];
     size_t reason_count;
-    uint64_t further; /* refused for a reason beyond REASONS_MOST */
+    uint64_t further; /* beyond one shard, for a reason beyond REASONS_MOST */
 };
 
 MOSAIC_MUST_CHECK mosaic_status explain_report_add(struct explain_report *report, const struct explain_input *input,

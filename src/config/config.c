@@ -283,6 +283,14 @@ const char *config_other_database(struct arena *arena, const char *conninfo, con
     return copy;
 }
 
+/* Its place is behind the last shard; take_shards left the room. */
+static mosaic_status set_coordinator(struct model *model, const char *conninfo, mosaic_error *error)
+{
+    model->coordinator = conninfo;
+    model->shards[model->shard_count] = (struct shard){COORDINATOR_NAME, conninfo, 0};
+    return conninfo ? MOSAIC_OK : error_memory(error);
+}
+
 mosaic_status config_place_coordinator(struct model *model, size_t home, mosaic_error *error)
 {
     static const char suffix[] = "_coordinator";
@@ -301,9 +309,9 @@ mosaic_status config_place_coordinator(struct model *model, size_t home, mosaic_
     while (database[size] && ((unsigned char)database[size] & 0xC0) == 0x80) /* no character is cut in two */
         size--;
     snprintf(name, sizeof name, "%.*s%s", (int)size, database, suffix);
-    model->coordinator = config_other_database(&model->arena, model->shards[home].conninfo, name);
+    const char *conninfo = config_other_database(&model->arena, model->shards[home].conninfo, name);
     PQconninfoFree(options);
-    return model->coordinator ? MOSAIC_OK : error_memory(error);
+    return set_coordinator(model, conninfo, error);
 }
 
 /* Our own shards have one where there are two of them; addresses are the shards'. */
@@ -326,8 +334,7 @@ static mosaic_status take_own_coordinator(struct reading *reading, const char *c
                           model->shards[i].name);
             return error_hint(reading->error, "it is a database of its own; say none to do without");
         }
-    model->coordinator = config_copy(reading, coordinator);
-    return model->coordinator ? MOSAIC_OK : error_memory(reading->error);
+    return set_coordinator(model, config_copy(reading, coordinator), reading->error);
 }
 
 static mosaic_status take_shards(struct reading *reading, const struct yaml_cluster *yaml)
@@ -338,7 +345,7 @@ static mosaic_status take_shards(struct reading *reading, const struct yaml_clus
         return error_hint(reading->error, LEAST);
     }
     struct address *addresses = memory_zeroed(yaml->shards_count, sizeof *addresses);
-    model->shards = arena_zeroed(&model->arena, yaml->shards_count, sizeof *model->shards);
+    model->shards = arena_zeroed(&model->arena, yaml->shards_count + 1, sizeof *model->shards);
     model->shard_count = yaml->shards_count;
     mosaic_status status = addresses && model->shards ? MOSAIC_OK : error_memory(reading->error);
     uint64_t weights = 0;

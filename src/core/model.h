@@ -104,6 +104,14 @@ struct model {
     size_t setting_count;
 };
 
+/* As which shard the coordinator's database knows itself, and what errors call it. '@' is in no shard's name. */
+#define COORDINATOR_NAME "@coordinator"
+
+/* Shards, and behind them, in `shards`, the coordinator, where there is one: it owns no bucket. */
+static inline size_t model_places(const struct model *model)
+{
+    return model->shard_count + (model->coordinator != NULL);
+}
 /* By a name as a person types it: users, public.users, "Users". NULL if there is none. */
 const struct table *model_table(const struct model *model, const char *name);
 /* By name or, if no name matches, by a number from 0; SIZE_MAX if there is none. */

@@ -383,6 +383,21 @@ static void write_refusal(struct writer *writer)
     add_relations(writer);
 }
 
+/* What kept it from one shard is what would lower the tier. */
+static void write_coordinator(struct writer *writer)
+{
+    const struct explanation *explanation = writer->explanation;
+    const mosaic_error *error = explanation->plan.error;
+    add_line(writer, arena_string(writer->arena, "tier 4: the coordinator, over all shards"));
+    add_line(writer, arena_format(writer->arena, "  why not one shard: %s", explanation->reason));
+    add_caret(writer);
+    if (error && *error->detail)
+        add_line(writer, arena_format(writer->arena, "  %s", error->detail));
+    if (explanation->remedy)
+        add_line(writer, arena_format(writer->arena, "  to lower the tier: %s", explanation->remedy));
+    add_relations(writer);
+}
+
 static bool is_hinted(const struct writer *writer)
 {
     const struct plan_hint *hint = writer->input->values->hint;
@@ -413,6 +428,9 @@ static void write_way(struct writer *writer)
     case EXPLAIN_SESSION:
         add_line(writer, arena_format(arena, "tier 1: %s: the session's own, sent where it is needed", class));
         return;
+    case EXPLAIN_COORDINATOR:
+        write_coordinator(writer);
+        return;
     default:
         write_refusal(writer);
         return;
@@ -424,6 +442,8 @@ static enum explain_way way_of(const struct explain_input *input, const struct p
 {
     if (plan->kind == PLAN_REFUSED)
         return EXPLAIN_REFUSED;
+    if (plan->kind == PLAN_COORDINATOR)
+        return EXPLAIN_COORDINATOR;
     if (is_session(input->facts->class))
         return EXPLAIN_SESSION;
     if (plan->kind == PLAN_ANY)
@@ -447,8 +467,8 @@ mosaic_status explain_make(const struct explain_input *input, struct arena *aren
             return status;
         explanation->way = way_of(input, &explanation->plan);
     }
-    if (explanation->way == EXPLAIN_REFUSED) {
-        explanation->tier = 0;
+    if (explanation->way == EXPLAIN_REFUSED || explanation->way == EXPLAIN_COORDINATOR) {
+        explanation->tier = explanation->way == EXPLAIN_REFUSED ? 0 : 4;
         find_reason(explanation, input->facts);
     }
     write_way(&writer);

@@ -6,6 +6,9 @@
  *       users: sharded by id; id = 1109 binds it
  *       countries: reference table, whole on every shard
  *
+ *     tier 4: the coordinator, over all shards
+ *       why not one shard: …
+ *
  *     refused: no condition id = … on users
  *       SELECT * FROM users WHERE name = 'a'
  *                     ^
@@ -25,6 +28,7 @@
     X(HOME, "the home shard")                              \
     X(ANY, "any shard")                                    \
     X(SESSION, "the session's own (BEGIN, COMMIT, SET …)") \
+    X(COORDINATOR, "the coordinator")                      \
     X(REFUSED, "refused")
 
 enum explain_way {
@@ -45,7 +49,7 @@ struct explain_input {
 
 struct explanation {
     enum explain_way way;
-    int tier;                    /* 1; 0 where it is refused */
+    int tier;                    /* 1, 4; 0 where it is refused */
     struct plan plan;            /* not of EXPLAIN_OPEN: there the values decide */
     const char *reason, *remedy; /* refused: why, and what would prove it, one line each; NULL */
     int location;                /* bytes from the text's start, of what could not be proved; -1: none */

@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "plan/value.h"
 
+#include <stdio.h>
 #include <string.h>
 
 struct planning {
@@ -354,6 +355,40 @@ static enum step make(struct planning *planning)
     return step == GO_ON ? conclude(planning) : step;
 }
 
+/*
+ * The coordinator has every row as a foreign table's: a read that names what it has, and asks nothing of one server, it
+ * answers as one PostgreSQL does. What one PostgreSQL would refuse too stays refused.
+ */
+static bool is_for_coordinator(const struct planning *planning)
+{
+    const struct facts *facts = planning->facts;
+    bool reads =
+        facts->class == STATEMENT_SELECT || facts->class == STATEMENT_EXPLAIN || facts->class == STATEMENT_COPY_TO;
+    for (size_t i = 0; i < facts->relation_count; i++)
+        reads &= !facts->relations[i].is_written;
+    return reads && !facts->is_write && !facts->changes_session && (!facts->refusal || facts->is_unproved) &&
+           strcmp(planning->error->sqlstate, "0A000") == 0;
+}
+
+/* A refused read: the coordinator takes it, or it is said why not. */
+static void try_coordinator(struct planning *planning)
+{
+    const struct plan_input *input = planning->input;
+    const char *cannot = planning->facts->coordinator_cannot;
+    char said[sizeof planning->error->detail + 2];
+    if (!(input->has_coordinator || input->no_coordinator) || !is_for_coordinator(planning))
+        return;
+    size_t size = strlen(planning->error->detail);
+    const char *end = size == 0 ? "" : planning->error->detail[size - 1] == '.' ? " " : ". ";
+    snprintf(said, sizeof said, "%s%s", planning->error->detail, end);
+    if (!cannot && input->has_coordinator)
+        planning->plan->kind = PLAN_COORDINATOR;
+    else if (cannot)
+        error_detail(planning->error, "%sThe coordinator cannot answer it: %s.", said, cannot);
+    else
+        error_detail(planning->error, "%sThe coordinator could, but it is not ready: %s.", said, input->no_coordinator);
+}
+
 mosaic_status plan_make(const struct facts *facts, const struct plan_input *input, struct arena *arena,
                         struct plan *plan, mosaic_error *error)
 {
@@ -364,7 +399,9 @@ mosaic_status plan_make(const struct facts *facts, const struct plan_input *inpu
     refusal.message[0] = '\0';
     if (make(&planning) == OUT_OF_MEMORY)
         return error_memory(error);
-    if (plan->kind == PLAN_REFUSED) {
+    if (plan->kind == PLAN_REFUSED)
+        try_coordinator(&planning);
+    if (plan->kind == PLAN_REFUSED || plan->kind == PLAN_COORDINATOR) {
         plan->error = arena_allocate(arena, sizeof *plan->error);
         if (!plan->error)
             return error_memory(error);

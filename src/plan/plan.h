@@ -10,9 +10,10 @@
 #include "sql/facts.h"
 
 enum plan_kind {
-    PLAN_SHARD,   /* `shard` answers the statement's untouched bytes */
-    PLAN_ANY,     /* every shard would give the same answer: the one that is open already, else any */
-    PLAN_REFUSED, /* `error` says why, what would prove it, and how to write it */
+    PLAN_SHARD,       /* `shard` answers the statement's untouched bytes */
+    PLAN_ANY,         /* every shard would give the same answer: the one that is open already, else any */
+    PLAN_COORDINATOR, /* tier 4: PostgreSQL's executor over foreign tables; `error` says why not a shard */
+    PLAN_REFUSED,     /* `error` says why, what would prove it, and how to write it */
 };
 
 enum { PLAN_NO_BUCKET = UINT32_MAX };
@@ -22,7 +23,7 @@ struct plan {
     uint16_t shard;
     uint32_t bucket;      /* PLAN_NO_BUCKET where no key decided, or several buckets of one shard */
     const char *relation; /* display name of the table whose key decided; NULL: none */
-    mosaic_error *error;  /* PLAN_REFUSED */
+    mosaic_error *error;  /* PLAN_REFUSED, PLAN_COORDINATOR */
 };
 
 /* A value of a parameter or of a literal, as it came. */
@@ -47,6 +48,8 @@ struct plan_input {
     const struct plan_value *parameters;
     size_t parameter_count;
     const struct plan_hint *hint; /* may be NULL */
+    bool has_coordinator;         /* it is there, and in step with the schema */
+    const char *no_coordinator;   /* why it is not, where there should be one; NULL */
 };
 
 /*

@@ -238,7 +238,7 @@ static void show_totals(const struct totals *totals, struct admin_table *table)
 
 static void show_shards(const struct admin_view *view, struct admin_table *table)
 {
-    for (size_t i = 0; i < view->model->shard_count; i++) {
+    for (size_t i = 0; i < model_places(view->model); i++) {
         const struct shard_view *shard = &view->shards[i];
         admin_row(table);
         admin_text(table, view->model->shards[i].name);
@@ -254,7 +254,7 @@ static void show_shards(const struct admin_view *view, struct admin_table *table
         else
             admin_number(table, shard->server_max);
         admin_number(table, shard->server_max >= 0 && shard->budget > shard->server_max);
-        admin_text(table, shard->is_home ? "home" : "");
+        admin_text(table, shard->is_home ? "home" : shard->is_coordinator ? "coordinator" : "");
         admin_row_end(table);
     }
 }
@@ -334,7 +334,7 @@ static void show_databases(const struct admin_view *view, struct admin_table *ta
     const struct proxy_settings *settings = view->settings;
     const struct shard_view *home = view->shards;
     int64_t connections = 0;
-    for (size_t i = 0; i < view->model->shard_count; i++) {
+    for (size_t i = 0; i < model_places(view->model); i++) {
         connections += view->shards[i].connections;
         if (view->shards[i].is_home)
             home = &view->shards[i];

@@ -17,6 +17,7 @@ struct shard_view {
     int64_t connections;
     int64_t budget;     /* most that the pools may open */
     int64_t server_max; /* -1: not known */
+    bool is_coordinator;
 };
 
 struct user_view {
@@ -35,7 +36,7 @@ struct admin_view {
     const struct model *model;
     const struct snapshot *snapshot;
     const struct totals *totals;
-    const struct shard_view *shards; /* model->shard_count */
+    const struct shard_view *shards; /* model_places */
     const struct user_view *users;
     size_t user_count;
     const struct list_view *lists, *memory;

@@ -152,6 +152,13 @@ enum taken {
 enum taken client_reach(struct client *client, size_t shard);
 /* The same for what does not need the transaction: Parse and Describe. One that no shard has stays so. */
 enum taken client_reach_aside(struct client *client, size_t shard);
+/*
+ * The same for what is asked of the coordinator beside an open transaction: a shard that has the transaction is parked
+ * meanwhile.
+ */
+enum taken client_reach_beside(struct client *client, size_t shard);
+/* The transaction is over without a word to the shard that has it, parked: it is rolled back there. */
+void client_release_parked(struct client *client);
 /* The answer to whatever comes next, when the client's server was lost, or could not be had: client->failure. */
 enum taken client_tell_failure(struct client *client);
 /* An error of this client's, where its protocol wants it: in a segment, everything up to Sync is skipped; a simple

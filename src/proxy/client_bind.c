@@ -119,7 +119,7 @@ static enum taken bind_on_server(struct client *client, const struct bind_messag
     const struct facts *only = route->facts && route->facts->count == 1 ? &route->facts->facts[0] : NULL;
     bool tentative = only && local_is_tentative(client, only);
     client->is_tentative |= tentative;
-    enum taken taken = client_reach(client, route->shard);
+    enum taken taken = route_reach(client, route);
     if (taken != REACHED)
         return taken;
     taken = client_send_held(client);

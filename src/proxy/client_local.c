@@ -20,6 +20,13 @@ static bool has_failed(const struct client *client)
     return client->transaction.has_failed && has_no_server(client);
 }
 
+bool local_has_failed(const struct client *client, const struct facts *facts)
+{
+    /* Beside a shard that has the transaction, parked: there are its savepoints. */
+    bool is_there = facts->class == STATEMENT_ROLLBACK_TO && !list_empty(&client->kept);
+    return has_failed(client) && !is_there;
+}
+
 /* Lazy is worth it where there is a choice of shards. */
 static bool may_be_lazy(const struct client *client)
 {
@@ -31,7 +38,7 @@ bool local_applies(const struct client *client, const struct facts *facts)
 {
     const struct transaction *transaction = &client->transaction;
     bool lazy = transaction->is_lazy && has_no_server(client);
-    if (has_failed(client))
+    if (local_has_failed(client, facts))
         return true;
     switch (facts->class) {
     case STATEMENT_BEGIN:
@@ -92,6 +99,7 @@ static bool begin(struct client *client, const char *text, size_t size, struct b
 
 static void end(struct client *client, bool committed, struct buffer *answer)
 {
+    client_release_parked(client);
     struct settings_state *before = transaction_end(&client->transaction);
     client->status = 'I';
     client->path_is_local = false;

@@ -61,6 +61,7 @@ static enum taken call_function(struct client *client, const char *message, cons
         return client_refuse(client, &error, true);
     }
     enum taken taken = client_reach(client, route_any(client));
+    client->transaction.has_written = true;
     return taken == REACHED ? send_query(client, message, frame, EXPECT_FUNCTION) : taken;
 }
 
@@ -111,7 +112,7 @@ enum taken client_query(struct client *client, const char *message, const struct
     const struct facts *only = route.facts && route.facts->count == 1 ? &route.facts->facts[0] : NULL;
     if (only && local_applies(client, only))
         return answer_here(client, only, text, size);
-    if (route.facts && route.facts->count && client->transaction.has_failed && (!client->server || client->is_fresh))
+    if (route.facts && route.facts->count && local_has_failed(client, &route.facts->facts[0]))
         return answer_here(client, &route.facts->facts[0], text, size);
     if (client->status == 'E' && client->server)
         route = (struct route){.way = ROUTE_ANY, .shard = client->server->pool->shard, .facts = route.facts};
@@ -130,7 +131,7 @@ enum taken client_query(struct client *client, const char *message, const struct
     }
     bool tentative = only && local_is_tentative(client, only);
     client->is_tentative |= tentative;
-    taken = client_reach(client, route.shard);
+    taken = route_reach(client, &route);
     if (taken != REACHED)
         return taken;
     if (tentative && !client_keep_tentative(client, only, text, size))

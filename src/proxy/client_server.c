@@ -134,6 +134,8 @@ static enum taken link_any(struct client *client, size_t shard)
         list_append(&pool->active, &own->node);
         pool->kept_count--;
         pool->active_count++;
+        if (!client->is_pinned)
+            own->keeper = NULL; /* it was parked, for as long as its transaction lasts */
         server_link(own, client);
         return REACHED;
     }
@@ -318,6 +320,44 @@ enum taken client_reach_aside(struct client *client, size_t shard)
     return taken;
 }
 
+enum taken client_reach_beside(struct client *client, size_t shard)
+{
+    struct server *server = client->server;
+    if (client->failure)
+        return client_tell_failure(client);
+    if (client->is_aside && server && server->pool->shard == shard)
+        return REACHED;
+    if (client->is_aside) {
+        enum taken left = leave_harmlessly(client);
+        if (left != TAKEN)
+            return left;
+        client->is_aside = false;
+    }
+    server = client->server;
+    if (server && client->is_fresh && server->pool->shard != shard)
+        server_unlink(server);
+    if (server && !client->is_fresh) {
+        if (server->expect.count || server->passing || server->status != 'T' || !client_flush(client))
+            return refuse_second(client, shard);
+        server_park(server);
+    }
+    client->probes = true;
+    enum taken taken = client_reach(client, shard);
+    client->probes = false;
+    if (taken == REACHED) {
+        client->is_fresh = client->left_sync = false;
+        client->is_aside = true;
+        client->is_harmless = false;
+    }
+    return taken;
+}
+
+void client_release_parked(struct client *client)
+{
+    while (!client->is_pinned && !list_empty(&client->kept))
+        server_release_kept(LIST_OWNER(struct server, kept_node, client->kept.next));
+}
+
 /* ---- statements that are tried ---- */
 
 bool client_keep_tentative(struct client *client, const struct facts *facts, const char *text, size_t size)
@@ -426,6 +466,7 @@ void client_cycle_ended(struct client *client, char status)
     struct worker *worker = client->worker;
     bool was_aside = client->status != 'I' && client->server->status == 'I' && status != 'I';
     client->status = status;
+    client->transaction.has_failed &= status == 'E';
     client->awaits_ready = client->in_segment = client->skips = client->is_opening = false;
     struct shard_counters *counters = &worker->shards[client->server->pool->slot];
     COUNT(counters, queries, 1);
@@ -439,6 +480,7 @@ void client_cycle_ended(struct client *client, char status)
     if (was_aside)
         server_unlink(client->server);
     if (status == 'I') {
+        client->transaction.has_written = false;
         int64_t us = worker->loop.now_us - client->began_us;
         COUNT(counters, transactions, 1);
         COUNT(counters, transaction_us, us);

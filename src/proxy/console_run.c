@@ -179,7 +179,7 @@ static bool find_shard(const struct console *console, int *shard, mosaic_error *
     *shard = EVERY;
     if (!name || strcmp(name, model->name) == 0)
         return true;
-    for (size_t i = 0; i < model->shard_count; i++)
+    for (size_t i = 0; i < model_places(model); i++)
         if (strcmp(model->shards[i].name, name) == 0)
             *shard = (int)i;
     if (*shard != EVERY)
@@ -198,7 +198,7 @@ static void set_paused(const struct console *console, int shard, bool paused)
 {
     struct operation *operation = console->worker->proxy->operation;
     const struct world *world = console->worker->world;
-    for (size_t i = 0; i < world->model.shard_count; i++)
+    for (size_t i = 0; i < model_places(&world->model); i++)
         if (covers(shard, i))
             atomic_store(&operation->paused[world->slots[i]], paused);
 }
@@ -324,7 +324,7 @@ void console_run(struct console *console)
 static bool all_closed(const struct console *console, int shard)
 {
     const struct world *world = console->worker->world;
-    for (size_t i = 0; i < world->model.shard_count; i++)
+    for (size_t i = 0; i < model_places(&world->model); i++)
         if (covers(shard, i) && atomic_load(&console->worker->proxy->shard_connections[world->slots[i]]) > 0)
             return false;
     return true;

@@ -286,6 +286,31 @@ static void apply_deallocate(struct client *client, const struct facts *facts)
         client_statements_clear(&client->statements);
 }
 
+bool effect_writes(const struct facts *facts)
+{
+    switch (facts->class) {
+    case STATEMENT_SELECT:
+    case STATEMENT_EXPLAIN:
+    case STATEMENT_COPY_TO:
+    case STATEMENT_DECLARE:
+        return facts->is_write || facts->refusal;
+    case STATEMENT_EMPTY:
+    case STATEMENT_CURSOR:
+    case STATEMENT_BEGIN:
+    case STATEMENT_SAVEPOINT:
+    case STATEMENT_RELEASE:
+    case STATEMENT_ROLLBACK_TO:
+    case STATEMENT_SET_TRANSACTION:
+    case STATEMENT_SHOW:
+    case STATEMENT_DEALLOCATE:
+    case STATEMENT_PREPARE:
+    case STATEMENT_LISTEN:
+        return false;
+    default:
+        return true;
+    }
+}
+
 void effect_apply(struct client *client, const struct facts *facts, const char *text, size_t size, const char *tag)
 {
     struct transaction *transaction = &client->transaction;

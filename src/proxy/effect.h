@@ -13,6 +13,8 @@
 #include "wire/wire.h"
 
 /* Does a statement of this class do anything to the session? */
+/* May it change what a later statement of its transaction reads, rows or settings? What no list here knows may. */
+bool effect_writes(const struct facts *facts);
 bool effect_is(const struct facts *facts);
 /*
  * SET of what would change the meaning of a literal's bytes is refused: the encoding, and backslashes in strings. And a

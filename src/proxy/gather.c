@@ -71,7 +71,7 @@ static const char *remote_text(struct snapshot_part *part, int fd, uint16_t *por
 static const char *shard_name(const struct worker *worker, size_t shard)
 {
     const struct model *model = &worker->world->model;
-    return shard < model->shard_count ? model->shards[shard].name : "?";
+    return shard < model_places(model) ? model->shards[shard].name : "?";
 }
 
 /* "TLSv1.3/TLS_AES_256_GCM_SHA384" */
@@ -143,7 +143,7 @@ static void take_server(struct snapshot_part *part, const struct server *server,
         return;
     row->id = server->number;
     row->user = snapshot_text(part, server->pool->user->account->name);
-    row->database = snapshot_text(part, server->pool->shard < worker->world->model.shard_count
+    row->database = snapshot_text(part, server->pool->shard < model_places(&worker->world->model)
                                             ? worker->world->targets[server->pool->shard].database
                                             : NULL);
     row->shard = snapshot_text(part, shard_name(worker, server->pool->shard));

@@ -99,7 +99,7 @@ static void write_shards(struct buffer *out, const struct admin_view *view)
                                         METRIC_SHARD_BUDGET, METRIC_SHARD_ALLOWED};
     for (size_t at = 0; at < sizeof order / sizeof *order; at++) {
         begin(out, order[at]);
-        for (size_t i = 0; i < view->model->shard_count; i++) {
+        for (size_t i = 0; i < model_places(view->model); i++) {
             const struct shard_view *shard = &view->shards[i];
             const int64_t values[] = {strcmp(shard->state, "active") == 0, shard->is_paused, shard->connections,
                                       shard->budget, shard->server_max};
@@ -109,10 +109,11 @@ static void write_shards(struct buffer *out, const struct admin_view *view)
     }
 }
 
-/* Every statement that is answered by a shard is of tier 1: the others are refused so far. */
+/* What a shard answers is of tier 1, what the coordinator does of tier 4. */
 static struct labels of_tier(const struct admin_view *view, size_t shard)
 {
-    return (struct labels){"tier", "1", "shard", view->model->shards[shard].name, NULL, NULL};
+    const char *tier = shard < view->model->shard_count ? "1" : "4";
+    return (struct labels){"tier", tier, "shard", view->model->shards[shard].name, NULL, NULL};
 }
 
 static void write_counters(struct buffer *out, const struct admin_view *view)

@@ -120,7 +120,7 @@ static void add_counters(const struct proxy *proxy, uint64_t *counts)
 mosaic_status operation_totals(struct operation *operation, const struct world *world, struct arena *arena,
                                struct totals *totals, mosaic_error *error)
 {
-    size_t shards = world->model.shard_count;
+    size_t shards = model_places(&world->model);
     uint64_t *counts = arena_zeroed(arena, NAME_COUNT, sizeof *counts);
     struct shard_totals *since = arena_zeroed(arena, shards, sizeof *since);
     struct shard_totals *grown = arena_zeroed(arena, shards, sizeof *grown);

@@ -405,7 +405,7 @@ void pool_renew(struct pool *pool)
 /* Where a shard of this slot stands in a world; POOL_GONE: nowhere. */
 static size_t place_of(const struct world *world, size_t slot)
 {
-    for (size_t i = 0; i < world->model.shard_count; i++)
+    for (size_t i = 0; i < model_places(&world->model); i++)
         if (world->slots[i] == slot)
             return i;
     return POOL_GONE;

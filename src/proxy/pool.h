@@ -22,7 +22,8 @@ struct user {
     struct account *account;
     struct pool **pools; /* by slot (world.h); NULL until first used */
     size_t pool_count;
-    unsigned clients;           /* logged in, here */
+    unsigned clients;    /* logged in, here */
+    bool keeps_snapshot; /* a new session of this role has another isolation than READ COMMITTED, on some place */
     struct session_path *paths; /* route.h: search paths by settings */
     size_t path_count;
 };

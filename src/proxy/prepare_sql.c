@@ -299,9 +299,11 @@ static enum taken find_place(struct client *client, const struct route *own, str
     if (hinted.way == ROUTE_SHARD) {
         route->way = ROUTE_SHARD;
         route->shard = hinted.shard;
+        route->aside = false;
         return REACHED;
     }
-    bool by_key = route->way == ROUTE_REFUSED || (route->way == ROUTE_SHARD && route->bucket != PLAN_NO_BUCKET);
+    bool by_key =
+        route->way == ROUTE_REFUSED || route->aside || (route->way == ROUTE_SHARD && route->bucket != PLAN_NO_BUCKET);
     if (by_key && !is_proved)
         return extended_fail(client, "0A000",
                              "the arguments of EXECUTE \"%s\" are not plain values, so its shard is not proved", name);
@@ -314,7 +316,7 @@ enum taken prepare_sql_reach(struct client *client, const struct route *own, str
     enum taken taken = find_place(client, own, found);
     if (taken != REACHED)
         return taken;
-    taken = client_reach(client, found->route.shard);
+    taken = route_reach(client, &found->route);
     if (taken != REACHED)
         return taken;
     taken = client_send_held(client);

@@ -87,10 +87,10 @@ static size_t *number_of(struct proxy *proxy, const char *name, size_t *number)
 
 mosaic_status proxy_number_shards(struct proxy *proxy, struct world *world, mosaic_error *error)
 {
-    world->slots = arena_zeroed(&world->arena, world->model.shard_count, sizeof *world->slots);
+    world->slots = arena_zeroed(&world->arena, model_places(&world->model), sizeof *world->slots);
     if (!world->slots)
         return error_memory(error);
-    for (size_t i = 0; i < world->model.shard_count; i++)
+    for (size_t i = 0; i < model_places(&world->model); i++)
         if (!number_of(proxy, world->model.shards[i].name, &world->slots[i])) {
             (void)!error_set(error, MOSAIC_LIMIT, "the proxy has had %d shards of different names since its start",
                              SHARDS_MOST);

@@ -67,7 +67,9 @@ void record_statement(const struct client *client, const char *text, size_t size
     if (!log_wants(worker->proxy->log, EVENT_STATEMENT))
         return;
     struct log_entry entry = entry_of(client, address);
-    if (route->way == ROUTE_ANY)
+    if (route->shard == model->shard_count)
+        snprintf(plan, sizeof plan, "tier 4: the coordinator");
+    else if (route->way == ROUTE_ANY)
         snprintf(plan, sizeof plan, "any shard");
     else if (route->bucket == PLAN_NO_BUCKET)
         snprintf(plan, sizeof plan, "by %.100s", route->relation ? route->relation : "what only this shard has");
@@ -76,7 +78,7 @@ void record_statement(const struct client *client, const char *text, size_t size
     entry.statement = text;
     entry.statement_size = size;
     entry.plan = plan;
-    entry.shard = route->shard < model->shard_count ? model->shards[route->shard].name : NULL;
+    entry.shard = route->shard < model_places(model) ? model->shards[route->shard].name : NULL;
     log_event(worker->proxy->log, EVENT_STATEMENT, (int)worker->number, &entry);
 }
 
@@ -87,7 +89,7 @@ static struct log_entry entry_of_server(const struct server *server)
     size_t shard = server->pool->shard;
     return (struct log_entry){.server = server->number,
                               .user = server->pool->user->account->name,
-                              .shard = shard < model->shard_count ? model->shards[shard].name : NULL};
+                              .shard = shard < model_places(model) ? model->shards[shard].name : NULL};
 }
 
 void record_failure(const struct server *server, const mosaic_error *why)

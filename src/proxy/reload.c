@@ -3,6 +3,7 @@
 
 #include "base/memory.h"
 #include "catalog/catalog.h"
+#include "catalog/coordinator.h"
 #include "catalog/schema_read.h"
 #include "config/config.h"
 #include "engine/engine.h"
@@ -70,8 +71,28 @@ static mosaic_status read_schema(struct world *world, PGconn *home, int64_t dead
     }
     world->schema->version = world->version;
     if (status == MOSAIC_OK)
-        status = typemaps_make(world->schema, world->model.shard_count, &world->arena, &world->typemaps, error);
+        status = typemaps_make(world->schema, model_places(&world->model), &world->arena, &world->typemaps, error);
     return status;
+}
+
+/* Is the coordinator there, and as the home shard is? If not tier 4 is off, and everything else as it was. */
+static bool look_at_coordinator(const struct model *model, PGconn *home, int64_t deadline, struct arena *arena,
+                                const char **why)
+{
+    const struct shard *place = &model->shards[model->shard_count];
+    PGconn *coordinator;
+    mosaic_error error;
+    *why = NULL;
+    if (!model->coordinator || !is_analysed(model) || !model->epoch)
+        return false;
+    mosaic_status status = pq_connect(place->conninfo, place->name, "pgmosaic proxy", deadline, &coordinator, &error);
+    if (status == MOSAIC_OK) {
+        status = coordinator_check(home, coordinator, model, deadline, &error);
+        PQfinish(coordinator);
+    }
+    if (status != MOSAIC_OK)
+        *why = arena_string(arena, error.message);
+    return status == MOSAIC_OK;
 }
 
 static mosaic_status fill(struct world *world, uint64_t *stamp, mosaic_error *error)
@@ -80,16 +101,19 @@ static mosaic_status fill(struct world *world, uint64_t *stamp, mosaic_error *er
     const struct shard *shard = &model->shards[0];
     int64_t deadline = pq_deadline(READ_MS);
     PGconn *first, *opened = NULL;
-    mosaic_status status = world_targets(world, error);
-    if (status == MOSAIC_OK)
-        status = pq_connect(shard->conninfo, shard->name, "pgmosaic proxy", deadline, &first, error);
+    mosaic_status status = pq_connect(shard->conninfo, shard->name, "pgmosaic proxy", deadline, &first, error);
     if (status != MOSAIC_OK)
         return status;
     status = complete(model, first, deadline, error);
     if (status == MOSAIC_OK && model->engine == ENGINE_POSTGRES && model->epoch)
         status = catalog_find(model, first, deadline, &world->arena, &opened, &world->home, error);
     if (status == MOSAIC_OK)
+        status = world_targets(world, error);
+    if (status == MOSAIC_OK)
         status = read_schema(world, opened ? opened : first, deadline, stamp, error);
+    if (status == MOSAIC_OK)
+        world->has_coordinator =
+            look_at_coordinator(model, opened ? opened : first, deadline, &world->arena, &world->no_coordinator);
     PQfinish(opened);
     PQfinish(first);
     return status;
@@ -134,6 +158,12 @@ static bool has_changed(struct reload *reload, mosaic_error *error)
         if (status == MOSAIC_OK && !changed && is_analysed(&world->model)) {
             status = schema_stamp(home, shard->name, deadline, &stamp, error);
             changed = status == MOSAIC_OK && stamp != reload->stamp;
+        }
+        if (status == MOSAIC_OK && !changed) {
+            struct arena arena = ARENA_INIT;
+            const char *why;
+            changed = look_at_coordinator(&world->model, home, deadline, &arena, &why) != world->has_coordinator;
+            arena_free(&arena);
         }
         PQfinish(home);
     }

@@ -1,11 +1,15 @@
+#define _GNU_SOURCE
 #include "proxy/route.h"
 
 #include "base/memory.h"
 #include "plan/hint.h"
+#include "proxy/effect.h"
 #include "proxy/proxy.h"
 #include "proxy/server.h"
 
+#include <ctype.h>
 #include <string.h>
+#include <strings.h>
 
 enum { PATHS_MOST = 256 };
 
@@ -299,6 +303,14 @@ static void combine(struct client *client, struct route *route, const struct pla
         route->bucket = plan->bucket;
         route->relation = plan->relation;
         break;
+    case PLAN_COORDINATOR:
+        if (route->way == ROUTE_SHARD && route->shard != client->worker->world->model.shard_count) {
+            refuse_mixture(client, route, client->worker->world->model.shard_count);
+            break;
+        }
+        route->way = ROUTE_SHARD;
+        route->shard = client->worker->world->model.shard_count;
+        break;
     default:
         break;
     }
@@ -331,6 +343,112 @@ static bool may_read_here(const struct client *client)
            client->worker->world->types_agree[client->server->pool->shard];
 }
 
+enum taken route_reach(struct client *client, const struct route *route)
+{
+    if (route->aside)
+        return client_reach_beside(client, route->shard);
+    enum taken taken = client_reach(client, route->shard);
+    for (size_t i = 0; taken == REACHED && route->facts && i < route->facts->count; i++)
+        client->transaction.has_written |= effect_writes(&route->facts->facts[i]);
+    return taken;
+}
+
+/* ---- the coordinator in a transaction ---- */
+
+/* One of the words that date and time types read as a moment, by itself. */
+static bool has_time_word(const char *text, size_t size)
+{
+    static const char *const words[] = {"now", "today", "tomorrow", "yesterday"};
+    for (size_t at = 0; at < size; at++)
+        for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+            size_t end = at + strlen(words[i]);
+            bool begins = at == 0 || !isalnum((unsigned char)text[at - 1]);
+            if (begins && end <= size && strncasecmp(text + at, words[i], end - at) == 0 &&
+                (end == size || !isalnum((unsigned char)text[end])))
+                return true;
+        }
+    return false;
+}
+
+/* Does it ask for the transaction's time, by a function or by a text such as 'now'? */
+static bool reads_clock(const struct route *route, const char *text, size_t size,
+                        const struct route_parameters *parameters)
+{
+    bool reads = has_time_word(text, size);
+    for (size_t i = 0; i < route->facts->count; i++)
+        reads |= route->facts->facts[i].reads_clock;
+    for (size_t i = 0; parameters && i < parameters->count; i++)
+        reads |= parameters->values[i].size > 0 &&
+                 has_time_word(parameters->values[i].data, (size_t)parameters->values[i].size);
+    return reads;
+}
+
+/* Is it REPEATABLE READ or SERIALIZABLE, by BEGIN, SET TRANSACTION, a setting, or the role's own? */
+static bool wants_snapshot(const struct client *client)
+{
+    const char *set = session_value(client, "default_transaction_isolation");
+    const char *const texts[] = {set ? set : "", buffer_string(&client->transaction.kept)};
+    bool wants = !set && client->user->keeps_snapshot;
+    for (size_t i = 0; i < 2; i++)
+        wants |= strcasestr(texts[i], "repeatable") || strcasestr(texts[i], "serializable");
+    return wants;
+}
+
+/*
+ * In a transaction the coordinator answers beside it, each statement from what is committed at that moment. That is the
+ * transaction's own answer while it is READ COMMITTED and has written nothing, and its clock is not asked.
+ */
+static const char *why_not_beside(const struct client *client, const char *text, size_t size,
+                                  const struct route_parameters *parameters, const struct route *route)
+{
+    const struct transaction *transaction = &client->transaction;
+    if (transaction->has_written)
+        return "The transaction has settings of its own, or may have written, and the coordinator sees neither.";
+    if (wants_snapshot(client))
+        return "The transaction wants one snapshot for all its statements, and over several shards there is none.";
+    if (reads_clock(route, text, size, parameters))
+        return "It may ask for the time at which the transaction began, which would be another one on the coordinator.";
+    return NULL;
+}
+
+/* The coordinator has each text as a transaction of its own: one that begins or ends another must not come with it. */
+static bool only_reads(const struct facts_list *list)
+{
+    bool only = true;
+    for (size_t i = 0; i < list->count; i++)
+        only &= list->facts[i].class == STATEMENT_SELECT || list->facts[i].class == STATEMENT_EXPLAIN ||
+                list->facts[i].class == STATEMENT_COPY_TO || list->facts[i].class == STATEMENT_EMPTY;
+    return only;
+}
+
+static void coordinator_alone(struct client *client, const char *text, size_t size,
+                              const struct route_parameters *parameters, struct route *route)
+{
+    const char *why = NULL, *hint =
+                                "send it before BEGIN or behind COMMIT; EXPLAIN (MOSAIC) says why it needs more than "
+                                "one shard";
+    if (client->status == 'E')
+        return; /* whatever comes is refused by who has the transaction */
+    if (!only_reads(route->facts)) {
+        why = "The coordinator answers reads alone, and the text has something else besides.";
+        hint = "send each statement by itself";
+    } else if (client->status == 'T') {
+        route->aside = true;
+        why = why_not_beside(client, text, size, parameters, route);
+    }
+    if (!why)
+        return;
+    route->way = ROUTE_REFUSED;
+    route->error = new_error(client);
+    if (!route->error)
+        return;
+    (void)!error_set(route->error, MOSAIC_UNSUPPORTED,
+                     "this statement needs the coordinator, which is not possible here");
+    error_detail(route->error, "%s", why);
+    error_hint(route->error, "%s", hint);
+    error_sqlstate(route->error, "0A000");
+}
+
 bool route_text(struct client *client, const char *text, size_t size, const struct route_parameters *parameters,
                 struct route *route)
 {
@@ -357,7 +475,9 @@ bool route_text(struct client *client, const char *text, size_t size, const stru
                                .literal_count = found.literal_count,
                                .parameters = parameters ? parameters->values : NULL,
                                .parameter_count = parameters ? parameters->count : 0,
-                               .hint = hint_is_empty(&hint) ? NULL : &hint};
+                               .hint = hint_is_empty(&hint) ? NULL : &hint,
+                               .has_coordinator = worker->world->has_coordinator,
+                               .no_coordinator = worker->world->no_coordinator};
     if (found.list->count == 1 && found.list->facts[0].explain_mosaic && !lacks_types(found.list->facts, parameters))
         return explain(client, text, size, &input, route);
     for (size_t i = 0; i < found.list->count && route->way != ROUTE_REFUSED; i++) {
@@ -368,7 +488,8 @@ bool route_text(struct client *client, const char *text, size_t size, const stru
         }
         if (plan_make(&found.list->facts[i], &input, &worker->scratch, &plan, &error) != MOSAIC_OK)
             return false;
-        if (plan.kind == PLAN_REFUSED && parameters && parameters->more) {
+        bool unproved = plan.kind == PLAN_REFUSED || plan.kind == PLAN_COORDINATOR;
+        if (unproved && parameters && parameters->more) {
             route->way = ROUTE_MORE;
             return true;
         }
@@ -376,6 +497,8 @@ bool route_text(struct client *client, const char *text, size_t size, const stru
             plan.kind = PLAN_ANY;
         combine(client, route, &plan, position_of(&found.list->facts[i], text, size));
     }
+    if (route->way == ROUTE_SHARD && route->shard == worker->world->model.shard_count)
+        coordinator_alone(client, text, size, parameters, route);
     if (route->way == ROUTE_REFUSED)
         return route->error != NULL;
     if (route->way == ROUTE_ANY)

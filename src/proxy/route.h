@@ -8,7 +8,7 @@
 #include "proxy/client.h"
 
 enum route_way {
-    ROUTE_SHARD,   /* it belongs to `shard` */
+    ROUTE_SHARD,   /* it belongs to `shard`, which may be the coordinator (model_places) */
     ROUTE_ANY,     /* `shard` does as well as any */
     ROUTE_REFUSED, /* `error` says why */
     ROUTE_MORE,    /* not by the values that are there: more of them must be */
@@ -20,6 +20,7 @@ enum route_way {
 struct route {
     enum route_way way;
     size_t shard;
+    bool aside;                        /* beside the open transaction, which no shard has yet */
     uint32_t bucket;                   /* PLAN_NO_BUCKET: none */
     const char *relation;              /* whose key decided; NULL: none */
     const struct facts_list *facts;    /* NULL: nothing was analysed. Valid until the next look-up */
@@ -40,6 +41,8 @@ struct route_parameters {
 /* False when memory is out. */
 MOSAIC_MUST_CHECK bool route_text(struct client *client, const char *text, size_t size,
                                   const struct route_parameters *parameters, struct route *route);
+/* client_reach for what was routed, which is then noted as the transaction's. */
+enum taken route_reach(struct client *client, const struct route *route);
 /* The facts alone, of a text or of a prepared statement. */
 MOSAIC_MUST_CHECK bool route_text_facts(struct client *client, const char *text, size_t size, struct route *route);
 MOSAIC_MUST_CHECK bool route_facts(struct client *client, struct prepared *prepared, struct route *route);

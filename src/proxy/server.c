@@ -143,6 +143,8 @@ void server_close(struct server *server, const mosaic_error *why)
     if (client) {
         client->server = NULL;
         client_server_lost(client, why, cut);
+    } else if (keeper && keeper->server) {
+        server_close(keeper->server, why); /* what it asks there is beside the transaction that is lost */
     } else if (keeper) {
         client_server_lost(keeper, why, cut);
     }
@@ -167,6 +169,27 @@ static void reset(struct server *server)
         server_close(server, NULL);
 }
 
+/* Its client keeps it, without being linked to it. */
+static void keep(struct server *server, struct client *client)
+{
+    server->keeper = client;
+    server->state = SERVER_KEPT;
+    server->pool->active_count--;
+    server->pool->kept_count++;
+    list_remove(&server->node);
+    list_append(&server->pool->kept, &server->node);
+    list_remove(&server->kept_node);
+    list_append(&client->kept, &server->kept_node);
+}
+
+void server_park(struct server *server)
+{
+    struct client *client = server->client;
+    server->client = NULL;
+    client->server = NULL;
+    keep(server, client);
+}
+
 void server_unlink(struct server *server)
 {
     struct client *client = server->client;
@@ -181,14 +204,7 @@ void server_unlink(struct server *server)
         return;
     }
     if (client->state != CLIENT_CLOSED && (client->is_pinned || server->keeper == client)) {
-        server->keeper = client;
-        server->state = SERVER_KEPT;
-        server->pool->active_count--;
-        server->pool->kept_count++;
-        list_remove(&server->node);
-        list_append(&server->pool->kept, &server->node);
-        list_remove(&server->kept_node);
-        list_append(&client->kept, &server->kept_node);
+        keep(server, client);
         return;
     }
     if (server->keeper || client->is_pinned) {

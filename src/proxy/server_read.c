@@ -145,10 +145,30 @@ static void add_renamed(struct server *server, struct buffer *out, const char *t
     wire_text(out, after);
 }
 
+/*
+ * The coordinator's foreign tables have no primary keys, so a column that depends on one is no grouped one there: an
+ * error of its own, where one PostgreSQL may have an answer.
+ */
+static bool refuse_ungrouped(struct server *server, const char *message, const struct wire_frame *frame)
+{
+    struct wire_error found;
+    bool is_coordinator = server->pool->shard == server->worker->world->model.shard_count;
+    if (!is_coordinator || !server->client || !wire_read_error(message, frame, &found) || !found.sqlstate ||
+        strcmp(found.sqlstate, "42803") != 0)
+        return false;
+    wire_error_response(batch_make(&server->worker->to_client), "ERROR", "0A000", found.message,
+                        "It is the coordinator that answers, and its tables have no primary keys to tell which columns "
+                        "a GROUP BY decides.",
+                        "name every column that stands outside of aggregates in GROUP BY");
+    return true;
+}
+
 /* The client sees an error as it would be of what it sent: names of statements, and places in the text. */
 static void pass_error(struct server *server, const char *message, const struct wire_frame *frame, int32_t shift)
 {
     struct wire_reader reader = wire_body(message, frame);
+    if (refuse_ungrouped(server, message, frame))
+        return;
     if (!server->client || (!shift && !memmem(message, frame->size, "mosaic_", 7))) {
         pass(server, message, frame->size);
         return;

@@ -15,6 +15,7 @@ struct savepoint;
 struct transaction {
     bool is_open;                  /* BEGIN was answered */
     bool is_lazy;                  /* by us: no shard has it */
+    bool has_written;              /* rows or settings, or may have: effect_writes */
     bool has_failed;               /* by an error of ours: only its end, or ROLLBACK TO, is left */
     bool is_plain;                 /* the statements kept are such that cannot fail */
     struct buffer kept;            /* statements, each with a semicolon and a newline */

@@ -64,16 +64,17 @@ static bool fill_shards(struct proxy *proxy, const struct world *world, const st
                         struct arena *arena, struct admin_view *view)
 {
     const struct operation *operation = proxy->operation;
-    struct shard_view *shards = arena_zeroed(arena, world->model.shard_count, sizeof *shards);
+    struct shard_view *shards = arena_zeroed(arena, model_places(&world->model), sizeof *shards);
     view->shards = shards;
     view->paused = world->model.shard_count > 0;
-    for (size_t i = 0; i < world->model.shard_count && shards; i++) {
+    for (size_t i = 0; i < model_places(&world->model) && shards; i++) {
         size_t slot = world->slots[i];
         shards[i] = (struct shard_view){.host = joined(arena, &world->targets[i], false),
                                         .port = joined(arena, &world->targets[i], true),
                                         .database = world->targets[i].database,
                                         .state = atomic_load(&operation->failing[slot]) ? "down" : "active",
                                         .is_home = i == world->home,
+                                        .is_coordinator = i == world->model.shard_count,
                                         .is_paused = operation_paused(operation, slot),
                                         .connections = atomic_load(&proxy->shard_connections[slot]),
                                         .budget = view_budget(&config->settings, users),
@@ -117,7 +118,7 @@ static bool fill_lists(struct proxy *proxy, const struct world *world, struct ar
             waiting += part->pools[at].cl_waiting;
         }
     }
-    for (size_t i = 0; i < world->model.shard_count; i++)
+    for (size_t i = 0; i < model_places(&world->model); i++)
         servers += view->shards[i].connections;
     const struct list_view lists[] = {{"databases", 1},
                                       {"shards", (int64_t)world->model.shard_count},

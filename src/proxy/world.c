@@ -224,10 +224,10 @@ static mosaic_status fill_target(struct arena *arena, struct target *target, con
 mosaic_status world_targets(struct world *world, mosaic_error *error)
 {
     const struct model *model = &world->model;
-    world->targets = arena_zeroed(&world->arena, model->shard_count, sizeof *world->targets);
+    world->targets = arena_zeroed(&world->arena, model_places(model), sizeof *world->targets);
     if (!world->targets)
         return error_memory(error);
-    for (size_t i = 0; i < model->shard_count; i++) {
+    for (size_t i = 0; i < model_places(model); i++) {
         mosaic_status status = fill_target(&world->arena, &world->targets[i], &model->shards[i], error);
         /* A name that is not found now may be later: the shard is down, the others are not. */
         if (status != MOSAIC_OK && status != MOSAIC_UNREACHABLE)
@@ -245,10 +245,10 @@ static bool is_row(const struct schema *schema, const struct schema_type *type)
 mosaic_status world_compare_types(struct world *world, mosaic_error *error)
 {
     const struct schema *schema = world->schema;
-    world->types_agree = arena_zeroed(&world->arena, world->model.shard_count, sizeof *world->types_agree);
+    world->types_agree = arena_zeroed(&world->arena, model_places(&world->model), sizeof *world->types_agree);
     if (!world->types_agree)
         return error_memory(error);
-    for (size_t shard = 0; shard < world->model.shard_count; shard++) {
+    for (size_t shard = 0; shard < model_places(&world->model); shard++) {
         world->types_agree[shard] = true;
         for (size_t i = 0; i < schema->type_count && schema->type_oids; i++) {
             const struct schema_type *type = &schema->types[i];
@@ -279,7 +279,7 @@ void world_release(struct world *world)
 {
     if (!world || atomic_fetch_sub(&world->references, 1) != 1)
         return;
-    for (size_t i = 0; world->targets && i < world->model.shard_count; i++)
+    for (size_t i = 0; world->targets && i < model_places(&world->model); i++)
         tls_context_free(world->targets[i].tls);
     if (world->schema)
         schema_free(world->schema);

@@ -37,8 +37,8 @@ struct world {
     atomic_uint references;
     struct arena arena; /* of the targets */
     struct model model;
-    struct target *targets; /* model.shard_count */
-    /* Of each shard: the number that its name has for as long as the proxy runs (proxy_number_shards), wherever it
+    struct target *targets; /* model_places */
+    /* Of each place: the number that its name has for as long as the proxy runs (proxy_number_shards), wherever it
      * stands in the config. Pools and counters are by this one. */
     size_t *slots;
     size_t home;
@@ -46,8 +46,12 @@ struct world {
     struct schema *schema;
     /* Of each shard: are the OIDs of all types but rows of tables those of the home shard? NULL: not analysed. */
     bool *types_agree;
-    struct typemap *typemaps; /* model.shard_count */
+    struct typemap *typemaps; /* model_places */
     uint64_t version;         /* grows with each reading */
+    /* Tier 4 is there: the coordinator has the schema and the map of this world. Else why it has not, one line; NULL:
+     * the cluster has none. */
+    bool has_coordinator;
+    const char *no_coordinator;
 };
 
 /* Fills targets from the model's conninfos: parses, finds passwords, resolves names. Blocks. */

@@ -198,6 +198,10 @@ const char *analysis_copy(struct analysis *analysis, const char *text);
 /* Refuses the statement, and leaves it. */
 void analysis_refuse(struct analysis *analysis, int location, const char *message, const char *detail, const char *hint)
     __attribute__((noreturn));
+/* The same for what only cannot be proved: the walk goes on, since the coordinator may do it. */
+void analysis_unproved(struct analysis *analysis, int location, const char *message, const char *hint);
+/* The coordinator would answer otherwise than one PostgreSQL; the first reason stays. */
+void analysis_bar_coordinator(struct analysis *analysis, const char *reason);
 void analysis_enter(struct analysis *analysis);
 static inline void analysis_leave(struct analysis *analysis)
 {

@@ -125,8 +125,10 @@ void condition_equal(struct analysis *analysis, const struct filter *filter, str
         return;
     if (other_equals(analysis, a, b->type) || other_equals(analysis, b, a->type))
         return;
-    if (++analysis->condition_count > CONDITIONS_MOST)
-        analysis_refuse(analysis, -1, "too many conditions", NULL, NULL);
+    if (++analysis->condition_count > CONDITIONS_MOST) {
+        analysis_unproved(analysis, -1, "too many conditions", NULL);
+        return;
+    }
     struct condition *condition = analysis_new(analysis, 1, sizeof *condition);
     *condition = (struct condition){.filter = filter, .a = a, .b = b};
     *analysis->last_condition = condition;
@@ -505,8 +507,10 @@ static void note_tuples(struct analysis *analysis, const struct statement *state
 static void note_condition(struct analysis *analysis, const struct statement *statement, size_t column,
                            const struct filter *filter)
 {
-    if (++analysis->condition_count > CONDITIONS_MOST)
-        analysis_refuse(analysis, -1, "too many conditions", NULL, NULL);
+    if (++analysis->condition_count > CONDITIONS_MOST) {
+        analysis_unproved(analysis, -1, "too many conditions", NULL);
+        return;
+    }
     struct condition *condition = analysis_new(analysis, 1, sizeof *condition);
     struct fact_value *values = analysis_new(analysis, statement->rows, sizeof *values);
     for (size_t row = 0; row < statement->rows; row++)

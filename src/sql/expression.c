@@ -29,6 +29,15 @@ static const char *const anywhere[] = {
     "setseed",
 };
 
+/* Of these, those whose answer is of one server's process, transaction or storage. */
+static const char *const of_server[] = {
+    "pg_backend_pid",    "pg_column_compression",    "pg_column_size", "pg_conf_load_time", "pg_current_xact_id",
+    "pg_is_in_recovery", "pg_postmaster_start_time", "setseed",        "txid_current",
+};
+
+/* The time of the transaction. */
+static const char *const clocks[] = {"age", "now", "transaction_timestamp"};
+
 /* Those that leave something in the session that no list of the proxy knows. */
 static const char *const sessional[] = {
     "pg_advisory_lock",
@@ -96,6 +105,9 @@ static void system_function(struct analysis *analysis, struct scope *scope, cons
                         "What a text given to a function reads is not analysed.", NULL);
     if (NAME_IS_ONE_OF(name, sessional))
         analysis->facts->changes_session = true;
+    if (NAME_IS_ONE_OF(name, of_server) || NAME_IS_ONE_OF(name, sessional))
+        analysis_bar_coordinator(analysis, "it asks for what a server knows of itself");
+    analysis->facts->reads_clock |= NAME_IS_ONE_OF(name, clocks);
     if (volatility == 'v') {
         for (struct scope *at = scope; at; at = at->parent)
             at->has_volatile = true;
@@ -191,6 +203,7 @@ static void walk_value_function(struct analysis *analysis, const SQLValueFunctio
 {
     if (function->op == SVFOP_CURRENT_CATALOG)
         analysis->prefers_home = true;
+    analysis->facts->reads_clock |= function->op <= SVFOP_LOCALTIMESTAMP_N;
 }
 
 static void walk_window(struct analysis *analysis, struct scope *scope, WindowDef *window)

@@ -60,7 +60,22 @@ static struct fact_refusal *refusal_new(struct analysis *analysis, const char *s
 void analysis_refuse(struct analysis *analysis, int location, const char *message, const char *detail, const char *hint)
 {
     analysis->facts->refusal = refusal_new(analysis, "0A000", location, message, detail, hint);
+    analysis->facts->is_unproved = false;
     longjmp(analysis->out, REFUSED);
+}
+
+void analysis_unproved(struct analysis *analysis, int location, const char *message, const char *hint)
+{
+    if (analysis->facts->refusal)
+        return;
+    analysis->facts->refusal = refusal_new(analysis, "0A000", location, message, NULL, hint);
+    analysis->facts->is_unproved = true;
+}
+
+void analysis_bar_coordinator(struct analysis *analysis, const char *reason)
+{
+    if (!analysis->facts->coordinator_cannot)
+        analysis->facts->coordinator_cannot = reason;
 }
 
 void analysis_enter(struct analysis *analysis)
@@ -118,10 +133,13 @@ static void conclude(struct analysis *analysis)
         analysis_refuse(analysis, -1, "a function that is not known", "What it reads is not known.", NULL);
     if (analysis->prefers_home && !sharded)
         analysis->facts->needs_home = true;
+    if (analysis->prefers_home || analysis->unknown_function)
+        analysis_bar_coordinator(analysis, "it asks for what a server knows of itself");
     if (analysis->unknown_function)
         analysis->facts->needs_home = analysis->home_else = true;
     analysis->facts->reads_catalogs = analysis->facts->needs_home && !analysis->home_else && !analysis->facts->is_write;
-    prove(analysis);
+    if (!analysis->facts->refusal)
+        prove(analysis);
 }
 
 static void find_one(struct analysis *analysis, const RawStmt *raw, bool alone, struct facts *facts)

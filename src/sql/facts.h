@@ -133,6 +133,10 @@ struct facts {
     const struct fact_relation *relations;
     size_t relation_count;
     const struct fact_refusal *refusal; /* NULL: none */
+    bool is_unproved;                   /* the refusal is but that no shard could be proved: the coordinator may do */
+    /* Why the coordinator would not give one PostgreSQL's answer, a clause; NULL: it would. Of reads alone. */
+    const char *coordinator_cannot;
+    bool reads_clock;    /* the time of its transaction: now() and its like */
     bool needs_home;     /* catalogs, home tables, sequences, advisory locks, LISTEN …: the home shard answers */
     bool reads_catalogs; /* needs_home, for catalogs alone, which it reads; what calls no volatile function */
     bool is_write;

@@ -78,10 +78,12 @@ static struct range *range_of_relation(struct analysis *analysis, struct scope *
     }
     struct range *range = range_new(analysis, scope);
     range_relation(analysis, range, relation);
-    if (relation)
+    if (relation) {
         use_add(analysis, range, relation, name->location, name->inh);
-    else
+    } else {
         analysis->facts->needs_home = analysis->home_else = true;
+        analysis_bar_coordinator(analysis, "it names a relation that is not known, or temporary");
+    }
     return range;
 }
 
@@ -91,8 +93,10 @@ static void from_relation(struct analysis *analysis, struct scope *scope, RangeV
     struct range *range;
     const char *schema = NULL;
     if (common) {
-        if (common->is_later)
-            analysis_refuse(analysis, name->location, "a WITH query that names a later one", NULL, NULL);
+        if (common->is_later) {
+            analysis_unproved(analysis, name->location, "a WITH query that names a later one", NULL);
+            common->columns.opaque = true;
+        }
         common->references++;
         range = range_of_columns(analysis, scope, &common->columns, common);
     } else {
@@ -152,6 +156,7 @@ static void from_table_function(struct analysis *analysis, struct scope *scope, 
  * for sharded tables all the same: REPEATABLE promises the same rows as one PostgreSQL's. */
 static void from_sample(struct analysis *analysis, struct scope *scope, RangeTableSample *node)
 {
+    analysis_bar_coordinator(analysis, "TABLESAMPLE is not for foreign tables");
     query_from_item(analysis, scope, node->relation);
     expression_list(analysis, scope, node->args);
     expression_walk(analysis, scope, node->repeatable);
@@ -299,7 +304,7 @@ static void from_join(struct analysis *analysis, struct scope *scope, JoinExpr *
     *filter = join_filter(scope, join->jointype, &left, &right);
     note_join(analysis, scope, join->jointype, &left, &right, filter);
     if (join->join_using_alias)
-        analysis_refuse(analysis, -1, "JOIN … USING (…) AS", NULL, "Leave the alias out.");
+        analysis_unproved(analysis, -1, "JOIN … USING (…) AS", "Leave the alias out.");
     size_t before = scope->visible_from;
     scope->visible_from = left.first_item;
     condition_where(analysis, scope, filter, join->quals);

@@ -62,9 +62,21 @@ static void check_policies(struct analysis *analysis, const struct schema_relati
     }
 }
 
+/* What of a relation the coordinator, where it is a foreign table, would show otherwise. */
+static void look_from_coordinator(struct analysis *analysis, const struct schema_relation *relation, bool inherits)
+{
+    if (relation->placement == PLACE_SYSTEM || !strchr("rpvmf", relation->kind))
+        analysis_bar_coordinator(analysis, "it reads catalogs or sequences, which each server has for itself");
+    if (relation->has_row_security)
+        analysis_bar_coordinator(analysis, "a table has row security, and the policies are on the shards");
+    if (!inherits || (relation->kind == 'r' && relation->child_count))
+        analysis_bar_coordinator(analysis, "it reads a table that has child tables, or ONLY one of them");
+}
+
 struct use *use_add(struct analysis *analysis, struct range *range, const struct schema_relation *relation,
                     int location, bool inherits)
 {
+    look_from_coordinator(analysis, relation, inherits);
     part_relation(analysis, relation, location);
     struct use *use = note(analysis, relation, range, location);
     if (range)

@@ -167,10 +167,20 @@ static struct term *find_qualified(struct analysis *analysis, struct scope *scop
     return *known = false, NULL;
 }
 
+/* tableoid and its like: where a row is, which is another place for each server. */
+static void look_for_system_column(struct analysis *analysis, const ColumnRef *reference)
+{
+    static const char *const columns[] = {"cmax", "cmin", "ctid", "tableoid", "xmax", "xmin"};
+    const Node *last = llast(reference->fields);
+    if (IsA(last, String) && NAME_IS_ONE_OF(strVal(last), columns))
+        analysis_bar_coordinator(analysis, "it reads a system column, which tells of a row's place on its server");
+}
+
 struct term *name_resolve(struct analysis *analysis, struct scope *scope, const ColumnRef *reference)
 {
     int count = list_length(reference->fields);
     const char *names[3] = {NULL};
+    look_for_system_column(analysis, reference);
     if (count > 3)
         return NULL;
     for (int i = 0; i < count; i++) {

@@ -197,6 +197,7 @@ static void lock(struct analysis *analysis, struct scope *scope, List *clauses, 
     ListCell *cell, *name;
     foreach (cell, clauses) {
         LockingClause *clause = lfirst(cell);
+        analysis_bar_coordinator(analysis, "it locks rows");
         bool all = !clause->lockedRels;
         foreach (name, clause->lockedRels) {
             struct item *item = find_item(scope, ((RangeVar *)lfirst(name))->relname);

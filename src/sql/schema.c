@@ -311,7 +311,7 @@ static int compare_pairs(const void *a, const void *b)
 /* type_oids the other way round, shard by shard. */
 static mosaic_status index_oids(struct schema *schema, mosaic_error *error)
 {
-    size_t shards = schema->model ? schema->model->shard_count : 0;
+    size_t shards = schema->model ? model_places(schema->model) : 0;
     if (!schema->type_oids || !shards || !schema->type_count)
         return MOSAIC_OK;
     struct oid_pair *pairs = arena_allocate(&schema->arena, shards * schema->type_count * sizeof *pairs);

@@ -113,7 +113,7 @@ struct schema {
     size_t operator_count;
     const char *const *namespaces;
     size_t namespace_count;
-    /* types[i]'s OID on shard s: type_oids[s * type_count + i], 0 where the shard has none; NULL: equal everywhere. */
+    /* types[i]'s OID at place s (model_places): type_oids[s * type_count + i], 0 where it has none; NULL: all equal. */
     const uint32_t *type_oids;
     struct schema_index *index; /* made by schema_index */
 };

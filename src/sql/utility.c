@@ -274,6 +274,8 @@ static void copy_statement(struct analysis *analysis, const CopyStmt *copy)
     analysis->facts->class = copy->is_from ? STATEMENT_COPY_FROM : STATEMENT_COPY_TO;
     if (copy->filename)
         analysis->facts->needs_home = true; /* a file, or a program, of the server */
+    if (copy->filename || !copy->query)
+        analysis_bar_coordinator(analysis, "COPY of a table is not for foreign tables: COPY (SELECT …) TO is");
     if (copy->query)
         query_analyse(analysis, NULL, false, copy->query);
     else

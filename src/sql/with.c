@@ -33,8 +33,13 @@ static void with_recursive(struct analysis *analysis, struct scope *scope, Commo
     bool in_two = IsA(select, SelectStmt) && select->op == SETOP_UNION && !select->withClause && !select->sortClause &&
                   !select->limitCount && !select->limitOffset && !select->lockingClause && !with->search_clause &&
                   !with->cycle_clause;
-    if (!in_two)
-        analysis_refuse(analysis, with->location, "a recursive query of a form that no rule knows", NULL, NULL);
+    if (!in_two) {
+        analysis_unproved(analysis, with->location, "a recursive query of a form that no rule knows", NULL);
+        common->columns.opaque = true;
+        common_add(analysis, scope, common, NIL);
+        query_analyse(analysis, scope, false, with->ctequery);
+        return;
+    }
     struct columns base = query_analyse(analysis, scope, false, (Node *)select->larg);
     recursive_columns(analysis, common, &base);
     common->references = 2; /* what is asked of the whole must not be moved into a step */

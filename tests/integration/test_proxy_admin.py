@@ -188,7 +188,7 @@ def test_pause_waits_for_transactions_and_holds_new_ones(proxy):
 def test_pause_of_one_shard_leaves_the_others(proxy):
     ask(proxy, "PAUSE s1")
     states = {row["shard"]: row["state"] for row in ask(proxy, "SHOW SHARDS")}
-    assert states == {"s0": "active", "s1": "paused"}
+    assert states == {"s0": "active", "s1": "paused", "@coordinator": "active"}
     ask(proxy, "RESUME s1")
     with pytest.raises(psycopg2.Error, match="there is no shard s9"):
         ask(proxy, "PAUSE s9")
@@ -402,7 +402,7 @@ def test_statements_are_logged_with_their_plans_and_refusals_with_their_reasons(
             cursor.execute("SELECT 1")
             cursor.execute("SELECT 'x' AS password, 'secret'")
             with pytest.raises(psycopg2.errors.FeatureNotSupported):
-                cursor.execute("SELECT count(*) FROM account")
+                cursor.execute("DELETE FROM account")
 
         def events(name):
             return [event for event in map(json.loads, (line for line in proxy.log.splitlines() if line[0] == "{"))
@@ -414,7 +414,7 @@ def test_statements_are_logged_with_their_plans_and_refusals_with_their_reasons(
         assert found["SELECT 1"]["plan"] == "any shard"
         assert "secret" not in proxy.log
         refused = events("refused")[0]
-        assert refused["statement"] == "SELECT count(*) FROM account" and refused["sqlstate"] == "0A000"
+        assert refused["statement"] == "DELETE FROM account" and refused["sqlstate"] == "0A000"
         assert sum(row["value"] for row in ask(proxy, "SHOW TOTALS") if row["name"] == "refusals") == 1
 
 
@@ -474,7 +474,7 @@ def test_a_trace_id_is_in_the_log_and_at_the_shard(cluster):
             cursor.execute(f"SELECT n, 'd' FROM account WHERE id = 2 /*traceparent='00-{parent}-00f067aa0ba902b7-01'*/")
             client.rollback()
             with pytest.raises(psycopg2.errors.FeatureNotSupported):
-                cursor.execute("SELECT count(*), 'e' FROM account")
+                cursor.execute("DELETE FROM account WHERE n::text = 'e'")
             client.rollback()
             client.autocommit = True
             cursor.execute("SHOW application_name")
@@ -562,10 +562,10 @@ def test_a_reload_may_put_the_shards_in_another_order(cluster):
             lines = [found[0] for found in SHARD_LINE.finditer(text)]
             proxy.config.write_text(text.replace("".join(lines), "".join(reversed(lines))))
             reload(proxy, check=True)
-            assert [row["shard"] for row in ask(proxy, "SHOW SHARDS")] == ["s1", "s0"]
+            assert [row["shard"] for row in ask(proxy, "SHOW SHARDS")] == ["s1", "s0", "@coordinator"]
             assert counts() == before
             states = {row["shard"]: (row["state"], row["role"]) for row in ask(proxy, "SHOW SHARDS")}
-            assert states == {"s0": ("paused", "home"), "s1": ("active", "")}
+            assert states == {"s0": ("paused", "home"), "s1": ("active", ""), "@coordinator": ("active", "coordinator")}
             ask(proxy, "RESUME s0")
             # The transaction that is open on s1 is still there, and nowhere else.
             cursor.execute(sql, (1,))
@@ -621,7 +621,7 @@ def test_the_budget_is_a_warning_with_numbers(cluster):
         assert re.search(r"may open 5000 connections to shard s0, which allows \d+", proxy.log)
         assert "set max_shard_connections to" in proxy.log
         proxy.psycopg2().close()
-        eventually(lambda: [row["over_budget"] for row in ask(proxy, "SHOW SHARDS")] == [1, 1])
+        eventually(lambda: [row["over_budget"] for row in ask(proxy, "SHOW SHARDS")][:2] == [1, 1])
 
 
 # ---- from PgBouncer ----

@@ -24,7 +24,7 @@ LAB_SHARDS = 1
 pytestmark = pytest.mark.skipif(STANDIN is not None, reason="what is tested is the proxy's own")
 SEED = int(os.environ.get("SEED", "0")) or random.randrange(1 << 30)
 KIB = 1024
-SANITIZED = b"__asan_init" in COMMAND.read_bytes()
+SANITIZED = any(name in COMMAND.read_bytes() for name in (b"__asan_init", b"__tsan_init"))
 
 
 def at_most(used, limit):
@@ -38,7 +38,7 @@ def proxy(lab):
         yield started
 
 
-def connected(proxy, data=b"", timeout=10):
+def connected(proxy, data=b"", timeout=30):
     made = socket.create_connection(("127.0.0.1", proxy.port), timeout=timeout)
     made.sendall(data)
     return made

@@ -108,7 +108,7 @@ READS = [
     "ON o.user_id = w.id", "SELECT EXISTS (SELECT FROM users WHERE id = K)",
     "SELECT (SELECT name FROM users WHERE id = K), "
     "(SELECT n FROM users WHERE id = L)", "SELECT row_number() OVER (ORDER BY k), k FROM orders WHERE user_id = K",
-    "SELECT * FROM users LIMIT 3",
+    "SELECT count(*) FROM (SELECT * FROM users LIMIT 3) x",
     "SELECT name, count(*) FROM users WHERE id = K GROUP BY name HAVING count(*) > 0",
     "SELECT * FROM users WHERE id >= K AND id <= K",
     "SELECT * FROM app.users WHERE id = K", "SELECT * FROM public.users WHERE id = K",
@@ -350,7 +350,7 @@ def test_random_statements(cluster, alone, capsys):
 # ---- what other sharding proxies answer wrongly ----
 
 PEERS = {
-    1: ["SELECT * FROM users LIMIT 10", "SELECT * FROM users ORDER BY id LIMIT 3"],
+    1: ["SELECT count(*) FROM (SELECT * FROM users LIMIT 10) x", "SELECT * FROM users ORDER BY id LIMIT 3"],
     2: ["INSERT INTO orders VALUES (1, 201, 1), (2, 201, 2)"],
     3: ["INSERT INTO docs VALUES ('123', 1, 'x')", "INSERT INTO docs VALUES (NULL, 1, 'x')",
         "INSERT INTO users VALUES (NULL, 'x')",

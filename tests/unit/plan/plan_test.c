@@ -512,6 +512,75 @@ static int close_world(void **state)
     return 0;
 }
 
+/* What no shard is proved for, where there is a coordinator. `why`: of what it cannot say. */
+static void the_coordinator_answers(void **state)
+{
+    (void)state;
+    static const struct row rows[] = {
+        {"SELECT * FROM t WHERE id = 5", "s1"},
+        {"SELECT * FROM ref", "any"},
+        {"SELECT * FROM home", "s0"},
+        {"SELECT 1", "any"},
+        {"SELECT count(*) FROM t", "coordinator", "no condition id"},
+        {"TABLE t", "coordinator"},
+        {"SELECT * FROM t WHERE id IN (1, 2)", "coordinator", "more than one shard"},
+        {"SELECT * FROM t WHERE id = 'x'", "refused", "22P02"},
+        {"SELECT * FROM t, home WHERE t.id = 5", "coordinator", "home"},
+        {"SELECT * FROM t JOIN u USING (tid) AS j WHERE j.tid = 1", "coordinator"},
+        {"SELECT * FROM t, ref, i, home", "coordinator"},
+        {"WITH RECURSIVE r AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM r LIMIT 9) SELECT * FROM r, t", "coordinator"},
+        {"WITH RECURSIVE r AS ((SELECT 1 AS n) INTERSECT SELECT n FROM t, r) SELECT * FROM r, t", "coordinator"},
+        {"WITH RECURSIVE a AS (SELECT * FROM b), b AS (SELECT 1 AS x) SELECT * FROM a, t", "coordinator"},
+        {"SELECT (SELECT max(v) FROM i WHERE i.v = t.v) FROM t", "coordinator"},
+        {"SELECT v, count(*) OVER (PARTITION BY v) FROM t", "coordinator"},
+        {"SELECT v, name, count(*) FROM t GROUP BY GROUPING SETS ((v), (name))", "coordinator"},
+        {"SELECT * FROM t, LATERAL (SELECT * FROM u WHERE u.w = t.v) x", "coordinator"},
+        {"SELECT id FROM t UNION SELECT hid FROM home EXCEPT SELECT id FROM i", "coordinator"},
+        {"SELECT * FROM tv", "coordinator"},
+        {"SELECT * FROM hv, tv", "coordinator"},
+        {"SELECT random(), now(), clock_timestamp() FROM t", "coordinator"},
+        {"SELECT pure(v) FROM t", "coordinator"},
+        {"EXPLAIN SELECT * FROM t", "coordinator"},
+        {"EXPLAIN (ANALYZE) SELECT * FROM t", "coordinator"},
+        {"COPY (SELECT * FROM t) TO STDOUT", "coordinator"},
+        {"SELECT * FROM part", "coordinator"},
+        {"SELECT * FROM part1", "coordinator"},
+        {"SELECT * FROM t UNION ALL SELECT 1, 2, 'a', nextval('seq')", "refused"},
+        {"SELECT ctid FROM t", "refused", "system column"},
+        {"SELECT x.tableoid::regclass FROM t x", "refused"},
+        {"SELECT max(xmin::text) FROM t", "refused", "system column"},
+        {"SELECT * FROM t FOR UPDATE", "refused", "no condition id"},
+        {"SELECT * FROM t WHERE id IN (SELECT id FROM i FOR SHARE)", "refused", "no condition id"},
+        {"SELECT * FROM ONLY t", "refused", "ONLY"},
+        {"SELECT * FROM t TABLESAMPLE SYSTEM (10)", "refused", "TABLESAMPLE"},
+        {"SELECT * FROM t, ref TABLESAMPLE SYSTEM (10)", "refused", "TABLESAMPLE"},
+        {"SELECT relname FROM pg_class, t", "refused", "catalogs"},
+        {"SELECT current_database(), count(*) FROM t", "refused", "of itself"},
+        {"SELECT pg_column_size(name) FROM t", "refused", "of itself"},
+        {"SELECT pg_backend_pid() FROM t", "refused", "of itself"},
+        {"SELECT 't'::regclass, id FROM t", "refused", "of itself"},
+        {"SELECT last_value FROM seq, t", "refused", "sequences"},
+        {"SELECT * FROM t, nosuch", "refused", "not known"},
+        {"SELECT reader(v) FROM t", "refused", "IMMUTABLE"},
+        {"SELECT nosuch(v) FROM t", "refused"},
+        {"SELECT set_config('a.b', name, true) FROM t", "refused"},
+        {"COPY t TO STDOUT", "refused", "COPY (SELECT"},
+        {"COPY (SELECT * FROM t) TO '/tmp/x'", "refused"},
+        {"UPDATE t SET v = 1", "refused", "no condition id"},
+        {"DELETE FROM t", "refused"},
+        {"INSERT INTO home SELECT id, v, tid FROM t", "refused"},
+        {"WITH d AS (DELETE FROM t RETURNING *) SELECT * FROM d", "refused"},
+        {"EXPLAIN DELETE FROM t", "refused"},
+        {"DECLARE c CURSOR FOR SELECT * FROM t", "refused"},
+        {"SELECT * INTO x FROM t", "refused"},
+        {"CREATE TABLE x AS SELECT * FROM t", "refused"},
+        {"LOCK TABLE t", "refused"},
+    };
+    world.has_coordinator = true;
+    CHECK_ALL(rows);
+    world.has_coordinator = false;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -521,6 +590,7 @@ int main(void)
         cmocka_unit_test(joins_and_subqueries),
         cmocka_unit_test(statements_without_keys),
         cmocka_unit_test(somebody_s_operator_may_be_meant),
+        cmocka_unit_test(the_coordinator_answers),
     };
     return cmocka_run_group_tests(tests, open_world, close_world);
 }
