@@ -80,12 +80,24 @@ static const char *find_word(const char *text, const char *word)
     return NULL;
 }
 
+struct reader {
+    struct arena *arena;
+    bool failed; /* memory was out */
+};
+
+static char *take(struct reader *reader, const char *text, size_t size)
+{
+    char *copy = arena_copy(reader->arena, text, size);
+    reader->failed |= !copy;
+    return copy;
+}
+
 /* Reads one quoted name; what stands behind it, or NULL where there is none. */
-static const char *read_name(const char *at, struct arena *arena, const char **name)
+static const char *read_name(const char *at, struct reader *reader, const char **name)
 {
     if (*at != '"')
         return NULL;
-    char *copy = arena_string(arena, at), *into = copy;
+    char *copy = take(reader, at, strlen(at)), *into = copy;
     if (!copy)
         return NULL;
     for (at++; *at; at++) {
@@ -99,40 +111,41 @@ static const char *read_name(const char *at, struct arena *arena, const char **n
 }
 
 /* "schema"."name"; what stands behind it, or NULL. */
-static const char *read_names(const char *at, struct arena *arena, struct dump_item *item)
+static const char *read_names(const char *at, struct reader *reader, struct dump_item *item)
 {
-    at = read_name(at, arena, &item->schema);
-    return at && *at == '.' ? read_name(at + 1, arena, &item->name) : NULL;
+    at = read_name(at, reader, &item->schema);
+    return at && *at == '.' ? read_name(at + 1, reader, &item->name) : NULL;
 }
 
 /* ALTER TABLE [ONLY] "s"."t" OWNER TO "r"; every other change of a relation is left out. */
-static void read_relation_owner(const char *at, struct arena *arena, struct dump_item *item)
+static void read_relation_owner(const char *at, struct reader *reader, struct dump_item *item)
 {
     static const char owner[] = " OWNER TO ";
     const char *names = begins(at, "ONLY ") ? at + strlen("ONLY ") : at;
-    at = read_names(names, arena, item);
+    at = read_names(names, reader, item);
     if (!at || !begins(at, owner)) {
         item->action = DUMP_LEAVE_OUT;
         return;
     }
-    item->object = arena_format(arena, "TABLE %.*s", (int)(at - names), names);
+    item->object = arena_format(reader->arena, "TABLE %.*s", (int)(at - names), names);
+    reader->failed |= !item->object;
     item->role = at + strlen(owner);
 }
 
 /* ALTER FUNCTION "s"."f"() OWNER TO "r"; any other ALTER is run. */
-static void read_owner(const char *at, struct arena *arena, struct dump_item *item)
+static void read_owner(const char *at, struct reader *reader, struct dump_item *item)
 {
     static const char word[] = " OWNER TO ";
     const char *owner = find_word(at, word);
     if (owner) {
-        item->object = arena_copy(arena, at, (size_t)(owner - at));
+        item->object = take(reader, at, (size_t)(owner - at));
         item->role = owner + strlen(word);
     } else {
         item->action = DUMP_RUN;
     }
 }
 
-static void read_grant(const char *text, struct arena *arena, struct dump_item *item)
+static void read_grant(const char *text, struct reader *reader, struct dump_item *item)
 {
     const char *object = find_word(text, " ON ");
     const char *end = object ? find_word(object, begins(text, "GRANT ") ? " TO " : " FROM ") : NULL;
@@ -144,7 +157,7 @@ static void read_grant(const char *text, struct arena *arena, struct dump_item *
     for (size_t i = 0; i < sizeof ungranted / sizeof *ungranted; i++)
         if (begins(object, ungranted[i]))
             item->action = DUMP_LEAVE_OUT;
-    item->object = arena_copy(arena, object, (size_t)(end - object));
+    item->object = take(reader, object, (size_t)(end - object));
 }
 
 static void read_other(const char *text, struct dump_item *item)
@@ -160,22 +173,22 @@ static void read_other(const char *text, struct dump_item *item)
 }
 
 /* False: names are not where they belong, or memory is out. */
-static bool read_as(const char *text, const char *rest, struct arena *arena, struct dump_item *item)
+static bool read_as(const char *text, const char *rest, struct reader *reader, struct dump_item *item)
 {
     switch (item->action) {
     case DUMP_SCHEMA:
-        return read_name(rest, arena, &item->name);
+        return read_name(rest, reader, &item->name);
     case DUMP_RELATION:
     case DUMP_VIEW:
-        return read_names(rest, arena, item);
+        return read_names(rest, reader, item);
     case DUMP_RELATION_OWNER:
-        read_relation_owner(rest, arena, item);
+        read_relation_owner(rest, reader, item);
         break;
     case DUMP_OWNER:
-        read_owner(rest, arena, item);
+        read_owner(rest, reader, item);
         break;
     case DUMP_GRANT:
-        read_grant(text, arena, item);
+        read_grant(text, reader, item);
         break;
     default:
         break;
@@ -198,8 +211,11 @@ mosaic_status dump_read(const struct statement *statement, struct arena *arena, 
         at++;
     if (at < count)
         item->action = actions[at].action;
-    if (read_as(text, text + (at < count ? strlen(actions[at].begin) : 0), arena, item))
+    struct reader reader = {.arena = arena};
+    if (read_as(text, text + (at < count ? strlen(actions[at].begin) : 0), &reader, item))
         return MOSAIC_OK;
+    if (reader.failed)
+        return error_memory(error);
     return error_set(error, MOSAIC_INTERNAL, "pg_dump said what could not be read: %.*s", (int)strcspn(text, "\n"),
                      text);
 }

@@ -137,11 +137,38 @@ static void failed_allocations_stick(void **state)
     buffer_free(&sql);
 }
 
+static void expect_part(const struct rule *rule, const struct map *map, const char *expected)
+{
+    struct buffer sql = BUFFER_INIT(1 << 20);
+    sql_part(&sql, rule, columns, map);
+    assert_string_equal(buffer_string(&sql), expected);
+    buffer_free(&sql);
+}
+
+/* Shards in another order are the same parts: two configs need not list them alike. */
+static void parts_do_not_depend_on_the_order_of_shards(void **state)
+{
+    (void)state;
+    const struct rule rule = {.function = FUNCTION_MODULO, .buckets = 6, .columns = 1, .types = {KEY_INT8}};
+    static const uint16_t in_turn[] = {0, 1, 2, 0, 1, 2}, turned[] = {2, 0, 1, 2, 0, 1}, moved[] = {1, 0, 2, 1, 1, 0};
+    uint16_t part_of_shard[SHARDS_MOST];
+    expect_part(&rule, &(struct map){1, 6, 3, in_turn}, "(((id % 6 + 6) % 6)) % 3");
+    expect_part(&rule, &(struct map){1, 6, 3, turned}, "(((id % 6 + 6) % 6)) % 3");
+    expect_part(&rule, &(struct map){1, 6, 4, moved},
+                "get_byte(E'\\\\x000102000001'::bytea, (((id % 6 + 6) % 6))::integer)");
+    assert_int_equal(map_parts(&(struct map){1, 6, 4, moved}, part_of_shard), 3);
+    assert_int_equal(part_of_shard[1], 0);
+    assert_int_equal(part_of_shard[0], 1);
+    assert_int_equal(part_of_shard[2], 2);
+    assert_int_equal(part_of_shard[3], MAP_NO_PART);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_constraints_of_a_fresh_cluster),
         cmocka_unit_test(a_moved_map_is_a_bitmap),
+        cmocka_unit_test(parts_do_not_depend_on_the_order_of_shards),
         cmocka_unit_test(ranges_and_lists_say_their_bounds),
         cmocka_unit_test(only_sha256_of_other_bucket_counts_needs_a_function),
         cmocka_unit_test(random_rules_give_bounded_expressions),
