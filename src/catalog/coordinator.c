@@ -61,7 +61,7 @@ static mosaic_status digest_map(const struct model *model, char *digits, mosaic_
     struct arena arena = ARENA_INIT;
     unsigned char digest[SHA256_DIGEST_LENGTH];
     size_t count = 0;
-    SHA256_CTX sum;
+    struct buffer all = BUFFER_INIT(MAP_MOST);
     const char **texts = arena_zeroed(&arena, model->shard_count + model->table_count, sizeof *texts);
     bool failed = !texts;
     for (size_t i = 0; !failed && i < model->shard_count; i++)
@@ -74,13 +74,14 @@ static mosaic_status digest_map(const struct model *model, char *digits, mosaic_
     }
     if (!failed) {
         qsort(texts, count, sizeof *texts, compare_texts);
-        SHA256_Init(&sum);
         for (size_t i = 0; i < count; i++)
-            SHA256_Update(&sum, texts[i], strlen(texts[i]) + 1);
-        SHA256_Final(digest, &sum);
+            buffer_add(&all, texts[i], strlen(texts[i]) + 1);
+        SHA256((const unsigned char *)buffer_string(&all), all.size, digest);
         for (size_t i = 0; i < DIGEST_BYTES; i++)
             snprintf(digits + 2 * i, 3, "%02x", digest[i]);
     }
+    failed |= buffer_failed(&all);
+    buffer_free(&all);
     arena_free(&arena);
     return failed ? error_memory(error) : MOSAIC_OK;
 }

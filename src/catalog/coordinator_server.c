@@ -45,19 +45,30 @@ struct pair {
     const char *name, *value;
 };
 
-/* The options of a server, in the order in which they are given. Values live as long as `options`. */
-static size_t server_options(const PQconninfoOption *options, int version, struct pair *pairs)
+/* What comes later counts. */
+static void add_pair(struct pair *pairs, size_t *count, const char *name, const char *value)
+{
+    size_t at = 0;
+    while (at < *count && strcmp(pairs[at].name, name) != 0)
+        at++;
+    *count += at == *count;
+    pairs[at] = (struct pair){name, value};
+}
+
+/* The options of a server, in the order in which they are given. Values live as long as `options` and `internal`. */
+static size_t server_options(const PQconninfoOption *options, const PQconninfoOption *internal, int version,
+                             struct pair *pairs)
 {
     size_t count = 0;
-    bool has_timeout = false;
-    for (const PQconninfoOption *option = options; option->keyword; option++) {
-        if (!is_carried(option))
-            continue;
-        pairs[count++] = (struct pair){option->keyword, option->val};
-        has_timeout |= strcmp(option->keyword, "connect_timeout") == 0;
+    pairs[count++] = (struct pair){"connect_timeout", "10"};
+    for (; options->keyword; options++) {
+        /* Our address of a host is not the coordinator's. */
+        if (is_carried(options) && !(internal && strcmp(options->keyword, "hostaddr") == 0))
+            add_pair(pairs, &count, options->keyword, options->val);
     }
-    if (!has_timeout)
-        pairs[count++] = (struct pair){"connect_timeout", "10"};
+    for (; internal && internal->keyword; internal++)
+        if (is_carried(internal))
+            add_pair(pairs, &count, internal->keyword, internal->val);
     pairs[count++] = (struct pair){"application_name", "pgmosaic coordinator"};
     pairs[count++] = (struct pair){"options", "-c default_transaction_read_only=on"};
     pairs[count++] = (struct pair){"updatable", "false"};
@@ -68,6 +79,12 @@ static size_t server_options(const PQconninfoOption *options, int version, struc
 }
 
 enum { PAIRS_MOST = sizeof carried / sizeof *carried + 6 };
+
+/* Of a shard's `internal`; NULL where it has none. PQconninfoFree it. */
+static PQconninfoOption *internal_options(const struct shard *shard)
+{
+    return shard->internal ? PQconninfoParse(shard->internal, NULL) : NULL;
+}
 
 /* The login: libpq found the password in the conninfo, the environment, or a passfile. */
 static size_t login_options(const PGconn *connection, struct pair *pairs)
@@ -110,6 +127,7 @@ void coordinator_server_sql(struct buffer *sql, const struct model *model, size_
 {
     struct pair pairs[PAIRS_MOST];
     PQconninfoOption *options = PQconninfo((PGconn *)connection);
+    PQconninfoOption *internal = internal_options(&model->shards[shard]);
     if (!options) {
         sql->failed = true;
         return;
@@ -117,11 +135,12 @@ void coordinator_server_sql(struct buffer *sql, const struct model *model, size_
     buffer_text(sql, "CREATE SERVER ");
     coordinator_server_name(sql, model, shard);
     buffer_text(sql, " FOREIGN DATA WRAPPER postgres_fdw");
-    add_options(sql, pairs, server_options(options, coordinator_version, pairs));
+    add_options(sql, pairs, server_options(options, internal, coordinator_version, pairs));
     buffer_text(sql, "CREATE USER MAPPING FOR PUBLIC SERVER ");
     coordinator_server_name(sql, model, shard);
     add_options(sql, pairs, login_options(connection, pairs));
     PQconninfoFree(options);
+    PQconninfoFree(internal);
 }
 
 mosaic_status coordinator_servers_match(PGconn *coordinator, const struct model *model, PGconn *const *shards,
@@ -133,6 +152,7 @@ mosaic_status coordinator_servers_match(PGconn *coordinator, const struct model 
     buffer_text(&sql, "SELECT pg_catalog.count(*) FROM (VALUES ");
     for (size_t i = 0; i < model->shard_count; i++) {
         PQconninfoOption *options = PQconninfo(shards[i]);
+        PQconninfoOption *internal = internal_options(&model->shards[i]);
         if (!options) {
             buffer_free(&sql);
             return error_memory(error);
@@ -142,11 +162,12 @@ mosaic_status coordinator_servers_match(PGconn *coordinator, const struct model 
         buffer_text(&sql, i ? ", (" : "(");
         sql_literal(&sql, buffer_string(&name), name.size);
         buffer_text(&sql, ", ");
-        add_array(&sql, pairs, server_options(options, PQserverVersion(coordinator), pairs));
+        add_array(&sql, pairs, server_options(options, internal, PQserverVersion(coordinator), pairs));
         buffer_text(&sql, ", ");
         add_array(&sql, pairs, login_options(shards[i], pairs));
         buffer_char(&sql, ')');
         PQconninfoFree(options);
+        PQconninfoFree(internal);
     }
     buffer_text(&sql, ") w(n, o, u) JOIN pg_catalog.pg_foreign_server s ON pg_catalog.quote_ident(s.srvname) = w.n"
                       " AND s.srvoptions = w.o JOIN pg_catalog.pg_user_mappings u ON u.srvid = s.oid"

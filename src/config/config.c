@@ -34,6 +34,7 @@ static const cyaml_schema_value_t text_schema = {CYAML_VALUE_STRING(CYAML_FLAG_P
 static const cyaml_schema_field_t shard_fields[] = {
     TEXT("name", 0, struct yaml_shard, name, NAME_MOST),
     TEXT("conninfo", 0, struct yaml_shard, conninfo, CONNINFO_MOST),
+    TEXT("internal", CYAML_FLAG_OPTIONAL, struct yaml_shard, internal, CONNINFO_MOST),
     CYAML_FIELD_UINT_PTR("weight", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct yaml_shard, weight),
     CYAML_FIELD_END,
 };
@@ -208,6 +209,7 @@ static mosaic_status take_shard(struct reading *reading, const struct yaml_clust
                                 struct address *addresses)
 {
     const struct yaml_shard *from = &yaml->shards[at];
+    struct address internal;
     if (!is_plain_name(from->name)) {
         config_refuse(reading, "shards", at, "name", "shard name \"%s\" has characters that it may not have",
                       from->name);
@@ -233,7 +235,14 @@ static mosaic_status take_shard(struct reading *reading, const struct yaml_clust
     struct shard *shard = &reading->model->shards[at];
     *shard = (struct shard){config_copy(reading, from->name), config_copy(reading, from->conninfo),
                             from->weight ? *from->weight : 1};
-    return shard->name && shard->conninfo ? MOSAIC_OK : error_memory(reading->error);
+    if (!shard->name || !shard->conninfo)
+        return error_memory(reading->error);
+    if (!from->internal)
+        return MOSAIC_OK;
+    shard->internal = config_copy(reading, from->internal);
+    if (!shard->internal)
+        return error_memory(reading->error);
+    return read_address(reading, "shards", "internal", at, from->internal, &internal);
 }
 
 /* A Citus cluster is one shard for all that sends statements: the coordinator, which knows the workers. */

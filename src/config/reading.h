@@ -9,7 +9,7 @@
 #include "core/model.h"
 
 struct yaml_shard {
-    char *name, *conninfo;
+    char *name, *conninfo, *internal;
     uint32_t *weight;
 };
 

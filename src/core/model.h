@@ -37,6 +37,7 @@ struct shard {
     const char *name;
     const char *conninfo; /* for libpq; may hold a password: never print it, use pq_conninfo_masked */
     uint32_t weight;      /* of its share of buckets; 1 by default */
+    const char *internal; /* what of the conninfo is otherwise for the coordinator (host, port); NULL: nothing */
 };
 
 /* A node of a Citus cluster, as pg_dist_node has it. */

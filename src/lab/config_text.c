@@ -16,14 +16,17 @@ static void add_quoted(struct buffer *text, const char *value)
     buffer_char(text, '"');
 }
 
-static void add_shard(struct buffer *text, const char *indent, const char *name, const char *conninfo)
+static void add_shard(struct buffer *text, const char *indent, const char *name, const char *conninfo, bool in_network)
 {
     buffer_format(text, "%s- {name: %s, conninfo: ", indent, name);
     add_quoted(text, conninfo);
+    if (in_network)
+        buffer_format(text, ", internal: \"host=%s port=5432\"", name);
     buffer_text(text, "}\n");
 }
 
-void config_text_new(struct buffer *text, const char *cluster, const char *const *conninfos, size_t count)
+void config_text_new(struct buffer *text, const char *cluster, const char *const *conninfos, size_t count,
+                     bool in_network)
 {
     buffer_text(text, "# A cluster of throwaway servers, made by pgmosaic lab up. This file is yours to edit:\n"
                       "# name your tables at its end, then run pgmosaic apply.\n"
@@ -35,7 +38,7 @@ void config_text_new(struct buffer *text, const char *cluster, const char *const
         char name[24];
 
         snprintf(name, sizeof name, "s%zu", i);
-        add_shard(text, "  ", name, conninfos[i]);
+        add_shard(text, "  ", name, conninfos[i], in_network);
     }
     buffer_text(text, "# What is sharded, by which key and function; tables must stand on every shard first\n"
                       "# (pgmosaic exec --all -f schema.sql). For example:\n"
@@ -109,8 +112,8 @@ static bool names_shard(const struct line *line, const char *name)
     return false;
 }
 
-mosaic_status config_text_add(const char *old, const char *name, const char *conninfo, struct buffer *text,
-                              mosaic_error *error)
+mosaic_status config_text_add(const char *old, const char *name, const char *conninfo, bool in_network,
+                              struct buffer *text, mosaic_error *error)
 {
     const char *at = old, *insert = NULL;
     char indent[64] = "  ";
@@ -147,7 +150,7 @@ mosaic_status config_text_add(const char *old, const char *name, const char *con
     buffer_add(text, old, (size_t)(insert - old));
     if (insert > old && insert[-1] != '\n')
         buffer_char(text, '\n');
-    add_shard(text, indent, name, conninfo);
+    add_shard(text, indent, name, conninfo, in_network);
     buffer_text(text, insert);
     return buffer_failed(text) ? error_memory(error) : MOSAIC_OK;
 }

@@ -11,8 +11,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* The new file's text for a lab of so many shards. */
-void config_text_new(struct buffer *text, const char *cluster, const char *const *conninfos, size_t count);
+/* The new file's text for a lab of so many shards. in_network: they reach each other by name, on port 5432. */
+void config_text_new(struct buffer *text, const char *cluster, const char *const *conninfos, size_t count,
+                     bool in_network);
 /* That for a lab of Citus with this coordinator. */
 void config_text_new_citus(struct buffer *text, const char *cluster, const char *coordinator);
 /*
@@ -20,7 +21,7 @@ void config_text_new_citus(struct buffer *text, const char *cluster, const char 
  * alone. MOSAIC_CONFIG where no list of shards was found to add to (the hint has the line to add by hand).
  */
 MOSAIC_MUST_CHECK mosaic_status config_text_add(const char *old, const char *name, const char *conninfo,
-                                                struct buffer *text, mosaic_error *error);
+                                                bool in_network, struct buffer *text, mosaic_error *error);
 /*
  * Copies the text with the old conninfo's port replaced by the new one wherever "port=OLD" stands in the line of that
  * shard, or, of Citus (name: coordinator), in that of `coordinator:`. False where there is no such line.

@@ -194,7 +194,7 @@ static mosaic_status write_new_config(struct state *state, mosaic_error *error)
     if (state->engine == LAB_CITUS)
         config_text_new_citus(&text, state->name, conninfos[0]);
     else
-        config_text_new(&text, state->name, conninfos, state->shard_count);
+        config_text_new(&text, state->name, conninfos, state->shard_count, state->provider == LAB_DOCKER);
     status = buffer_failed(&text) ? error_memory(error)
                                   : files_replace(state->config_path, buffer_string(&text), 0644, error);
     buffer_free(&text);
@@ -281,7 +281,8 @@ static mosaic_status update_config(const struct work *work, struct state_shard *
         if (!conninfo || buffer_failed(text))
             status = error_memory(error);
         else if (shards[i].config_port == 0)
-            status = config_text_add(buffer_string(text), name, conninfo, &next, error);
+            status = config_text_add(buffer_string(text), name, conninfo,
+                                     state->provider == LAB_DOCKER && state->engine == LAB_POSTGRES, &next, error);
         else if (shards[i].config_port != shards[i].port) {
             if (!config_text_change_port(buffer_string(text), name, shards[i].config_port, shards[i].port, &next))
                 say(work, "lab %s: %s moved to port %d; %s names it otherwise, so change it there by hand", state->name,

@@ -27,7 +27,7 @@ static const char *added(const char *old, const char *name, const char *conninfo
 {
     static char kept[65536];
     struct buffer text = BUFFER_INIT(sizeof kept - 1);
-    mosaic_status status = config_text_add(old, name, conninfo, &text, &error);
+    mosaic_status status = config_text_add(old, name, conninfo, false, &text, &error);
     snprintf(kept, sizeof kept, "%s", status == MOSAIC_OK ? buffer_string(&text) : "");
     buffer_free(&text);
     return kept;
@@ -38,13 +38,28 @@ static void a_new_config_names_every_shard_and_ends_with_tables(void **state)
     (void)state;
     const char *const conninfos[] = {"port=1", "passfile='a \\\\ \"b\"'"};
     struct buffer text = BUFFER_INIT(65536);
-    config_text_new(&text, "null", conninfos, 2);
+    config_text_new(&text, "null", conninfos, 2, false);
     const char *made = buffer_string(&text);
     assert_non_null(
         strstr(made, "\ncluster: \"null\"\nengine: postgres\nshards:\n  - {name: s0, conninfo: \"port=1\"}\n"));
     assert_non_null(strstr(made, "  - {name: s1, conninfo: \"passfile='a \\\\\\\\ \\\"b\\\"'\"}\n"));
     assert_string_equal(made + text.size - strlen("\ntables:\n"), "\ntables:\n");
     buffer_free(&text);
+}
+
+static void shards_in_a_network_say_how_they_reach_each_other(void **state)
+{
+    (void)state;
+    const char *const conninfos[] = {"port=7101"};
+    struct buffer text = BUFFER_INIT(65536), more = BUFFER_INIT(65536);
+    config_text_new(&text, "c", conninfos, 1, true);
+    assert_non_null(
+        strstr(buffer_string(&text), "  - {name: s0, conninfo: \"port=7101\", internal: \"host=s0 port=5432\"}\n"));
+    assert_int_equal(config_text_add(buffer_string(&text), "s1", "port=1", true, &more, &error), MOSAIC_OK);
+    assert_non_null(
+        strstr(buffer_string(&more), "  - {name: s1, conninfo: \"port=1\", internal: \"host=s1 port=5432\"}\n"));
+    buffer_free(&text);
+    buffer_free(&more);
 }
 
 static void a_config_of_citus_names_the_coordinator_whose_port_can_change(void **state)
@@ -193,7 +208,7 @@ static void memory_that_is_out_is_said(void **state)
     for (long allowed = 0; allowed < 20; allowed++) {
         struct buffer text = BUFFER_INIT(65536), moved = BUFFER_INIT(65536);
         memory_fail_after(allowed);
-        mosaic_status status = config_text_add(plain, "s2", "port=7103", &text, &error);
+        mosaic_status status = config_text_add(plain, "s2", "port=7103", false, &text, &error);
         bool changed = config_text_change_port(plain, "s0", 7101, 9, &moved);
         memory_fail_after(-1);
         assert_true(status == MOSAIC_OK ? !buffer_failed(&text) : status == MOSAIC_MEMORY && buffer_failed(&text));
@@ -209,6 +224,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_new_config_names_every_shard_and_ends_with_tables),
+        cmocka_unit_test(shards_in_a_network_say_how_they_reach_each_other),
         cmocka_unit_test(a_config_of_citus_names_the_coordinator_whose_port_can_change),
         cmocka_unit_test(a_shard_goes_behind_the_last_one),
         cmocka_unit_test(a_shard_that_is_named_already_changes_nothing),
