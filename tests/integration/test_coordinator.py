@@ -361,7 +361,7 @@ def test_a_reader_that_stays_is_waited_for(cluster):
 @pytest.mark.parametrize("point", ["coordinator.begun", "coordinator.before_commit"])
 def test_killed_in_the_middle_it_leaves_the_old_one(cluster, control_points, point):
     cluster.query(0, f'ALTER TABLE settings ADD COLUMN "{point}" integer')
-    done = cluster.run("apply", "--yes", env={"MOSAIC_CONTROL_POINT": point})
+    done = cluster.run("apply", "--yes", env={"MOSAIC_CONTROL_POINT": f"{point}=kill"})
     assert done.returncode == -signal.SIGKILL
     with coordinator_of(cluster) as cursor:
         assert rows(cursor, "SELECT count(*) FROM users") == [(841,)]
