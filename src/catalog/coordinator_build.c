@@ -2,6 +2,7 @@
  *     look      the home shard's relations, its fingerprint, its pg_dump, the fingerprint again: equal, else once more
  *     drop      what an earlier build has made: everything in the database but extensions and schema mosaic
  *     make      servers, then the dump's statements one by one, each behind a savepoint
+ *     settle    settings of the database, and what must not be inlined
  *     again     what failed, in the same order, now that all else stands; what fails for good is replaced or noted
  *     record    fingerprint, epoch, what is lacking
  *
@@ -17,6 +18,7 @@
 #include "catalog/coordinator_dump.h"
 #include "catalog/coordinator_relations.h"
 #include "catalog/coordinator_server.h"
+#include "catalog/coordinator_settle.h"
 #include "catalog/state.h"
 #include "catalog_sql.h"
 #include "core/sqlexpr.h"
@@ -450,6 +452,9 @@ static mosaic_status build_once(struct work *work)
         status = run_dump(work);
     for (const struct failed *failed = work->first; failed && status == MOSAIC_OK; failed = failed->next)
         status = try_again(work, failed);
+    if (status == MOSAIC_OK)
+        status = coordinator_settle(work->build->shards[work->build->home], work->build->coordinator,
+                                    work->build->deadline, &work->build->lacks, work->error);
     return status == MOSAIC_OK ? record(work) : status;
 }
 

@@ -38,6 +38,8 @@ static const char coordinator_fingerprint_sql[] =
     VERSIONS("pg_ts_config_map", "WHERE x.mapcfg >= 16384")                                     //
     VERSIONS("pg_extension", MADE_HERE)                                                         //
     VERSIONS("pg_language", MADE_HERE)                                                          //
+    VERSIONS("pg_db_role_setting", "JOIN pg_catalog.pg_database d ON d.oid = x.setdatabase"
+                                   " WHERE d.datname = pg_catalog.current_database()") //
     "))";
 
 #endif

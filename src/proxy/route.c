@@ -149,12 +149,16 @@ static bool find_facts(struct client *client, const char *text, size_t size, str
         return false;
     if (is_analysed(worker)) {
         path = (struct session_path *)route_path(client);
-        if (!path) {
+        /* In a transaction that has failed nothing can be asked, and no name has to mean anything: only its end counts.
+         */
+        if (!path && client->status != 'E') {
             *way = ROUTE_ASK;
             return true;
         }
-        context.path = path->names;
-        context.path_count = path->count;
+        if (path) {
+            context.path = path->names;
+            context.path_count = path->count;
+        }
     }
     context.temporary = (const char *const *)client->temporary;
     context.temporary_count = client->temporary_count;

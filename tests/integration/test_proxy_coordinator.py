@@ -154,6 +154,37 @@ def test_types_are_the_home_shard_s(proxy, lab):
         assert cursor.description[0].type_code == lab.query(0, "SELECT 'mood'::regtype::oid")[0][0]
 
 
+def test_a_failed_transaction_of_a_session_with_locks_ends(session):
+    """Its search_path is not known any more, and cannot be asked in a transaction that has failed."""
+    session("BEGIN")
+    with pytest.raises(psycopg2.errors.DivisionByZero):
+        session("SELECT pg_try_advisory_lock(1), 1 / 0")
+    with pytest.raises(psycopg2.errors.InFailedSqlTransaction):
+        session("SELECT count(*) FROM users")
+    assert session("ROLLBACK") == "ROLLBACK"
+    assert session("SELECT pg_advisory_unlock_all(), count(*) FROM notes") == [("", 3)]
+
+
+def test_functions_are_not_inlined_and_settings_of_the_database_are_there(lab, proxy, oracle):
+    """postgres_fdw leaves implicit casts out: a function's body over char(n) would be another one there."""
+    lab.everywhere("CREATE FUNCTION size_of(text) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT octet_length($1)'")
+    oracle.cursor().execute("CREATE FUNCTION size_of(text) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT octet_length($1)'")
+    for run in (lab.everywhere, lambda sql: oracle.cursor().execute(sql.replace(f'"{lab.name}"', "one"))):
+        run("CREATE TABLE padded (id bigint PRIMARY KEY, code char(5)); INSERT INTO padded VALUES (0, 'ab')")
+        run(f"ALTER DATABASE \"{lab.name}\" SET timezone = 'Asia/Tokyo'")
+        run(f"ALTER DATABASE \"{lab.name}\" SET search_path = '$user', public")
+    lab.run("apply", "--yes", check=True)
+    sql = "SELECT count(*), max(joined)::text FROM padded, users WHERE size_of(code) = 2"
+    with start_proxy(lab) as other, contextlib.closing(other.psycopg2()) as session:
+        with contextlib.closing(psycopg2.connect(direct_target(lab).dsn.replace(f"dbname={lab.name}", "dbname=one"))) as one:
+            assert ask(session, sql) == ask(one, sql) == [(200, "2026-01-28 21:00:00+09")]
+    for shard in range(LAB_SHARDS):
+        lab.query(shard, f'ALTER DATABASE "{lab.name}" RESET ALL')
+    lab.run("apply", "--yes", check=True)
+    with contextlib.closing(proxy.psycopg2()) as session:
+        eventually(lambda: not refuses(lambda sql: ask(session, sql)), seconds=15)
+
+
 def test_copy_and_explain(proxy, session, oracle):
     import io
     outputs = []

@@ -558,6 +558,7 @@ static void the_coordinator_answers(void **state)
         {"SELECT current_database(), count(*) FROM t", "refused", "of itself"},
         {"SELECT pg_column_size(name) FROM t", "refused", "of itself"},
         {"SELECT pg_backend_pid() FROM t", "refused", "of itself"},
+        {"SELECT * FROM t WHERE bit_length(name) > v", "refused", "blanks"},
         {"SELECT 't'::regclass, id FROM t", "refused", "of itself"},
         {"SELECT last_value FROM seq, t", "refused", "sequences"},
         {"SELECT * FROM t, nosuch", "refused", "not known"},
