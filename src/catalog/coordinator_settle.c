@@ -23,7 +23,7 @@ static const char settings_sql[] =
     "  FROM pg_catalog.pg_db_role_setting d CROSS JOIN LATERAL pg_catalog.unnest(d.setconfig) c"
     "  WHERE d.setdatabase = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())) s"
     " LEFT JOIN pg_catalog.pg_roles r ON r.oid = s.setrole"
-    " WHERE s.name NOT IN ('role', 'session_authorization', 'jit') ORDER BY 1";
+    " WHERE s.name NOT IN ('role', 'session_authorization', 'jit', 'enable_async_append') ORDER BY 1";
 
 /* Forgets what the database had. A role whose settings may not be changed keeps them, and the comparison finds it. */
 static const char forget_sql[] =
@@ -33,8 +33,13 @@ static const char forget_sql[] =
     "  WHERE s.setdatabase = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())"
     " LOOP BEGIN EXECUTE pg_catalog.format('ALTER ROLE %I IN DATABASE %I RESET ALL', r, pg_catalog.current_database());"
     "  EXCEPTION WHEN insufficient_privilege THEN NULL; END; END LOOP;"
-    /* Without statistics nearly every join over foreign tables seems worth compiling, at 50 to 500 ms each. */
+    /*
+     * Without statistics nearly every join over foreign tables seems worth compiling, at 50 to 500 ms each. And an
+     * asynchronous scan whose pushed-down condition has a subquery that stops early leaves a request on the connection
+     * that the scan itself then needs: "another command is already in progress" (postgres_fdw of PostgreSQL 15).
+     */
     " EXECUTE pg_catalog.format('ALTER DATABASE %I SET jit = off', pg_catalog.current_database());"
+    " EXECUTE pg_catalog.format('ALTER DATABASE %I SET enable_async_append = off', pg_catalog.current_database());"
     " EXCEPTION WHEN insufficient_privilege THEN NULL; END $do$";
 
 /*

@@ -124,6 +124,9 @@ STATEMENTS = [
     "SELECT 1 FROM users WHERE id < 0",
     "TABLE users ORDER BY id",
     "SELECT a.id FROM users a JOIN users b USING (id) AS j WHERE j.id < 5 ORDER BY 1",
+    "SELECT id FROM users WHERE CASE WHEN (SELECT bool_and(n < 0) FROM orders) THEN id ELSE score END > -1 ORDER BY id",
+    "SELECT id FROM users WHERE id >= (SELECT user_id FROM orders ORDER BY user_id, n LIMIT 1 OFFSET 2) ORDER BY id",
+    "SELECT n.id FROM notes n WHERE CASE WHEN (SELECT bool_and(false) FROM items) THEN n.id ELSE 0 END > -1 ORDER BY 1",
 ]
 
 
