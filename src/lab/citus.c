@@ -8,8 +8,8 @@
 #include "base/buffer.h"
 #include "base/control_point.h"
 #include "lab/installation.h"
-#include "pq/process.h"
 #include "lab/role.h"
+#include "pq/process.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -37,8 +37,7 @@ struct client_statement *prepare_sql_find(struct client *client, const struct fa
 enum taken prepare_sql_reach(struct client *client, const struct route *own, struct execution *found);
 /* `own` is EXECUTE: the linked server parses it as its unnamed statement, under the proxy's name for the one executed.
  * *longer (may be NULL): by so many characters. False: memory is out. */
-bool prepare_sql_parse(struct client *client, struct prepared *executed, const struct prepared *own,
-                       int32_t *longer);
+bool prepare_sql_parse(struct client *client, struct prepared *executed, const struct prepared *own, int32_t *longer);
 
 /* Execute of PREPARE, DEALLOCATE, or EXECUTE of what is not there: up to CommandComplete or the error. */
 enum taken prepare_sql_run(struct client *client, const struct facts *facts, const char *text, size_t size);

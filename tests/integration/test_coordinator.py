@@ -170,8 +170,8 @@ def test_an_apply_in_step_shows_and_does_nothing(cluster, here):
     assert rows(here, "SELECT shard, cluster, epoch FROM mosaic.epoch") == [("@coordinator", cluster.name, 1)]
 
 
-@pytest.mark.parametrize("table", [*(name.partition("(")[0] for name in ROWS), "countries", "settings", "counted", "nothing", "parted_old", '"parted new"',
-                                   "adults", "young"])
+@pytest.mark.parametrize("table", [*(name.partition("(")[0] for name in ROWS), "countries", "settings", "counted", "nothing",
+                                   "parted_old", '"parted new"', "adults", "young"])
 def test_every_row_is_seen_once(table, here, oracle):
     sql = f"SELECT to_jsonb(t) FROM {table} t ORDER BY to_jsonb(t)::text COLLATE \"C\""
     expected = rows(oracle, sql)

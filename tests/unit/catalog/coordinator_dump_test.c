@@ -119,8 +119,10 @@ static void check_function(const char *text, bool is_definer, bool is_optional)
 static void test_functions_of_triggers_and_with_their_owner_s_rights(void **state)
 {
     (void)state;
-    check_function("CREATE FUNCTION \"a\".\"f\"() RETURNS integer\n    LANGUAGE \"sql\"\n    AS 'SELECT 1'", false, false);
-    check_function("CREATE FUNCTION \"a\".\"f\"() RETURNS integer\n    LANGUAGE \"sql\" SECURITY DEFINER\n", true, false);
+    check_function("CREATE FUNCTION \"a\".\"f\"() RETURNS integer\n    LANGUAGE \"sql\"\n    AS 'SELECT 1'", false,
+                   false);
+    check_function("CREATE FUNCTION \"a\".\"f\"() RETURNS integer\n    LANGUAGE \"sql\" SECURITY DEFINER\n", true,
+                   false);
     check_function("CREATE FUNCTION \"a\".\"f\"() RETURNS \"trigger\"\n    LANGUAGE \"c\"\n", false, true);
     check_function("CREATE OPERATOR CLASS \"a\".\"o\"\n    DEFAULT FOR TYPE", false, true);
 }
