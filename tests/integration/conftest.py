@@ -142,12 +142,12 @@ class Lab:
 
 
 @contextlib.contextmanager
-def superuser(lab, shard):
+def superuser(lab, shard, database=None):
     """A cursor as postgres, in autocommit, through the socket, which lets root and the servers' own user in."""
     import psycopg2
     directory = lab.query(shard, "SHOW unix_socket_directories")[0][0]
     port = lab.query(shard, "SHOW port")[0][0]
-    connection = psycopg2.connect(host=directory, port=port, user="postgres", dbname=lab.name)
+    connection = psycopg2.connect(host=directory, port=port, user="postgres", dbname=database or lab.name)
     connection.autocommit = True
     try:
         with connection.cursor() as cursor:

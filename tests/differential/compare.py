@@ -1,0 +1,200 @@
+"""Asks the same of two servers, and says whether the answers are one PostgreSQL's."""
+import collections
+import math
+import struct
+
+import rawwire
+from rawwire import bind, close, columns, describe, error_fields, execute, parse, query, row_values, sync, tag
+
+# How a statement is asked for.
+MODES = ["simple", "simple", "extended", "binary", "parameters", "binary parameters", "prepared", "in batches", "copy"]
+FLOATS, NUMERIC = {"float4", "float8"}, "numeric"
+FAILED = {"57014", "57P01", "08006", "08003"}
+
+
+class Answer:
+    """columns: (name, type's name) each; rows: lists of bytes or None; tag; code: SQLSTATE or None; message."""
+
+    def __init__(self):
+        self.columns, self.rows, self.tag, self.code, self.message = None, [], None, None, ""
+
+    def head(self):
+        return f"ERROR {self.code}: {self.message}" if self.code else f"{self.tag}, columns {self.columns}"
+
+
+def contrast(expected, got, most=8):
+    """Two answers, side by side: their heads, and the rows that only one of them has."""
+    lines = ["one PostgreSQL: " + expected.head(), "through the proxy: " + got.head()]
+    if expected.code or got.code:
+        return lines
+    counts = [collections.Counter(map(tuple, answer.rows)) for answer in (expected, got)]
+    for name, more in (("only one PostgreSQL", counts[0] - counts[1]), ("only the proxy", counts[1] - counts[0])):
+        for row, count in list(more.items())[:most]:
+            shown = ", ".join("NULL" if value is None else repr(value)[1:90] for value in row)
+            lines.append(f"{name} has {count} ×: {shown}")
+    if counts[0] == counts[1]:
+        pairs = enumerate(zip(expected.rows, got.rows))
+        lines += [f"row {at}: {one} became {two}" for at, (one, two) in pairs if one != two][:most]
+    return lines
+
+
+class Side:
+    """A connection, and how the types' OIDs that it tells are called."""
+
+    def __init__(self, target, types):
+        self.target, self.types, self.wire = target, types, None
+
+    def messages(self, statement, mode):
+        """What to send, and after how many ReadyForQuery the answer ends."""
+        parameters = {} if "parameters" in mode else None
+        sql = statement.text(parameters) if hasattr(statement, "text") else statement
+        values = [value for _, value in sorted((parameters or {}).values())]
+        results = (1,) if "binary" in mode else ()
+        if mode == "simple":
+            return query(sql), 1
+        if mode == "copy":
+            return query(f"COPY ({sql}) TO STDOUT"), 1
+        if mode == "prepared":
+            once = bind(statement="p") + execute() + sync()
+            return parse(sql, "p") + describe("S", "p") + sync() + once + once + close("S", "p") + sync(), 4
+        ask = parse(sql) + bind(values, results=results) + describe()
+        return ask + (execute(rows=3) + execute(rows=4) if mode == "in batches" else b"") + execute() + sync(), 1
+
+    def ask(self, statement, mode):
+        answer = Answer()
+        if self.wire is None:
+            self.wire = self.target.wire(timeout=60)
+            self.wire.exchange(query("SET statement_timeout = '4s'"))
+        data, ready = self.messages(statement, mode)
+        try:
+            received = self.wire.exchange(data, ready)
+        except (OSError, rawwire.Closed) as lost:
+            self.wire = None
+            answer.code, answer.message = "lost", repr(lost)
+            return answer
+        for kind, body in received:
+            if kind == "T":
+                answer.columns = [(column[0], self.types.get(column[3], column[3])) for column in columns(body)]
+            elif kind == "D":
+                row = row_values(body, raw=True)
+                answer.rows.append(self.named(row, answer.columns) if "binary" in mode else row)
+            elif kind == "d":
+                answer.rows.append([body])
+            elif kind == "C":
+                answer.tag = tag(body)
+            elif kind == "E" and answer.code is None:
+                fields = error_fields(body)
+                answer.code, answer.message = fields["C"], "; ".join(fields[each] for each in "MDH" if each in fields)
+        return answer
+
+    def named(self, row, described):
+        """Binary arrays with their elements' type by its name: its OID is the database's own."""
+        for at, (_, type) in enumerate(described):
+            if row[at] and isinstance(type, str) and type.startswith("_"):
+                element = struct.unpack_from("!I", row[at], 8)[0]
+                row[at] = row[at][:8] + str(self.types.get(element, element)).encode() + row[at][12:]
+        return row
+
+    def close(self):
+        if self.wire:
+            self.wire.close()
+
+
+def close_numbers(a, b):
+    if math.isnan(a) or math.isnan(b) or math.isinf(a) or math.isinf(b):
+        return a == b or (math.isnan(a) and math.isnan(b))
+    return abs(a - b) <= 1e-9 * max(1.0, abs(a), abs(b))
+
+
+def number(value, type, is_binary):
+    if not is_binary:
+        return float(value)
+    return struct.unpack("!d" if type == "float8" else "!f", value)[0]
+
+
+def canonical(value, type, is_binary, is_loose):
+    """For a multiset: values that may differ in writing alone are equal."""
+    if value is None or type not in (*FLOATS, NUMERIC):
+        return value
+    if type == NUMERIC:
+        return numeric(value, is_binary) if is_loose else value
+    found = number(value, type, is_binary)
+    if math.isnan(found) or math.isinf(found):
+        return repr(found)
+    if found == 0 and not is_loose:
+        return repr(found)
+    return float(f"{found:.9g}") + 0.0
+
+
+def numeric(value, is_binary):
+    """A numeric without trailing zeros."""
+    if not is_binary:
+        text = value.decode()
+        return text.rstrip("0").rstrip(".") if "." in text else text
+    count, weight, sign, _ = struct.unpack_from("!HhHH", value)
+    digits = list(struct.unpack_from(f"!{count}H", value, 8))
+    while digits and digits[-1] == 0:
+        digits.pop()
+    return (weight if digits else 0, sign, *digits)
+
+
+def same_value(a, b, type, is_binary, is_loose):
+    if a == b:
+        return True
+    if a is None or b is None:
+        return False
+    if type in FLOATS:
+        one, two = number(a, type, is_binary), number(b, type, is_binary)
+        if one == 0 and two == 0:
+            return is_loose
+        return close_numbers(one, two)
+    return type == NUMERIC and is_loose and numeric(a, is_binary) == numeric(b, is_binary)
+
+
+def same_rows(one, two, types, is_binary, is_loose):
+    return all(same_value(a, b, type, is_binary, is_loose)
+               for left, right in zip(one, two) for a, b, type in zip(left, right, types))
+
+
+def differing(expected, got, order, mode, is_loose):
+    """None, or what is wrong in an answer without an error. order: None, "all", or the positions that are sorted."""
+    if expected.columns != got.columns:
+        return f"columns {expected.columns} became {got.columns}"
+    if expected.tag != got.tag or len(expected.rows) != len(got.rows):
+        return f"{expected.tag} became {got.tag}"
+    types = [type for _, type in expected.columns or []] or [None] * 1
+    is_binary = "binary" in mode
+    if order == "all" and not same_rows(expected.rows, got.rows, types, is_binary, is_loose):
+        return "rows, or their order"
+    if mode == "prepared" and order != "all":
+        half = len(got.rows) // 2
+        if sum(1 for _ in got.rows) % 2:
+            return "an odd number of rows from two executions"
+        expected, got = part(expected, 0, half), part(got, 0, half)
+    if order and order != "all" and mode != "copy":
+        keys = [[[row[at] for at in order] for row in answer.rows] for answer in (expected, got)]
+        if not same_rows(*keys, [types[at] for at in order], is_binary, True):
+            return "the order"
+    multisets = [collections.Counter(tuple(canonical(value, type, is_binary, is_loose) for value, type in zip(row, types))
+                                     for row in answer.rows) for answer in (expected, got)]
+    return None if multisets[0] == multisets[1] else "rows"
+
+
+def part(answer, start, end):
+    made = Answer()
+    made.columns, made.tag, made.rows = answer.columns, answer.tag, answer.rows[start:end]
+    return made
+
+
+def judge(expected, got, order, mode, is_loose=True):
+    """("equal" | "refused" | "slow" | "wrong", why)"""
+    if expected.code in FAILED or (got.code == "57014" and not expected.code):
+        return "slow", got.message
+    if got.code == "0A000" and expected.code != "0A000":
+        return "refused", got.message
+    if expected.code or got.code:
+        if expected.code == got.code:
+            return "equal", None
+        return "wrong", f"{expected.code or expected.tag} became {got.code or got.tag}"
+    why = differing(expected, got, order, mode, is_loose)
+    return ("wrong", why) if why else ("equal", None)
