@@ -73,12 +73,13 @@ static size_t server_options(const PQconninfoOption *options, const PQconninfoOp
     pairs[count++] = (struct pair){"options", "-c default_transaction_read_only=on"};
     pairs[count++] = (struct pair){"updatable", "false"};
     pairs[count++] = (struct pair){"fetch_size", "1000"};
+    pairs[count++] = (struct pair){"use_remote_estimate", "true"};
     if (version >= ASYNC_SINCE)
         pairs[count++] = (struct pair){"async_capable", "true"};
     return count;
 }
 
-enum { PAIRS_MOST = sizeof carried / sizeof *carried + 6 };
+enum { PAIRS_MOST = sizeof carried / sizeof *carried + 7 };
 
 /* Of a shard's `internal`; NULL where it has none. PQconninfoFree it. */
 static PQconninfoOption *internal_options(const struct shard *shard)
