@@ -45,8 +45,9 @@ static void add_create_database(struct buffer *sql, const struct shard_facts *ho
     add_literal(sql, home->collate);
     buffer_text(sql, " LC_CTYPE ");
     add_literal(sql, home->ctype);
-    if (home->provider[0] == 'i') {
-        buffer_text(sql, " LOCALE_PROVIDER icu ICU_LOCALE ");
+    if (home->provider[0] == 'i' || home->provider[0] == 'b') {
+        buffer_text(sql, home->provider[0] == 'i' ? " LOCALE_PROVIDER icu ICU_LOCALE "
+                                                  : " LOCALE_PROVIDER builtin BUILTIN_LOCALE ");
         add_literal(sql, home->icu_locale);
     }
     buffer_text(sql, " OWNER ");
