@@ -79,13 +79,54 @@ static void add_line(struct buffer *lines, const char *what, const mosaic_error 
 
 /* ---- looking ---- */
 
-static mosaic_status look_once(struct work *work, bool *stable)
+/* Views and the like are not locked. */
+static bool is_dumped(const struct relation *relation)
 {
-    static const char *const options[] = {
+    return relation->is_readable || (relation->kind != 'r' && relation->kind != 'p');
+}
+
+static void add_quoted(struct buffer *text, const char *name)
+{
+    buffer_char(text, '"');
+    for (; *name; name++) {
+        if (*name == '"')
+            buffer_char(text, '"');
+        buffer_char(text, *name);
+    }
+    buffer_char(text, '"');
+}
+
+/* pg_dump locks all tables that it shows, and would fail on what the role may not read. NULL when memory is out. */
+static const char **dump_options(struct work *work)
+{
+    static const char *const always[] = {
         "--schema-only",     "--quote-all-identifiers", "--no-comments",
         "--no-publications", "--no-subscriptions",      "--no-security-labels",
         "--no-tablespaces",  "--exclude-schema=mosaic", NULL,
     };
+    size_t count = sizeof always / sizeof *always - 1;
+    const char **options = arena_zeroed(&work->arena, count + work->relations.count + 1, sizeof *options);
+    if (!options)
+        return NULL;
+    memcpy(options, always, count * sizeof *options);
+    for (size_t i = 0; i < work->relations.count; i++) {
+        struct buffer option = BUFFER_INIT(4096);
+        if (is_dumped(&work->relations.list[i]))
+            continue;
+        buffer_text(&option, "--exclude-table=");
+        add_quoted(&option, work->relations.list[i].schema);
+        buffer_char(&option, '.');
+        add_quoted(&option, work->relations.list[i].name);
+        options[count] = buffer_failed(&option) ? NULL : arena_string(&work->arena, buffer_string(&option));
+        buffer_free(&option);
+        if (!options[count++])
+            return NULL;
+    }
+    return options;
+}
+
+static mosaic_status look_once(struct work *work, bool *stable)
+{
     struct coordinator_build *build = work->build;
     PGconn *home = build->shards[build->home];
     char after[COORDINATOR_FINGERPRINT_SIZE];
@@ -94,9 +135,11 @@ static mosaic_status look_once(struct work *work, bool *stable)
     mosaic_status status = coordinator_fingerprint(home, build->model, deadline, work->fingerprint, work->error);
     if (status == MOSAIC_OK)
         status = relations_read(home, deadline, &work->arena, &work->relations, work->error);
+    const char **options = status == MOSAIC_OK ? dump_options(work) : NULL;
     if (status == MOSAIC_OK)
-        status = pq_dump(build->model->shards[build->home].conninfo, options, pq_left_ms(deadline), NULL, &work->dump,
-                         work->error);
+        status = options ? pq_dump(build->model->shards[build->home].conninfo, options, pq_left_ms(deadline), NULL,
+                                   &work->dump, work->error)
+                         : error_memory(work->error);
     if (status == MOSAIC_OK)
         status = coordinator_fingerprint(home, build->model, deadline, after, work->error);
     *stable = status == MOSAIC_OK && strcmp(work->fingerprint, after) == 0;
@@ -238,6 +281,28 @@ static mosaic_status run_dump(struct work *work)
     while ((status = script_next(&script, &statement, work->error)) == MOSAIC_OK && statement.size)
         if ((status = run_statement(work, &statement)) != MOSAIC_OK)
             break;
+    return status;
+}
+
+/* Tables that the dump leaves out stand where they stood, and say why they cannot be read. */
+static mosaic_status refuse_unreadable(struct work *work)
+{
+    mosaic_status status = MOSAIC_OK;
+    for (size_t i = 0; i < work->relations.count && status == MOSAIC_OK; i++) {
+        const struct relation *relation = &work->relations.list[i];
+        struct buffer sql = BUFFER_INIT(SQL_MOST);
+        bool done;
+        mosaic_error why;
+        if (is_dumped(relation))
+            continue;
+        relation_refused_sql(&sql, relation, "The role that applies may not read it.");
+        buffer_format(&sql, "GRANT SELECT ON %s TO PUBLIC", relation->display);
+        status = buffer_failed(&sql) ? error_memory(work->error) : attempt(work, buffer_string(&sql), &done, &why);
+        if (status == MOSAIC_OK)
+            buffer_format(done ? &work->build->notes : &work->build->lacks, "table %s: %s\n", relation->display,
+                          done ? "the role that applies may not read it" : why.message);
+        buffer_free(&sql);
+    }
     return status;
 }
 
@@ -450,6 +515,8 @@ static mosaic_status build_once(struct work *work)
     control_point("coordinator.begun");
     if (status == MOSAIC_OK)
         status = run_dump(work);
+    if (status == MOSAIC_OK)
+        status = refuse_unreadable(work);
     for (const struct failed *failed = work->first; failed && status == MOSAIC_OK; failed = failed->next)
         status = try_again(work, failed);
     if (status == MOSAIC_OK)

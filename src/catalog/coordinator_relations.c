@@ -12,7 +12,7 @@ enum { NAME_MOST = 63, PART_NAME_MOST = 40, SERVER_NAME_MOST = 50 };
 static const char relations_sql[] =
     "BEGIN READ ONLY; SET LOCAL search_path = pg_catalog;"
     " SELECT n.nspname, c.relname, format('%I.%I', n.nspname, c.relname), rn.nspname, r.relname, c.relkind,"
-    "  c.relrowsecurity,"
+    "  c.relrowsecurity, has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT'),"
     "  coalesce(string_agg(a.definition || CASE WHEN a.attnotnull THEN ' NOT NULL' ELSE '' END, ', ' ORDER BY "
     "a.attnum),"
     "   ''), coalesce(string_agg(a.definition, ', ' ORDER BY a.attnum), '')"
@@ -28,7 +28,7 @@ static const char relations_sql[] =
     "  WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) a ON true"
     " WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname !~ '^pg_'"
     "  AND n.nspname NOT IN ('mosaic', 'information_schema')"
-    " GROUP BY n.nspname, c.relname, rn.nspname, r.relname, c.relkind, c.relrowsecurity"
+    " GROUP BY n.oid, n.nspname, c.oid, c.relname, rn.nspname, r.relname, c.relkind, c.relrowsecurity"
     " ORDER BY n.nspname COLLATE \"C\", c.relname COLLATE \"C\"";
 
 static mosaic_status take(const PGresult *result, struct arena *arena, struct relations *relations, mosaic_error *error)
@@ -48,6 +48,7 @@ static mosaic_status take(const PGresult *result, struct arena *arena, struct re
                                 &relation->root_name,
                                 NULL,
                                 NULL,
+                                NULL,
                                 &relation->columns,
                                 &relation->result_columns};
         for (int column = 0; column < (int)(sizeof texts / sizeof *texts); column++)
@@ -55,6 +56,7 @@ static mosaic_status take(const PGresult *result, struct arena *arena, struct re
                 failed |= !(*texts[column] = arena_string(arena, PQgetvalue(result, (int)i, column)));
         relation->kind = PQgetvalue(result, (int)i, 5)[0];
         relation->has_row_security = PQgetvalue(result, (int)i, 6)[0] == 't';
+        relation->is_readable = PQgetvalue(result, (int)i, 7)[0] == 't';
     }
     return failed ? error_memory(error) : MOSAIC_OK;
 }

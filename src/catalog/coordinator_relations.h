@@ -17,6 +17,7 @@ struct relation {
     const char *result_columns;          /* without NOT NULL, as a view has them */
     char kind;                           /* pg_class.relkind */
     bool has_row_security;
+    bool is_readable; /* by the role that applies */
 };
 
 struct relations {

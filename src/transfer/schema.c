@@ -184,10 +184,11 @@ static mosaic_status refuse_findings(const struct findings *findings, mosaic_err
     return MOSAIC_OK;
 }
 
-static mosaic_status spread(struct transfer *transfer, mosaic_error *error)
+static mosaic_status spread(struct transfer *transfer, enum apply_coordinator coordinator, mosaic_error *error)
 {
     const struct engine *engine = engine_of(transfer->to->engine);
-    const struct apply_options look = {.lock = true, .connect_ms = 10000, .look_ms = transfer->options.timeout_ms};
+    const struct apply_options look = {
+        .coordinator = coordinator, .lock = true, .connect_ms = 10000, .look_ms = transfer->options.timeout_ms};
     struct apply_view view;
     void *apply = NULL;
     mosaic_status status = engine->look(transfer->to, &look, &apply, error);
@@ -218,7 +219,7 @@ mosaic_status schema_create(struct transfer *transfer, mosaic_error *error)
     buffer_free(&schemas);
     if (status == MOSAIC_OK)
         status = run_dump(transfer, "pre-data", error);
-    return status == MOSAIC_OK ? spread(transfer, error) : status;
+    return status == MOSAIC_OK ? spread(transfer, APPLY_COORDINATOR_NOT, error) : status;
 }
 
 /* Sequences go on behind the highest value that was copied. On several shards apply has seen to it that they differ. */
@@ -257,5 +258,5 @@ mosaic_status schema_finish(struct transfer *transfer, mosaic_error *error)
     if (status == MOSAIC_OK)
         status = set_sequences(transfer, error);
     /* Constraints that came with the last part are judged as those of any table are. */
-    return status == MOSAIC_OK ? spread(transfer, error) : status;
+    return status == MOSAIC_OK ? spread(transfer, APPLY_COORDINATOR_PLAN, error) : status;
 }

@@ -449,6 +449,8 @@ def test_what_is_lacking_turns_it_off_and_is_named(make_lab):
     lab = make_lab(2, name="lacking")
     with superuser(lab, 0) as cursor:
         cursor.execute("CREATE EXTENSION pageinspect")
+        cursor.execute('CREATE TABLE "no""t" (id integer); CREATE VIEW over_it AS SELECT id FROM "no""t"')
+        cursor.execute("GRANT SELECT ON over_it TO lacking")
         cursor.execute("CREATE FUNCTION owned() RETURNS name LANGUAGE sql SECURITY DEFINER AS 'SELECT current_user'")
     lab.everywhere("CREATE TABLE users (id bigint PRIMARY KEY)")
     lab.add_tables("  - {name: users, key: id}\n")
@@ -463,3 +465,7 @@ def test_what_is_lacking_turns_it_off_and_is_named(make_lab):
         cursor.execute("CREATE EXTENSION pageinspect")
     lab.run("apply", "--yes", check=True)
     assert state(lab)["state"] == "in step"
+    with coordinator_of(lab) as cursor:
+        for table in ('"no""t"', "over_it"):
+            with pytest.raises(psycopg2.errors.FeatureNotSupported, match="cannot be read over all shards"):
+                cursor.execute(f"SELECT * FROM {table}")
