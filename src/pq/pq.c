@@ -133,8 +133,8 @@ static int64_t connect_deadline(PGconn *connection, int64_t deadline)
     return own < deadline ? own : deadline;
 }
 
-static mosaic_status finish_connecting(PGconn *connection, const char *shard, const char *address, int64_t deadline,
-                                       mosaic_error *error)
+mosaic_status pq_connect_wait(PGconn *connection, const char *shard, const char *address, int64_t deadline,
+                              mosaic_error *error)
 {
     PostgresPollingStatusType state =
         PQstatus(connection) == CONNECTION_BAD ? PGRES_POLLING_FAILED : PGRES_POLLING_WRITING;
@@ -172,7 +172,7 @@ mosaic_status pq_connect(const char *conninfo, const char *shard, const char *ap
     if (!started)
         return error_shard(error, shard);
     pq_conninfo_address(conninfo, address, sizeof address);
-    mosaic_status status = finish_connecting(started, shard, address, connect_deadline(started, deadline), error);
+    mosaic_status status = pq_connect_wait(started, shard, address, connect_deadline(started, deadline), error);
     if (status != MOSAIC_OK) {
         PQfinish(started);
         return status;

@@ -47,6 +47,9 @@ MOSAIC_MUST_CHECK mosaic_status pq_connect(const char *conninfo, const char *sha
  * malformed.
  */
 PGconn *pq_connect_start(const char *conninfo, const char *application_name, mosaic_error *error);
+/* The same at once, for a connection that libpq was asked to start: waits until it is made. `address` names it. */
+MOSAIC_MUST_CHECK mosaic_status pq_connect_wait(PGconn *connection, const char *shard, const char *address,
+                                                int64_t deadline, mosaic_error *error);
 /* Ends what pq_connect_start began: error texts of libpq are short again. */
 void pq_connected(PGconn *connection);
 /* What a connection attempt that failed means; fills error. */

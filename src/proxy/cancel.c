@@ -75,6 +75,7 @@ struct canceller {
     struct channel channel; /* first */
     struct server *server;  /* NULL: it is gone */
     struct list node;       /* of server->cancellers */
+    struct list sibling;    /* of worker->cancellers */
     struct worker *worker;
     struct timer timer;
     enum canceller_state state;
@@ -82,9 +83,13 @@ struct canceller {
     struct buffer request;
 };
 
-static void canceller_freed(struct source *source)
+/* Its channel is closed. */
+static void canceller_free(struct source *source)
 {
-    memory_free(LIST_OWNER(struct canceller, channel.source, source));
+    struct canceller *canceller = LIST_OWNER(struct canceller, channel.source, source);
+    tls_free(canceller->tls);
+    buffer_free(&canceller->request);
+    memory_free(canceller);
 }
 
 static void canceller_end(struct canceller *canceller)
@@ -93,11 +98,10 @@ static void canceller_end(struct canceller *canceller)
     if (canceller->channel.source.buried)
         return;
     timer_cancel(&canceller->timer);
-    tls_free(canceller->tls);
     channel_close(&canceller->channel);
-    buffer_free(&canceller->request);
     loop_bury(&canceller->worker->loop, &canceller->channel.source);
     list_remove(&canceller->node);
+    list_remove(&canceller->sibling);
     if (server)
         server_cancel_ended(server);
 }
@@ -109,6 +113,13 @@ void cancel_forget(struct server *server)
         list_remove(node);
         LIST_OWNER(struct canceller, node, node)->server = NULL;
     }
+}
+
+void cancel_end(struct worker *worker)
+{
+    struct list *node;
+    while ((node = list_first(&worker->cancellers)))
+        canceller_end(LIST_OWNER(struct canceller, sibling, node));
 }
 
 static void send_request(struct canceller *canceller)
@@ -178,12 +189,11 @@ static void canceller_timeout(struct timer *timer)
     canceller_end(canceller);
 }
 
-static void canceller_free(struct canceller *canceller)
+/* One that the loop does not know yet. */
+static void canceller_drop(struct canceller *canceller)
 {
-    tls_free(canceller->tls);
     channel_close(&canceller->channel);
-    buffer_free(&canceller->request);
-    memory_free(canceller);
+    canceller_free(&canceller->channel.source);
 }
 
 /* To the address that the server itself is at, and over TLS if it is. */
@@ -194,7 +204,7 @@ static struct canceller *canceller_new(struct server *server)
         return NULL;
     int fd = socket(server->address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     channel_init(&canceller->channel, &server->worker->loop, fd);
-    source_init(&canceller->channel.source, canceller_ready, canceller_again, canceller_freed);
+    source_init(&canceller->channel.source, canceller_ready, canceller_again, canceller_free);
     timer_init(&canceller->timer, canceller_timeout);
     canceller->server = server;
     canceller->worker = server->worker;
@@ -204,7 +214,7 @@ static struct canceller *canceller_new(struct server *server)
         canceller->tls = tls_again(server->channel.tls, fd);
     if (fd >= 0 && !buffer_failed(&canceller->request) && !server->channel.tls == !canceller->tls)
         return canceller;
-    canceller_free(canceller);
+    canceller_drop(canceller);
     return NULL;
 }
 
@@ -217,10 +227,11 @@ bool cancel_server(struct server *server)
     int fd = canceller->channel.fd;
     if ((connect(fd, (const struct sockaddr *)&server->address, server->address_size) != 0 && errno != EINPROGRESS) ||
         !channel_watch(&canceller->channel, true)) {
-        canceller_free(canceller);
+        canceller_drop(canceller);
         return false;
     }
     list_append(&server->cancellers, &canceller->node);
+    list_append(&worker->cancellers, &canceller->sibling);
     server->cancels++;
     COUNT(&worker->counters, cancels, 1);
     timer_set(&worker->loop.timers, &canceller->timer, worker->loop.now + worker->settings->cancel_wait_timeout);

@@ -21,5 +21,7 @@ void cancel_request(struct proxy *proxy, uint32_t pid, const unsigned char *key,
 bool cancel_server(struct server *server);
 /* The server is about to be freed: requests on their way to it end without it. */
 void cancel_forget(struct server *server);
+/* The worker ends, and with it those requests. */
+void cancel_end(struct worker *worker);
 
 #endif

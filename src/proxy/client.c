@@ -486,8 +486,18 @@ void client_run(struct client *client)
         (void)client_out_of_memory(client);
         return;
     }
+    if (__builtin_expect(worker->stopping, 0) && !client_is_busy(client)) {
+        client_stop(client); /* its transaction ended, which no shard had */
+        return;
+    }
     if (client->channel.readable && !is_held_up(client))
         loop_again(&worker->loop, &client->channel.source);
+}
+
+bool client_is_busy(const struct client *client)
+{
+    return client->state == CLIENT_READY &&
+           (client->status != 'I' || client->awaits_ready || client->in_segment || client->waits);
 }
 
 void client_stop(struct client *client)

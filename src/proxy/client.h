@@ -135,6 +135,8 @@ void client_run(struct client *client);
 /* Its timer, and the end of the proxy. */
 void client_timeout(struct client *client);
 void client_stop(struct client *client);
+/* In a transaction or a cycle, which a stop waits for? */
+bool client_is_busy(const struct client *client);
 
 /* What a handler of a message says. */
 enum taken {

@@ -2,12 +2,16 @@
 #include "proxy/lookup.h"
 
 #include "base/memory.h"
+#include "pq/pq.h"
 #include "proxy/client.h"
 #include "proxy/proxy.h"
 
 #include <libpq-fe.h>
+#include <netdb.h>
 #include <stdio.h>
 #include <string.h>
+
+enum { CONNECT_MS = 5000, QUERY_MS = 10000 };
 
 struct lookup {
     struct proxy *proxy;
@@ -68,47 +72,73 @@ static void forget_connection(struct lookup *lookup)
     lookup->connection = NULL;
 }
 
-static bool connect_home(struct lookup *lookup, const struct world *world, const char *user, mosaic_error *error)
+/* One address at a time, as each has its own time; the waits end when the proxy stops (interrupt.h). */
+static mosaic_status connect_endpoint(struct lookup *lookup, const struct world *world, const struct endpoint *endpoint,
+                                      const char *user, mosaic_error *error)
 {
+    char address[NI_MAXHOST] = "";
+    const struct sockaddr *socket = (const struct sockaddr *)(const void *)&endpoint->address;
+    if (socket->sa_family != AF_UNIX)
+        getnameinfo(socket, endpoint->size, address, sizeof address, NULL, 0, NI_NUMERICHOST);
     /* What stands behind dbname overrides what the conninfo in it says. */
-    const char *names[] = {"dbname",  "user", "application_name", "connect_timeout", "tcp_user_timeout",
-                           "options", NULL};
+    const char *names[] = {"dbname",           "host",    "hostaddr", "port", "user", "application_name",
+                           "tcp_user_timeout", "options", NULL};
     const char *values[] = {world->model.shards[world->home].conninfo,
+                            endpoint->host,
+                            address,
+                            endpoint->port,
                             user ? user : world->targets[world->home].user,
                             "pgmosaic auth_query",
-                            "5",
                             "10000",
                             "-c statement_timeout=5000",
                             NULL};
+    lookup->connection = PQconnectStartParams(names, values, 1);
+    return pq_connect_wait(lookup->connection, world->model.shards[world->home].name, endpoint->host,
+                           pq_deadline(CONNECT_MS), error);
+}
+
+static bool connect_home(struct lookup *lookup, const struct world *world, const char *user, mosaic_error *error)
+{
+    const struct target *target = &world->targets[world->home];
+    mosaic_status status = MOSAIC_UNREACHABLE;
+    mosaic_error why;
     if (lookup->connection && lookup->version == world->version && PQstatus(lookup->connection) == CONNECTION_OK)
         return true;
-    forget_connection(lookup);
-    lookup->connection = PQconnectdbParams(names, values, 1);
+    (void)!error_set(&why, MOSAIC_UNREACHABLE, "the home shard has no address");
     lookup->version = world->version;
-    if (PQstatus(lookup->connection) == CONNECTION_OK)
+    for (size_t i = 0; i < target->endpoint_count && status != MOSAIC_OK && status != MOSAIC_INTERRUPTED; i++) {
+        forget_connection(lookup);
+        status = connect_endpoint(lookup, world, &target->endpoints[i], user, &why);
+    }
+    if (status == MOSAIC_OK)
         return true;
-    (void)!error_set(error, MOSAIC_UNREACHABLE, "auth_query: %s", PQerrorMessage(lookup->connection));
+    (void)!error_set(error, MOSAIC_UNREACHABLE, "auth_query: %s", why.message);
     forget_connection(lookup);
     return false;
 }
 
-static bool run_query(struct lookup *lookup, const char *query, struct lookup_question *question)
+static bool run_query(struct lookup *lookup, const struct world *world, const char *query,
+                      struct lookup_question *question)
 {
     const char *values[] = {question->user};
-    PGresult *result = PQexecParams(lookup->connection, query, 1, NULL, values, NULL, NULL, 0);
-    bool done = PQresultStatus(result) == PGRES_TUPLES_OK;
-    if (!done) {
-        const char *why = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
-        (void)!error_set(&question->error, MOSAIC_CONFIG, "auth_query: %s",
-                         why ? why : PQerrorMessage(lookup->connection));
-    } else if (PQntuples(result) > 0 && PQnfields(result) < 2) {
+    PGresult *result;
+    mosaic_error why;
+    mosaic_status status = pq_exec_params(lookup->connection, world->model.shards[world->home].name, query, 1, values,
+                                          pq_deadline(QUERY_MS), &result, &why);
+    if (status != MOSAIC_OK) {
+        (void)!error_set(&question->error, MOSAIC_CONFIG, "auth_query: %s", why.message);
+        if (status == MOSAIC_TIMEOUT || status == MOSAIC_INTERRUPTED)
+            forget_connection(lookup); /* an answer is still to come on it */
+        return status == MOSAIC_TIMEOUT || status == MOSAIC_INTERRUPTED;
+    }
+    if (PQresultStatus(result) != PGRES_TUPLES_OK || (PQntuples(result) > 0 && PQnfields(result) < 2)) {
         (void)!error_set(&question->error, MOSAIC_CONFIG, "auth_query must give two columns: name and verifier");
     } else if (PQntuples(result) > 0 && !PQgetisnull(result, 0, 1)) {
         int size = snprintf(question->secret, sizeof question->secret, "%s", PQgetvalue(result, 0, 1));
         question->is_found = size >= 0 && (size_t)size < sizeof question->secret;
     }
     PQclear(result);
-    return done;
+    return true;
 }
 
 /* A connection that broke since the last question is made again, once. */
@@ -121,7 +151,7 @@ static void answer(struct lookup *lookup, struct lookup_question *question)
     for (int i = 0; settings->auth_query && i < 2; i++) {
         question->error.status = MOSAIC_OK;
         if (!connect_home(lookup, world, settings->auth_user, &question->error) ||
-            run_query(lookup, settings->auth_query, question) || PQstatus(lookup->connection) == CONNECTION_OK)
+            run_query(lookup, world, settings->auth_query, question) || PQstatus(lookup->connection) == CONNECTION_OK)
             break;
     }
     config_release(config);

@@ -109,6 +109,7 @@ mosaic_status worker_init(struct worker *worker, struct proxy *proxy, unsigned n
     uint64_t seed;
     *worker = (struct worker){.proxy = proxy, .number = number, .inbox_fd = -1};
     list_init(&worker->clients);
+    list_init(&worker->cancellers);
     list_init(&worker->users);
     list_init(&worker->inbox_list);
     pthread_mutex_init(&worker->inbox_mutex, NULL);
@@ -177,6 +178,7 @@ void worker_free(struct worker *worker)
     while ((node = list_first(&worker->clients)))
         client_close(LIST_OWNER(struct client, node, node), NULL);
     worker_free_users(worker);
+    cancel_end(worker);
     drop_inbox(worker);
     loop_free(&worker->loop);
     if (worker->inbox_fd >= 0)
@@ -213,9 +215,7 @@ static void stop(struct worker *worker, struct message *message)
     for (struct list *node = worker->clients.next, *next; node != &worker->clients; node = next) {
         struct client *client = LIST_OWNER(struct client, node, node);
         next = node->next;
-        bool busy = client->state == CLIENT_READY &&
-                    (client->status != 'I' || client->awaits_ready || client->in_segment || client->waits);
-        if (at_once || !busy)
+        if (at_once || !client_is_busy(client))
             client_stop(client);
     }
 }

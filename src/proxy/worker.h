@@ -43,7 +43,8 @@ struct worker {
     struct config *config;                 /* the same */
     const struct proxy_settings *settings; /* config's */
 
-    struct list clients; /* all of them */
+    struct list clients;    /* all of them */
+    struct list cancellers; /* cancel requests on their way; cancel.h */
     struct list users;
     atomic_int client_count;
     struct client **slots; /* for cancel keys: slots[n] is the client whose pid names n, or NULL */

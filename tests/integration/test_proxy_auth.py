@@ -5,6 +5,7 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import socket
 import ssl
 import struct
@@ -175,6 +176,20 @@ def test_logins_of_one_user_share_a_question_that_is_asked_behind_them(lab, peop
         print(f"20 logins of three users, each question 0.2 s: {took:.2f} s")
         assert answers == ["anna", "bob", True, True] * 5
         assert took < 3
+
+
+def test_a_stop_does_not_wait_for_a_home_shard_that_hangs(lab, people):
+    """The thread that asks it is in the middle of a question."""
+    query = "SELECT s.* FROM pg_sleep(4.5), public.secret_of($1) s"
+    with start_proxy(lab, {"auth_query": f'"{query}"'}) as proxy:
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            login = pool.submit(psql, proxy, "anna", "annas secret")
+            time.sleep(0.7)
+            assert not login.done()
+            begun = time.monotonic()
+            proxy.process.send_signal(signal.SIGTERM)
+            assert proxy.process.wait(10) == 0
+            assert time.monotonic() - begun < 2.5
 
 
 # ---- rules ----
