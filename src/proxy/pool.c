@@ -245,36 +245,54 @@ static void link_to(struct pool *pool, struct server *server, struct client *cli
     server_link(server, client);
 }
 
-/* An idle server that has the client's settings, else one that can be given them. */
-static struct server *choose(struct pool *pool, const struct client *client)
+static const struct settings_state *wanted_by(const struct client *client)
 {
-    struct server *found = NULL;
-    struct settings_state *wanted = client->transaction.is_lazy ? client->transaction.before : client->session;
-    if (!wanted)
-        return LIST_OWNER(struct server, node, pool->idle.next); /* it logs in */
+    return client->transaction.is_lazy ? client->transaction.before : client->session;
+}
+
+/* Can it be given the client's settings? Not what cannot be taken from it again. A client that logs in has none. */
+static bool fits(const struct server *server, const struct client *client)
+{
+    const struct settings_state *wanted = wanted_by(client);
+    return !wanted || settings_can_become(server->session, wanted);
+}
+
+/*
+ * An idle server that has the client's settings; else one that knows of the same names that no RESET makes unknown,
+ * so that those which know none stay fit for all; else one that can be given them.
+ */
+static struct server *choose(const struct pool *pool, const struct client *client)
+{
+    const struct settings_state *wanted = wanted_by(client);
+    struct server *alike = NULL, *possible = NULL;
     for (struct list *node = pool->idle.next; node != &pool->idle; node = node->next) {
         struct server *server = LIST_OWNER(struct server, node, node);
-        if (server->session == wanted)
+        if (!wanted || server->session == wanted)
             return server;
-        if (!found && settings_can_become(server->session, wanted))
-            found = server;
+        if ((alike && possible) || !fits(server, client))
+            continue;
+        if (!possible)
+            possible = server;
+        if (!alike && settings_can_become(wanted, server->session))
+            alike = server;
     }
-    if (found)
-        return found;
-    /* None fits: the one used least makes room for a new one. */
-    server_close(LIST_OWNER(struct server, node, pool->idle.previous), NULL);
-    return NULL;
+    return alike ? alike : possible;
+}
+
+/* None of those that are idle fits who waits, and no more may be opened: the one used least makes room. */
+static void free_a_place(struct pool *pool)
+{
+    if (!list_empty(&pool->idle) && pool->connecting_count < pool->waiting_count && !is_paused(pool))
+        server_close(LIST_OWNER(struct server, node, pool->idle.previous), NULL);
 }
 
 enum pool_answer pool_assign(struct pool *pool, struct client *client, mosaic_error *error)
 {
-    if (!list_empty(&pool->idle) && list_empty(&pool->waiting) && !is_paused(pool)) {
-        struct server *server = choose(pool, client);
-        if (server) {
-            pool->idle_count--;
-            link_to(pool, server, client);
-            return POOL_LINKED;
-        }
+    struct server *server = is_paused(pool) ? NULL : choose(pool, client);
+    if (server) {
+        pool->idle_count--;
+        link_to(pool, server, client);
+        return POOL_LINKED;
     }
     if (pool->worker->loop.now < pool->retry_at && pool_count(pool) == 0) {
         *error = pool->error;
@@ -288,6 +306,8 @@ enum pool_answer pool_assign(struct pool *pool, struct client *client, mosaic_er
     COUNT(&pool->worker->counters, waits, 1);
     open_more(pool);
     /* It may have failed at once: then the client was told. */
+    if (client->waits)
+        free_a_place(pool);
     return POOL_WAITS;
 }
 
@@ -301,11 +321,26 @@ void pool_forget(struct client *client)
     client->pool = NULL;
 }
 
+/* Whom it is given: who waits longest, or, while another connection is on its way to him whom it does not fit, the
+ * first whom it does. NULL: nobody. */
+static struct client *next_waiting(const struct pool *pool, const struct server *server)
+{
+    for (struct list *node = pool->waiting.next; node != &pool->waiting; node = node->next) {
+        struct client *client = LIST_OWNER(struct client, wait_node, node);
+        if (fits(server, client))
+            return client;
+        if (!pool->connecting_count)
+            return NULL;
+    }
+    return NULL;
+}
+
+/* What fits none of those who wait is closed, so that another one may be opened. */
 void pool_return(struct server *server)
 {
     struct pool *pool = server->pool;
-    struct list *node = list_first(&pool->waiting);
-    if (server->unfit || is_paused(pool)) {
+    struct client *client = next_waiting(pool, server);
+    if (server->unfit || is_paused(pool) || (!client && pool->waiting_count > pool->connecting_count)) {
         server_close(server, NULL);
         return;
     }
@@ -319,14 +354,13 @@ void pool_return(struct server *server)
     else
         pool->active_count--;
     server->used_at = pool->worker->loop.now;
-    if (!node) {
+    if (!client) {
         server->state = SERVER_IDLE;
         list_remove(&server->node);
         list_push(&pool->idle, &server->node);
         pool->idle_count++;
         return;
     }
-    struct client *client = LIST_OWNER(struct client, wait_node, node);
     pool_forget(client);
     COUNT(&pool->worker->shards[pool->slot], wait_us, (pool->worker->loop.now - client->since) * 1000);
     link_to(pool, server, client);

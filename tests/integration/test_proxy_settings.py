@@ -1,0 +1,86 @@
+"""Settings with a dot in their names, which a connection never forgets: clients that set them and clients that do not
+get connections of their own, and none is closed for it while there is room."""
+import contextlib
+
+import psycopg2
+import psycopg2.extras
+import pytest
+from proxies import start_proxy
+from rawwire import query
+
+LAB_SHARDS = 1
+pytestmark = pytest.mark.both
+
+
+@pytest.fixture(scope="module")
+def user(lab):
+    return dict(word.split("=") for word in lab.conninfo(0).split())["user"]
+
+
+@pytest.fixture
+def proxy_of(lab, user):
+    with contextlib.ExitStack() as stack:
+        yield lambda settings: stack.enter_context(start_proxy(lab, {"threads": 1, "admin_users": f"[{user}]", **settings}))
+
+
+def servers(proxy):
+    connection = psycopg2.connect(host=proxy.host, port=proxy.port, user=proxy.user, password=proxy.password,
+                                  dbname="pgmosaic", connect_timeout=10)
+    connection.autocommit = True
+    try:
+        with connection.cursor(cursor_factory=psycopg2.extras.RealDictCursor) as cursor:
+            cursor.execute("SHOW SERVERS")
+            return {row["id"] for row in cursor.fetchall()}
+    finally:
+        connection.close()
+
+
+def unset(wire):
+    return wire.ask("SELECT current_setting('app.who', true) IS NULL") == [["t"]]
+
+
+def test_connections_stay_with_those_whose_settings_they_know(proxy_of):
+    proxy = proxy_of({"pool_size": 2})
+    with proxy.wire() as plain, proxy.wire() as ann, proxy.wire() as bob:
+        assert unset(plain)
+        ann.ask("SET app.who = 'ann'")
+        bob.ask("SET app.who = 'bob'")
+        assert unset(plain) and ann.ask("SHOW app.who") == [["ann"]]
+        before = servers(proxy)
+        for _ in range(5):
+            assert unset(plain)
+            assert ann.ask("SHOW app.who") == [["ann"]]
+            assert bob.ask("SHOW app.who") == [["bob"]]
+            assert unset(plain)
+            assert bob.ask("SHOW app.who") == [["bob"]]
+        assert len(before) == 2 and servers(proxy) == before
+
+
+def test_one_connection_serves_all_one_after_the_other(proxy_of):
+    """No room: it is closed, and opened again."""
+    proxy = proxy_of({"pool_size": 1})
+    with proxy.wire() as plain, proxy.wire() as ann, proxy.wire() as other:
+        assert unset(plain)
+        ann.ask("SET app.who = 'ann'")
+        for _ in range(3):
+            assert unset(plain) and ann.ask("SHOW app.who") == [["ann"]] and unset(other)
+        assert len(servers(proxy)) == 1
+
+
+def test_who_waits_gets_one_that_fits(proxy_of):
+    """The queue: a connection that comes back fits some who wait, and not others."""
+    proxy = proxy_of({"pool_size": 2})
+    with proxy.wire() as ann, proxy.wire() as bob:
+        for wire, name in ((ann, "ann"), (bob, "bob")):
+            wire.ask("BEGIN")
+            wire.ask(f"SELECT set_config('app.who', '{name}', false)")
+        waiting = [proxy.wire() for _ in range(6)]
+        for wire in waiting:
+            wire.send(query("SELECT current_setting('app.who', true) IS NULL"))
+        for wire in (ann, bob):
+            wire.ask("COMMIT")
+        for wire in waiting:
+            messages = wire.until("Z")
+            assert [body[-1:] for kind, body in messages if kind == "D"] == [b"t"]
+            wire.close()
+        assert ann.ask("SHOW app.who") == [["ann"]] and bob.ask("SHOW app.who") == [["bob"]]
