@@ -104,7 +104,7 @@ static enum taken bind_here(struct client *client, const struct wire_bind *bind,
 /* What is bound to a server that was linked for a try only makes it the transaction's. */
 static void settle(struct client *client, const struct facts *only)
 {
-    if (!client->is_tentative || (only && (only->class == STATEMENT_SET || only->class == STATEMENT_SHOW)))
+    if (!client->is_tentative || (only && local_is_tried(only)))
         return;
     client->is_tentative = false;
     transaction_replayed(&client->transaction);
@@ -112,16 +112,35 @@ static void settle(struct client *client, const struct facts *only)
     client->tentative = NULL;
 }
 
+/* Is the rest of the segment at hand, and nothing but an Execute of all rows? Then the portal is not needed later. */
+static bool ends_segment(const struct client *client, const struct wire_bind *bind)
+{
+    const char *at = client->behind, *end = at + client->behind_size;
+    struct wire_frame frame;
+    struct wire_named named;
+    for (; !*bind->portal && wire_peek(at, (size_t)(end - at), &frame) == WIRE_MESSAGE; at += frame.size) {
+        if (frame.size > (size_t)(end - at) || frame.type == WIRE_SYNC)
+            return frame.type == WIRE_SYNC;
+        if ((frame.type != WIRE_DESCRIBE && frame.type != WIRE_EXECUTE) || !wire_read_named(at, &frame, &named) ||
+            named.kind != 'P' || *named.name || (frame.type == WIRE_EXECUTE && named.rows))
+            return false;
+    }
+    return false;
+}
+
 static enum taken bind_on_server(struct client *client, const struct bind_message *message, struct prepared *prepared,
                                  const struct client_statement *named, const struct route *route)
 {
     const struct wire_bind *bind = &message->bind;
     const struct facts *only = route->facts && route->facts->count == 1 ? &route->facts->facts[0] : NULL;
-    bool tentative = only && local_is_tentative(client, only);
-    client->is_tentative |= tentative;
-    enum taken taken = route_reach(client, route);
+    struct route way = *route;
+    way.aside |= only && local_is_beside(client, only) && ends_segment(client, bind);
+    client->is_tentative |= only && local_is_tentative(client, only);
+    enum taken taken = route_reach(client, &way);
     if (taken != REACHED)
         return taken;
+    if (way.aside && !transaction_read(&client->transaction))
+        return client_out_of_memory(client);
     taken = client_send_held(client);
     if (taken != TAKEN)
         return taken;

@@ -49,17 +49,33 @@ bool local_applies(const struct client *client, const struct facts *facts)
     case STATEMENT_SAVEPOINT:
     case STATEMENT_RELEASE:
     case STATEMENT_ROLLBACK_TO:
-    case STATEMENT_SET_TRANSACTION:
         return lazy;
+    case STATEMENT_SET_TRANSACTION:
+        return lazy && !transaction->has_read;
     default:
         return false;
     }
 }
 
+bool local_is_tried(const struct facts *facts)
+{
+    return facts->class == STATEMENT_SET || facts->class == STATEMENT_SHOW || facts->class == STATEMENT_SET_TRANSACTION;
+}
+
 bool local_is_tentative(const struct client *client, const struct facts *facts)
 {
-    return client->transaction.is_lazy && has_no_server(client) && !client->is_pinned &&
-           (facts->class == STATEMENT_SET || facts->class == STATEMENT_SHOW);
+    return client->transaction.is_lazy && has_no_server(client) && !client->is_pinned && local_is_tried(facts);
+}
+
+bool local_is_beside(struct client *client, const struct facts *facts)
+{
+    const struct transaction *transaction = &client->transaction;
+    if (!facts->is_constant || !transaction->is_lazy || !transaction->is_bare || client->status != 'T')
+        return false;
+    if (transaction->has_failed || client->is_pinned || client->is_tentative || client->path_is_local ||
+        client->session != transaction->before || (!has_no_server(client) && !client->is_aside))
+        return false;
+    return !route_wants_snapshot(client);
 }
 
 static bool fail(struct client *client, struct buffer *answer, bool *failed, const char *sqlstate, const char *message)
@@ -133,6 +149,7 @@ static bool savepoint(struct client *client, const struct facts *facts, const ch
     bool plain = facts->class == STATEMENT_SET_TRANSACTION && !transaction->savepoints;
     if (!transaction_keep(transaction, text, size, plain || facts->class != STATEMENT_SET_TRANSACTION))
         return false;
+    transaction->is_bare &= facts->class != STATEMENT_SET_TRANSACTION;
     effect_apply(client, facts, text, size, "");
     if (facts->class == STATEMENT_ROLLBACK_TO) {
         client->status = 'T';

@@ -20,6 +20,13 @@ bool local_carry_out(struct client *client, const struct facts *facts, const cha
                      struct buffer *answer, bool *failed);
 /* In a transaction that no shard has yet: is it run on a shard that is then rolled back, and kept to be replayed? */
 bool local_is_tentative(const struct client *client, const struct facts *facts);
+/* Is it of those that can be? */
+bool local_is_tried(const struct facts *facts);
+/*
+ * In such a transaction: may any server answer it, beside the transaction (client_reach_beside, transaction_read)? What
+ * it says is the same within and without; and READ COMMITTED has no snapshot that it would take for later statements.
+ */
+bool local_is_beside(struct client *client, const struct facts *facts);
 /* Asks a server for the session's search_path. TAKEN_LATER: the message is to be given again; REACHED: it is
  * known now. */
 enum taken local_ask_path(struct client *client);

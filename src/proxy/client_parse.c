@@ -85,6 +85,28 @@ static enum taken parse_again(struct client *client, const struct wire_parse *pa
     return client_refuse(client, &error, true);
 }
 
+/* In a transaction that failed here, and that no server has: may this be parsed at all? What cannot be read is told by
+ * a server that tries it. */
+static bool is_aborted(struct client *client, struct prepared *prepared)
+{
+    struct route route;
+    if (!client->transaction.has_failed || (client->server && !client->is_fresh))
+        return false;
+    if (!route_facts(client, prepared, &route) || !route.facts || route.facts->count != 1)
+        return false;
+    switch (route.facts->facts[0].class) {
+    case STATEMENT_EMPTY:
+    case STATEMENT_UNREADABLE:
+    case STATEMENT_COMMIT:
+    case STATEMENT_ROLLBACK:
+    case STATEMENT_ROLLBACK_TO:
+    case STATEMENT_TWO_PHASE:
+        return false;
+    default:
+        return true;
+    }
+}
+
 enum taken extended_parse(struct client *client, const char *message, const struct wire_frame *frame)
 {
     struct wire_parse parse;
@@ -97,6 +119,11 @@ enum taken extended_parse(struct client *client, const char *message, const stru
                                                 parse.types, parse.type_count, client->session->meaning);
     if (!prepared)
         return client_out_of_memory(client);
+    if (__builtin_expect(client->transaction.has_failed, 0) && is_aborted(client, prepared)) {
+        prepared_release(prepared);
+        return extended_fail(client, "25P02",
+                             "current transaction is aborted, commands ignored until end of transaction block%s", "");
+    }
     if (*parse.name) {
         statement = client_statements_add(&client->statements, parse.name, prepared);
     } else {

@@ -131,9 +131,12 @@ enum taken client_query(struct client *client, const char *message, const struct
     }
     bool tentative = only && local_is_tentative(client, only);
     client->is_tentative |= tentative;
+    route.aside |= only && local_is_beside(client, only);
     taken = route_reach(client, &route);
     if (taken != REACHED)
         return taken;
+    if (route.aside && !transaction_read(&client->transaction))
+        return client_out_of_memory(client);
     if (tentative && !client_keep_tentative(client, only, text, size))
         return client_out_of_memory(client);
     if (!prepare_effects(client, &route, text, size))

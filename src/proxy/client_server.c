@@ -363,7 +363,7 @@ void client_release_parked(struct client *client)
 bool client_keep_tentative(struct client *client, const struct facts *facts, const char *text, size_t size)
 {
     size_t start = facts->length ? (size_t)facts->start : 0, length = facts->length ? (size_t)facts->length : size;
-    if (facts->class != STATEMENT_SET)
+    if (facts->class == STATEMENT_SHOW)
         return true;
     char *kept = memory_resize(client->tentative, client->tentative_size + length + 3);
     if (!kept)
@@ -384,6 +384,8 @@ static void end_tentative(struct client *client, char status)
     if (status == 'T' && client->tentative &&
         !transaction_keep(&client->transaction, client->tentative, client->tentative_size, false))
         status = 'E';
+    if (client->tentative)
+        client->transaction.is_bare = false;
     if (status == 'E')
         client->transaction.has_failed = true;
     memory_free(client->tentative);

@@ -387,8 +387,7 @@ static bool reads_clock(const struct route *route, const char *text, size_t size
     return reads;
 }
 
-/* Is it REPEATABLE READ or SERIALIZABLE, by BEGIN, SET TRANSACTION, a setting, or the role's own? */
-static bool wants_snapshot(const struct client *client)
+bool route_wants_snapshot(const struct client *client)
 {
     const char *set = session_value(client, "default_transaction_isolation");
     const char *const texts[] = {set ? set : "", buffer_string(&client->transaction.kept)};
@@ -408,7 +407,7 @@ static const char *why_not_beside(const struct client *client, const char *text,
     const struct transaction *transaction = &client->transaction;
     if (transaction->has_written)
         return "The transaction has settings of its own, or may have written, and the coordinator sees neither.";
-    if (wants_snapshot(client))
+    if (route_wants_snapshot(client))
         return "The transaction wants one snapshot for all its statements, and over several shards there is none.";
     if (reads_clock(route, text, size, parameters))
         return "It may ask for the time at which the transaction began, which would be another one on the coordinator.";

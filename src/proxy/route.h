@@ -49,6 +49,10 @@ MOSAIC_MUST_CHECK bool route_facts(struct client *client, struct prepared *prepa
 /* A shard that serves what every shard can: the one that is open, else one that is up; the home shard first. */
 size_t route_any(const struct client *client);
 
+/* Is the client's transaction REPEATABLE READ or SERIALIZABLE, by BEGIN, SET TRANSACTION, a setting, or the role's own?
+ */
+bool route_wants_snapshot(const struct client *client);
+
 /* ---- search paths ---- */
 
 /* What current_schemas(true) is for a user with these settings. */

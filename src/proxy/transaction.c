@@ -14,7 +14,7 @@ bool transaction_begin(struct transaction *transaction, struct settings_state *s
 {
     transaction_opened(transaction, session);
     transaction->is_lazy = true;
-    transaction->is_plain = true;
+    transaction->is_plain = transaction->is_bare = true;
     transaction->kept = BUFFER_INIT(TRANSACTION_KEPT_MOST);
     return transaction_keep(transaction, text, size, true);
 }
@@ -34,6 +34,15 @@ bool transaction_keep(struct transaction *transaction, const char *text, size_t 
     /* The semicolon on a line of its own: the text may end in a comment. */
     buffer_text(&transaction->kept, "\n;");
     return !buffer_failed(&transaction->kept);
+}
+
+bool transaction_read(struct transaction *transaction)
+{
+    static const char query[] = "SELECT 1";
+    if (!transaction->is_lazy || transaction->has_read)
+        return true;
+    transaction->has_read = true;
+    return transaction_keep(transaction, query, sizeof query - 1, true);
 }
 
 void transaction_replayed(struct transaction *transaction)

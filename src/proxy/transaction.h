@@ -18,6 +18,8 @@ struct transaction {
     bool has_written;              /* rows or settings, or may have: effect_writes */
     bool has_failed;               /* by an error of ours: only its end, or ROLLBACK TO, is left */
     bool is_plain;                 /* the statements kept are such that cannot fail */
+    bool is_bare;                  /* they are BEGIN and savepoints alone: nothing was set by itself */
+    bool has_read;                 /* a query was answered beside it: transaction_read */
     struct buffer kept;            /* statements, each with a semicolon and a newline */
     struct settings_state *before; /* the session's settings when it began; held */
     struct savepoint *savepoints;  /* the innermost first */
@@ -31,6 +33,12 @@ bool transaction_begin(struct transaction *transaction, struct settings_state *s
 void transaction_opened(struct transaction *transaction, struct settings_state *session);
 /* A statement to be replayed. False when memory, or TRANSACTION_KEPT_MOST, is out. */
 bool transaction_keep(struct transaction *transaction, const char *text, size_t size, bool is_plain);
+/*
+ * A query is answered by a server that the transaction is not on. While no shard has that, another one takes its place
+ * where it is replayed: SET TRANSACTION must come before any query, and is refused there as it would have been. False:
+ * no memory.
+ */
+bool transaction_read(struct transaction *transaction);
 /* The shard has it now. */
 void transaction_replayed(struct transaction *transaction);
 

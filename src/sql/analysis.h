@@ -313,6 +313,9 @@ void prove(struct analysis *analysis);
 /* utility.c */
 void statement_analyse(struct analysis *analysis, Node *node);
 
+/* constant.c */
+bool constant_statement(const struct analysis *analysis, const SelectStmt *select);
+
 /* inner.c */
 /* Notes where the statement within starts: behind the word `until`, or, where that is NULL, behind EXPLAIN's options.
  */

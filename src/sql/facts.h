@@ -163,6 +163,7 @@ struct facts {
     size_t prepare_type_count;
     int inner_start, inner_length; /* PREPARE, EXPLAIN, DECLARE: the statement within; length 0: to the end */
     bool explain_mosaic;           /* EXPLAIN (MOSAIC) */
+    bool is_constant;              /* SELECT of what any server says alike at any time: constant.c */
 };
 
 /* All statements of a text. */

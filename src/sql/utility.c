@@ -223,6 +223,7 @@ static void explain_statement(struct analysis *analysis, const ExplainStmt *expl
     if (analysis->facts->class == STATEMENT_EXECUTE || analysis->facts->class == STATEMENT_DDL)
         analysis_refuse(analysis, -1, "EXPLAIN of EXECUTE or of CREATE TABLE AS", NULL, "EXPLAIN the query itself.");
     analysis->facts->class = STATEMENT_EXPLAIN;
+    analysis->facts->is_constant = false; /* the plan is a server's own */
     analysis->facts->is_write &= analyze;
     inner_note(analysis, NULL, explain->options && !inner_is_old_style(analysis));
 }
@@ -329,8 +330,10 @@ void statement_analyse(struct analysis *analysis, Node *node)
     struct facts *facts = analysis->facts;
     switch (nodeTag(node)) {
     case T_SelectStmt:
-        if (!set_config_statement(analysis, (SelectStmt *)node))
-            query_statement(analysis, STATEMENT_SELECT, node);
+        if (set_config_statement(analysis, (SelectStmt *)node))
+            break;
+        query_statement(analysis, STATEMENT_SELECT, node);
+        facts->is_constant = constant_statement(analysis, (SelectStmt *)node);
         break;
     case T_InsertStmt:
         query_statement(analysis, STATEMENT_INSERT, node);

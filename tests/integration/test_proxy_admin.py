@@ -170,7 +170,7 @@ def test_pause_waits_for_transactions_and_holds_new_ones(proxy):
     with contextlib.closing(proxy.psycopg2()) as client, contextlib.closing(proxy.psycopg2()) as other:
         client.autocommit = False
         cursor = client.cursor()
-        cursor.execute("SELECT 1")
+        cursor.execute("SELECT now()")
         pausing = in_background(lambda: ask(proxy, "PAUSE"))
         eventually(lambda: all(row["state"] == "paused" for row in ask(proxy, "SHOW SHARDS")))
         assert pausing.is_alive()
@@ -589,7 +589,7 @@ def test_a_reload_may_take_a_shard_away(make_lab):
             cursor = client.cursor()
             cursor.execute("SET mosaic.shard = 's1'")
             client.autocommit = False
-            cursor.execute("SELECT 1")
+            cursor.execute("SELECT now()")
             other.cursor().execute("SET mosaic.shard = 's1'")
             pausing = in_background(lambda: ask(proxy, "PAUSE s1"))  # it waits for the transaction
             eventually(lambda: "paused" in [row["state"] for row in ask(proxy, "SHOW SHARDS")])
@@ -674,7 +674,7 @@ def test_a_graceful_stop_lets_transactions_end(cluster):
     with start_proxy(cluster, {"shutdown_timeout": "20s"}) as proxy:
         with contextlib.closing(proxy.psycopg2()) as busy, contextlib.closing(proxy.psycopg2()) as idle:
             busy.autocommit = False
-            busy.cursor().execute("SELECT 1")
+            busy.cursor().execute("SELECT now()")
             proxy.process.send_signal(signal.SIGTERM)
             with pytest.raises(psycopg2.OperationalError):
                 eventually(lambda: idle.cursor().execute("SELECT 1"), seconds=3)
@@ -708,12 +708,25 @@ def test_a_signal_while_a_shard_does_not_answer_ends_the_start(directory, number
         assert "interrupted while connecting" in errors
 
 
+def test_a_stop_waits_for_a_transaction_that_no_shard_has(cluster):
+    with start_proxy(cluster) as proxy:
+        with contextlib.closing(proxy.psycopg2()) as client:
+            client.autocommit = False
+            client.cursor().execute("SELECT 1")
+            proxy.process.send_signal(signal.SIGTERM)
+            time.sleep(0.3)
+            client.cursor().execute("SELECT 2")
+            assert proxy.alive()
+            client.commit()
+            assert proxy.process.wait(10) == 0
+
+
 @pytest.mark.parametrize("how", ["second signal", "timeout", "SHUTDOWN"])
 def test_a_stop_does_not_wait_for_ever(cluster, how):
     with start_proxy(cluster, {"shutdown_timeout": "300ms" if how == "timeout" else "60s"}) as proxy:
         with contextlib.closing(proxy.psycopg2()) as busy:
             busy.autocommit = False
-            busy.cursor().execute("SELECT 1")
+            busy.cursor().execute("SELECT now()")
             if how == "SHUTDOWN":
                 with contextlib.suppress(psycopg2.OperationalError):
                     ask(proxy, "SHUTDOWN")
@@ -763,7 +776,7 @@ def test_a_takeover_drops_and_refuses_nobody(cluster, directory):
         old = proxy.process
         with contextlib.closing(proxy.psycopg2()) as client:
             client.autocommit = False
-            client.cursor().execute("SELECT 1")
+            client.cursor().execute("SELECT now()")
             for thread in threads:
                 thread.start()
             for round_number in range(2):

@@ -259,6 +259,71 @@ static void memory_runs_out(void **state)
     }
 }
 
+static bool is_constant(const char *text)
+{
+    struct arena arena = ARENA_INIT;
+    struct facts_list list;
+    mosaic_error error;
+    assert_int_equal(facts_find(&world.context, text, strlen(text), &arena, &list, &error), MOSAIC_OK);
+    bool found = list.count == 1 && list.facts[0].is_constant;
+    arena_free(&arena);
+    return found;
+}
+
+static void what_any_server_says_alike(void **state)
+{
+    static const char *const alike[] = {"SELECT 1",
+                                        "SELECT $1",
+                                        "SELECT $1::int, '5'::bigint, NULL, true AS yes",
+                                        "SELECT version()",
+                                        "SELECT pg_catalog.version()",
+                                        "SELECT current_schema(), current_schema",
+                                        "SELECT 1.5::numeric, 'x'::text"};
+    static const char *const other[] = {"SELECT now()",
+                                        "SELECT 'now'::timestamptz",
+                                        "SELECT current_timestamp",
+                                        "SELECT 1 + 1",
+                                        "SELECT random()",
+                                        "SELECT pg_backend_pid()",
+                                        "SELECT 1 FROM t WHERE id = 1",
+                                        "SELECT 1 WHERE true",
+                                        "SELECT (SELECT 1)",
+                                        "SELECT 1 UNION SELECT 2",
+                                        "VALUES (1)",
+                                        "SELECT current_setting('x')",
+                                        "SELECT 'pg_class'::regclass",
+                                        "SELECT 1 FOR UPDATE",
+                                        "SELECT 1 INTO x",
+                                        "SELECT",
+                                        "SELECT *",
+                                        "SELECT ARRAY[1]",
+                                        "SELECT version(1)",
+                                        "SELECT public.version()",
+                                        "SELECT '{1}'::int[]",
+                                        "SELECT set_config('a.b', 'c', true)",
+                                        "SELECT 1; SELECT 2",
+                                        "WITH x AS (SELECT 1) SELECT 1",
+                                        "SELECT 'x'::text::regclass",
+                                        "SELECT current_user",
+                                        "SELECT version() OVER ()",
+                                        "EXPLAIN SELECT 1",
+                                        "SELECT 'x'::public.text",
+                                        "SELECT txid_current()",
+                                        "SELECT 1 LIMIT 1"};
+    struct sql_context before = world.context;
+    static const char *const other_first[] = {"public", "pg_catalog"};
+    (void)state;
+    for (size_t i = 0; i < sizeof alike / sizeof *alike; i++)
+        if (!is_constant(alike[i]))
+            fail_msg("%s is alike everywhere", alike[i]);
+    for (size_t i = 0; i < sizeof other / sizeof *other; i++)
+        if (is_constant(other[i]))
+            fail_msg("%s is not", other[i]);
+    world.context.path = other_first, world.context.path_count = 2;
+    assert_false(is_constant("SELECT version()"));
+    world.context = before;
+}
+
 static int open_world(void **state)
 {
     (void)state;
@@ -279,6 +344,7 @@ int main(void)
         cmocka_unit_test(a_stack_of_one_mebibyte_does),  cmocka_unit_test(names_that_hide_others),
         cmocka_unit_test(what_is_hidden_behind_a_table), cmocka_unit_test(operators_and_collations),
         cmocka_unit_test(wrong_answers_of_others),       cmocka_unit_test(memory_runs_out),
+        cmocka_unit_test(what_any_server_says_alike),
     };
     return cmocka_run_group_tests(tests, open_world, close_world);
 }
