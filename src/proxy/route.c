@@ -468,8 +468,10 @@ bool route_text(struct client *client, const char *text, size_t size, const stru
     if (route->way == ROUTE_ASK)
         return true;
     if (!is_analysed(worker)) {
+        /* One shard: a hint chooses nothing, but must not name another one. */
         route->shard = route_any(client);
-        return true;
+        return worker->world->model.engine != ENGINE_POSTGRES || find_hint(client, text, size, &hint, route) ||
+               route->error != NULL;
     }
     if (!find_hint(client, text, size, &hint, route))
         return route->error != NULL;

@@ -1,4 +1,4 @@
-"""Settings with a dot in their names, which a connection never forgets: clients that set them and clients that do not
+"""On one shard. Settings with a dot in their names, which a connection never forgets: clients that set them and clients that do not
 get connections of their own, and none is closed for it while there is room."""
 import contextlib
 
@@ -6,7 +6,7 @@ import psycopg2
 import psycopg2.extras
 import pytest
 from proxies import start_proxy
-from rawwire import query
+from rawwire import bind, error_fields, execute, parse, query, sync
 
 LAB_SHARDS = 1
 pytestmark = pytest.mark.both
@@ -84,3 +84,15 @@ def test_who_waits_gets_one_that_fits(proxy_of):
             assert [body[-1:] for kind, body in messages if kind == "D"] == [b"t"]
             wire.close()
         assert ann.ask("SHOW app.who") == [["ann"]] and bob.ask("SHOW app.who") == [["bob"]]
+
+
+def test_a_hint_must_name_what_is_there_on_one_shard_too(proxy_of):
+    with proxy_of({}).wire() as wire:
+        for sql in ("SET mosaic.shard = 'nowhere'", "SELECT set_config('mosaic.shard', 'nowhere', false)",
+                    "/* mosaic: shard=nowhere */ SELECT 1"):
+            for messages in (wire.exchange(query(sql)), wire.exchange(parse(sql) + bind() + execute() + sync())):
+                errors = [error_fields(body) for kind, body in messages if kind == "E"]
+                assert [(error["C"], error["H"]) for error in errors] == [("22023", "its shards are s0")], sql
+        assert wire.ask("/* mosaic: shard=s0 */ SELECT 1") == [["1"]]
+        wire.ask("SET mosaic.shard = 's0'")
+        assert wire.ask("SHOW mosaic.shard") == [["s0"]]
