@@ -7,16 +7,19 @@ import rawwire
 from rawwire import bind, close, columns, describe, error_fields, execute, parse, query, row_values, sync, tag
 
 # How a statement is asked for.
-MODES = ["simple", "simple", "extended", "binary", "parameters", "binary parameters", "prepared", "in batches", "copy"]
+MODES = ["simple", "simple", "extended", "binary", "parameters", "binary parameters", "prepared parameters", "in batches", "copy",
+         "transaction"]
 FLOATS, NUMERIC = {"float4", "float8"}, "numeric"
 FAILED = {"57014", "57P01", "08006", "08003"}
 
 
 class Answer:
-    """columns: (name, type's name) each; rows: lists of bytes or None; tag; code: SQLSTATE or None; message."""
+    """columns: (name, type's name) each; rows: lists of bytes or None; tag; code: SQLSTATE or None; message;
+    parameters: their types' names."""
 
     def __init__(self):
         self.columns, self.rows, self.tag, self.code, self.message = None, [], None, None, ""
+        self.parameters = None
 
     def head(self):
         return f"ERROR {self.code}: {self.message}" if self.code else f"{self.tag}, columns {self.columns}"
@@ -41,8 +44,9 @@ def contrast(expected, got, most=8):
 class Side:
     """A connection, and how the types' OIDs that it tells are called."""
 
-    def __init__(self, target, types):
-        self.target, self.types, self.wire = target, types, None
+    def __init__(self, target, types, seconds=4):
+        """seconds: what takes longer is slow, not wrong."""
+        self.target, self.types, self.seconds, self.wire = target, types, seconds, None
 
     def messages(self, statement, mode):
         """What to send, and after how many ReadyForQuery the answer ends."""
@@ -54,8 +58,10 @@ class Side:
             return query(sql), 1
         if mode == "copy":
             return query(f"COPY ({sql}) TO STDOUT"), 1
-        if mode == "prepared":
-            once = bind(statement="p") + execute() + sync()
+        if mode == "transaction":
+            return query("BEGIN") + query(sql) + query("COMMIT"), 3
+        if "prepared" in mode:
+            once = bind(values, "p") + execute() + sync()
             return parse(sql, "p") + describe("S", "p") + sync() + once + once + close("S", "p") + sync(), 4
         ask = parse(sql) + bind(values, results=results) + describe()
         return ask + (execute(rows=3) + execute(rows=4) if mode == "in batches" else b"") + execute() + sync(), 1
@@ -63,8 +69,8 @@ class Side:
     def ask(self, statement, mode):
         answer = Answer()
         if self.wire is None:
-            self.wire = self.target.wire(timeout=60)
-            self.wire.exchange(query("SET statement_timeout = '4s'"))
+            self.wire = self.target.wire(timeout=self.seconds + 60)
+            self.wire.exchange(query(f"SET statement_timeout = '{self.seconds}s'"))
         data, ready = self.messages(statement, mode)
         try:
             received = self.wire.exchange(data, ready)
@@ -80,7 +86,9 @@ class Side:
                 answer.rows.append(self.named(row, answer.columns) if "binary" in mode else row)
             elif kind == "d":
                 answer.rows.append([body])
-            elif kind == "C":
+            elif kind == "t":
+                answer.parameters = [self.types.get(oid, oid) for oid in struct.unpack_from(f"!{(len(body) - 2) // 4}I", body, 2)]
+            elif kind == "C" and tag(body) not in ("BEGIN", "COMMIT", "ROLLBACK"):
                 answer.tag = tag(body)
             elif kind == "E" and answer.code is None:
                 fields = error_fields(body)
@@ -158,6 +166,8 @@ def same_rows(one, two, types, is_binary, is_loose):
 
 def differing(expected, got, order, mode, is_loose):
     """None, or what is wrong in an answer without an error. order: None, "all", or the positions that are sorted."""
+    if expected.parameters != got.parameters:
+        return f"parameters {expected.parameters} became {got.parameters}"
     if expected.columns != got.columns:
         return f"columns {expected.columns} became {got.columns}"
     if expected.tag != got.tag or len(expected.rows) != len(got.rows):
@@ -166,7 +176,7 @@ def differing(expected, got, order, mode, is_loose):
     is_binary = "binary" in mode
     if order == "all" and not same_rows(expected.rows, got.rows, types, is_binary, is_loose):
         return "rows, or their order"
-    if mode == "prepared" and order != "all":
+    if "prepared" in mode and order != "all":
         half = len(got.rows) // 2
         if sum(1 for _ in got.rows) % 2:
             return "an odd number of rows from two executions"

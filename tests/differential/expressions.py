@@ -3,7 +3,7 @@ import re
 
 import schema
 from templates import TEMPLATES
-from tree import Constant, Node
+from tree import Constant, Node, quote
 
 ALTERNATIVES = {kind: [each.strip() for line in text.strip().splitlines() for each in re.split(r" \| (?=\S)", line)]
                 for kind, text in TEMPLATES.items()}
@@ -25,8 +25,14 @@ class Expressions:
     def chance(self, share):
         return self.random.random() < share
 
-    def constant(self, kind):
+    def whole_row(self, scopes):
+        """The alias of something in FROM, or where there is nothing, a row."""
+        return self.random.choice([item.alias for item in scopes[0] if not item.is_grouped] or ["ROW(1, NULL)"])
+
+    def constant(self, kind, is_open=False):
         value = schema.value(self.random, kind)
+        if is_open:
+            return Constant(f"expr:{kind}", kind, value, "NULL" if value is None else quote(value), True)
         bare = None
         if value is not None and kind in ("int", "bigint") and self.chance(0.7):
             bare = value if int(value) >= 0 else f"({value})"
@@ -69,14 +75,16 @@ class Expressions:
         return self.fill("expr:boolean", self.template("boolean", scopes), scopes, max(depth, 1))
 
     def fill(self, kind, template, scopes, depth):
-        """{type}: an expression, {=type}: a constant, {.}: the expression before once more."""
+        """{type}: an expression, {=type}: a constant, {?type}: one without a cast, {row}: a row of a table, {.}: the one before."""
         parts, last = [], None
         for at, part in enumerate(PLACE.split(template)):
             if at % 2 == 0:
                 parts.append(part)
                 continue
-            if part.startswith("="):
-                last = self.constant(part[1:])
+            if part[0] in "=?":
+                last = self.constant(part[1:], is_open=part[0] == "?")
+            elif part == "row":
+                last = self.whole_row(scopes)
             elif part != ".":
                 last = self.expression(part, scopes, depth - 1)
             parts.append(last)

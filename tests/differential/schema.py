@@ -13,6 +13,7 @@ COLUMN_TYPES = {
     "double precision": "float8", "real": "float8", "text": "text", "varchar(20)": "text", "char(5)": "text",
     "date": "date", "timestamptz": "timestamptz", "interval": "interval", "uuid": "uuid", "bytea": "bytea", "jsonb": "jsonb",
     "mood": "mood", "amount": "int", "label": "text", "int[]": "int[]", "text[]": "text[]", "mood[]": "mood[]",
+    "timestamp": "timestamp", "time": "time", "int4range": "int4range", "inet": "inet", "duo": "duo",
     'text COLLATE "C"': "ctext"}  # what is in another collation is not compared with others
 # Kind of key → (columns' types, function), for tables whose equal keys may share a shard.
 KEYS = {"number": (["bigint"], "modulo"), "hashed": (["int"], "hash"), "word": (["text"], "hash"),
@@ -23,6 +24,7 @@ TYPES = """
 CREATE TYPE mood AS ENUM ('sad', 'ok', 'happy');
 CREATE DOMAIN amount AS int CHECK (VALUE > -1000);
 CREATE DOMAIN label AS text;
+CREATE TYPE duo AS (one int, two text);
 """
 
 
@@ -47,6 +49,14 @@ def value(rng, kind, nulls=0.08):
         return f"2024-01-0{rng.randrange(1, 5)} {rng.randrange(0, 24):02}:30:00" + ("+00" if kind == "timestamptz" else "")
     if kind == "interval":
         return rng.choice(["1 day", "2:30:00", "1 mon", "-3 days", "36:00:00"])
+    if kind == "time":
+        return f"{rng.randrange(24):02}:{rng.randrange(4) * 15:02}:00"
+    if kind == "int4range":
+        return rng.choice(["empty", "[1,5)", "[3,)", "(,2)", "[2,3)"])
+    if kind == "inet":
+        return rng.choice(["10.0.0.1", "10.0.0.0/8", "::1", "192.168.1.5"])
+    if kind == "duo":
+        return rng.choice(['(1,a)', '(,)', '(2,"a b")', '(1,)', '(-3,Á)'])
     if kind == "uuid":
         return f"0000000{rng.randrange(4)}-0000-4000-8000-00000000000{rng.randrange(3)}"
     if kind == "bytea":
@@ -114,7 +124,7 @@ class Schema:
         self.views = list(self.make_views())
 
     def some_columns(self, count):
-        names = "c d e f g m n p".split()
+        names = ["c", "d", '"E e"', "f", "g", "m", "n", "p"]
         types = ["text", "int", *self.random.sample(list(COLUMN_TYPES), count)]
         self.random.shuffle(types)
         return list(zip(names, types[:max(count, 2)]))

@@ -5,6 +5,9 @@ from templates import SET_FUNCTIONS
 from tree import NOTHING, Node, clause, listed
 
 
+WIDER = {"int": "bigint", "bigint": "numeric", "numeric": "float8", "date": "timestamptz"}  # in a set operation
+
+
 class Column:
     def __init__(self, text, kind):
         self.text, self.kind = text, kind
@@ -153,7 +156,7 @@ class Sources:
                 declared = dict(item.table.columns)[name]
                 kind = COLUMN_TYPES[declared]
                 if kind not in constants:
-                    constants[kind] = self.constant(kind)
+                    constants[kind] = self.constant(kind, is_open=self.chance(0.5))
                 made.append(Node("expr:boolean", [f"{item.alias}.{name} = ", constants[kind]]))
         return made
 
@@ -226,6 +229,8 @@ class Sources:
         kinds = [self.random.choice(COMMON) for _ in range(self.random.randrange(1, 4))]
         parts = []
         for at in range(self.pick(2, 2, 2, 3)):
+            if at and self.chance(0.2):
+                kinds = [WIDER.get(kind, kind) for kind in kinds]
             query, _, _ = self.select(max(depth - 1, 0), outer, kinds)
             if at:
                 word = self.pick("UNION ALL", "UNION", "INTERSECT", "EXCEPT", "EXCEPT ALL", "INTERSECT ALL", "UNION")

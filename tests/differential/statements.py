@@ -113,6 +113,8 @@ class Generator(Expressions, Sources):
         elif self.chance(0.05) and windows is NOTHING:
             on, last = self.distinct_on(columns, scopes, depth)
             order = "all"
+        if outermost and order is None and last is NOTHING and scope and self.chance(0.1):
+            columns = [*columns, self.random.choice(scope).alias + ".*"]
         parts = [head, on, self.target_list(columns, outermost), tables, where, windows, last]
         return Node("query", parts), wanted, order
 
@@ -124,7 +126,8 @@ class Generator(Expressions, Sources):
         """Outermost some columns keep the names that PostgreSQL gives them."""
         if outermost and self.chance(0.5):
             return listed(columns)
-        return listed([Node("target", [column, f" AS c{at + 1}"]) for at, column in enumerate(columns)])
+        return listed([column if isinstance(column, str) and column.endswith("*") else Node("target", [column, f" AS c{at + 1}"])
+                       for at, column in enumerate(columns)])
 
     def where(self, scopes, depth):
         count = self.pick(0, 0, 1) if self.point else self.pick(0, 0, 1, 1, 1, 2)

@@ -1,4 +1,5 @@
-"""The expressions that the generator makes of each type: {type} is an expression, {=type} a constant.
+"""The expressions that the generator makes of each type: {type} is an expression, {=type} a constant, {?type} one
+without a cast, {row} a row of something in FROM.
 
 None raises an error for some rows only, none depends on the order of rows, and none makes its numbers grow without end.
 """
@@ -45,6 +46,7 @@ TEMPLATES = {
         overlay({text} PLACING 'z' FROM 1 FOR 1) | regexp_replace({text}, '[aeiou]', '#') | jsonb_typeof({jsonb})
         to_char({timestamptz} AT TIME ZONE 'UTC', 'HH24:MI') | to_char({int}, '0009') | ({timestamptz})::text
         btrim({text}, 'a') | starts_with({text}, 'a')::text | string_to_array({text}, 'a')::text | (ROW({int}, {text}))::text
+        ({row})::text
     """,
     "boolean": """
         {int} = {int} | {int} < {=int} | {int} >= {int} | {int} <> {=int} | {bigint} = {bigint} | {bigint} > {=bigint}
@@ -63,6 +65,10 @@ TEMPLATES = {
         coalesce({boolean}, false) | starts_with({text}, 'a') | ({date}, {date}) OVERLAPS ({=date}, {=date})
         {interval} > interval '1 day' | ({int}, {int}) IN (({=int}, {=int}), ({=int}, {=int})) | {bytea} IS NULL
         {mood} IN ('sad', 'happy') | {mood} = ANY ({mood[]}) | {text} = '' | {int} = '3' | ROW({int}, {text}) IS NOT NULL
+        {int} = {?int} | {bigint} = {?bigint} | {text} = {?text} | {text} > {?text} | {date} <= {?date} | {mood} = {?mood}
+        {mood} < {?mood} | {uuid} = {?uuid} | {bytea} = {?bytea} | {timestamptz} > {?timestamptz} | {numeric} >= {?numeric}
+        {int} IN ({?int}, {?int}) | {jsonb} @> {?jsonb} | {int[]} && {?int[]} | {mood[]} = {?mood[]} | {float8} < {?float8}
+        {row} IS NULL | {row} IS NOT NULL | {date} < current_date | {text} BETWEEN {?text} AND {?text}
         {jsonb} ->> 'n' IS NULL | {text} !~ 'b' | {int[]} < {int[]} | {float8} <> {=float8} | jsonb_path_exists({jsonb}, '$.n')
     """,
     "date": """
@@ -85,7 +91,7 @@ TEMPLATES = {
     "jsonb": """
         {jsonb} -> 'a' | jsonb_build_object('k', {int}, 't', {text}) | to_jsonb({text}) | to_jsonb({int})
         {jsonb} || {=jsonb} | coalesce({jsonb}, {=jsonb}) | jsonb_build_array({int}, {boolean}, {text}) | to_jsonb({int[]})
-        {jsonb} #> '{o,k}' | jsonb_strip_nulls({jsonb}) | jsonb_path_query_array({jsonb}, '$.a[*]')
+        to_jsonb({row}) -> 'x' | {jsonb} #> '{o,k}' | jsonb_strip_nulls({jsonb}) | jsonb_path_query_array({jsonb}, '$.a[*]')
     """,
     "mood": """ coalesce({mood}, {=mood}) | CASE WHEN {boolean} THEN {mood} ELSE 'ok' END | greatest({mood}, {=mood})
         ({mood[]})[1] | nullif({mood}, {=mood}) | enum_first({mood}) """,
@@ -98,7 +104,8 @@ TEMPLATES = {
 
 # Aggregates whose answer does not depend on the order of rows: result, text, does FILTER fit.
 AGGREGATES = [
-    ("bigint", "count(*)"), ("bigint", "count({int})"), ("bigint", "count(DISTINCT {text})"), ("bigint", "count(DISTINCT {int})"),
+    ("bigint", "count(*)"), ("bigint", "count({int})"), ("bigint", "count({row})"),
+    ("bigint", "count(DISTINCT {text})"), ("bigint", "count(DISTINCT {int})"),
     ("bigint", "sum({int})"), ("numeric", "sum({bigint})"), ("numeric", "sum({numeric})"), ("numeric", "avg({int})"),
     ("numeric", "avg({numeric})"), ("int", "min({int})"), ("int", "max({int})"), ("text", "min({text})"), ("text", "max({text})"),
     ("date", "min({date})"), ("timestamptz", "max({timestamptz})"), ("mood", "max({mood})"), ("boolean", "bool_and({boolean})"),

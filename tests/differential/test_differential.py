@@ -118,6 +118,7 @@ def check_bounds(run):
     done = sum(run.counts.values())
     assert run.many >= 0.6 * done, "too few statements were for several shards"
     assert run.counts["refused"] <= REFUSED_MOST * done
+    assert run.counts["indeterminate"] <= 0.01 * done, "the generator makes statements that have no one answer"
     for name, counts in run.classes.items():
         if sum(counts.values()) >= COUNTED_FROM:
             assert counts["refused"] <= REFUSED_OF_A_CLASS * sum(counts.values()), f"{name}: {dict(counts)}"

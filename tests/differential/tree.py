@@ -33,17 +33,18 @@ class Node:
 
 class Constant(Node):
     """A value of a type. Where the same node stands twice in a statement, it is one parameter."""
-    __slots__ = ("type", "value", "bare")
+    __slots__ = ("type", "value", "bare", "is_open")
 
-    def __init__(self, kind, type, value, bare=None):
-        """bare: how it is written without a cast; None: as a quoted text with one."""
+    def __init__(self, kind, type, value, bare=None, is_open=False):
+        """bare: how it is written without a cast; None: as a quoted text with one. is_open: what stands beside it says
+        of which type it is, parameter or not."""
         super().__init__(kind, [])
-        self.type, self.value, self.bare = type, value, bare
+        self.type, self.value, self.bare, self.is_open = type, value, bare, is_open
 
     def text(self, parameters=None):
         if parameters is not None:
             number, _ = parameters.setdefault(id(self), (len(parameters) + 1, self.value))
-            return f"${number}::{self.type}"
+            return f"${number}" if self.is_open else f"${number}::{self.type}"
         if self.bare is not None:
             return self.bare
         return "NULL::" + self.type if self.value is None else f"{quote(self.value)}::{self.type}"

@@ -19,7 +19,6 @@ import psycopg2
 import pytest
 from conftest import COMMAND, environment, run_command
 from proxies import STANDIN, Target, eventually, free_port, password_of, start_proxy
-from rawwire import Wire, error_fields, query
 
 LAB_SHARDS = 2
 pytestmark = pytest.mark.skipif(bool(STANDIN), reason="of the proxy itself")
@@ -236,20 +235,6 @@ def test_who_is_not_there_cannot_be_killed(proxy):
                 cursor.execute("SHOW CLIENTS")
                 own = [row for row in cursor.fetchall() if row[5] == client_port(console)]
                 cursor.execute(f"KILL_CLIENT {own[0][17]}")
-
-
-def test_who_kills_itself_is_told(proxy):
-    """On the wire; libpq keeps but the end of the connection, as after pg_terminate_backend of oneself."""
-    with proxy.wire() as client:
-        number = [row["id"] for row in ask(proxy, "SHOW CLIENTS") if row["port"] == client.socket.getsockname()[1]][0]
-        ask(proxy, f"KILL_CLIENT {number}")
-        assert error_fields(client.read()[1])["C"] == "57P01"
-    with Wire(proxy.host, proxy.port, proxy.user, proxy.password, "pgmosaic") as console:
-        port = str(console.socket.getsockname()[1])
-        number = [row[17] for row in console.ask("SHOW CLIENTS") if row[5] == port][0]
-        console.send(query(f"KILL_CLIENT {number}"))
-        kind, body = console.read()
-        assert kind == "E" and error_fields(body)["M"] == "the connection was ended by KILL_CLIENT"
 
 
 def client_port(connection):
