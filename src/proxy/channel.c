@@ -2,6 +2,7 @@
 #include "proxy/channel.h"
 
 #include "base/memory.h"
+#include "proxy/outbox.h"
 #include "proxy/tls.h"
 
 #include <errno.h>
@@ -21,10 +22,13 @@ void channel_init(struct channel *channel, struct loop *loop, int fd)
     channel->in_size = channel->in_capacity = 0;
     channel->in = channel->out = NULL;
     channel->tls = NULL;
+    channel->is_posted = false;
 }
 
 void channel_start_tls(struct channel *channel, struct tls *tls)
 {
+    if (channel->is_posted)
+        outbox_flush(channel->loop->outbox);
     channel->tls = tls;
     channel->readable = true;
 }
@@ -45,6 +49,8 @@ static void free_out(struct channel *channel)
 
 void channel_close(struct channel *channel)
 {
+    if (channel->is_posted)
+        outbox_flush(channel->loop->outbox);
     tls_free(channel->tls); /* says good-bye, so before the socket goes */
     channel->tls = NULL;
     if (channel->fd >= 0)
@@ -265,11 +271,37 @@ static bool keep_out(struct channel *channel, const char *bytes, size_t size)
     return true;
 }
 
+void channel_sent(struct channel *channel, const char *bytes, size_t size, int result)
+{
+    channel->is_posted = false;
+    if (result == (int)size || channel->fd < 0)
+        return;
+    if (result >= 0)
+        result += (int)push(channel, bytes + result, size - (size_t)result);
+    else if (result == -EAGAIN || result == -EINTR)
+        result = 0;
+    else
+        channel->broken = true;
+    if (!channel->broken && result < (int)size && keep_out(channel, bytes + result, size - (size_t)result))
+        want_room(channel, true);
+    if (channel->broken) { /* whose it is will see the end */
+        channel->readable = true;
+        loop_again(channel->loop, &channel->source);
+    }
+}
+
 bool channel_send(struct channel *channel, const void *bytes, size_t size)
 {
     if (channel->broken || channel->fd < 0)
         return false;
-    size_t took = channel->out_size ? 0 : push(channel, bytes, size);
+    if (channel->is_posted)
+        outbox_flush(channel->loop->outbox);
+    if (!channel->tls && !channel->out_size && !channel->broken &&
+        outbox_add(channel->loop->outbox, channel, bytes, size)) {
+        channel->is_posted = true;
+        return true;
+    }
+    size_t took = channel->out_size || channel->broken ? 0 : push(channel, bytes, size);
     if (channel->broken)
         return false;
     if (took == size)

@@ -2,8 +2,9 @@
  * A socket with what could not be done at once: bytes read but not yet used, bytes the kernel would not take.
  *
  * An idle channel has neither, so it owns no buffer: reading goes into the thread's buffer and is used from there;
- * what is left of it is kept (channel_keep) until more comes. Writing goes to the kernel directly; only what it refuses
- * is copied. Who produces asks channel_stuck first and stops: so the copy is bounded by one piece of work.
+ * what is left of it is kept (channel_keep) until more comes. Writing goes to the kernel at the end of the turn, by the
+ * loop's outbox, or directly; only what it refuses is kept. Who produces asks channel_stuck first and stops: so the copy
+ * is bounded by one piece of work.
  */
 #ifndef MOSAIC_PROXY_CHANNEL_H
 #define MOSAIC_PROXY_CHANNEL_H
@@ -22,6 +23,7 @@ struct channel {
     bool hung_up;    /* the other side has closed */
     bool broken;     /* nothing more can be sent */
     bool wants_room; /* EPOLLOUT is asked for */
+    bool is_posted;  /* bytes of it are in the outbox */
     struct tls *tls; /* NULL: plain */
     uint32_t out_at, out_size, out_capacity;
     uint32_t in_size, in_capacity;
@@ -55,6 +57,8 @@ MOSAIC_MUST_CHECK bool channel_keep(struct channel *channel, const char *data, s
 MOSAIC_MUST_CHECK bool channel_expect(struct channel *channel, size_t size);
 /* Sends, or keeps what the kernel does not take. False: broken. */
 bool channel_send(struct channel *channel, const void *bytes, size_t size);
+/* Of the outbox: what the kernel said to bytes that were collected; goes on with those it did not take. */
+void channel_sent(struct channel *channel, const char *bytes, size_t size, int result);
 static inline bool channel_stuck(const struct channel *channel)
 {
     return channel->out_size != 0;

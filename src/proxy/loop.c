@@ -1,5 +1,7 @@
 #include "proxy/loop.h"
 
+#include "proxy/outbox.h"
+
 #include <errno.h>
 #include <time.h>
 #include <unistd.h>
@@ -23,6 +25,9 @@ mosaic_status loop_init(struct loop *loop, mosaic_error *error)
     *loop = (struct loop){.epoll = epoll_create1(EPOLL_CLOEXEC), .now = loop_clock()};
     if (loop->epoll < 0)
         return error_errno(error, "cannot make an event loop");
+    loop->outbox = outbox_new();
+    if (!loop->outbox)
+        return error_memory(error);
     timers_init(&loop->timers, loop->now);
     list_init(&loop->again);
     list_init(&loop->buried);
@@ -45,6 +50,8 @@ void loop_free(struct loop *loop)
     if (loop->epoll >= 0)
         close(loop->epoll);
     loop->epoll = -1;
+    outbox_free(loop->outbox);
+    loop->outbox = NULL;
 }
 
 void source_init(struct source *source, void (*ready)(struct source *, uint32_t), void (*again)(struct source *),
@@ -84,6 +91,7 @@ void loop_bury(struct loop *loop, struct source *source)
 void loop_turn(struct loop *loop, int most_ms)
 {
     struct epoll_event events[EVENTS_MOST];
+    outbox_flush(loop->outbox); /* what was sent between two turns */
     int wait = list_empty(&loop->again) ? timers_wait(&loop->timers, loop->now, most_ms) : 0;
     int count = epoll_wait(loop->epoll, events, EVENTS_MOST, wait);
     loop->now_us = loop_clock_us();
@@ -103,5 +111,6 @@ void loop_turn(struct loop *loop, int most_ms)
         list_remove(node);
         source->again(source);
     }
+    outbox_flush(loop->outbox);
     free_buried(loop);
 }

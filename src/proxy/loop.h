@@ -31,6 +31,7 @@ struct loop {
     struct timers timers;
     struct list again, buried;
     uint64_t turns;
+    struct outbox *outbox;
 };
 
 MOSAIC_MUST_CHECK mosaic_status loop_init(struct loop *loop, mosaic_error *error);
