@@ -14,7 +14,8 @@ enum { SQL_MOST = 4 * 1024 * 1024 };
  */
 static const char settings_sql[] =
     "SELECT pg_catalog.format('%s %s = %s', coalesce(r.rolname, '*'), s.name, s.value),"
-    " pg_catalog.format('SELECT pg_catalog.set_config(%L, %L, true)', s.name, s.value),"
+    " CASE WHEN s.name NOT IN ('role', 'session_authorization') THEN"
+    "  pg_catalog.format('SELECT pg_catalog.set_config(%L, %L, true)', s.name, s.value) END,"
     " CASE WHEN r.rolname IS NULL THEN 'ALTER DATABASE %1$I'"
     "  ELSE pg_catalog.format('ALTER ROLE %I IN DATABASE %%1$I', r.rolname) END"
     "  || pg_catalog.format(' SET %I FROM CURRENT', s.name)"
@@ -23,7 +24,7 @@ static const char settings_sql[] =
     "  FROM pg_catalog.pg_db_role_setting d CROSS JOIN LATERAL pg_catalog.unnest(d.setconfig) c"
     "  WHERE d.setdatabase = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())) s"
     " LEFT JOIN pg_catalog.pg_roles r ON r.oid = s.setrole"
-    " WHERE s.name NOT IN ('role', 'session_authorization', 'jit', 'enable_async_append') ORDER BY 1";
+    " WHERE s.name NOT IN ('jit', 'enable_async_append') ORDER BY 1";
 
 /* Forgets what the database had. A role whose settings may not be changed keeps them, and the comparison finds it. */
 static const char forget_sql[] =
@@ -102,6 +103,8 @@ static mosaic_status settle_settings(const struct settling *settling)
     if (status == MOSAIC_OK)
         status = run(settling, forget_sql);
     for (int row = 0; status == MOSAIC_OK && row < PQntuples(wanted); row++) {
+        if (PQgetisnull(wanted, row, 1))
+            continue; /* who one is cannot be given this way; the comparison will find it */
         status = run(settling, PQgetvalue(wanted, row, 1));
         if (status == MOSAIC_OK)
             status = run_if_allowed(settling, PQgetvalue(wanted, row, 2));

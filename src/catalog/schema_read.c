@@ -217,7 +217,7 @@ static void read_operators(struct reader *reader)
     struct schema_operator *operators = rows_of(reader, &rows, sizeof *operators);
     for (int row = 0; row < rows; row++)
         operators[row] = (struct schema_operator){text(reader, row, 0), text(reader, row, 1), oid(reader, row, 2),
-                                                  oid(reader, row, 3)};
+                                                  oid(reader, row, 3), is_true(reader, row, 4)};
     reader->schema->operators = operators;
     reader->schema->operator_count = (size_t)rows;
 }

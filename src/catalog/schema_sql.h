@@ -62,14 +62,20 @@ static const char schema_types_sql[] =
 
 /* FirstNormalObjectId: a function that somebody put into pg_catalog later is not PostgreSQL's own. */
 static const char schema_functions_sql[] =
-    "SELECT n.nspname, p.proname, p.oid, p.prokind, p.provolatile, p.proretset, p.proisstrict,"
+    "SELECT n.nspname, p.proname, p.oid, p.prokind,"
+    /* pg_proc calls every aggregate immutable; it is what its functions are. Of i, s, v the greatest is the worst. */
+    " CASE WHEN p.prokind = 'a' AND p.oid >= 16384 THEN (SELECT max(f.provolatile::text) FROM pg_aggregate a JOIN "
+    "pg_proc f"
+    "  ON f.oid IN (a.aggtransfn, a.aggfinalfn, a.aggcombinefn, a.aggmtransfn, a.aggminvtransfn, a.aggmfinalfn)"
+    "  WHERE a.aggfnoid = p.oid) ELSE p.provolatile::text END, p.proretset, p.proisstrict,"
     " n.nspname = 'pg_catalog' AND p.oid < 16384, p.prorettype, p.proargtypes"
     " FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE " OF_NO_SESSION
     " ORDER BY p.proname COLLATE \"C\", p.oid";
 
 static const char schema_operators_sql[] =
-    "SELECT n.nspname, o.oprname, o.oprleft, o.oprright FROM pg_operator o"
-    " JOIN pg_namespace n ON n.oid = o.oprnamespace WHERE (o.oid >= 16384 OR n.nspname <> 'pg_catalog')"
+    "SELECT n.nspname, o.oprname, o.oprleft, o.oprright, coalesce(f.provolatile <> 'i', true) FROM pg_operator o"
+    " LEFT JOIN pg_proc f ON f.oid = o.oprcode JOIN pg_namespace n ON n.oid = o.oprnamespace WHERE (o.oid >= 16384 OR "
+    "n.nspname <> 'pg_catalog')"
     " AND " OF_NO_SESSION " ORDER BY 1, 2, 3, 4";
 
 static const char schema_keys_sql[] =

@@ -3,8 +3,8 @@
  *
  * An idle channel has neither, so it owns no buffer: reading goes into the thread's buffer and is used from there;
  * what is left of it is kept (channel_keep) until more comes. Writing goes to the kernel at the end of the turn, by the
- * loop's outbox, or directly; only what it refuses is kept. Who produces asks channel_stuck first and stops: so the copy
- * is bounded by one piece of work.
+ * loop's outbox, or directly; only what it refuses is kept. Who produces asks channel_stuck first and stops: so the
+ * copy is bounded by one piece of work.
  */
 #ifndef MOSAIC_PROXY_CHANNEL_H
 #define MOSAIC_PROXY_CHANNEL_H

@@ -75,6 +75,7 @@ struct client {
     bool replays;       /* the server is being given this client's settings */
     bool is_harmless;   /* the segment has but parsed and described: it may go on on another shard */
     bool is_pinned;     /* the session has what no list knows: its servers are its own */
+    bool has_unknown;   /* the connection to the shard of unknown_slot has a setting that is not known */
     bool is_admin;
     bool is_direct_tls;    /* it began with TLS */
     uint8_t login_method;  /* enum hba_method */
@@ -114,9 +115,10 @@ struct client {
     struct lookup_question *question; /* auth_query's answer is awaited */
     struct startup *start;            /* until it is ready */
     struct console *console;          /* of an admin; console.h */
-    uint32_t slot;                    /* of worker->slots; 0: none */
-    uint16_t minor;                   /* of the protocol */
-    uint16_t port;                    /* of its address */
+    size_t unknown_slot;
+    uint32_t slot;  /* of worker->slots; 0: none */
+    uint16_t minor; /* of the protocol */
+    uint16_t port;  /* of its address */
     uint8_t family, is_unix;
     unsigned char address[16];
     unsigned char key[32]; /* of cancel requests */
@@ -154,13 +156,13 @@ enum taken {
 enum taken client_reach(struct client *client, size_t shard);
 /* The same for what does not need the transaction: Parse and Describe. One that no shard has stays so. */
 enum taken client_reach_aside(struct client *client, size_t shard);
-/*
- * The same for what is asked of the coordinator beside an open transaction: a shard that has the transaction is parked
- * meanwhile.
- */
+/* The same for what is asked, and executed, beside an open transaction that no shard has. */
 enum taken client_reach_beside(struct client *client, size_t shard);
-/* The transaction is over without a word to the shard that has it, parked: it is rolled back there. */
-void client_release_parked(struct client *client);
+/*
+ * What the coordinator has executed in this segment is ended before it is asked again: each statement sees what is
+ * committed when it begins. REACHED: there was nothing, or it is over. TAKEN: it had failed.
+ */
+enum taken client_leave_coordinator(struct client *client, size_t shard);
 /* The answer to whatever comes next, when the client's server was lost, or could not be had: client->failure. */
 enum taken client_tell_failure(struct client *client);
 /* An error of this client's, where its protocol wants it: in a segment, everything up to Sync is skipped; a simple

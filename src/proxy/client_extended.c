@@ -112,6 +112,10 @@ static enum taken pass_portal(struct client *client, const char *message, const 
         return extended_answer_empty(client, WIRE_B_CLOSE_COMPLETE);
     if (!open)
         return extended_fail(client, "34000", "portal \"%s\" does not exist", named->name);
+    if (kind == EXPECT_EXECUTE && named->rows && client->is_aside)
+        return extended_fail(
+            client, "0A000",
+            "rows in portions (Execute with a limit) of what the coordinator answers beside a transaction%s", "");
     enum taken taken = client_send_held(client);
     if (taken != TAKEN)
         return taken;

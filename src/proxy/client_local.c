@@ -14,17 +14,9 @@ static bool has_no_server(const struct client *client)
     return !client->server || client->is_fresh;
 }
 
-/* In a transaction that has failed, and that no server has. */
-static bool has_failed(const struct client *client)
+bool local_has_failed(const struct client *client)
 {
     return client->transaction.has_failed && has_no_server(client);
-}
-
-bool local_has_failed(const struct client *client, const struct facts *facts)
-{
-    /* Beside a shard that has the transaction, parked: there are its savepoints. */
-    bool is_there = facts->class == STATEMENT_ROLLBACK_TO && !list_empty(&client->kept);
-    return has_failed(client) && !is_there;
 }
 
 /* Lazy is worth it where there is a choice of shards. */
@@ -38,7 +30,7 @@ bool local_applies(const struct client *client, const struct facts *facts)
 {
     const struct transaction *transaction = &client->transaction;
     bool lazy = transaction->is_lazy && has_no_server(client);
-    if (local_has_failed(client, facts))
+    if (local_has_failed(client))
         return true;
     switch (facts->class) {
     case STATEMENT_BEGIN:
@@ -115,7 +107,6 @@ static bool begin(struct client *client, const char *text, size_t size, struct b
 
 static void end(struct client *client, bool committed, struct buffer *answer)
 {
-    client_release_parked(client);
     struct settings_state *before = transaction_end(&client->transaction);
     client->status = 'I';
     client->path_is_local = false;
@@ -165,6 +156,9 @@ static bool carry_out_failed(struct client *client, const struct facts *facts, c
                              struct buffer *answer, bool *failed)
 {
     bool lazy = client->transaction.is_lazy;
+    if ((facts->class == STATEMENT_COMMIT || facts->class == STATEMENT_ROLLBACK) && facts->chain)
+        return fail(client, answer, failed, "0A000",
+                    "AND CHAIN of a transaction that failed before a shard had it: end it by ROLLBACK, and BEGIN anew");
     if (facts->class == STATEMENT_COMMIT || facts->class == STATEMENT_ROLLBACK) {
         end(client, false, answer);
         return true;
@@ -182,7 +176,7 @@ bool local_carry_out(struct client *client, const struct facts *facts, const cha
     *failed = false;
     if (client->server && server_is_clean(client->server))
         server_unlink(client->server); /* fresh: not needed after all */
-    if (has_failed(client))
+    if (local_has_failed(client))
         return carry_out_failed(client, facts, text + start, length, answer, failed);
     switch (facts->class) {
     case STATEMENT_BEGIN:

@@ -10,8 +10,8 @@
 
 /* Is this statement, the only one of its text, to be answered here in the client's present state? */
 bool local_applies(const struct client *client, const struct facts *facts);
-/* Has the transaction failed here, so that no shard knows, and this statement cannot mend it? */
-bool local_has_failed(const struct client *client, const struct facts *facts);
+/* Has the transaction failed here, so that no shard knows? */
+bool local_has_failed(const struct client *client);
 /*
  * Does it, and writes CommandComplete, or an error. *failed: an error was written, the statement has failed. False:
  * memory is out.

@@ -78,6 +78,15 @@ static bool prepare_effects(struct client *client, const struct route *route, co
     return !any || effect_note(client, route->facts, text, size);
 }
 
+/* The transaction failed here, no shard has it: what stands behind its end would be a text of its own. */
+static enum taken refuse_end_with_more(struct client *client)
+{
+    mosaic_error error;
+    (void)!error_set(&error, MOSAIC_UNSUPPORTED, "the end of a failed transaction, with other statements in one text");
+    error_hint(&error, "send ROLLBACK by itself; nothing of the text was done");
+    return client_refuse(client, &error, true);
+}
+
 enum taken client_query(struct client *client, const char *message, const struct wire_frame *frame)
 {
     struct route route;
@@ -112,7 +121,10 @@ enum taken client_query(struct client *client, const char *message, const struct
     const struct facts *only = route.facts && route.facts->count == 1 ? &route.facts->facts[0] : NULL;
     if (only && local_applies(client, only))
         return answer_here(client, only, text, size);
-    if (route.facts && route.facts->count && local_has_failed(client, &route.facts->facts[0]))
+    if (route.facts && route.facts->count > 1 && local_has_failed(client) &&
+        (route.facts->facts[0].class == STATEMENT_ROLLBACK || route.facts->facts[0].class == STATEMENT_COMMIT))
+        return refuse_end_with_more(client);
+    if (route.facts && route.facts->count && local_has_failed(client))
         return answer_here(client, &route.facts->facts[0], text, size);
     if (client->status == 'E' && client->server)
         route = (struct route){.way = ROUTE_ANY, .shard = client->server->pool->shard, .facts = route.facts};

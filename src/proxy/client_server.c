@@ -134,8 +134,6 @@ static enum taken link_any(struct client *client, size_t shard)
         list_append(&pool->active, &own->node);
         pool->kept_count--;
         pool->active_count++;
-        if (!client->is_pinned)
-            own->keeper = NULL; /* it was parked, for as long as its transaction lasts */
         server_link(own, client);
         return REACHED;
     }
@@ -255,16 +253,44 @@ enum taken client_tell_failure(struct client *client)
     return client_refuse(client, &error, client->status != 'I');
 }
 
+/* What was asked beside the transaction is over. If it failed, so has the transaction, and the rest of the segment. */
+static enum taken leave_aside(struct client *client)
+{
+    enum taken taken = leave_harmlessly(client);
+    if (taken != TAKEN)
+        return taken;
+    client->is_aside = false;
+    if (!client->cycle_failed)
+        return REACHED;
+    client_end_aside(client);
+    client->skips = true;
+    return TAKEN;
+}
+
+enum taken client_leave_coordinator(struct client *client, size_t shard)
+{
+    const struct server *server = client->server;
+    if (client->status != 'I' || !client->in_segment || !server || client->is_fresh || client->is_harmless ||
+        server->pool->shard != shard || shard != client->worker->world->model.shard_count)
+        return REACHED;
+    enum taken taken = leave_harmlessly(client);
+    if (taken != TAKEN)
+        return taken;
+    bool failed = client->cycle_failed;
+    client->cycle_failed = false;
+    client->skips |= failed;
+    return failed ? TAKEN : REACHED;
+}
+
 enum taken client_reach(struct client *client, size_t shard)
 {
     enum taken taken = TAKEN;
     if (client->failure)
         return client_tell_failure(client);
     if (client->is_aside && !client->probes) {
-        taken = leave_harmlessly(client);
-        if (taken != TAKEN)
+        taken = leave_aside(client);
+        if (taken != REACHED)
             return taken;
-        client->is_aside = false;
     }
     struct server *server = client->server;
     if (server && server->pool->shard != shard) {
@@ -325,37 +351,24 @@ enum taken client_reach_beside(struct client *client, size_t shard)
     struct server *server = client->server;
     if (client->failure)
         return client_tell_failure(client);
-    if (client->is_aside && server && server->pool->shard == shard)
+    if (client->is_aside && client->is_harmless && server->pool->shard == shard)
         return REACHED;
     if (client->is_aside) {
-        enum taken left = leave_harmlessly(client);
-        if (left != TAKEN)
+        enum taken left = leave_aside(client);
+        if (left != REACHED)
             return left;
-        client->is_aside = false;
     }
     server = client->server;
     if (server && client->is_fresh && server->pool->shard != shard)
         server_unlink(server);
-    if (server && !client->is_fresh) {
-        if (server->expect.count || server->passing || server->status != 'T' || !client_flush(client))
-            return refuse_second(client, shard);
-        server_park(server);
-    }
     client->probes = true;
     enum taken taken = client_reach(client, shard);
     client->probes = false;
     if (taken == REACHED) {
         client->is_fresh = client->left_sync = false;
-        client->is_aside = true;
-        client->is_harmless = false;
+        client->is_aside = client->is_harmless = true; /* until something is bound */
     }
     return taken;
-}
-
-void client_release_parked(struct client *client)
-{
-    while (!client->is_pinned && !list_empty(&client->kept))
-        server_release_kept(LIST_OWNER(struct server, kept_node, client->kept.next));
 }
 
 /* ---- statements that are tried ---- */
@@ -468,7 +481,6 @@ void client_cycle_ended(struct client *client, char status)
     struct worker *worker = client->worker;
     bool was_aside = client->status != 'I' && client->server->status == 'I' && status != 'I';
     client->status = status;
-    client->transaction.has_failed &= status == 'E';
     client->awaits_ready = client->in_segment = client->skips = client->is_opening = false;
     struct shard_counters *counters = &worker->shards[client->server->pool->slot];
     COUNT(counters, queries, 1);

@@ -66,6 +66,11 @@ bool effect_is_allowed(const struct model *model, const char *name, const char *
     bool is_encoding = name && strcmp(name, "client_encoding") == 0;
     if (value && name && strncasecmp(name, "mosaic.", 7) == 0)
         return hint_is_allowed(model, name, value, error);
+    if (value && name && strcmp(name, "search_path") == 0 && strncasecmp(value, "pg_temp", 7) == 0) {
+        (void)!error_set(error, MOSAIC_UNSUPPORTED, "search_path \"%.100s\" is not supported", value);
+        error_detail(error, "What is made there would be temporary without saying so.");
+        return error_hint(error, "name pg_temp behind another schema, and say CREATE TEMPORARY"), false;
+    }
     if (!value || !name || (!is_encoding && strcmp(name, "standard_conforming_strings") != 0))
         return true;
     if (is_one_of(value, is_encoding ? utf8 : on))
@@ -249,14 +254,17 @@ static void restore(struct client *client)
 
 static void end_transaction(struct client *client, bool committed, bool chain)
 {
+    bool wanted_snapshot = client->transaction.wants_snapshot; /* the next one has the same characteristics */
     if (committed)
         settings_release(transaction_end(&client->transaction));
     else
         restore(client);
     client->path_is_local = false;
     client->path = NULL;
-    if (chain)
+    if (chain) {
         transaction_opened(&client->transaction, client->session);
+        client->transaction.wants_snapshot = wanted_snapshot;
+    }
 }
 
 static void apply_discard(struct client *client, const struct facts *facts)
@@ -269,6 +277,7 @@ static void apply_discard(struct client *client, const struct facts *facts)
         server_statements_clear(&client->server->statements);
     /* Nothing is left of what made its connections its own. */
     client->is_pinned = client->worker->settings->pool_mode == POOL_SESSION;
+    client->has_unknown = false;
     client_forget_temporary(client);
     if (client->is_pinned)
         return;
@@ -297,6 +306,8 @@ bool effect_writes(const struct facts *facts)
     case STATEMENT_EMPTY:
     case STATEMENT_CURSOR:
     case STATEMENT_BEGIN:
+    case STATEMENT_COMMIT:
+    case STATEMENT_ROLLBACK:
     case STATEMENT_SAVEPOINT:
     case STATEMENT_RELEASE:
     case STATEMENT_ROLLBACK_TO:

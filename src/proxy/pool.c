@@ -483,8 +483,8 @@ static void move_pool(struct pool *pool, const struct world *before, const struc
         give_up(pool, was->name);
     else if (strcmp(was->conninfo, now->model.shards[pool->shard].conninfo) != 0)
         lead_elsewhere(pool);
-    else if (before->model.epoch != now->model.epoch)
-        pool_renew(pool);
+    else if (before->model.epoch != now->model.epoch || pool->shard == now->model.shard_count)
+        pool_renew(pool); /* types of a coordinator that was made anew have other OIDs */
 }
 
 void worker_world_changed(struct worker *worker, const struct world *before)

@@ -22,8 +22,10 @@ struct user {
     struct account *account;
     struct pool **pools; /* by slot (world.h); NULL until first used */
     size_t pool_count;
-    unsigned clients;    /* logged in, here */
-    bool keeps_snapshot; /* a new session of this role has another isolation than READ COMMITTED, on some place */
+    unsigned clients; /* logged in, here */
+    /* Of a new session of this role, on some place: another isolation than READ COMMITTED; settings by which values are
+     * read otherwise than by default (route.c). */
+    bool keeps_snapshot, reads_otherwise;
     struct session_path *paths; /* route.h: search paths by settings */
     size_t path_count;
 };

@@ -96,10 +96,14 @@ bool route_learn_path(struct client *client, const char *text)
         memory_free(path);
         return false;
     }
+    /* A connection on which somebody had temporary tables names its schema for them; what this session has is known. */
+    size_t kept = 0;
     for (size_t i = 0; i < path->count; i++) {
-        path->names[i] = names;
+        if (strncmp(names, "pg_temp_", 8) != 0)
+            path->names[kept++] = names;
         names += strlen(names) + 1;
     }
+    path->count = kept;
     path->version = client->worker->world->version;
     if (!client->path_is_local && !client->is_pinned)
         path->state = settings_hold(client->session);
@@ -351,9 +355,17 @@ enum taken route_reach(struct client *client, const struct route *route)
 {
     if (route->aside)
         return client_reach_beside(client, route->shard);
-    enum taken taken = client_reach(client, route->shard);
-    for (size_t i = 0; taken == REACHED && route->facts && i < route->facts->count; i++)
+    enum taken taken = client_leave_coordinator(client, route->shard);
+    if (taken != REACHED)
+        return taken;
+    taken = client_reach(client, route->shard);
+    for (size_t i = 0; taken == REACHED && route->facts && i < route->facts->count; i++) {
         client->transaction.has_written |= effect_writes(&route->facts->facts[i]);
+        if (route->facts->facts[i].sets_unknown) {
+            client->has_unknown = true;
+            client->unknown_slot = client->server->pool->slot;
+        }
+    }
     return taken;
 }
 
@@ -378,7 +390,8 @@ static bool has_time_word(const char *text, size_t size)
 static bool reads_clock(const struct route *route, const char *text, size_t size,
                         const struct route_parameters *parameters)
 {
-    bool reads = has_time_word(text, size);
+    /* An escape may hide one. */
+    bool reads = has_time_word(text, size) || memchr(text, '\\', size) != NULL;
     for (size_t i = 0; i < route->facts->count; i++)
         reads |= route->facts->facts[i].reads_clock;
     for (size_t i = 0; parameters && i < parameters->count; i++)
@@ -387,26 +400,42 @@ static bool reads_clock(const struct route *route, const char *text, size_t size
     return reads;
 }
 
+/* Is one of the isolation levels named that keep a snapshot? In a comment it does no harm. */
+static bool names_snapshot(const char *text, size_t size)
+{
+    for (size_t at = 0; at + 10 <= size; at++)
+        if (strncasecmp(text + at, "repeatable", 10) == 0 || strncasecmp(text + at, "serializab", 10) == 0)
+            return true;
+    return false;
+}
+
+/* BEGIN and SET TRANSACTION say it once; it holds until the transaction ends, over AND CHAIN too. */
+static void note_isolation(struct client *client, const struct facts_list *list, const char *text, size_t size)
+{
+    for (size_t i = 0; i < list->count; i++)
+        if (list->facts[i].class == STATEMENT_BEGIN || list->facts[i].class == STATEMENT_SET_TRANSACTION)
+            client->transaction.wants_snapshot |= names_snapshot(text, size);
+}
+
 bool route_wants_snapshot(const struct client *client)
 {
     const char *set = session_value(client, "default_transaction_isolation");
-    const char *const texts[] = {set ? set : "", buffer_string(&client->transaction.kept)};
-    bool wants = !set && client->user->keeps_snapshot;
-    for (size_t i = 0; i < 2; i++)
-        wants |= strcasestr(texts[i], "repeatable") || strcasestr(texts[i], "serializable");
-    return wants;
+    return client->transaction.wants_snapshot ||
+           (set ? names_snapshot(set, strlen(set)) : client->user->keeps_snapshot);
 }
 
 /*
  * In a transaction the coordinator answers beside it, each statement from what is committed at that moment. That is the
- * transaction's own answer while it is READ COMMITTED and has written nothing, and its clock is not asked.
+ * transaction's own answer while it is READ COMMITTED, no shard has it, and its clock is not asked.
  */
 static const char *why_not_beside(const struct client *client, const char *text, size_t size,
                                   const struct route_parameters *parameters, const struct route *route)
 {
     const struct transaction *transaction = &client->transaction;
+    if (!transaction->is_lazy || (client->server && !client->is_fresh && !client->is_aside))
+        return "The transaction is open on a shard, and of what it did there the coordinator sees nothing.";
     if (transaction->has_written)
-        return "The transaction has settings of its own, or may have written, and the coordinator sees neither.";
+        return "The transaction has settings of its own, which the coordinator does not see.";
     if (route_wants_snapshot(client))
         return "The transaction wants one snapshot for all its statements, and over several shards there is none.";
     if (reads_clock(route, text, size, parameters))
@@ -414,27 +443,58 @@ static const char *why_not_beside(const struct client *client, const char *text,
     return NULL;
 }
 
-/* The coordinator has each text as a transaction of its own: one that begins or ends another must not come with it. */
-static bool only_reads(const struct facts_list *list)
+/*
+ * Settings by which a value is read, not shown: postgres_fdw reads the shards' rows as text under the session's own.
+ * NULL: it has none that is not the default.
+ */
+static const char *reads_otherwise(const struct client *client)
 {
-    bool only = true;
-    for (size_t i = 0; i < list->count; i++)
-        only &= list->facts[i].class == STATEMENT_SELECT || list->facts[i].class == STATEMENT_EXPLAIN ||
-                list->facts[i].class == STATEMENT_COPY_TO || list->facts[i].class == STATEMENT_EMPTY;
-    return only;
+    static const char *const names[] = {"array_nulls", "xmloption", "lc_monetary"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (session_value(client, names[i]))
+            return names[i];
+    return client->user->reads_otherwise ? "array_nulls or xmloption of the role" : NULL;
+}
+
+/* What set_config has set of no literal, one connection knows alone: elsewhere the statement would run without it. */
+static void stay_with_unknown(struct client *client, struct route *route)
+{
+    const struct world *world = client->worker->world;
+    if (world->slots[route->shard] == client->unknown_slot)
+        return;
+    for (size_t i = 0; route->way == ROUTE_ANY && i < world->model.shard_count; i++)
+        if (world->slots[i] == client->unknown_slot) {
+            route->shard = i;
+            return;
+        }
+    route->way = ROUTE_REFUSED;
+    route->error = new_error(client);
+    if (!route->error)
+        return;
+    (void)!error_set(route->error, MOSAIC_UNSUPPORTED,
+                     "this statement belongs to %s, which lacks a setting of the session",
+                     world->model.shards[route->shard].name);
+    error_detail(route->error,
+                 "set_config with a name or value that is no literal, or SET SESSION CHARACTERISTICS, was run "
+                 "on another shard's connection.");
+    error_hint(route->error, "say SET, or set_config with literals; DISCARD ALL forgets it");
+    error_sqlstate(route->error, "0A000");
 }
 
 static void coordinator_alone(struct client *client, const char *text, size_t size,
                               const struct route_parameters *parameters, struct route *route)
 {
-    const char *why = NULL, *hint =
-                                "send it before BEGIN or behind COMMIT; EXPLAIN (MOSAIC) says why it needs more than "
-                                "one shard";
+    const char *hint = "send it before BEGIN or behind COMMIT; EXPLAIN (MOSAIC) says why it needs more than one shard";
+    const char *why = NULL, *setting = reads_otherwise(client);
     if (client->status == 'E')
         return; /* whatever comes is refused by who has the transaction */
-    if (!only_reads(route->facts)) {
-        why = "The coordinator answers reads alone, and the text has something else besides.";
+    if (route->facts->count > 1) {
+        why = "The text has several statements, and each must see what is committed when it begins.";
         hint = "send each statement by itself";
+    } else if (setting) {
+        why =
+            arena_format(&client->worker->scratch, "Rows of the shards would be read under the session's %s.", setting);
+        hint = "reset it before such a statement";
     } else if (client->status == 'T') {
         route->aside = true;
         why = why_not_beside(client, text, size, parameters, route);
@@ -467,6 +527,7 @@ bool route_text(struct client *client, const char *text, size_t size, const stru
     route->literal_count = found.literal_count;
     if (route->way == ROUTE_ASK)
         return true;
+    note_isolation(client, found.list, text, size);
     if (!is_analysed(worker)) {
         /* One shard: a hint chooses nothing, but must not name another one. */
         route->shard = route_any(client);
@@ -504,9 +565,9 @@ bool route_text(struct client *client, const char *text, size_t size, const stru
     }
     if (route->way == ROUTE_SHARD && route->shard == worker->world->model.shard_count)
         coordinator_alone(client, text, size, parameters, route);
-    if (route->way == ROUTE_REFUSED)
-        return route->error != NULL;
     if (route->way == ROUTE_ANY)
         route->shard = route_any(client);
-    return true;
+    if (route->way != ROUTE_REFUSED && client->has_unknown && client->status != 'E')
+        stay_with_unknown(client, route);
+    return route->way != ROUTE_REFUSED || route->error;
 }

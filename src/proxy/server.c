@@ -143,8 +143,6 @@ void server_close(struct server *server, const mosaic_error *why)
     if (client) {
         client->server = NULL;
         client_server_lost(client, why, cut);
-    } else if (keeper && keeper->server) {
-        server_close(keeper->server, why); /* what it asks there is beside the transaction that is lost */
     } else if (keeper) {
         client_server_lost(keeper, why, cut);
     }
@@ -180,14 +178,6 @@ static void keep(struct server *server, struct client *client)
     list_append(&server->pool->kept, &server->node);
     list_remove(&server->kept_node);
     list_append(&client->kept, &server->kept_node);
-}
-
-void server_park(struct server *server)
-{
-    struct client *client = server->client;
-    server->client = NULL;
-    client->server = NULL;
-    keep(server, client);
 }
 
 void server_unlink(struct server *server)

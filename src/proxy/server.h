@@ -23,7 +23,7 @@ struct login_client;
 struct server_check {
     unsigned answered;
     PGresult *answer; /* to engine->question; NULL: no such table */
-    bool read_only, standby, keeps_snapshot;
+    bool read_only, standby, keeps_snapshot, reads_otherwise;
 };
 
 enum server_state {
@@ -88,8 +88,6 @@ void server_close(struct server *server, const mosaic_error *why);
 void server_link(struct server *server, struct client *client);
 /* Ends the link; the server goes back to the pool, or stays the client's own. */
 void server_unlink(struct server *server);
-/* It waits with its client's transaction while the client is linked to another. It must be clean but for that. */
-void server_park(struct server *server);
 /* A server that a client kept for itself is made fit for others. */
 void server_release_kept(struct server *server);
 /* Sends a query of the proxy's own, answered by nothing that a client sees. */

@@ -252,7 +252,8 @@ static void begin_check(struct server *server)
     server->state = SERVER_CHECKING;
     server->check = memory_zeroed(1, sizeof *server->check);
     wire_query(&queries, engine->question);
-    wire_query(&queries, "SELECT pg_catalog.current_setting('transaction_isolation'), "
+    wire_query(&queries, "SELECT pg_catalog.concat(pg_catalog.current_setting('transaction_isolation'), ' ', "
+                         "pg_catalog.current_setting('array_nulls'), ' ', pg_catalog.current_setting('xmloption')), "
                          "pg_catalog.current_setting('transaction_read_only'), pg_catalog.pg_is_in_recovery()");
     bool sent = server->check && !buffer_failed(&queries) && channel_send(&server->channel, queries.data, queries.size);
     buffer_free(&queries);
@@ -354,6 +355,7 @@ static void judge(struct server *server)
         return;
     }
     server->pool->user->keeps_snapshot |= check->keeps_snapshot;
+    server->pool->user->reads_otherwise |= check->reads_otherwise;
     server_check_free(server);
     timer_cancel(&server->timer);
     server->pool->endpoint = server->endpoint;
@@ -411,8 +413,11 @@ static bool check_row(struct server_check *check, const char *message, const str
     }
     if (!values[0] || !values[1] || !values[2])
         return false;
+    static const char usual[] = " on content"; /* array_nulls, xmloption */
+    int tail = (int)sizeof usual - 1;
     check->keeps_snapshot = sizes[0] < 5 || memcmp(values[0], "read ", 5) != 0; /* "read committed" or uncommitted */
-    check->read_only = sizes[1] == 2;                                           /* "on" */
+    check->reads_otherwise = sizes[0] < tail || memcmp(values[0] + sizes[0] - tail, usual, (size_t)tail) != 0;
+    check->read_only = sizes[1] == 2; /* "on" */
     check->standby = values[2][0] == 't';
     return true;
 }

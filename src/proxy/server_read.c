@@ -106,6 +106,8 @@ static void segment_failed(struct server *server)
 {
     while (server->expect.count) {
         struct expect_entry *head = expect_head(&server->expect);
+        if (head->kind == EXPECT_SYNC_OURS && server->client && server->client->left_sync)
+            client_segment_failed(server->client); /* the client's own Sync is still to come */
         if (head->kind == EXPECT_SYNC || head->kind == EXPECT_SYNC_OURS || head->kind == EXPECT_QUERY)
             return;
         server_drop_entry(server, head);

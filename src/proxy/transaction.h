@@ -16,6 +16,7 @@ struct transaction {
     bool is_open;                  /* BEGIN was answered */
     bool is_lazy;                  /* by us: no shard has it */
     bool has_written;              /* rows or settings, or may have: effect_writes */
+    bool wants_snapshot;           /* REPEATABLE READ or SERIALIZABLE, as far as it was said */
     bool has_failed;               /* by an error of ours: only its end, or ROLLBACK TO, is left */
     bool is_plain;                 /* the statements kept are such that cannot fail */
     bool is_bare;                  /* they are BEGIN and savepoints alone: nothing was set by itself */

@@ -222,6 +222,8 @@ struct term *term_new(struct analysis *analysis, struct range *range, uint32_t t
 struct term *term_derived(struct analysis *analysis, struct range *range, struct term *like, size_t sources);
 struct column *columns_find(const struct columns *columns, const char *name);
 struct term *name_resolve(struct analysis *analysis, struct scope *scope, const ColumnRef *reference);
+/* A field that is taken out of a row: (row).name is a column, a system column, or a function. */
+void name_field(struct analysis *analysis, const char *name);
 /* The relation a name means; NULL: not known. *temporary: one of the session's temporary tables. */
 const struct schema_relation *name_relation(struct analysis *analysis, const RangeVar *name, bool *temporary);
 struct common *name_common(struct scope *scope, const RangeVar *name);

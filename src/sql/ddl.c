@@ -53,10 +53,18 @@ static void check_constraint(struct analysis *analysis, Node *node)
         home_only(analysis, ((Constraint *)node)->pktable, "a foreign key to a column");
 }
 
+/* Temporary without the word: the proxy would not know that the session has it. */
+static void check_no_temporary(struct analysis *analysis, const RangeVar *name)
+{
+    if (name->schemaname && strncmp(name->schemaname, "pg_temp", 7) == 0)
+        analysis_refuse(analysis, name->location, "a relation made in pg_temp", NULL, "Say CREATE TEMPORARY ….");
+}
+
 static void create_table(struct analysis *analysis, const CreateStmt *create)
 {
     struct facts *facts = analysis->facts;
     ListCell *cell, *inner;
+    check_no_temporary(analysis, create->relation);
     home_only(analysis, create->relation, "CREATE TABLE");
     if (create->relation->relpersistence != 't')
         check_new_name(analysis, create->relation->schemaname, create->relation->relname, create->relation->location);
@@ -85,6 +93,7 @@ static void create_table_as(struct analysis *analysis, const CreateTableAsStmt *
         query_of_home(analysis, create->query, "the materialized view");
     else
         query_analyse(analysis, NULL, false, create->query);
+    check_no_temporary(analysis, name);
     home_only(analysis, name, "CREATE TABLE");
     if (name->relpersistence != 't')
         check_new_name(analysis, name->schemaname, name->relname, name->location);
@@ -165,6 +174,7 @@ void ddl_analyse(struct analysis *analysis, Node *node)
         create_table_as(analysis, (CreateTableAsStmt *)node);
         break;
     case T_ViewStmt:
+        check_no_temporary(analysis, ((ViewStmt *)node)->view);
         home_only(analysis, ((ViewStmt *)node)->view, "CREATE VIEW");
         check_new_name(analysis, ((ViewStmt *)node)->view->schemaname, ((ViewStmt *)node)->view->relname, -1);
         query_of_home(analysis, ((ViewStmt *)node)->query, "the view");
@@ -186,10 +196,15 @@ void ddl_analyse(struct analysis *analysis, Node *node)
     case T_RenameStmt:
         if (!((RenameStmt *)node)->relation)
             refuse_ddl(analysis);
+        if (analysis->context->temporary_count)
+            analysis_refuse(analysis, -1, "RENAME in a session with temporary tables",
+                            "Which name would hide which is not followed.",
+                            "Make the table anew under the other name.");
         home_only(analysis, ((RenameStmt *)node)->relation, "RENAME");
         check_new_name(analysis, NULL, ((RenameStmt *)node)->newname, -1);
         break;
     case T_CreateSeqStmt:
+        check_no_temporary(analysis, ((CreateSeqStmt *)node)->sequence);
         home_only(analysis, ((CreateSeqStmt *)node)->sequence, "CREATE SEQUENCE");
         break;
     case T_AlterSeqStmt:

@@ -31,8 +31,8 @@ static const char *const anywhere[] = {
 
 /* Of these, those whose answer is of one server's process, transaction or storage. */
 static const char *const of_server[] = {
-    "pg_backend_pid",    "pg_column_compression",    "pg_column_size", "pg_conf_load_time", "pg_current_xact_id",
-    "pg_is_in_recovery", "pg_postmaster_start_time", "setseed",        "txid_current",
+    "current_schemas",    "pg_backend_pid",    "pg_column_compression",    "pg_column_size", "pg_conf_load_time",
+    "pg_current_xact_id", "pg_is_in_recovery", "pg_postmaster_start_time", "setseed",        "txid_current",
 };
 
 /* The time of the transaction. */
@@ -95,6 +95,21 @@ static bool looks_into_catalogs(const char *name)
     return false;
 }
 
+/* Is it a literal name, and of no setting that the coordinator, or the proxy, gives its connections? */
+static bool names_setting(struct analysis *analysis, const FuncCall *call)
+{
+    static const char *const own[] = {"application_name", "enable_async_append", "jit"};
+    const Node *argument = call->args ? linitial(call->args) : NULL;
+    const A_Const *constant = (const A_Const *)argument;
+    analysis->facts->text_bound = true;
+    if (!argument || !IsA(argument, A_Const) || constant->isnull || !IsA(&constant->val, String))
+        return false;
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++)
+        if (strcasecmp(constant->val.sval.sval, own[i]) == 0)
+            return false;
+    return true;
+}
+
 static void system_function(struct analysis *analysis, struct scope *scope, const FuncCall *call, const char *name,
                             char volatility)
 {
@@ -105,8 +120,11 @@ static void system_function(struct analysis *analysis, struct scope *scope, cons
                         "What a text given to a function reads is not analysed.", NULL);
     if (NAME_IS_ONE_OF(name, sessional))
         analysis->facts->changes_session = true;
+    analysis->facts->sets_unknown |= strcmp(name, "set_config") == 0;
     if (NAME_IS_ONE_OF(name, of_server) || NAME_IS_ONE_OF(name, sessional))
         analysis_bar_coordinator(analysis, "it asks for what a server knows of itself");
+    if (strcmp(name, "current_setting") == 0 && !names_setting(analysis, call))
+        analysis_bar_coordinator(analysis, "the coordinator has some settings of its own");
     /* Inlined as octet_length($1) * 8, which postgres_fdw sends without the cast that $1 has: of char(n), with blanks.
      */
     if (strcmp(name, "bit_length") == 0)
@@ -223,6 +241,9 @@ static void walk_cast(struct analysis *analysis, struct scope *scope, TypeCast *
 {
     bool modified;
     uint32_t type = name_type(analysis, cast->typeName, &modified);
+    /* A text that is computed may say 'now'; what a literal says is looked for in the statement (route.c). */
+    bool is_time = type == 1082 || type == 1083 || type == 1114 || type == 1184 || type == 1266;
+    analysis->facts->reads_clock |= is_time && !IsA(cast->arg, A_Const) && !IsA(cast->arg, ParamRef);
     if (IsA(cast->arg, ParamRef))
         parameter_use(analysis, ((ParamRef *)cast->arg)->number, type, false);
     else
@@ -238,6 +259,12 @@ static void walk_sublink(struct analysis *analysis, struct scope *scope, SubLink
 /* Long chains such as 1+1+1… lean to the left: that side is walked by the loop, not by recursion. */
 static Node *walk_operator(struct analysis *analysis, struct scope *scope, A_Expr *operation)
 {
+    const char *name = operation->name ? strVal(llast(operation->name)) : "";
+    for (size_t i = 0; i < analysis->schema->operator_count; i++)
+        if (analysis->schema->operators[i].may_read && strcmp(analysis->schema->operators[i].name, name) == 0)
+            analysis_refuse(analysis, operation->location, analysis_text(analysis, "operator %s may read tables", name),
+                            "Its function is not IMMUTABLE, and what its body reads is not known.",
+                            "If it reads no table, declare it IMMUTABLE; or name the shard: SET mosaic.shard.");
     expression_walk(analysis, scope, operation->rexpr);
     return operation->lexpr;
 }
@@ -259,6 +286,8 @@ static void walk_subscripts(struct analysis *analysis, struct scope *scope, List
     ListCell *cell;
     foreach (cell, indirection) {
         Node *node = lfirst(cell);
+        if (IsA(node, String))
+            name_field(analysis, strVal(node));
         if (!IsA(node, A_Indices))
             continue; /* a field's name, or a star */
         expression_walk(analysis, scope, ((A_Indices *)node)->lidx);

@@ -133,6 +133,11 @@ static void conclude(struct analysis *analysis)
         analysis_refuse(analysis, -1, "a function that is not known", "What it reads is not known.", NULL);
     if (analysis->prefers_home && !sharded)
         analysis->facts->needs_home = true;
+    for (size_t i = 0; i < analysis->context->type_count; i++)
+        if (analysis->context->types[i] == 1042)
+            analysis_bar_coordinator(analysis, "postgres_fdw sends a char(n) parameter as text, with its blanks");
+    if (analysis->context->temporary_count)
+        analysis_bar_coordinator(analysis, "the session has temporary tables, which the coordinator does not know");
     if (analysis->prefers_home || analysis->unknown_function)
         analysis_bar_coordinator(analysis, "it asks for what a server knows of itself");
     if (analysis->unknown_function)

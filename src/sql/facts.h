@@ -137,6 +137,7 @@ struct facts {
     /* Why the coordinator would not give one PostgreSQL's answer, a clause; NULL: it would. Of reads alone. */
     const char *coordinator_cannot;
     bool reads_clock;    /* the time of its transaction: now() and its like */
+    bool sets_unknown;   /* a setting that only its connection knows: set_config of what is no literal */
     bool needs_home;     /* catalogs, home tables, sequences, advisory locks, LISTEN …: the home shard answers */
     bool reads_catalogs; /* needs_home, for catalogs alone, which it reads; what calls no volatile function */
     bool is_write;

@@ -67,6 +67,13 @@ static void look_from_coordinator(struct analysis *analysis, const struct schema
 {
     if (relation->placement == PLACE_SYSTEM || !strchr("rpvmf", relation->kind))
         analysis_bar_coordinator(analysis, "it reads catalogs or sequences, which each server has for itself");
+    for (size_t i = 0; i < relation->column_count; i++) {
+        const struct schema_type *type =
+            schema_type_by_oid(analysis->schema, schema_base_type(analysis->schema, relation->columns[i].type, NULL));
+        if (type && (strncmp(type->name, "reg", 3) == 0 || strncmp(type->name, "_reg", 4) == 0))
+            analysis_bar_coordinator(analysis,
+                                     "a column has names of objects (regclass and its like), each server's own");
+    }
     if (relation->has_row_security)
         analysis_bar_coordinator(analysis, "a table has row security, and the policies are on the shards");
     if (!inherits || (relation->kind == 'r' && relation->child_count))

@@ -134,6 +134,20 @@ static void function_notation(struct analysis *analysis, const char *name)
             analysis->unknown_function = true;
 }
 
+/* tableoid and its like: where a row is, which is another place for each server. */
+static void look_for_system_column(struct analysis *analysis, const char *name)
+{
+    static const char *const columns[] = {"cmax", "cmin", "ctid", "tableoid", "xmax", "xmin"};
+    if (NAME_IS_ONE_OF(name, columns))
+        analysis_bar_coordinator(analysis, "it reads a system column, which tells of a row's place on its server");
+}
+
+void name_field(struct analysis *analysis, const char *name)
+{
+    look_for_system_column(analysis, name);
+    function_notation(analysis, name);
+}
+
 static struct term *find_unqualified(struct analysis *analysis, struct scope *scope, const char *name, bool *known)
 {
     bool opaque = false;
@@ -167,20 +181,15 @@ static struct term *find_qualified(struct analysis *analysis, struct scope *scop
     return *known = false, NULL;
 }
 
-/* tableoid and its like: where a row is, which is another place for each server. */
-static void look_for_system_column(struct analysis *analysis, const ColumnRef *reference)
-{
-    static const char *const columns[] = {"cmax", "cmin", "ctid", "tableoid", "xmax", "xmin"};
-    const Node *last = llast(reference->fields);
-    if (IsA(last, String) && NAME_IS_ONE_OF(strVal(last), columns))
-        analysis_bar_coordinator(analysis, "it reads a system column, which tells of a row's place on its server");
-}
-
 struct term *name_resolve(struct analysis *analysis, struct scope *scope, const ColumnRef *reference)
 {
     int count = list_length(reference->fields);
     const char *names[3] = {NULL};
-    look_for_system_column(analysis, reference);
+    const Node *last = llast(reference->fields);
+    if (IsA(last, String))
+        look_for_system_column(analysis, strVal(last));
+    if (count > 3 && IsA(last, String))
+        function_notation(analysis, strVal(last));
     if (count > 3)
         return NULL;
     for (int i = 0; i < count; i++) {
@@ -279,8 +288,6 @@ uint32_t name_type(struct analysis *analysis, const TypeName *name, bool *modifi
     const struct schema_type *type = find_type(analysis, name->names);
     if (!type)
         return 0;
-    /* regclass and its like are looked up in catalogs. */
-    analysis->prefers_home |= strncmp(type->name, "reg", 3) == 0;
     /* A domain may have a modifier of its own, or refuse the value: what it does not refuse is a value of its base. */
     int32_t modifier = -1;
     uint32_t base = schema_base_type(analysis->schema, type->oid, &modifier);
@@ -288,5 +295,11 @@ uint32_t name_type(struct analysis *analysis, const TypeName *name, bool *modifi
     type = schema_type_by_oid(analysis->schema, base);
     if (!type)
         return 0;
+    /* regclass and its like are looked up in catalogs, also below a domain. */
+    analysis->prefers_home |= strncmp(type->name, "reg", 3) == 0;
+    if (type->oid == 26)
+        analysis_bar_coordinator(analysis, "an OID is each server's own");
+    if (type->oid == 1042)
+        analysis_bar_coordinator(analysis, "postgres_fdw sends a char(n) constant as text, with its blanks");
     return name->arrayBounds ? type->array : type->oid;
 }

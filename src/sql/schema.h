@@ -96,6 +96,7 @@ struct schema_function {
 struct schema_operator {
     const char *schema, *name;
     uint32_t left, right; /* OIDs; 0: none */
+    bool may_read;        /* its function is not IMMUTABLE */
 };
 
 struct schema {

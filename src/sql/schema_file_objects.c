@@ -189,6 +189,21 @@ static void create_aggregate(struct schema_file *file, const DefineStmt *stateme
 
 /* ---- the rest ---- */
 
+/* Is a function of the operator's name for it not IMMUTABLE, as far as the file has it? */
+static bool may_read(struct schema_file *file, List *definition)
+{
+    const DefElem *element = definition_of(definition, "procedure");
+    element = element ? element : definition_of(definition, "function");
+    if (!element || !element->arg || !IsA(element->arg, TypeName))
+        return false;
+    const char *name = strVal(llast(((const TypeName *)element->arg)->names));
+    const struct schema_function *functions = file->draft.functions.items;
+    bool reads = false;
+    for (size_t i = 0; i < file->draft.functions.count; i++)
+        reads |= !functions[i].is_system && functions[i].volatility != 'i' && strcmp(functions[i].name, name) == 0;
+    return reads;
+}
+
 static void create_operator(struct schema_file *file, const DefineStmt *statement)
 {
     const char *namespace, *name;
@@ -198,7 +213,8 @@ static void create_operator(struct schema_file *file, const DefineStmt *statemen
     uint32_t right = definition_type(file, statement->definition, "rightarg");
     struct schema_operator *made = draft_append(&file->draft, &file->draft.operators, sizeof *made);
     if (made)
-        *made = (struct schema_operator){namespace, file_text(file, name), left, right};
+        *made = (struct schema_operator){namespace, file_text(file, name), left, right,
+                                         may_read(file, statement->definition)};
 }
 
 static bool says_false(const DefElem *element)

@@ -74,7 +74,7 @@ static void set_multiple(struct analysis *analysis, const VariableSetStmt *set)
 {
     struct facts *facts = analysis->facts;
     if (strcmp(set->name, "SESSION CHARACTERISTICS") == 0)
-        facts->changes_session = true;
+        facts->changes_session = facts->sets_unknown = true;
     else
         facts->class = STATEMENT_SET_TRANSACTION;
 }
