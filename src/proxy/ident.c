@@ -29,6 +29,28 @@ static bool is_beyond_posix(const char *pattern)
     return false;
 }
 
+/*
+ * a*+ and the like: PostgreSQL refuses them, the C library takes them and needs time and stack that double with each.
+ * Within [ ] and behind a backslash they are characters.
+ */
+static bool has_stacked_quantifiers(const char *pattern)
+{
+    bool in_brackets = false, was_quantifier = false;
+    for (const char *at = pattern; *at; at++) {
+        bool is_quantifier = !in_brackets && strchr("*+?{", *at);
+        if (is_quantifier && was_quantifier)
+            return true;
+        was_quantifier = is_quantifier || (!in_brackets && *at == '}');
+        if (*at == '{' && !in_brackets && strchr(at, '}'))
+            at = strchr(at, '}');
+        else if (*at == '\\' && at[1] && !in_brackets)
+            at++;
+        else if (*at == '[' || *at == ']')
+            in_brackets = *at == '[' || (in_brackets && (at[-1] == '[' || (at[-1] == '^' && at[-2] == '[')));
+    }
+    return false;
+}
+
 static mosaic_status line_compile(struct arena *arena, const char *path, struct ident_line *line, mosaic_error *error)
 {
     const char *pattern = line->name + 1;
@@ -36,6 +58,11 @@ static mosaic_status line_compile(struct arena *arena, const char *path, struct 
         error_set(error, MOSAIC_CONFIG, "%s:%u: the regular expression \"%s\" has what only PostgreSQL's have", path,
                   line->number, pattern);
         return error_hint(error, "Write it with POSIX's means: [0-9] for \\d, [[:alnum:]_] for \\w.");
+    }
+    if (has_stacked_quantifiers(pattern)) {
+        error_set(error, MOSAIC_CONFIG, "%s:%u: the regular expression \"%s\" has one quantifier upon another", path,
+                  line->number, pattern);
+        return error_hint(error, "Say what is meant by one, or group the inner: (a+)*.");
     }
     line->pattern = arena_allocate(arena, sizeof *line->pattern);
     if (!line->pattern)

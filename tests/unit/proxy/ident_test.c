@@ -69,6 +69,8 @@ static void refused(void **state)
         {"staff /^\\d+$ c\n", "only PostgreSQL's"},
         {"staff /^.*?$ c\n", "only PostgreSQL's"},
         {"staff /(?i)x c\n", "only PostgreSQL's"},
+        {"staff /^a++$ c\n", "one quantifier upon another"},
+        {"staff /^a{2}{3}$ c\n", "one quantifier upon another"},
         {"staff a +group\n", "members of a role"},
         {"staff a /b\n", "members of a role"},
         {"a /x y\n\"open", "ident.conf:2: a quote is not closed"},
