@@ -65,11 +65,11 @@ def fuzzers(count, build, seconds_of, env):
     count.say("fuzzers", started)
 
 
-def pytest(count, top, words, label, env, timeout):
+def pytest(count, top, words, label, env, timeout, workers=WORKERS):
     started = time.monotonic()
     with tempfile.NamedTemporaryFile(suffix=".xml") as report:
         done = run(["/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=short",
-                    "-n", str(WORKERS), "--dist", "loadfile",
+                    "-n", str(workers), "--dist", "loadfile",
                     f"--junit-xml={report.name}", *words], timeout=timeout, cwd=top,
                    env={**env, "PYTHONDONTWRITEBYTECODE": "1"})
         cases, files = 0, collections.Counter()
