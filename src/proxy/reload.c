@@ -75,6 +75,27 @@ static mosaic_status read_schema(struct world *world, PGconn *home, int64_t dead
     return status;
 }
 
+/* A table that the catalog spreads and the config does not name would be taken for a home table, and read in part. */
+static mosaic_status check_tables(const struct model *model, PGconn *home, int64_t deadline, mosaic_error *error)
+{
+    PGresult *rows = NULL;
+    mosaic_status status = pq_exec(home, model->shards[0].name, "SELECT schema_name, table_name FROM mosaic.relation",
+                                   deadline, &rows, error);
+    for (int row = 0; status == MOSAIC_OK && row < PQntuples(rows); row++) {
+        const char *schema = PQgetvalue(rows, row, 0), *name = PQgetvalue(rows, row, 1);
+        bool found = false;
+        for (size_t i = 0; i < model->table_count; i++)
+            found |= strcmp(model->tables[i].schema, schema) == 0 && strcmp(model->tables[i].name, name) == 0;
+        if (found)
+            continue;
+        status = error_set(error, MOSAIC_STALE, "%s does not name table %s.%s, which the cluster has spread",
+                           model->source, schema, name);
+        error_hint(error, "add it to the config, or run pgmosaic apply, which gives it up");
+    }
+    PQclear(rows);
+    return status;
+}
+
 /* Is the coordinator there, and as the home shard is? If not tier 4 is off, and everything else as it was. */
 static bool look_at_coordinator(const struct model *model, PGconn *home, int64_t deadline, struct arena *arena,
                                 const char **why)
@@ -107,6 +128,8 @@ static mosaic_status fill(struct world *world, uint64_t *stamp, mosaic_error *er
     status = complete(model, first, deadline, error);
     if (status == MOSAIC_OK && model->engine == ENGINE_POSTGRES && model->epoch)
         status = catalog_find(model, first, deadline, &world->arena, &opened, &world->home, error);
+    if (status == MOSAIC_OK && is_analysed(model) && model->epoch)
+        status = check_tables(model, opened ? opened : first, deadline, error);
     if (status == MOSAIC_OK)
         status = world_targets(world, error);
     if (status == MOSAIC_OK)

@@ -11,7 +11,6 @@ from conftest import BUILD
 from proxies import start_proxy
 
 LAB_SHARDS = 2
-pytestmark = pytest.mark.both
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,6 @@ from test_proxy_sql_prepare import ROWS, SCHEMA, code, same
 from wireprograms import ran
 
 LAB_SHARDS = 3
-pytestmark = pytest.mark.both
 WAYS = [query, lambda sql: ran(sql) + sync()]
 KEYS = (1, 2, 3)
 

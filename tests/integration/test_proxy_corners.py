@@ -208,3 +208,13 @@ def test_connections_of_its_own_keep_no_transaction(cluster, proxy, mode, first)
         connection.close()
     with contextlib.closing(proxy.psycopg2()) as connection:
         assert ask(connection, "DELETE FROM orders WHERE user_id = 8 AND n = 5555") == "DELETE 1"
+
+
+def test_a_config_that_lacks_a_table_of_the_cluster_is_not_served(cluster, module_directory):
+    """It would be taken for a home table, and a part of it for all."""
+    import pathlib
+    text = pathlib.Path(cluster.config).read_text()
+    older = module_directory / "older.yaml"
+    older.write_text(text.replace(" - {name: orders, key: user_id}\n", ""))
+    done = cluster.run("proxy", "-c", older, "--listen", "127.0.0.1:1", timeout=20)
+    assert done.returncode != 0 and "does not name table public.orders" in done.stderr

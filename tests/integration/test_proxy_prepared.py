@@ -10,7 +10,6 @@ from proxies import start_proxy
 from rawwire import bind, describe, execute, parse, query, sync
 
 LAB_SHARDS = 2
-pytestmark = pytest.mark.both
 SETTINGS = {"threads": 1, "pool_size": 3}
 ONE = "SELECT * FROM thing WHERE id = $1"
 

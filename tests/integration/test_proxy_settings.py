@@ -9,7 +9,6 @@ from proxies import start_proxy
 from rawwire import bind, error_fields, execute, parse, query, sync
 
 LAB_SHARDS = 1
-pytestmark = pytest.mark.both
 
 
 @pytest.fixture(scope="module")

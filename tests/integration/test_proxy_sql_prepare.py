@@ -11,7 +11,6 @@ from rawwire import bind, close, describe, execute, parse, query, sync
 from wireprograms import ran
 
 LAB_SHARDS = 3
-pytestmark = pytest.mark.both
 SCHEMA = "CREATE TABLE thing (id bigint PRIMARY KEY, name text); CREATE TABLE land (code int PRIMARY KEY)"
 ROWS = "INSERT INTO thing VALUES ({0}, 'thing {0}')"
 
