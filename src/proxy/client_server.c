@@ -330,20 +330,26 @@ enum taken client_reach(struct client *client, size_t shard)
     return taken;
 }
 
+/* Without the transaction, which stays where it is: with no shard. */
+static enum taken link_aside(struct client *client, size_t shard)
+{
+    client->probes = true;
+    enum taken taken = client_reach(client, shard);
+    client->probes = false;
+    if (taken == REACHED) {
+        client->is_fresh = client->left_sync = false;
+        client->is_aside = client->is_harmless = true; /* until something is bound */
+    }
+    return taken;
+}
+
 enum taken client_reach_aside(struct client *client, size_t shard)
 {
     if (client->is_aside)
         return REACHED;
     if (!client->transaction.is_lazy || client->status != 'T' || (client->server && !client->is_fresh))
         return client_reach(client, shard);
-    client->probes = true;
-    enum taken taken = client_reach(client, shard);
-    client->probes = false;
-    if (taken == REACHED) {
-        client->is_fresh = client->left_sync = false;
-        client->is_aside = client->is_harmless = true;
-    }
-    return taken;
+    return link_aside(client, shard);
 }
 
 enum taken client_reach_beside(struct client *client, size_t shard)
@@ -361,14 +367,7 @@ enum taken client_reach_beside(struct client *client, size_t shard)
     server = client->server;
     if (server && client->is_fresh && server->pool->shard != shard)
         server_unlink(server);
-    client->probes = true;
-    enum taken taken = client_reach(client, shard);
-    client->probes = false;
-    if (taken == REACHED) {
-        client->is_fresh = client->left_sync = false;
-        client->is_aside = client->is_harmless = true; /* until something is bound */
-    }
-    return taken;
+    return link_aside(client, shard);
 }
 
 /* ---- statements that are tried ---- */

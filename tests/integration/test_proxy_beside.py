@@ -5,37 +5,13 @@ Streams are compared with those of one PostgreSQL that has all rows; on three sh
 import psycopg
 import pytest
 import rawwire
-from proxies import direct_target, start_proxy
 from rawwire import bind, describe, execute, parse, query, sync
-from test_proxy_sql_prepare import ROWS, SCHEMA, code, same
+from test_proxy_sql_prepare import alone, code, proxy, same  # noqa: F401: fixtures
 from wireprograms import ran
 
 LAB_SHARDS = 3
 WAYS = [query, lambda sql: ran(sql) + sync()]
 KEYS = (1, 2, 3)
-
-
-@pytest.fixture(scope="module")
-def alone(make_lab):
-    lab = make_lab(1, "alone")
-    lab.everywhere(SCHEMA)
-    target = direct_target(lab)
-    with target.wire() as wire:
-        for i in range(1, 10):
-            wire.ask(ROWS.format(i))
-    return target
-
-
-@pytest.fixture(scope="module")
-def proxy(lab):
-    lab.everywhere(SCHEMA)
-    lab.add_tables("  - {name: thing, key: id, function: modulo}\n  - {name: land, kind: reference}")
-    lab.run("apply", "--yes", check=True)
-    with start_proxy(lab, {"threads": 1, "pool_size": 2}) as started:
-        with started.wire() as wire:
-            for i in range(1, 10):
-                wire.ask(ROWS.format(i))
-        yield started
 
 
 @pytest.fixture(params=WAYS, ids=["simple", "extended"])
