@@ -127,6 +127,47 @@ struct fact_refusal {
     int location; /* -1: none */
 };
 
+/* An item of ORDER BY by which the shards' ordered answers are merged: a hidden column, in the order of the items. */
+struct fact_sort {
+    bool descending, nulls_first; /* as it takes effect: DESC alone means nulls_first */
+    bool bytewise;                /* a text here is ordered by its bytes: collation C or POSIX is proved */
+};
+
+/* How the one value that each shard gives becomes the whole's. */
+enum fact_aggregate {
+    AGGREGATE_COUNT, /* count(*) and count(x) */
+    AGGREGATE_SUM,
+    AGGREGATE_MIN,
+    AGGREGATE_MAX,
+    AGGREGATE_BOOL_AND, /* also every() */
+    AGGREGATE_BOOL_OR,
+    AGGREGATE_BIT_AND,
+    AGGREGATE_BIT_OR,
+    AGGREGATE_BIT_XOR,
+};
+struct fact_combine {
+    enum fact_aggregate function;
+    bool bytewise; /* min, max of text: collation C or POSIX is proved */
+};
+
+/*
+ * Tier 2: how the shards' answers to `text` make up the statement's own. Each row of the result (of an aggregate: each
+ * row that it reads) comes of exactly one row of `driver`, whose key says the shard.
+ */
+struct fact_scatter {
+    const struct fact_relation *driver; /* one of facts->relations; where it is_bound, its keys name the shards */
+    const char *text;                   /* what each shard is asked, zero-terminated; parameters keep their numbers */
+    size_t columns;                     /* of the result */
+    size_t hidden; /* columns behind those, in binary: the sorts, or (aggregates) a copy of each column */
+    const struct fact_sort *sorts;
+    size_t sort_count;
+    const struct fact_combine *combines; /* of each column; NULL: rows are rows. Then there is one row and no sorts */
+    /* LIMIT and OFFSET: integer literals or parameters; has_… false: there is none. A NULL means none. */
+    bool has_limit, has_offset;
+    struct fact_value limit, offset;
+    bool is_copy; /* COPY (query) TO STDOUT: `text` is the whole COPY statement */
+};
+
 struct facts {
     enum statement_class class;
     int start, length; /* of the statement in the text, bytes; both 0: the whole text (the only statement) */
