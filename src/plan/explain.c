@@ -89,6 +89,7 @@ static void add_value(struct buffer *out, const struct fact_value *value, const 
             add_quoted(out, value->text, strlen(value->text));
         break;
     case VALUE_NULL:
+    case VALUE_SYMBOL:
         buffer_text(out, "NULL");
         break;
     }

@@ -12,6 +12,7 @@
 enum plan_kind {
     PLAN_SHARD,       /* `shard` answers the statement's untouched bytes */
     PLAN_ANY,         /* every shard would give the same answer: the one that is open already, else any */
+    PLAN_SCATTER,     /* tier 2: each of `shards` answers scatter->text, merged here; `error` says why not a shard */
     PLAN_COORDINATOR, /* tier 4: PostgreSQL's executor over foreign tables; `error` says why not a shard */
     PLAN_REFUSED,     /* `error` says why, what would prove it, and how to write it */
 };
@@ -23,7 +24,12 @@ struct plan {
     uint16_t shard;
     uint32_t bucket;      /* PLAN_NO_BUCKET where no key decided, or several buckets of one shard */
     const char *relation; /* display name of the table whose key decided; NULL: none */
-    mosaic_error *error;  /* PLAN_REFUSED, PLAN_COORDINATOR */
+    mosaic_error *error;  /* PLAN_REFUSED, PLAN_COORDINATOR, PLAN_SCATTER */
+    /* PLAN_SCATTER alone: */
+    const struct fact_scatter *scatter;
+    const uint16_t *shards; /* ascending; those that own a bucket and, where the driver is bound, one of its keys */
+    size_t shard_count;     /* at least 2 */
+    uint64_t limit, offset; /* limit UINT64_MAX: none */
 };
 
 /* A value of a parameter or of a literal, as it came. */
@@ -48,6 +54,7 @@ struct plan_input {
     const struct plan_value *parameters;
     size_t parameter_count;
     const struct plan_hint *hint; /* may be NULL */
+    bool has_scatter;             /* the caller can ask several shards and merge what they say */
     bool has_coordinator;         /* it is there, and in step with the schema */
     const char *no_coordinator;   /* why it is not, where there should be one; NULL */
 };

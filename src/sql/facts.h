@@ -78,6 +78,7 @@ enum value_source {
     VALUE_PARAMETER,
     VALUE_CONSTANT, /* of a view's text, or computed: its content is in `text` */
     VALUE_NULL,     /* the literal NULL */
+    VALUE_SYMBOL,   /* a key that stands for any, while tier 2 is proved (scatter.c): in no facts */
 };
 
 struct fact_value {
@@ -177,6 +178,10 @@ struct facts {
     bool is_unproved;                   /* the refusal is but that no shard could be proved: the coordinator may do */
     /* Why the coordinator would not give one PostgreSQL's answer, a clause; NULL: it would. Of reads alone. */
     const char *coordinator_cannot;
+    /* Tier 2, where tier 1 is not sure already; NULL: not proved. Its text and limits are of this text: text_bound. */
+    const struct fact_scatter *scatter;
+    /* A clause: why not; NULL where it was not tried (no sharded relation, a write, one shard in any case). */
+    const char *scatter_cannot;
     bool reads_clock;    /* the time of its transaction: now() and its like */
     bool sets_unknown;   /* a setting that only its connection knows: set_config of what is no literal */
     bool needs_home;     /* catalogs, home tables, sequences, advisory locks, LISTEN …: the home shard answers */
