@@ -71,8 +71,8 @@ static bool allocate(struct scatter *scatter, struct arena *arena)
     scatter->asked.order =
         (const mosaic_order *)arena_copy(arena, scatter->asked.order, columns * sizeof(mosaic_order));
     scatter->types = arena_zeroed(arena, columns, sizeof *scatter->types);
-    scatter->merge.heap = arena_zeroed(arena, scatter->count, sizeof *scatter->merge.heap);
-    return scatter->streams && scatter->asked.order && scatter->types && scatter->merge.heap;
+    scatter->heap.streams = arena_zeroed(arena, scatter->count, sizeof *scatter->heap.streams);
+    return scatter->streams && scatter->asked.order && scatter->types && scatter->heap.streams;
 }
 
 mosaic_status scatter_init(struct scatter *scatter, struct arena *arena, const mosaic_scatter *asked,
@@ -84,7 +84,7 @@ mosaic_status scatter_init(struct scatter *scatter, struct arena *arena, const m
         .columns = -1,
         .collations = statement_byte_collations(statement->sql),
         .binary = statement->result_format == 1,
-        .merge = {.compare = compare_streams, .context = scatter},
+        .heap = {.compare = compare_streams, .context = scatter},
     };
     if (asked)
         scatter->asked = *asked;
@@ -208,8 +208,8 @@ static mosaic_status check_previous(struct scatter *scatter, const struct stream
 /* While every stream that has not ended has a row at hand, the least one goes out. */
 static mosaic_status merge_rows(struct scatter *scatter, mosaic_error *error)
 {
-    while (!scatter->awaited && scatter->merge.count) {
-        struct stream *stream = &scatter->streams[merge_take(&scatter->merge)];
+    while (!scatter->awaited && scatter->heap.count) {
+        struct stream *stream = &scatter->streams[heap_take(&scatter->heap)];
         if (scatter->unreadable)
             return unreadable(stream->name, error);
         PQclear(stream->previous);
@@ -238,7 +238,7 @@ mosaic_status scatter_row(struct scatter *scatter, size_t number, PGresult *row,
     status = check_previous(scatter, stream, error);
     if (status != MOSAIC_OK)
         return status;
-    merge_push(&scatter->merge, (uint32_t)number);
+    heap_push(&scatter->heap, (uint32_t)number);
     scatter->awaited--;
     return merge_rows(scatter, error);
 }

@@ -10,8 +10,8 @@
 #define MOSAIC_CLIENT_SCATTER_H
 
 #include "base/error.h"
+#include "base/heap.h"
 #include "base/memory.h"
-#include "client/merge.h"
 
 #include <libpq-fe.h>
 
@@ -29,7 +29,7 @@ struct scatter {
     mosaic_scatter asked; /* order is copied */
     struct stream *streams;
     size_t count;
-    struct merge merge;
+    struct heap heap;
     size_t awaited;    /* ordered: streams that have neither ended nor a row at hand */
     unsigned *types;   /* ordered: of each order column, 0 while not known */
     size_t collations; /* how often the statement says a collation of bytes */

@@ -6,10 +6,10 @@ import pytest
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 # As in docs/design/architecture.md, first to last.
-ORDER = ["base", "core", "config", "copy", "wire", "sql", "plan", "pq", "catalog", "citus", "engine", "client", "lab",
-         "transfer", "proxy", "cli"]
+ORDER = ["base", "core", "config", "copy", "wire", "sql", "plan", "merge", "pq", "catalog", "citus", "engine", "client",
+         "lab", "transfer", "proxy", "cli"]
 # Pure: values in, values out. No I/O, clock, randomness or signals, so none of their headers (config reads one file).
-PURE = ["base", "core", "copy", "wire", "sql", "plan"]
+PURE = ["base", "core", "copy", "wire", "sql", "plan", "merge"]
 IMPURE = {"unistd.h", "time.h", "sys/time.h", "sys/socket.h", "sys/stat.h", "fcntl.h", "pthread.h", "poll.h",
           "libpq-fe.h", "signal.h", "sys/random.h"}
 EXCEPTIONS = {("base/control_point.c", "signal.h")}  # it exists to kill the process, in test builds only

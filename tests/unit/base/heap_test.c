@@ -1,5 +1,5 @@
 #include "../random.h"
-#include "client/merge.h"
+#include "base/heap.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -33,26 +33,26 @@ static int by_value(const void *one, const void *two)
 static void one_stream_comes_through(void **state)
 {
     (void)state;
-    uint32_t heap[1];
+    uint32_t room[1];
     struct model model = {.rows = {{7, 8}}, .count = {2}};
-    struct merge merge = {.heap = heap, .compare = compare, .context = &model};
-    merge_push(&merge, 0);
-    assert_int_equal(merge.count, 1);
-    assert_int_equal(merge_take(&merge), 0);
-    assert_int_equal(merge.count, 0);
+    struct heap heap = {.streams = room, .compare = compare, .context = &model};
+    heap_push(&heap, 0);
+    assert_int_equal(heap.count, 1);
+    assert_int_equal(heap_take(&heap), 0);
+    assert_int_equal(heap.count, 0);
 }
 
 static void equal_rows_come_in_the_order_of_their_streams(void **state)
 {
     (void)state;
-    uint32_t heap[5];
+    uint32_t room[5];
     struct model model = {0};
-    struct merge merge = {.heap = heap, .compare = compare, .context = &model};
+    struct heap heap = {.streams = room, .compare = compare, .context = &model};
     const uint32_t pushed[] = {3, 0, 4, 2, 1};
     for (int i = 0; i < 5; i++)
-        merge_push(&merge, pushed[i]);
+        heap_push(&heap, pushed[i]);
     for (uint32_t i = 0; i < 5; i++)
-        assert_int_equal(merge_take(&merge), i);
+        assert_int_equal(heap_take(&heap), i);
 }
 
 /* Merging sorted streams gives what sorting all their rows gives. */
@@ -63,9 +63,9 @@ static void merging_is_sorting(void **state)
     static struct model model;
     static int all[STREAMS_MOST * ROWS_MOST];
     for (int round = 0; round < 300; round++) {
-        uint32_t heap[STREAMS_MOST];
+        uint32_t room[STREAMS_MOST];
         size_t total = 0, streams = 1 + random_below(&random, STREAMS_MOST), got = 0;
-        struct merge merge = {.heap = heap, .compare = compare, .context = &model};
+        struct heap heap = {.streams = room, .compare = compare, .context = &model};
         memset(&model, 0, sizeof model);
         for (uint32_t i = 0; i < streams; i++) {
             model.count[i] = random_below(&random, ROWS_MOST);
@@ -73,16 +73,21 @@ static void merging_is_sorting(void **state)
                 all[total++] = model.rows[i][j] = (int)random_below(&random, 50);
             qsort(model.rows[i], model.count[i], sizeof(int), by_value);
             if (model.count[i])
-                merge_push(&merge, i);
+                heap_push(&heap, i);
         }
         qsort(all, total, sizeof(int), by_value);
-        while (merge.count) {
-            assert_true(merge_validate(&merge));
-            uint32_t stream = merge_take(&merge);
+        while (heap.count) {
+            assert_true(heap_validate(&heap));
+            uint32_t stream = heap.streams[0];
             assert_int_equal(model.rows[stream][model.at[stream]], all[got]);
             got++;
-            if (++model.at[stream] < model.count[stream])
-                merge_push(&merge, stream);
+            bool more = ++model.at[stream] < model.count[stream], settles = random_below(&random, 2);
+            if (more && settles)
+                heap_settle(&heap);
+            else
+                assert_int_equal(heap_take(&heap), stream);
+            if (more && !settles)
+                heap_push(&heap, stream);
         }
         assert_int_equal(got, total);
     }
