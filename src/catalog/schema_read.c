@@ -160,6 +160,7 @@ static void read_types(struct reader *reader)
             .element = oid(reader, row, 7),
             .array = oid(reader, row, 8),
             .relation = oid(reader, row, 9),
+            .within = oid(reader, row, 10),
         };
     }
     reader->schema->types = types;

@@ -57,7 +57,11 @@ static const char schema_columns_sql[] =
 
 static const char schema_types_sql[] =
     "SELECT n.nspname, t.typname, t.oid, t.typtype, t.typcategory, t.typbasetype, t.typtypmod,"
-    " CASE WHEN t.typcategory = 'A' THEN t.typelem ELSE 0 END, t.typarray, t.typrelid"
+    " CASE WHEN t.typcategory = 'A' THEN t.typelem ELSE 0 END, t.typarray, t.typrelid,"
+    " CASE t.typtype WHEN 'r' THEN (SELECT r.rngsubtype FROM pg_range r WHERE r.rngtypid = t.oid)"
+    /* PostgreSQL 13 has no multiranges, and no such column. */
+    "  WHEN 'm' THEN (SELECT r.rngtypid FROM pg_range r WHERE (to_jsonb(r) ->> 'rngmultitypid')::oid = t.oid)"
+    "  ELSE 0 END"
     " FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace WHERE " OF_NO_SESSION " ORDER BY t.oid";
 
 /* FirstNormalObjectId: a function that somebody put into pg_catalog later is not PostgreSQL's own. */

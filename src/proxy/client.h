@@ -39,6 +39,7 @@ struct bound {
     struct prepared *prepared;   /* held; NULL: there is no such portal */
     bool is_local;               /* answered here: BEGIN before a shard is open, PREPARE, what says EXPLAIN (MOSAIC) */
     bool has_effect;             /* Execute does something to the session */
+    bool names_types;            /* its rows may, in binary, by OIDs that are not the home shard's: rowmap.h */
     int32_t shift;               /* of Execute's errors: expect.h */
     struct explain_portal *rows; /* of EXPLAIN (MOSAIC): the answer; explain_rows.h */
 };

@@ -5,6 +5,7 @@
 #include "proxy/client_extended.h"
 #include "proxy/client_local.h"
 #include "proxy/client_portal.h"
+#include "proxy/copy_binary.h"
 #include "proxy/effect.h"
 #include "proxy/explain_rows.h"
 #include "proxy/prepare_sql.h"
@@ -147,10 +148,15 @@ static enum taken bind_on_server(struct client *client, const struct bind_messag
     taken = extended_ensure(client, prepared, named);
     if (taken != REACHED)
         return taken;
+    mosaic_error error;
+    if (only && !copy_binary_may_bind(client, only, &error))
+        return extended_refuse(client, &error);
     settle(client, only);
     if (client->is_tentative && !client_keep_tentative(client, only, prepared->text, prepared->size))
         return client_out_of_memory(client);
     struct bound bound = {.prepared = prepared, .has_effect = only && effect_is(only)};
+    bound.names_types = portal_names_types(client, bind, message->here == message->frame->size,
+                                           named ? prepared->shape : client->unnamed_shape);
     if (only && only->changes_session)
         client_pin(client, only);
     if (!portal_add(client, bind->portal, &bound))
@@ -225,6 +231,7 @@ static enum taken bind_execute(struct client *client, const struct bind_message 
     settle(client, NULL);
     struct prepared *executed = found.statement->prepared;
     struct bound bound = {.prepared = executed, .has_effect = effect_is(found.facts)};
+    bound.names_types = portal_names_types(client, &message->bind, message->here == message->frame->size, 0);
     if (!prepare_sql_parse(client, executed, prepared, &bound.shift) ||
         !portal_add(client, message->bind.portal, &bound))
         return client_out_of_memory(client);

@@ -10,7 +10,7 @@
 #include "proxy/client_portal.h"
 #include "proxy/prepare_sql.h"
 #include "proxy/route.h"
-#include "proxy/server.h"
+#include "proxy/server_rows.h"
 
 #include <string.h>
 
@@ -95,6 +95,18 @@ static enum taken describe_statement(struct client *client, const struct wire_na
     return expect_add(&client->server->expect, EXPECT_DESCRIBE_STATEMENT, number, NULL) ? TAKEN
                                                                                         : client_out_of_memory(client);
 }
+
+/* Execute of a portal whose rows may name types: what they are is told just before them, as the client asked, or we. */
+static bool tell_columns(struct client *client, const char *name)
+{
+    struct expect *expect = &client->server->expect;
+    const struct expect_entry *last = expect->count ? expect_at(expect, expect->count - 1) : NULL;
+    if (last && !*name && last->kind == EXPECT_DESCRIBE_PORTAL && last->detail == EXPECT_UNNAMED)
+        return true;
+    wire_describe(batch_make(&client->worker->to_server), 'P', name);
+    return expect_add(expect, EXPECT_COLUMNS, 0, NULL);
+}
+
 /* Describe and Execute of a portal; Close of one. */
 static enum taken pass_portal(struct client *client, const char *message, const struct wire_frame *frame,
                               const struct wire_named *named, enum expect_kind kind)
@@ -119,10 +131,15 @@ static enum taken pass_portal(struct client *client, const char *message, const 
     enum taken taken = client_send_held(client);
     if (taken != TAKEN)
         return taken;
+    /* A portal that is not known here is a cursor that DECLARE has made: it may be BINARY. */
+    bool maps = kind == EXPECT_EXECUTE && (bound ? bound->names_types : server_typemap(client->server)->count > 0);
+    if (maps && !tell_columns(client, named->name))
+        return client_out_of_memory(client);
     batch_pass(&client->worker->to_server, message, frame->size);
     bool executes = kind == EXPECT_EXECUTE && bound;
     void *subject = executes && bound->has_effect ? prepared_hold(bound->prepared) : NULL;
-    if (!expect_add(&client->server->expect, kind, 0, subject))
+    uint32_t detail = maps ? EXPECT_MAPPED : kind == EXPECT_DESCRIBE_PORTAL && !*named->name ? EXPECT_UNNAMED : 0;
+    if (!expect_add(&client->server->expect, kind, detail, subject))
         return client_out_of_memory(client);
     if (executes)
         expect_shift(&client->server->expect, bound->shift);

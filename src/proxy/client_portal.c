@@ -6,6 +6,7 @@
 #include "proxy/explain_rows.h"
 #include "proxy/prepare_sql.h"
 #include "proxy/route.h"
+#include "proxy/server_rows.h"
 
 #include <string.h>
 
@@ -73,6 +74,16 @@ const struct bound *portal_find(struct client *client, const char *name)
         return client->bound.prepared ? &client->bound : NULL;
     const struct portal *portal = *find_portal(client, name);
     return portal ? &portal->bound : NULL;
+}
+
+bool portal_names_types(const struct client *client, const struct wire_bind *bind, bool is_whole, uint64_t shape)
+{
+    if (!server_typemap(client->server)->count || prepared_is_plain(shape))
+        return false;
+    bool is_binary = !is_whole; /* what it asks for stands at its end */
+    for (uint16_t i = 0; is_whole && i < bind->result_count; i++)
+        is_binary |= bind->results[2 * i + 1] == 1;
+    return is_binary;
 }
 
 /* ---- those that are answered here ---- */

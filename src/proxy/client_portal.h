@@ -11,6 +11,8 @@ const struct bound *portal_find(struct client *client, const char *name);
 /* Holds bound->prepared, and takes over its rows. False: memory is out. */
 bool portal_add(struct client *client, const char *name, const struct bound *bound);
 void portal_remove(struct client *client, const char *name);
+/* bound.names_types, of a Bind for the linked server; `shape`: of the statement, 0 where it is not known. */
+bool portal_names_types(const struct client *client, const struct wire_bind *bind, bool is_whole, uint64_t shape);
 
 /* A Bind that is answered here; all Parses were sent. The portal is `bound`, of `prepared`; its rows are taken over. */
 enum taken portal_bind_here(struct client *client, const struct wire_bind *bind, struct prepared *prepared,

@@ -3,6 +3,7 @@
  */
 #include "proxy/client.h"
 #include "proxy/client_local.h"
+#include "proxy/copy_binary.h"
 #include "proxy/effect.h"
 #include "proxy/explain_rows.h"
 #include "proxy/prepare_sql.h"
@@ -23,14 +24,14 @@ static enum taken send_held(struct client *client)
 }
 
 static enum taken send_query(struct client *client, const char *message, const struct wire_frame *frame,
-                             enum expect_kind kind)
+                             enum expect_kind kind, uint32_t detail)
 {
     struct server *server = client->server;
     batch_pass(&client->worker->to_server, message, frame->size);
     server->unnamed = 0;
     client->in_segment = false;
     client->awaits_ready = true;
-    return expect_add(&server->expect, kind, 0, NULL) ? TAKEN : client_out_of_memory(client);
+    return expect_add(&server->expect, kind, detail, NULL) ? TAKEN : client_out_of_memory(client);
 }
 
 static enum taken answer_here(struct client *client, const struct facts *facts, const char *text, size_t size)
@@ -62,7 +63,7 @@ static enum taken call_function(struct client *client, const char *message, cons
     }
     enum taken taken = client_reach(client, route_any(client));
     client->transaction.has_written = true;
-    return taken == REACHED ? send_query(client, message, frame, EXPECT_FUNCTION) : taken;
+    return taken == REACHED ? send_query(client, message, frame, EXPECT_FUNCTION, 0) : taken;
 }
 
 /* What must be known before it is sent: effects, and whether the connection stays this client's own. */
@@ -147,6 +148,10 @@ enum taken client_query(struct client *client, const char *message, const struct
     taken = route_reach(client, &route);
     if (taken != REACHED)
         return taken;
+    bool mapped;
+    taken = copy_binary_prepare(client, route.facts, text, asked, &mapped);
+    if (taken != REACHED)
+        return taken;
     if (route.aside && !transaction_read(&client->transaction))
         return client_out_of_memory(client);
     if (tentative && !client_keep_tentative(client, only, text, size))
@@ -154,5 +159,5 @@ enum taken client_query(struct client *client, const char *message, const struct
     if (!prepare_effects(client, &route, text, size))
         return client_out_of_memory(client);
     record_statement(client, text, size, &route);
-    return send_query(client, message, frame, EXPECT_QUERY);
+    return send_query(client, message, frame, EXPECT_QUERY, mapped ? EXPECT_MAPPED : 0);
 }

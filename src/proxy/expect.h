@@ -23,6 +23,7 @@
     X(SHAPE_PARSED, false, "what the result of a text is now, that its client parses and others had before") \
     X(SHAPE_HERE, false, "what the result of a statement is on this server")                                 \
     X(SHAPE_UNNAMED, false, "the same of the unnamed statement, parsed again for a client that knows it")    \
+    X(COLUMNS, false, "whether the rows behind it name types: of a portal, or of what COPY copies")          \
     X(BIND, true, "BindComplete")                                                                            \
     X(DESCRIBE_STATEMENT, true, "ParameterDescription, then RowDescription or NoData")                       \
     X(DESCRIBE_PORTAL, true, "RowDescription or NoData")                                                     \
@@ -46,6 +47,11 @@ enum expect_kind {
 enum { EXPECT_UNREPORTED = 1 };
 /* Detail of CLOSED_HERE: it is DEALLOCATE's, whose answer stands behind it. */
 enum { EXPECT_SILENT = 1 };
+/* Detail of COLUMNS: of COPY. Of EXECUTE: what its rows are was told before. Of QUERY: COPY, of which the same holds.
+ */
+enum { EXPECT_MAPPED = 1 };
+/* Detail of DESCRIBE_PORTAL: the unnamed one. */
+enum { EXPECT_UNNAMED = 1 };
 /* A longer way than this is not corrected. */
 enum { EXPECT_SHIFT_MOST = (1 << 23) - 1 };
 

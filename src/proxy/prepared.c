@@ -2,6 +2,8 @@
 
 #include "base/memory.h"
 #include "proxy/session.h"
+#include "proxy/typemap.h"
+#include "wire/wire.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -162,6 +164,7 @@ uint64_t prepared_shape(const char *body, size_t size)
         TYPE_SIZE = 10
     }; /* behind a name: table, column; type, its size, its modifier; format */
     uint64_t shape = 1;
+    bool plain = true;
     const char *at = body ? body + 2 : NULL, *end = body ? body + size : NULL;
     while (at < end) {
         const char *field = memchr(at, '\0', (size_t)(end - at));
@@ -169,9 +172,11 @@ uint64_t prepared_shape(const char *body, size_t size)
             break;
         shape = settings_hash(shape, at, (size_t)(field - at));
         shape = settings_hash(shape, field + TYPE, TYPE_SIZE);
+        plain &= !typemap_names_types(wire_get32(field + TYPE));
         at = field + FIELD;
     }
-    return shape ? shape : 1;
+    shape = (shape & ~UINT64_C(1)) | plain;
+    return shape ? shape : 2;
 }
 
 struct prepared *prepared_reshape(struct prepared *prepared, uint64_t shape)

@@ -60,6 +60,11 @@ void prepared_release(struct prepared *prepared);
 void prepared_describe(struct prepared *prepared, const char *body, size_t size);
 /* Of a RowDescription's body; of none, for NoData, with NULL. Tables' OIDs differ between shards and do not count. */
 uint64_t prepared_shape(const char *body, size_t size);
+/* Is it known of such rows that their values name no types (rowmap.h)? Not of a shape that is not known. */
+static inline bool prepared_is_plain(uint64_t shape)
+{
+    return shape & 1;
+}
 /*
  * The same text for those who parse it from now on, when it has this shape (0: one that is not known): the same one, or
  * another one, in whose favour this is retired. A reference to be released; NULL when memory is out.

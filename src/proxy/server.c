@@ -6,6 +6,7 @@
 #include "proxy/effect.h"
 #include "proxy/login_client.h"
 #include "proxy/proxy.h"
+#include "proxy/rowmap.h"
 
 #include <string.h>
 
@@ -139,6 +140,8 @@ void server_close(struct server *server, const mosaic_error *why)
     settings_release(server->session);
     settings_release(server->session_next);
     buffer_free(&server->failure);
+    rowmap_free(server->rowmap);
+    server->rowmap = NULL;
     pool_lost(server->pool);
     if (client) {
         client->server = NULL;

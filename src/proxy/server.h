@@ -52,6 +52,7 @@ struct server {
     bool sees_copy;    /* CopyInResponse came: the client may send data */
     char passing_type; /* of a message that goes through in pieces */
     bool passing_visible;
+    bool passing_mapped;    /* rowmap is to see it */
     uint32_t passing;       /* bytes of it still to come */
     struct list cancellers; /* those requests */
     unsigned cancels;       /* cancel requests on their way to it: it must not serve another client before they end */
@@ -64,6 +65,7 @@ struct server {
     struct server_statements statements;
     uint64_t unnamed;           /* client.unnamed_number of what its unnamed statement is; 0: none that is known */
     uint64_t unnamed_shape;     /* what was told of its result; 0: nothing */
+    struct rowmap *rowmap;      /* of the rows that come; NULL: none had anything to map */
     struct login_client *login; /* until it is over */
     struct server_check *check; /* the same */
     struct timer timer;         /* of connecting */

@@ -6,7 +6,7 @@
 #include "proxy/client.h"
 #include "proxy/effect.h"
 #include "proxy/server.h"
-#include "proxy/typemap.h"
+#include "proxy/server_rows.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -306,6 +306,7 @@ static int answers(enum expect_kind kind, char type)
     case EXPECT_SHAPE_PARSED:
     case EXPECT_SHAPE_HERE:
     case EXPECT_SHAPE_UNNAMED:
+    case EXPECT_COLUMNS:
         if (type == WIRE_B_PARAMETER_DESCRIPTION)
             return STAYS;
         return type == WIRE_B_ROW_DESCRIPTION || type == WIRE_B_NO_DATA ? ENDS : FITS_NOT;
@@ -431,24 +432,6 @@ static void take_side(struct server *server, const char *message, const struct w
     }
 }
 
-static const struct typemap *typemap_of(const struct server *server)
-{
-    return &server->worker->world->typemaps[server->pool->shard];
-}
-
-/* The OIDs in a message become the home shard's; in place, within the bytes that were read. */
-static void map_oids(struct server *server, const char *message, const struct wire_frame *frame)
-{
-    const struct typemap *map = typemap_of(server);
-    char *body = (char *)(uintptr_t)message + WIRE_HEADER;
-    if (map->is_home)
-        return;
-    if (frame->type == WIRE_B_ROW_DESCRIPTION)
-        typemap_row_description(map, body, frame->size - WIRE_HEADER);
-    else if (frame->type == WIRE_B_PARAMETER_DESCRIPTION)
-        typemap_parameter_description(map, body, frame->size - WIRE_HEADER);
-}
-
 /* True where a message of this type must be whole before it is looked at. */
 static bool needs_whole(const struct server *server, char type)
 {
@@ -456,7 +439,7 @@ static bool needs_whole(const struct server *server, char type)
     if (head && (!expect_visible(head->kind) || ends_shape(head, type)))
         return true;
     if (type == WIRE_B_ROW_DESCRIPTION || type == WIRE_B_PARAMETER_DESCRIPTION)
-        return !typemap_of(server)->is_home;
+        return !server_typemap(server)->is_home;
     return type == WIRE_B_READY_FOR_QUERY || type == WIRE_B_PARAMETER_STATUS || type == WIRE_B_ERROR_RESPONSE ||
            type == WIRE_B_NOTICE_RESPONSE || type == WIRE_B_NOTIFICATION_RESPONSE || type == WIRE_B_COMMAND_COMPLETE;
 }
@@ -480,7 +463,11 @@ static bool take(struct server *server, const char *message, const struct wire_f
         return true;
     case WIRE_B_ROW_DESCRIPTION:
     case WIRE_B_PARAMETER_DESCRIPTION:
-        map_oids(server, message, frame);
+    case WIRE_B_NO_DATA:
+        if (!server_described(server, message, frame)) {
+            violates(server, "out of memory");
+            return false;
+        }
         return take_answer(server, message, frame, here);
     default:
         return take_answer(server, message, frame, here);
@@ -496,10 +483,19 @@ static size_t walk(struct server *server, const char *data, size_t size)
         size_t left = size - at;
         if (server->passing) {
             size_t piece = left < server->passing ? left : server->passing;
+            size_t whole = piece;
+            if (server->passing_mapped)
+                piece = server_map(server, data + at, piece);
+            if (piece == SIZE_MAX) {
+                violates(server, "a row in binary that cannot be read");
+                return SIZE_MAX;
+            }
             if (server->passing_visible && server->client)
                 batch_pass(&server->worker->to_client, data + at, piece);
             server->passing -= (uint32_t)piece;
             at += piece;
+            if (piece < whole)
+                break;
             continue;
         }
         enum wire_state found = wire_peek(data + at, left, &frame);
@@ -516,6 +512,9 @@ static size_t walk(struct server *server, const char *data, size_t size)
             return SIZE_MAX;
         }
         size_t here = frame.size < left ? frame.size : left;
+        server->passing_mapped = server_maps(server) && server_maps_message(server, &frame);
+        if (server->passing_mapped)
+            here = WIRE_HEADER;
         if (!take(server, data + at, &frame, here))
             return SIZE_MAX;
         at += here;

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FIRST_OF_USERS = 16384, FIELD_SIZE = 18 };
+enum { FIELD_SIZE = 18 };
 
 static int by_there(const void *left, const void *right)
 {
@@ -48,7 +48,7 @@ mosaic_status typemaps_make(const struct schema *schema, size_t shard_count, str
 
 uint32_t typemap_home(const struct typemap *map, uint32_t there)
 {
-    if (there < FIRST_OF_USERS || map->count == 0)
+    if (there < TYPEMAP_FIRST_OF_USERS || map->count == 0)
         return there;
     const struct typemap_pair key = {.there = there};
     const struct typemap_pair *found =
@@ -56,7 +56,7 @@ uint32_t typemap_home(const struct typemap *map, uint32_t there)
     return found ? found->home : there;
 }
 
-static void put32(char *at, uint32_t value)
+void typemap_put32(char *at, uint32_t value)
 {
     at[0] = (char)(value >> 24);
     at[1] = (char)(value >> 16);
@@ -72,9 +72,9 @@ void typemap_row_description(const struct typemap *map, char *body, size_t size)
         char *field = (char *)memchr(at, '\0', (size_t)(end - at));
         if (!field || end - ++field < FIELD_SIZE)
             return;
-        if (wire_get32(field) >= FIRST_OF_USERS)
+        if (wire_get32(field) >= TYPEMAP_FIRST_OF_USERS)
             memset(field, 0, 6);
-        put32(field + 6, typemap_home(map, wire_get32(field + 6)));
+        typemap_put32(field + 6, typemap_home(map, wire_get32(field + 6)));
         at = field + FIELD_SIZE;
     }
 }
@@ -82,5 +82,5 @@ void typemap_row_description(const struct typemap *map, char *body, size_t size)
 void typemap_parameter_description(const struct typemap *map, char *body, size_t size)
 {
     for (size_t at = 2; at + 4 <= size; at += 4)
-        put32(body + at, typemap_home(map, wire_get32(body + at)));
+        typemap_put32(body + at, typemap_home(map, wire_get32(body + at)));
 }

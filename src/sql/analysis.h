@@ -322,6 +322,8 @@ bool constant_statement(const struct analysis *analysis, const SelectStmt *selec
 /* Notes where the statement within starts: behind the word `until`, or, where that is NULL, behind EXPLAIN's options.
  */
 void inner_note(struct analysis *analysis, const char *until, bool options);
+/* The same of the first group in parentheses, which is a query. */
+void inner_note_group(struct analysis *analysis);
 /* EXPLAIN ANALYZE VERBOSE: its options stand in no parentheses, those that follow are the statement's own. */
 bool inner_is_old_style(const struct analysis *analysis);
 

@@ -208,9 +208,12 @@ struct facts {
     size_t argument_count;
     const uint32_t *prepare_types;
     size_t prepare_type_count;
-    int inner_start, inner_length; /* PREPARE, EXPLAIN, DECLARE: the statement within; length 0: to the end */
-    bool explain_mosaic;           /* EXPLAIN (MOSAIC) */
-    bool is_constant;              /* SELECT of what any server says alike at any time: constant.c */
+    /* PREPARE, EXPLAIN, DECLARE: the statement within; length 0: to the end. COPY TO, where it is in binary: the query
+     * in parentheses; start 0: it copies a table. */
+    int inner_start, inner_length;
+    bool copies_binary;  /* COPY in PostgreSQL's binary format */
+    bool explain_mosaic; /* EXPLAIN (MOSAIC) */
+    bool is_constant;    /* SELECT of what any server says alike at any time: constant.c */
 };
 
 /* All statements of a text. */

@@ -96,6 +96,35 @@ void inner_note(struct analysis *analysis, const char *until, bool options)
         facts->text_bound |= analysis->scan->literals[i].start < words.start;
 }
 
+/* The literal that begins here, or NULL. */
+static const struct scan_literal *literal_at(const struct analysis *analysis, size_t at)
+{
+    for (size_t i = 0; i < analysis->scan->count; i++)
+        if (analysis->scan->literals[i].start == at)
+            return &analysis->scan->literals[i];
+    return NULL;
+}
+
+void inner_note_group(struct analysis *analysis)
+{
+    struct facts *facts = analysis->facts;
+    struct words words = {analysis, (size_t)facts->start, 0};
+    while (next_word(&words) && !word_is(&words, "("))
+        ;
+    size_t start = words.at, end = start;
+    for (int depth = 1; depth && next_word(&words);) {
+        const struct scan_literal *literal = literal_at(analysis, words.start);
+        if (literal)
+            words.at = literal->start + literal->length;
+        else
+            depth += word_is(&words, "(") - word_is(&words, ")");
+        end = words.start;
+    }
+    facts->inner_start = (int)start;
+    facts->inner_length = (int)(end - start);
+    facts->text_bound = true; /* where they are depends on how long its literals are */
+}
+
 bool inner_is_old_style(const struct analysis *analysis)
 {
     struct words words = {analysis, (size_t)analysis->facts->start, 0};

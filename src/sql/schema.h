@@ -77,6 +77,7 @@ struct schema_type {
     uint32_t element;  /* of an array (typcategory A), else 0 */
     uint32_t array;    /* its array type, or 0 */
     uint32_t relation; /* of a row type, else 0 */
+    uint32_t within;   /* of a range its subtype, of a multirange its range, else 0 */
 };
 
 struct schema_function {

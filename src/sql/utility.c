@@ -270,8 +270,21 @@ static void copy_table(struct analysis *analysis, const CopyStmt *copy)
     use_written(analysis, use);
 }
 
+static bool copies_binary(const CopyStmt *copy)
+{
+    ListCell *cell;
+    foreach (cell, copy->options) {
+        const DefElem *option = lfirst(cell);
+        if (option_is(option, "format") && option->arg && IsA(option->arg, String) &&
+            strcmp(strVal(option->arg), "binary") == 0)
+            return true;
+    }
+    return false;
+}
+
 static void copy_statement(struct analysis *analysis, const CopyStmt *copy)
 {
+    analysis->facts->copies_binary = copies_binary(copy);
     analysis->facts->class = copy->is_from ? STATEMENT_COPY_FROM : STATEMENT_COPY_TO;
     if (copy->filename)
         analysis->facts->needs_home = true; /* a file, or a program, of the server */
@@ -281,6 +294,8 @@ static void copy_statement(struct analysis *analysis, const CopyStmt *copy)
         query_analyse(analysis, NULL, false, copy->query);
     else
         copy_table(analysis, copy);
+    if (copy->query && analysis->facts->copies_binary)
+        inner_note_group(analysis);
 }
 
 static void vacuum_statement(struct analysis *analysis, const VacuumStmt *vacuum)

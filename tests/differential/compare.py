@@ -4,7 +4,7 @@ import math
 import struct
 
 import rawwire
-from rawwire import bind, close, columns, describe, error_fields, execute, parse, query, row_values, sync, tag
+from rawwire import bind, close, columns, describe, error_fields, execute, parse, query, row_values, sync, tag, type_named
 
 # How a statement is asked for.
 MODES = ["simple", "simple", "extended", "binary", "parameters", "binary parameters", "prepared parameters", "in batches", "copy",
@@ -83,7 +83,9 @@ class Side:
                 answer.columns = [(column[0], self.types.get(column[3], column[3])) for column in columns(body)]
             elif kind == "D":
                 row = row_values(body, raw=True)
-                answer.rows.append(self.named(row, answer.columns) if "binary" in mode else row)
+                if "binary" in mode:
+                    row = [type_named(value, type, self.types) for value, (_, type) in zip(row, answer.columns)]
+                answer.rows.append(row)
             elif kind == "d":
                 answer.rows.append([body])
             elif kind == "t":
@@ -94,14 +96,6 @@ class Side:
                 fields = error_fields(body)
                 answer.code, answer.message = fields["C"], "; ".join(fields[each] for each in "MDH" if each in fields)
         return answer
-
-    def named(self, row, described):
-        """Binary arrays with their elements' type by its name: its OID is the database's own."""
-        for at, (_, type) in enumerate(described):
-            if row[at] and isinstance(type, str) and type.startswith("_"):
-                element = struct.unpack_from("!I", row[at], 8)[0]
-                row[at] = row[at][:8] + str(self.types.get(element, element)).encode() + row[at][12:]
-        return row
 
     def close(self):
         if self.wire:

@@ -9,6 +9,7 @@ import themes
 from compare import Side, contrast, judge
 from nodes import is_ordered
 from proxies import STANDIN
+from rawwire import TYPES
 from world import World
 
 pytestmark = [pytest.mark.skipif(bool(STANDIN), reason="what is tested is the proxy's own"), pytest.mark.plain]
@@ -26,7 +27,7 @@ class Corpus:
         self.counts, self.wrong, self.number = collections.defaultdict(collections.Counter), [], 0
 
     def side(self, target, database):
-        types = dict(self.world.query_database(database, "SELECT oid::bigint, typname FROM pg_type"))
+        types = dict(self.world.query_database(database, TYPES))
         return Side(target, types, seconds=60)
 
     def check(self, theme, sql):
@@ -36,8 +37,6 @@ class Corpus:
             order = "all" if is_ordered(sql) else None
             expected = self.oracle.ask(sql, mode)
             again, why = judge(expected, self.twin.ask(sql, mode), order, mode)
-            if again != "equal" and mode == "binary":
-                continue  # a row with the OIDs of its columns' types
             assert again == "equal", f"{sql}: PostgreSQL itself has several answers ({why})"
             for (cluster, _), side in zip(self.world.clusters, self.sides):
                 got = side.ask(sql, mode)

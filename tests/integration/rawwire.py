@@ -301,6 +301,34 @@ def columns(body):
     return found
 
 
+# OIDs of a database's types, and what they are called here: rows have a star.
+TYPES = "SELECT oid::bigint, typname || CASE typtype WHEN 'c' THEN '*' ELSE '' END FROM pg_type"
+
+
+def type_named(value, type, types):
+    """A value in binary, with the types that arrays and records name by what `types` calls them."""
+    type = str(type)
+    if value is None or not (type.startswith("_") or type.endswith("*") or type == "record"):
+        return value
+    if type.startswith("_"):
+        dimensions, _, element = struct.unpack_from("!iiI", value)
+        at, element = 12 + 8 * dimensions, str(types.get(element, element))
+        made = value[:8] + element.encode() + value[12:at]
+    else:
+        at, element, made = 4, None, value[:4]
+    while at < len(value):
+        inner = element
+        if element is None:
+            inner = struct.unpack_from("!I", value, at)[0]
+            inner = str(types.get(inner, inner))
+            made, at = made + inner.encode(), at + 4
+        size = struct.unpack_from("!i", value, at)[0]
+        end = at + 4 + max(size, 0)
+        made += value[at:at + 4] + (b"" if size < 0 else type_named(value[at + 4:end], inner, types))
+        at = end
+    return made
+
+
 def tag(body):
     return body.rstrip(b"\0").decode()
 

@@ -167,8 +167,7 @@ class Call:
         for word in self.words(template):
             text += self.place(rng, word, main) if word in ("K", "L", "N", "S") else word
         self.text = text
-        # Within a binary array stands the OID of its elements' type, which is the shard's own.
-        results = [0 if "moods" in template else rng.choice([0, 1])]
+        results = [rng.choice([0, 1])]
         if self.by_query:
             self.data = rawwire.query(text)
         else:
@@ -219,7 +218,7 @@ class Side:
         self.wire = target.wire()
         self.names = {}
         with home.wire() as catalog:
-            for oid, name in catalog.ask("SELECT oid, format_type(oid, NULL) FROM pg_type"):
+            for oid, name in catalog.ask(rawwire.TYPES):
                 self.names[int(oid)] = name
 
     def plain(self, messages):
@@ -231,7 +230,9 @@ class Side:
             if kind == "T":
                 columns = [(c[0], self.names.get(c[3], c[3]), c[6]) for c in rawwire.columns(body)]
             elif kind == "D":
-                rows[body] += 1
+                values = rawwire.row_values(body, raw=True)
+                rows[tuple(rawwire.type_named(value, name, self.names) if form else value
+                           for value, (_, name, form) in zip(values, columns))] += 1
             elif kind == "C":
                 tags.append(rawwire.tag(body))
         return columns, rows, tags
