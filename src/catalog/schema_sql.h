@@ -49,9 +49,15 @@ static const char schema_relations_sql[] =
 static const char schema_columns_sql[] =
     "SELECT a.attrelid, a.attname, a.atttypid, a.atttypmod, a.attnum, a.attnotnull, a.attgenerated <> '',"
     " a.atthasdef AND a.attgenerated = '' OR a.attidentity <> '' OR y.typdefault IS NOT NULL AND y.typtype = 'd',"
-    " coalesce(co.collisdeterministic, true)"
+    " coalesce(co.collisdeterministic, true),"
+    " coalesce(CASE co.collprovider WHEN 'd' THEN d.bytewise WHEN 'c' THEN co.collcollate IN ('C', 'POSIX')"
+    "  WHEN 'b' THEN to_jsonb(co) ->> 'colllocale' IN ('C', 'C.UTF-8') END, false)"
     " FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace"
     " JOIN pg_type y ON y.oid = a.atttypid LEFT JOIN pg_collation co ON co.oid = a.attcollation"
+    /* Some columns are of later versions: datlocprovider of 15, datlocale and colllocale of 17. */
+    " CROSS JOIN (SELECT CASE coalesce(j ->> 'datlocprovider', 'c') WHEN 'c' THEN j ->> 'datcollate' IN ('C', 'POSIX')"
+    "  WHEN 'b' THEN j ->> 'datlocale' IN ('C', 'C.UTF-8') END AS bytewise"
+    "  FROM (SELECT to_jsonb(q) AS j FROM pg_database q WHERE q.datname = current_database()) k) d"
     " WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S', 'c')"
     " AND " OF_NO_SESSION " ORDER BY a.attrelid, a.attnum";
 

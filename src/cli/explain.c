@@ -80,7 +80,7 @@ static void print_json(struct explaining *explaining, const struct explain_input
         explanation->tier ? json_integer(explanation->tier) : json_null(), "way", explain_way_name(explanation->way),
         "shard", has_shard(explanation) ? model->shards[explanation->plan.shard].name : NULL, "bucket",
         has_bucket ? json_integer(explanation->plan.bucket) : json_null(), "relations", relations, "why_not_one_shard",
-        explanation->way == EXPLAIN_COORDINATOR ? explanation->reason : NULL, "error", error_json(explanation), "epoch",
+        explanation->tier > 1 ? explanation->reason : NULL, "error", error_json(explanation), "epoch",
         (json_int_t)model->epoch, "map_is_assumed", explaining->source.assumed);
     output_json_line(stdout, object);
 }

@@ -49,7 +49,7 @@ mosaic_status explain_report_add(struct explain_report *report, const struct exp
 {
     report->statements++;
     report->ways[explanation->way]++;
-    if (explanation->way != EXPLAIN_REFUSED && explanation->way != EXPLAIN_COORDINATOR)
+    if (explanation->way < EXPLAIN_SCATTER)
         return MOSAIC_OK;
     return add_reason(report, explanation->reason, explanation->remedy, input->text, input->size, line, error);
 }
@@ -78,7 +78,7 @@ static double share_of(const struct explain_report *report, uint64_t count)
 /* "one shard" is of tier 1, "refused" of none. */
 static int tier_of(enum explain_way way)
 {
-    return way == EXPLAIN_REFUSED ? 0 : way == EXPLAIN_COORDINATOR ? 4 : 1;
+    return way == EXPLAIN_REFUSED ? 0 : way == EXPLAIN_COORDINATOR ? 4 : way == EXPLAIN_SCATTER ? 2 : 1;
 }
 
 static void print_json(const struct explain_report *report, FILE *stream)

@@ -5,6 +5,7 @@
 #include "base/buffer.h"
 #include "base/error.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 enum {
@@ -385,11 +386,10 @@ static void write_refusal(struct writer *writer)
 }
 
 /* What kept it from one shard is what would lower the tier. */
-static void write_coordinator(struct writer *writer)
+static void write_reason(struct writer *writer)
 {
     const struct explanation *explanation = writer->explanation;
     const mosaic_error *error = explanation->plan.error;
-    add_line(writer, arena_string(writer->arena, "tier 4: the coordinator, over all shards"));
     add_line(writer, arena_format(writer->arena, "  why not one shard: %s", explanation->reason));
     add_caret(writer);
     if (error && *error->detail)
@@ -397,6 +397,58 @@ static void write_coordinator(struct writer *writer)
     if (explanation->remedy)
         add_line(writer, arena_format(writer->arena, "  to lower the tier: %s", explanation->remedy));
     add_relations(writer);
+}
+
+static void write_coordinator(struct writer *writer)
+{
+    const struct facts *facts = writer->input->facts;
+    add_line(writer, arena_string(writer->arena, "tier 4: the coordinator, over all shards"));
+    if (facts->scatter_cannot && writer->input->values->has_scatter)
+        add_line(writer, arena_format(writer->arena, "  why not every shard for itself: %s", facts->scatter_cannot));
+    write_reason(writer);
+}
+
+static void add_merge(struct writer *writer)
+{
+    struct buffer out = BUFFER_INIT(LINE_BYTES_MOST);
+    const struct plan *plan = &writer->explanation->plan;
+    const struct fact_scatter *scatter = plan->scatter;
+    if (scatter->combines)
+        buffer_text(&out, "  merge: one row of all, its aggregates put together");
+    else if (scatter->sort_count)
+        buffer_format(&out, "  merge: in order, by %zu hidden column%s", scatter->sort_count,
+                      scatter->sort_count == 1 ? "" : "s");
+    else
+        buffer_text(&out, "  merge: as rows come");
+    if (plan->offset)
+        buffer_format(&out, "; OFFSET %" PRIu64, plan->offset);
+    if (plan->limit != UINT64_MAX)
+        buffer_format(&out, "; LIMIT %" PRIu64, plan->limit);
+    add_line(writer, finish(&out, writer->arena));
+}
+
+/* On one line. */
+static const char *flat(const char *text, struct arena *arena)
+{
+    char *copy = arena_string(arena, text);
+    for (char *c = copy; c && *c; c++)
+        *c = (unsigned char)*c < ' ' ? ' ' : *c;
+    return copy;
+}
+
+static void write_scatter(struct writer *writer)
+{
+    const struct plan *plan = &writer->explanation->plan;
+    struct arena *arena = writer->arena;
+    const char *text = flat(plan->scatter->text, arena);
+    if (plan->shard_count == schema_of(writer)->model->shard_count)
+        add_line(writer, arena_format(arena, "tier 2: all %zu shards, merged here", plan->shard_count));
+    else
+        add_line(writer, arena_format(arena, "tier 2: %zu of %zu shards, merged here", plan->shard_count,
+                                      schema_of(writer)->model->shard_count));
+    add_line(writer, text ? arena_format(arena, "  asks each shard: %s", text) : NULL);
+    add_merge(writer);
+    write_reason(writer);
 }
 
 static bool is_hinted(const struct writer *writer)
@@ -429,6 +481,9 @@ static void write_way(struct writer *writer)
     case EXPLAIN_SESSION:
         add_line(writer, arena_format(arena, "tier 1: %s: the session's own, sent where it is needed", class));
         return;
+    case EXPLAIN_SCATTER:
+        write_scatter(writer);
+        return;
     case EXPLAIN_COORDINATOR:
         write_coordinator(writer);
         return;
@@ -443,6 +498,8 @@ static enum explain_way way_of(const struct explain_input *input, const struct p
 {
     if (plan->kind == PLAN_REFUSED)
         return EXPLAIN_REFUSED;
+    if (plan->kind == PLAN_SCATTER)
+        return EXPLAIN_SCATTER;
     if (plan->kind == PLAN_COORDINATOR)
         return EXPLAIN_COORDINATOR;
     if (is_session(input->facts->class))
@@ -468,8 +525,8 @@ mosaic_status explain_make(const struct explain_input *input, struct arena *aren
             return status;
         explanation->way = way_of(input, &explanation->plan);
     }
-    if (explanation->way == EXPLAIN_REFUSED || explanation->way == EXPLAIN_COORDINATOR) {
-        explanation->tier = explanation->way == EXPLAIN_REFUSED ? 0 : 4;
+    if (explanation->way >= EXPLAIN_SCATTER) {
+        explanation->tier = explanation->way == EXPLAIN_SCATTER ? 2 : explanation->way == EXPLAIN_COORDINATOR ? 4 : 0;
         find_reason(explanation, input->facts);
     }
     write_way(&writer);

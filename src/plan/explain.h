@@ -6,6 +6,11 @@
  *       users: sharded by id; id = 1109 binds it
  *       countries: reference table, whole on every shard
  *
+ *     tier 2: 3 shards, merged here
+ *       asks each shard: SELECT … LIMIT 10
+ *       merge: in the order of name DESC
+ *       why not one shard: …
+ *
  *     tier 4: the coordinator, over all shards
  *       why not one shard: …
  *
@@ -21,13 +26,14 @@
 
 #include "plan/plan.h"
 
-/* X(identifier, what a report calls it) */
+/* X(identifier, what a report calls it) From SCATTER on it is not one shard's, for a reason. */
 #define EXPLAIN_WAY_LIST(X)                                \
     X(SHARD, "one shard")                                  \
     X(OPEN, "one shard, by the values of parameters")      \
     X(HOME, "the home shard")                              \
     X(ANY, "any shard")                                    \
     X(SESSION, "the session's own (BEGIN, COMMIT, SET …)") \
+    X(SCATTER, "several shards, merged")                   \
     X(COORDINATOR, "the coordinator")                      \
     X(REFUSED, "refused")
 
@@ -49,7 +55,7 @@ struct explain_input {
 
 struct explanation {
     enum explain_way way;
-    int tier;                    /* 1, 4; 0 where it is refused */
+    int tier;                    /* 1, 2, 4; 0 where it is refused */
     struct plan plan;            /* not of EXPLAIN_OPEN: there the values decide */
     const char *reason, *remedy; /* refused: why, and what would prove it, one line each; NULL */
     int location;                /* bytes from the text's start, of what could not be proved; -1: none */

@@ -1,7 +1,8 @@
 #include "plan/plan.h"
 
 #include "base/error.h"
-#include "plan/value.h"
+#include "plan/keys.h"
+#include "plan/scatter.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -25,16 +26,6 @@ static enum step refuse(struct planning *planning)
     return REFUSED;
 }
 
-/* Where a bucket is: by the map, or by what the config lists where nothing was applied. */
-static bool owner_of(const struct table *table, uint32_t bucket, uint16_t *shard)
-{
-    if (table->map && bucket < table->map->buckets)
-        return *shard = table->map->owner[bucket], true;
-    if (table->listed_owners)
-        return *shard = table->listed_owners[bucket], true;
-    return false;
-}
-
 /* One more key of the statement: it must be where the others are. */
 static enum step note_key(struct planning *planning, const struct table *table, const struct key_value *key,
                           bool assigned)
@@ -47,7 +38,7 @@ static enum step note_key(struct planning *planning, const struct table *table, 
         return GO_ON; /* list: no row has this key */
     if (status != MOSAIC_OK)
         return error_sqlstate(planning->error, "23514"), refuse(planning);
-    if (!owner_of(table, bucket, &shard)) {
+    if (!keys_owner(table, bucket, &shard)) {
         error_set(planning->error, MOSAIC_USAGE, "table %s has no map yet", table->display);
         error_hint(planning->error, "run pgmosaic apply");
         return refuse(planning);
@@ -69,81 +60,27 @@ static enum step note_key(struct planning *planning, const struct table *table, 
     return GO_ON;
 }
 
-static struct value_target target_of(const struct planning *planning, const struct schema_relation *relation,
-                                     size_t column)
+static enum step step_of(struct planning *planning, enum keys_outcome outcome)
 {
-    const struct table *table = relation->table;
-    const struct schema_column *found = schema_column(relation, table->columns[column]);
-    struct value_target target = {table->columns[column], table->rule.types[column], -1};
-    if (!found)
-        return target;
-    /* A domain's modifier counts where the column has none of its own. */
-    int32_t modifier = -1;
-    schema_base_type(planning->input->schema, found->type, &modifier);
-    target.modifier = modifier != -1 ? modifier : found->modifier;
-    return target;
-}
-
-static enum step step_of(struct planning *planning, enum value_outcome outcome)
-{
-    if (outcome == OUTCOME_MEMORY)
+    if (outcome == KEYS_MEMORY)
         return OUT_OF_MEMORY;
-    return outcome == OUTCOME_REFUSED ? refuse(planning) : GO_ON;
+    return outcome == KEYS_REFUSED ? refuse(planning) : GO_ON;
 }
 
-static enum step plan_array(struct planning *planning, const struct schema_relation *relation,
-                            const struct fact_value *fact)
+static enum keys_outcome visit(void *state, const struct table *table, const struct key_value *key, bool assigned)
 {
-    struct value_target target = target_of(planning, relation, 0);
-    struct value_list values;
-    enum step step = step_of(planning, value_read_array(planning->facts, planning->input, fact, &target,
-                                                        planning->arena, &values, planning->error));
-    for (size_t i = 0; i < values.count && step == GO_ON; i++)
-        step = note_key(planning, relation->table, &values.list[i], false);
-    return step;
+    return note_key(state, table, key, assigned) == GO_ON ? KEYS_READ : KEYS_REFUSED;
 }
 
-/* One row of values as a key; *none: no row has it. */
-static enum step read_key(struct planning *planning, const struct schema_relation *relation,
-                          const struct fact_value *row, size_t columns, struct key_value *key, bool *none)
+static struct keys_input keys_input(struct planning *planning)
 {
-    *none = false;
-    for (size_t i = 0; i < columns; i++) {
-        struct value_target target = target_of(planning, relation, i);
-        enum value_outcome outcome =
-            value_read(planning->facts, planning->input, &row[i], &target, planning->arena, &key[i], planning->error);
-        *none |= outcome == OUTCOME_NONE;
-        enum step step = step_of(planning, outcome);
-        if (step != GO_ON)
-            return step;
-    }
-    return GO_ON;
+    return (struct keys_input){planning->facts, planning->input, planning->arena, planning->error};
 }
 
 static enum step plan_keys(struct planning *planning, const struct fact_relation *fact)
 {
-    const struct fact_keys *keys = &fact->keys;
-    if (keys->columns != fact->relation->table->rule.columns) {
-        error_set(planning->error, MOSAIC_INTERNAL, "table %s: the rule and the key differ",
-                  fact->relation->table->display);
-        return refuse(planning);
-    }
-    for (size_t row = 0; row < keys->alternatives; row++) {
-        const struct fact_value *values = &keys->values[row * keys->columns];
-        struct key_value key[KEY_COLUMNS_MAX];
-        bool none;
-        enum step step = GO_ON;
-        if (values[0].is_array) {
-            step = plan_array(planning, fact->relation, values);
-        } else {
-            step = read_key(planning, fact->relation, values, keys->columns, key, &none);
-            if (step == GO_ON && !none)
-                step = note_key(planning, fact->relation->table, key, values[0].is_assigned);
-        }
-        if (step != GO_ON)
-            return step;
-    }
-    return GO_ON;
+    struct keys_input input = keys_input(planning);
+    return step_of(planning, keys_each(&input, fact, visit, planning));
 }
 
 static enum step refuse_change(struct planning *planning, const struct fact_relation *fact)
@@ -166,9 +103,11 @@ static enum step check_new_key(struct planning *planning, const struct fact_rela
         return GO_ON;
     if (fact->keys.alternatives != 1 || fact->keys.values[0].is_array || fact->new_keys.alternatives != 1)
         return refuse_change(planning, fact);
-    enum step step = read_key(planning, fact->relation, fact->keys.values, columns, before, &none_before);
+    struct keys_input input = keys_input(planning);
+    enum step step =
+        step_of(planning, keys_row(&input, fact->relation, fact->keys.values, columns, before, &none_before));
     if (step == GO_ON)
-        step = read_key(planning, fact->relation, fact->new_keys.values, columns, after, &none_after);
+        step = step_of(planning, keys_row(&input, fact->relation, fact->new_keys.values, columns, after, &none_after));
     if (step != GO_ON || none_before)
         return step;
     for (size_t i = 0; i < columns; i++)
@@ -370,6 +309,17 @@ static bool is_for_coordinator(const struct planning *planning)
            strcmp(planning->error->sqlstate, "0A000") == 0;
 }
 
+/* A read that is not one shard's: each shard may answer for itself, and what they say make up the whole. */
+static enum step try_scatter(struct planning *planning)
+{
+    struct keys_input input = keys_input(planning);
+    mosaic_error ignored; /* why not one shard stays what is said */
+    input.error = &ignored;
+    if (!planning->facts->scatter || !planning->input->has_scatter || strcmp(planning->error->sqlstate, "0A000") != 0)
+        return GO_ON;
+    return scatter_plan(&input, planning->plan) == KEYS_MEMORY ? OUT_OF_MEMORY : GO_ON;
+}
+
 /* A refused read: the coordinator takes it, or it is said why not. */
 static void try_coordinator(struct planning *planning)
 {
@@ -399,9 +349,11 @@ mosaic_status plan_make(const struct facts *facts, const struct plan_input *inpu
     refusal.message[0] = '\0';
     if (make(&planning) == OUT_OF_MEMORY)
         return error_memory(error);
+    if (plan->kind == PLAN_REFUSED && try_scatter(&planning) == OUT_OF_MEMORY)
+        return error_memory(error);
     if (plan->kind == PLAN_REFUSED)
         try_coordinator(&planning);
-    if (plan->kind == PLAN_REFUSED || plan->kind == PLAN_COORDINATOR) {
+    if (plan->kind == PLAN_REFUSED || plan->kind == PLAN_COORDINATOR || plan->kind == PLAN_SCATTER) {
         plan->error = arena_allocate(arena, sizeof *plan->error);
         if (!plan->error)
             return error_memory(error);

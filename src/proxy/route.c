@@ -6,8 +6,8 @@
 #include "proxy/effect.h"
 #include "proxy/proxy.h"
 #include "proxy/server.h"
+#include "sql/words.h"
 
-#include <ctype.h>
 #include <string.h>
 #include <strings.h>
 
@@ -371,32 +371,17 @@ enum taken route_reach(struct client *client, const struct route *route)
 
 /* ---- the coordinator in a transaction ---- */
 
-/* One of the words that date and time types read as a moment, by itself. */
-static bool has_time_word(const char *text, size_t size)
-{
-    static const char *const words[] = {"now", "today", "tomorrow", "yesterday"};
-    for (size_t at = 0; at < size; at++)
-        for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
-            size_t end = at + strlen(words[i]);
-            bool begins = at == 0 || !isalnum((unsigned char)text[at - 1]);
-            if (begins && end <= size && strncasecmp(text + at, words[i], end - at) == 0 &&
-                (end == size || !isalnum((unsigned char)text[end])))
-                return true;
-        }
-    return false;
-}
-
 /* Does it ask for the transaction's time, by a function or by a text such as 'now'? */
 static bool reads_clock(const struct route *route, const char *text, size_t size,
                         const struct route_parameters *parameters)
 {
     /* An escape may hide one. */
-    bool reads = has_time_word(text, size) || memchr(text, '\\', size) != NULL;
+    bool reads = words_name_moment(text, size) || memchr(text, '\\', size) != NULL;
     for (size_t i = 0; i < route->facts->count; i++)
         reads |= route->facts->facts[i].reads_clock;
     for (size_t i = 0; parameters && i < parameters->count; i++)
         reads |= parameters->values[i].size > 0 &&
-                 has_time_word(parameters->values[i].data, (size_t)parameters->values[i].size);
+                 words_name_moment(parameters->values[i].data, (size_t)parameters->values[i].size);
     return reads;
 }
 

@@ -56,6 +56,8 @@ struct term {
     struct term *step;      /* and of its step, to verify */
     bool distrusted;        /* the induction failed */
     bool filtered;          /* rows with NULL here do not matter to the range's query */
+    bool nulled;            /* of a query that may put NULL in its place: GROUPING SETS */
+    bool bytewise;          /* a text that is ordered by its bytes */
     struct term *next;      /* all terms that have sources, or are recursive */
 };
 
@@ -65,7 +67,8 @@ struct column {
     struct term *term;
     struct range *origin;
     size_t origin_index;
-    bool down; /* of an output: see term_source */
+    bool down;   /* of an output: see term_source */
+    bool nulled; /* of an output: see term */
 };
 
 struct columns {
@@ -130,6 +133,11 @@ struct scope {
     struct join *joins;
     struct window *windows; /* what functions are OVER */
     bool has_window, has_set_function, has_volatile, has_aggregate;
+    bool touched; /* a column was named that is one of its ranges' for sure */
+    /* Once it was analysed: */
+    SelectStmt *select;
+    struct columns outputs;
+    struct scope *left, *right; /* of a set operation */
 };
 
 /* Ranges first..last-1 of a scope: rows of them that do not fulfil a condition do not matter. */
@@ -171,6 +179,8 @@ struct analysis {
     jmp_buf out;   /* memory is out: 1; the statement is refused: 2 */
     bool finished; /* the statement was analysed, to facts or a refusal */
     int depth;
+    bool alone;              /* the text has no other statement */
+    struct scope *top;       /* of the query that the statement is; NULL: it is none */
     const char *const *path; /* where names are looked for: the session's, or a view's */
     size_t path_count;
     bool in_view; /* names are those of a view's text */
@@ -189,6 +199,9 @@ struct analysis {
     bool prefers_home; /* catalogs, and the like, that every shard has but whose answer is the home shard's */
     bool locks;
     bool unknown_function;
+    bool has_volatile;        /* a volatile function is called anywhere, also in a view */
+    size_t names;             /* columns named so far */
+    const char *scatter_bars; /* why no scatter would do, a clause; NULL: nothing was seen */
 };
 
 /* facts.c */
@@ -202,6 +215,9 @@ void analysis_refuse(struct analysis *analysis, int location, const char *messag
 void analysis_unproved(struct analysis *analysis, int location, const char *message, const char *hint);
 /* The coordinator would answer otherwise than one PostgreSQL; the first reason stays. */
 void analysis_bar_coordinator(struct analysis *analysis, const char *reason);
+/* The same for many shards that are asked at once, and for both. */
+void analysis_bar_scatter(struct analysis *analysis, const char *reason);
+void analysis_bar_several(struct analysis *analysis, const char *reason);
 void analysis_enter(struct analysis *analysis);
 static inline void analysis_leave(struct analysis *analysis)
 {
@@ -240,6 +256,11 @@ void use_written(struct analysis *analysis, struct use *use);
 
 /* query.c */
 struct columns query_analyse(struct analysis *analysis, struct scope *parent, bool sees_parent, Node *statement);
+/* The window whose PARTITION BY counts for this one; NULL: not known. */
+const WindowDef *query_window(const SelectStmt *select, const WindowDef *window);
+/* How many columns a target makes; SIZE_MAX: not known. */
+size_t query_target_width(struct analysis *analysis, struct scope *scope, ResTarget *target);
+bool query_is_star(const Node *target);
 void query_targets(struct analysis *analysis, struct scope *scope, List *targets, struct columns *outputs);
 struct filter *filter_new(struct analysis *analysis, struct scope *scope, size_t first, size_t last);
 
@@ -311,6 +332,32 @@ void condition_equal(struct analysis *analysis, const struct filter *filter, str
 
 /* prove.c */
 void prove(struct analysis *analysis);
+/* The term of a sharded relation's key column. */
+struct term *prove_key(struct analysis *analysis, struct range *range, size_t column);
+/* After prove: what is bound if these conditions held, too. Facts stay; terms tell, until prove_forget. */
+void prove_under(struct analysis *analysis, struct condition *first, struct condition *last);
+void prove_forget(struct analysis *analysis, struct condition *last);
+
+/* scatter.c: tier 2, once prove is done. */
+void scatter_find(struct analysis *analysis);
+
+/* scatter_text.c */
+/* Bytes of the statement's text. */
+struct piece {
+    size_t start, end;
+};
+/* Where the parts of the statement's SELECT stand. Of a set operation, or in parentheses: `tail` and `end` alone. */
+struct clauses {
+    struct piece *targets, *sorts; /* without labels, without ASC and NULLS FIRST */
+    size_t target_count, sort_count;
+    size_t targets_end; /* behind the last target; 0: it has no list */
+    size_t tail;        /* behind what LIMIT, OFFSET and FETCH stand behind */
+    bool with_ties; /* the tree's limitOption is not used: libpg_query numbers its values otherwise than the headers */
+};
+/* False: the text is not sure to be what the tree says. */
+bool clauses_find(struct analysis *analysis, const SelectStmt *select, struct clauses *clauses);
+/* Has the piece a parameter whose type nothing says beforehand? */
+bool clauses_untyped(const struct analysis *analysis, const struct piece *piece);
 
 /* utility.c */
 void statement_analyse(struct analysis *analysis, Node *node);

@@ -38,6 +38,12 @@ static const char *const of_server[] = {
 /* The time of the transaction. */
 static const char *const clocks[] = {"age", "now", "transaction_timestamp"};
 
+/* Those whose answer each of several servers gives for itself: the statement's time, a client, a setting. */
+static const char *const of_statement[] = {
+    "current_setting",  "getdatabaseencoding", "inet_client_addr",
+    "inet_client_port", "pg_typeof",           "statement_timestamp",
+};
+
 /* Those that leave something in the session that no list of the proxy knows. */
 static const char *const sessional[] = {
     "pg_advisory_lock",
@@ -122,7 +128,9 @@ static void system_function(struct analysis *analysis, struct scope *scope, cons
         analysis->facts->changes_session = true;
     analysis->facts->sets_unknown |= strcmp(name, "set_config") == 0;
     if (NAME_IS_ONE_OF(name, of_server) || NAME_IS_ONE_OF(name, sessional))
-        analysis_bar_coordinator(analysis, "it asks for what a server knows of itself");
+        analysis_bar_several(analysis, "it asks for what a server knows of itself");
+    if (NAME_IS_ONE_OF(name, of_statement))
+        analysis_bar_scatter(analysis, "it asks for what each server knows of the statement alone");
     if (strcmp(name, "current_setting") == 0 && !names_setting(analysis, call))
         analysis_bar_coordinator(analysis, "the coordinator has some settings of its own");
     /* Inlined as octet_length($1) * 8, which postgres_fdw sends without the cast that $1 has: of char(n), with blanks.
@@ -133,6 +141,7 @@ static void system_function(struct analysis *analysis, struct scope *scope, cons
     if (volatility == 'v') {
         for (struct scope *at = scope; at; at = at->parent)
             at->has_volatile = true;
+        analysis->has_volatile = true;
         if (!NAME_IS_ONE_OF(name, anywhere)) {
             analysis->facts->needs_home = analysis->home_else = true;
             analysis->facts->is_write = true;
@@ -179,10 +188,11 @@ static struct found_function find_function(struct analysis *analysis, const char
     return found;
 }
 
-static void mark_aggregate(struct scope *scope)
+/* An aggregate belongs to the innermost query whose columns it names, and to its own where it names none. */
+static void mark_aggregate(struct scope *scope, bool is_own)
 {
-    /* An aggregate of outer columns belongs to an outer query. */
-    for (; scope; scope = scope->parent)
+    scope->has_aggregate = true;
+    for (scope = scope->parent; scope && !is_own; scope = scope->parent)
         scope->has_aggregate = true;
 }
 
@@ -211,13 +221,18 @@ static void walk_function(struct analysis *analysis, struct scope *scope, FuncCa
     else
         analysis->unknown_function = true;
     scope->has_set_function |= found.returns_set;
-    if (call->over)
-        note_window(analysis, scope, call->over);
-    else if (found.aggregate || call->agg_star || call->agg_within_group)
-        mark_aggregate(scope);
+    bool touched = scope->touched;
+    size_t names_before = analysis->names;
+    scope->touched = false;
     expression_list(analysis, scope, call->args);
     expression_list(analysis, scope, call->agg_order);
     expression_walk(analysis, scope, call->agg_filter);
+    bool is_own = scope->touched || analysis->names == names_before;
+    scope->touched |= touched;
+    if (call->over)
+        note_window(analysis, scope, call->over);
+    else if (found.aggregate || call->agg_star || call->agg_within_group)
+        mark_aggregate(scope, is_own);
     expression_walk(analysis, scope, (Node *)call->over);
 }
 

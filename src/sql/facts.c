@@ -78,6 +78,18 @@ void analysis_bar_coordinator(struct analysis *analysis, const char *reason)
         analysis->facts->coordinator_cannot = reason;
 }
 
+void analysis_bar_scatter(struct analysis *analysis, const char *reason)
+{
+    if (!analysis->scatter_bars)
+        analysis->scatter_bars = reason;
+}
+
+void analysis_bar_several(struct analysis *analysis, const char *reason)
+{
+    analysis_bar_coordinator(analysis, reason);
+    analysis_bar_scatter(analysis, reason);
+}
+
 void analysis_enter(struct analysis *analysis)
 {
     if (++analysis->depth > DEPTH_MOST)
@@ -137,20 +149,24 @@ static void conclude(struct analysis *analysis)
         if (analysis->context->types[i] == 1042)
             analysis_bar_coordinator(analysis, "postgres_fdw sends a char(n) parameter as text, with its blanks");
     if (analysis->context->temporary_count)
-        analysis_bar_coordinator(analysis, "the session has temporary tables, which the coordinator does not know");
+        analysis_bar_several(analysis, "the session has temporary tables, which one server alone knows");
     if (analysis->prefers_home || analysis->unknown_function)
-        analysis_bar_coordinator(analysis, "it asks for what a server knows of itself");
+        analysis_bar_several(analysis, "it asks for what a server knows of itself");
     if (analysis->unknown_function)
         analysis->facts->needs_home = analysis->home_else = true;
     analysis->facts->reads_catalogs = analysis->facts->needs_home && !analysis->home_else && !analysis->facts->is_write;
-    if (!analysis->facts->refusal)
-        prove(analysis);
+    if (analysis->facts->refusal)
+        return;
+    prove(analysis);
+    scatter_find(analysis);
 }
 
 static void find_one(struct analysis *analysis, const RawStmt *raw, bool alone, struct facts *facts)
 {
     *facts = (struct facts){0};
     analysis->facts = facts;
+    analysis->alone = alone, analysis->top = NULL;
+    analysis->has_volatile = false, analysis->names = 0, analysis->scatter_bars = NULL;
     analysis->depth = 0, analysis->in_view = false;
     analysis->path = analysis->context->path, analysis->path_count = analysis->context->path_count;
     analysis->uses = NULL, analysis->last_use = &analysis->uses, analysis->use_count = 0;

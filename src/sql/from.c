@@ -18,6 +18,7 @@ static struct range *range_of_columns(struct analysis *analysis, struct scope *s
         struct term *term = term_derived(analysis, range, source, 1);
         term->sources[0] = (struct term_source){source, inner->list[i].down};
         term->common = common;
+        term->nulled = inner->list[i].nulled;
         range->columns.list[i].term = term;
         range->columns.list[i].down = true;
     }
@@ -82,7 +83,7 @@ static struct range *range_of_relation(struct analysis *analysis, struct scope *
         use_add(analysis, range, relation, name->location, name->inh);
     } else {
         analysis->facts->needs_home = analysis->home_else = true;
-        analysis_bar_coordinator(analysis, "it names a relation that is not known, or temporary");
+        analysis_bar_several(analysis, "it names a relation that is not known, or temporary");
     }
     return range;
 }
@@ -157,6 +158,7 @@ static void from_table_function(struct analysis *analysis, struct scope *scope, 
 static void from_sample(struct analysis *analysis, struct scope *scope, RangeTableSample *node)
 {
     analysis_bar_coordinator(analysis, "TABLESAMPLE is not for foreign tables");
+    analysis_bar_scatter(analysis, "TABLESAMPLE would take another sample on each shard");
     query_from_item(analysis, scope, node->relation);
     expression_list(analysis, scope, node->args);
     expression_walk(analysis, scope, node->repeatable);

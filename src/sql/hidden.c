@@ -66,16 +66,17 @@ static void check_policies(struct analysis *analysis, const struct schema_relati
 static void look_from_coordinator(struct analysis *analysis, const struct schema_relation *relation, bool inherits)
 {
     if (relation->placement == PLACE_SYSTEM || !strchr("rpvmf", relation->kind))
-        analysis_bar_coordinator(analysis, "it reads catalogs or sequences, which each server has for itself");
+        analysis_bar_several(analysis, "it reads catalogs or sequences, which each server has for itself");
     for (size_t i = 0; i < relation->column_count; i++) {
         const struct schema_type *type =
             schema_type_by_oid(analysis->schema, schema_base_type(analysis->schema, relation->columns[i].type, NULL));
         if (type && (strncmp(type->name, "reg", 3) == 0 || strncmp(type->name, "_reg", 4) == 0))
-            analysis_bar_coordinator(analysis,
-                                     "a column has names of objects (regclass and its like), each server's own");
+            analysis_bar_several(analysis, "a column has names of objects (regclass and its like), each server's own");
     }
     if (relation->has_row_security)
         analysis_bar_coordinator(analysis, "a table has row security, and the policies are on the shards");
+    if (relation->has_row_security)
+        analysis_bar_scatter(analysis, "a table has row security, and what its policies ask of a server is not known");
     if (!inherits || (relation->kind == 'r' && relation->child_count))
         analysis_bar_coordinator(analysis, "it reads a table that has child tables, or ONLY one of them");
 }

@@ -59,6 +59,7 @@ struct term *term_derived(struct analysis *analysis, struct range *range, struct
 {
     struct term *term = term_new(analysis, range, 0, like->nondeterministic);
     term->type = like->type, term->domain = like->domain;
+    term->bytewise = like->bytewise;
     term->sources = analysis_new(analysis, sources, sizeof *term->sources);
     term->source_count = sources;
     term->next = analysis->derived;
@@ -77,6 +78,7 @@ struct term *column_term(struct analysis *analysis, struct column *column)
     if (!own->term) {
         const struct schema_column *real = &range->relation->columns[column->origin_index];
         own->term = term_new(analysis, range, real->type, !real->deterministic);
+        own->term->bytewise = real->bytewise;
     }
     return column->term = own->term;
 }
@@ -139,7 +141,7 @@ static void look_for_system_column(struct analysis *analysis, const char *name)
 {
     static const char *const columns[] = {"cmax", "cmin", "ctid", "tableoid", "xmax", "xmin"};
     if (NAME_IS_ONE_OF(name, columns))
-        analysis_bar_coordinator(analysis, "it reads a system column, which tells of a row's place on its server");
+        analysis_bar_several(analysis, "it reads a system column, which tells of a row's place on its server");
 }
 
 void name_field(struct analysis *analysis, const char *name)
@@ -154,8 +156,10 @@ static struct term *find_unqualified(struct analysis *analysis, struct scope *sc
     for (size_t i = scope->visible_from; i < scope->item_count; i++) {
         struct item *item = &scope->items[i];
         struct column *column = item->by_column ? columns_find(&item->range->columns, name) : NULL;
-        if (column)
+        if (column) {
+            scope->touched = true;
             return *known = true, column_term(analysis, column);
+        }
         opaque |= item->by_column && (item->range->columns.opaque || item->range->columns.unnamed);
         opaque |= item->by_name && strcmp(item->name, name) == 0; /* the whole row */
     }
@@ -172,7 +176,7 @@ static struct term *find_qualified(struct analysis *analysis, struct scope *scop
             continue;
         if (schema && (!item->schema || strcmp(item->schema, schema) != 0))
             continue;
-        *known = true;
+        *known = scope->touched = true;
         struct column *column = columns_find(&item->range->columns, name);
         if (!column)
             function_notation(analysis, name);
@@ -186,6 +190,7 @@ struct term *name_resolve(struct analysis *analysis, struct scope *scope, const 
     int count = list_length(reference->fields);
     const char *names[3] = {NULL};
     const Node *last = llast(reference->fields);
+    analysis->names++;
     if (IsA(last, String))
         look_for_system_column(analysis, strVal(last));
     if (count > 3 && IsA(last, String))
@@ -298,7 +303,7 @@ uint32_t name_type(struct analysis *analysis, const TypeName *name, bool *modifi
     /* regclass and its like are looked up in catalogs, also below a domain. */
     analysis->prefers_home |= strncmp(type->name, "reg", 3) == 0;
     if (type->oid == 26)
-        analysis_bar_coordinator(analysis, "an OID is each server's own");
+        analysis_bar_several(analysis, "an OID is each server's own");
     if (type->oid == 1042)
         analysis_bar_coordinator(analysis, "postgres_fdw sends a char(n) constant as text, with its blanks");
     return name->arrayBounds ? type->array : type->oid;

@@ -8,12 +8,12 @@
 
 enum { ROUNDS_MOST = 200 };
 
-/* An array stands for many values: anything else is better. */
+/* An array stands for many values: anything else is better. A symbol is what is looked for. */
 static size_t cost(const struct values *values)
 {
     size_t sum = 0;
     for (size_t i = 0; i < values->count; i++)
-        sum += values->list[i].is_array ? 100000 : 1;
+        sum += values->list[i].source == VALUE_SYMBOL ? 0 : values->list[i].is_array ? 100000 : 1;
     return sum;
 }
 
@@ -336,12 +336,37 @@ static void bind_assigned(struct analysis *analysis, struct use *use)
         values[i].is_assigned = use->is_assigned[i];
 }
 
-void prove(struct analysis *analysis)
+struct term *prove_key(struct analysis *analysis, struct range *range, size_t column)
+{
+    return key_term(analysis, range, range->relation->table->columns[column]);
+}
+
+static void solve_all(struct analysis *analysis)
 {
     do {
         forget(analysis);
         solve(analysis);
     } while (!verify_recursion(analysis));
+}
+
+void prove_under(struct analysis *analysis, struct condition *first, struct condition *last)
+{
+    for (struct term *term = analysis->derived; term; term = term->next)
+        term->distrusted = false;
+    last->next = analysis->conditions;
+    analysis->conditions = first;
+    solve_all(analysis);
+}
+
+void prove_forget(struct analysis *analysis, struct condition *last)
+{
+    forget(analysis);
+    analysis->conditions = last->next;
+}
+
+void prove(struct analysis *analysis)
+{
+    solve_all(analysis);
     for (struct use *use = analysis->uses; use; use = use->next) {
         use->fact.is_written |= use->is_locked;
         if (use->fact.relation->placement != PLACE_SHARDED)

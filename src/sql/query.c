@@ -10,9 +10,9 @@ struct filter *filter_new(struct analysis *analysis, struct scope *scope, size_t
 
 /* ---- targets ---- */
 
-static bool is_star(const ColumnRef *reference)
+bool query_is_star(const Node *target)
 {
-    return IsA(llast(reference->fields), A_Star);
+    return IsA(target, ColumnRef) && IsA(llast(((const ColumnRef *)target)->fields), A_Star);
 }
 
 static void star_target(struct analysis *analysis, struct scope *scope, const ColumnRef *reference,
@@ -34,6 +34,15 @@ static void star_target(struct analysis *analysis, struct scope *scope, const Co
         return;
     }
     outputs->opaque = true; /* of an outer query, or an error */
+}
+
+size_t query_target_width(struct analysis *analysis, struct scope *scope, ResTarget *target)
+{
+    struct columns columns = {0};
+    if (!query_is_star(target->val))
+        return 1;
+    star_target(analysis, scope, (ColumnRef *)target->val, &columns);
+    return columns.opaque ? SIZE_MAX : columns.count;
 }
 
 /* The name PostgreSQL gives a column without one; NULL: another one than is known here. */
@@ -89,10 +98,13 @@ void query_targets(struct analysis *analysis, struct scope *scope, List *targets
     ListCell *cell;
     foreach (cell, targets) {
         ResTarget *target = lfirst(cell);
-        if (IsA(target->val, ColumnRef) && is_star((ColumnRef *)target->val)) {
+        if (query_is_star(target->val)) {
             star_target(analysis, scope, (ColumnRef *)target->val, outputs);
             continue;
         }
+        /* (row).* makes as many columns as the row has. */
+        outputs->opaque |=
+            IsA(target->val, A_Indirection) && IsA(llast(((A_Indirection *)target->val)->indirection), A_Star);
         size_t at = outputs->count;
         const char *name = target_name(target);
         struct term *term = target_term(analysis, scope, target->val, at < type_count ? types[at] : 0);
@@ -135,8 +147,8 @@ static const WindowDef *named_window(const SelectStmt *select, const char *name)
     return NULL;
 }
 
-/* The window whose PARTITION BY counts: one that names another has that one's. */
-static const WindowDef *partitioning_window(const SelectStmt *select, const WindowDef *window)
+/* One that names another has that one's PARTITION BY. */
+const WindowDef *query_window(const SelectStmt *select, const WindowDef *window)
 {
     const char *name = window->name ? window->name : window->refname;
     for (int hops = 0; name && hops <= list_length(select->windowClause); hops++) {
@@ -152,7 +164,7 @@ static bool is_partitioned(struct analysis *analysis, struct scope *scope, const
                            const struct term *term)
 {
     for (const struct window *window = scope->windows; window; window = window->next) {
-        const WindowDef *definition = partitioning_window(select, window->definition);
+        const WindowDef *definition = query_window(select, window->definition);
         ListCell *cell;
         bool found = false;
         if (!definition)
@@ -174,10 +186,14 @@ static void close_outputs(struct analysis *analysis, struct scope *scope, const 
     bool picks = is_limit(select->limitCount) || is_limit(select->limitOffset) || select->lockingClause ||
                  (select->distinctClause && linitial(select->distinctClause)) || scope->has_set_function ||
                  scope->has_volatile;
-    bool groups = scope->has_aggregate || select->groupClause || select->havingClause;
+    bool groups = scope->has_aggregate || select->groupClause || select->havingClause, sets = false;
+    ListCell *cell;
+    foreach (cell, select->groupClause)
+        sets |= IsA(lfirst(cell), GroupingSet);
     for (size_t i = 0; i < outputs->count; i++) {
         struct column *column = &outputs->list[i];
         struct term *term = column_term(analysis, column);
+        column->nulled |= sets;
         column->down = column->down && !picks && term && (!groups || is_grouped(analysis, scope, select, term)) &&
                        (!scope->has_window || is_partitioned(analysis, scope, select, term));
     }
@@ -280,7 +296,7 @@ static struct columns select_analyse(struct analysis *analysis, struct scope *sc
 static struct column united_column(struct analysis *analysis, const SelectStmt *set, struct column *left,
                                    struct column *right, bool down)
 {
-    struct column united = {.name = left->name};
+    struct column united = {.name = left->name, .nulled = left->nulled || right->nulled};
     struct term *a = column_term(analysis, left), *b = column_term(analysis, right);
     if (!a || !b || !a->type || family_of(a->type) != family_of(b->type) || !family_of(a->type) ||
         a->nondeterministic || b->nondeterministic)
@@ -289,6 +305,7 @@ static struct column united_column(struct analysis *analysis, const SelectStmt *
     united.term = term_derived(analysis, NULL, a, 2);
     united.term->sources[0] = (struct term_source){a, down && left->down};
     united.term->sources[1] = (struct term_source){b, down && right->down};
+    united.term->bytewise = a->bytewise && b->bytewise;
     united.term->up_any = set->op != SETOP_UNION; /* INTERSECT, EXCEPT: rows of the left side */
     return united;
 }
@@ -298,7 +315,9 @@ static struct columns set_analyse(struct analysis *analysis, struct scope *scope
     analysis->assigned_types = NULL;
     struct use **first = analysis->last_use;
     struct columns left = query_analyse(analysis, scope, true, (Node *)set->larg);
+    scope->left = analysis->top;
     struct columns right = query_analyse(analysis, scope, true, (Node *)set->rarg);
+    scope->right = analysis->top;
     bool down =
         !is_limit(set->limitCount) && !is_limit(set->limitOffset) && !set->lockingClause && !scope->has_volatile;
     struct columns outputs = {.opaque = left.opaque || right.opaque || left.count != right.count,
@@ -321,6 +340,7 @@ struct columns query_analyse(struct analysis *analysis, struct scope *parent, bo
     struct columns outputs;
     if (!IsA(statement, SelectStmt)) {
         outputs = modify_analyse(analysis, parent, statement);
+        analysis->top = NULL;
         analysis_leave(analysis);
         return outputs;
     }
@@ -331,6 +351,9 @@ struct columns query_analyse(struct analysis *analysis, struct scope *parent, bo
         outputs = select_analyse(analysis, scope, select);
     else
         outputs = set_analyse(analysis, scope, select);
+    scope->select = select;
+    scope->outputs = outputs;
+    analysis->top = scope;
     analysis_leave(analysis);
     return outputs;
 }

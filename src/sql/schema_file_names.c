@@ -81,6 +81,17 @@ bool file_is_deterministic(const struct schema_file *file, const CollateClause *
     return true;
 }
 
+bool file_is_bytewise(const CollateClause *collate, uint32_t type)
+{
+    enum { OID_NAME = 19 };
+    const char *namespace, *name;
+    if (!collate)
+        return type == OID_NAME;
+    file_split(collate->collname, &namespace, &name);
+    return (!namespace || strcmp(namespace, "pg_catalog") == 0) &&
+           (strcmp(name, "C") == 0 || strcmp(name, "POSIX") == 0);
+}
+
 static struct schema_type *find_type(const struct schema_file *file, const char *namespace, const char *name)
 {
     if (namespace)

@@ -48,6 +48,8 @@ struct draft_relation *file_relation(struct schema_file *file, const RangeVar *r
 /* OID and modifier; 0 for what is not known, refused where no extension can have made it. */
 uint32_t file_type(struct schema_file *file, const TypeName *type, int32_t *modifier);
 bool file_is_deterministic(const struct schema_file *file, const CollateClause *collate);
+/* COLLATE "C" or "POSIX", or the type name, which has it. What the database's default is, a file does not say. */
+bool file_is_bytewise(const CollateClause *collate, uint32_t type);
 
 /* ---- tables: schema_file_table.c ---- */
 

@@ -1,6 +1,7 @@
 #include "sql/words.h"
 
 #include <string.h>
+#include <strings.h>
 
 static bool is_blank(char c)
 {
@@ -10,6 +11,11 @@ static bool is_blank(char c)
 static bool is_digit(char c)
 {
     return c >= '0' && c <= '9';
+}
+
+static bool is_alphanumeric(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || is_digit(c);
 }
 
 /* Begins a name, or goes on with it: letters of any script. */
@@ -44,8 +50,8 @@ size_t words_skip(const char *text, size_t size, size_t at)
         if (is_blank(text[at])) {
             at++;
         } else if (starts(text, size, at, "--")) {
-            const char *end = memchr(text + at, '\n', size - at);
-            at = end ? (size_t)(end - text) + 1 : size;
+            while (at < size && text[at] != '\n' && text[at] != '\r')
+                at++;
         } else if (starts(text, size, at, "/*")) {
             at = skip_comment(text, size, at);
         } else {
@@ -140,4 +146,18 @@ bool word_is(const struct word *word, const char *name)
         if ((word->text[i] | (word->text[i] >= 'A' && word->text[i] <= 'Z' ? 0x20 : 0)) != name[i])
             return false;
     return true;
+}
+
+bool words_name_moment(const char *text, size_t size)
+{
+    static const char *const words[] = {"now", "today", "tomorrow", "yesterday"};
+    for (size_t at = 0; at < size; at++)
+        for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+            size_t end = at + strlen(words[i]);
+            bool begins = at == 0 || !is_alphanumeric(text[at - 1]);
+            if (begins && end <= size && strncasecmp(text + at, words[i], end - at) == 0 &&
+                (end == size || !is_alphanumeric(text[end])))
+                return true;
+        }
+    return false;
 }

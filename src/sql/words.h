@@ -32,6 +32,8 @@ struct word {
 bool words_next(const char *text, size_t size, size_t *at, struct word *word);
 /* Is it this name (lower case), in any case? */
 bool word_is(const struct word *word, const char *name);
+/* Is one of the words in it that date and time types read as a moment: now, today, tomorrow, yesterday? */
+bool words_name_moment(const char *text, size_t size);
 /* Behind blanks and comments from `at` on: where the next word begins, or size. */
 size_t words_skip(const char *text, size_t size, size_t at);
 

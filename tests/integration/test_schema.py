@@ -16,7 +16,7 @@ CREATE TYPE app.place AS (city text, mood mood);
 CREATE COLLATION app.blind (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
 CREATE TABLE users (id bigint PRIMARY KEY, name text COLLATE app.blind, mood mood DEFAULT 'ok', gone int);
 ALTER TABLE users DROP COLUMN gone;
-ALTER TABLE users ADD COLUMN email varchar(80) NOT NULL DEFAULT '';
+ALTER TABLE users ADD COLUMN email varchar(80) COLLATE "C" NOT NULL DEFAULT '';
 CREATE TABLE app.orders (user_id bigint NOT NULL REFERENCES users ON DELETE CASCADE ON UPDATE RESTRICT, n int,
   price app.positive, twice numeric GENERATED ALWAYS AS (n * 2) STORED, moods mood[], PRIMARY KEY (user_id, n));
 CREATE TABLE events (id bigint NOT NULL, day date NOT NULL, PRIMARY KEY (id, day)) PARTITION BY RANGE (day);
@@ -87,7 +87,7 @@ def test_columns_have_type_modifier_and_what_an_insert_must_know(lines):
         "column public.users.id pg_catalog.int8 -1 not_null",
         "column public.users.name pg_catalog.text -1 nondeterministic",
         "column public.users.mood public.mood -1 default",
-        "column public.users.email pg_catalog.varchar 84 not_null default",
+        "column public.users.email pg_catalog.varchar 84 not_null default bytewise",
         "column app.orders.user_id pg_catalog.int8 -1 not_null",
         "column app.orders.n pg_catalog.int4 -1 not_null",
         "column app.orders.price app.positive -1 default",  # the domain's

@@ -1,0 +1,371 @@
+/*
+ * Tier 2: does each row of the result come of exactly one key, so that every shard may answer for itself?
+ *
+ *     SELECT … FROM users u JOIN orders o ON o.user_id = u.id WHERE …        suppose, too: u.id = κ
+ *              then the solver finds: o.user_id = κ, and so on in every scope
+ *
+ * The driver is a sharded relation of the top FROM whose key is in each row that WHERE sees, never NULL. So these rows
+ * are the disjoint union, over all keys κ, of those with driver.key = κ; and where that condition binds every sharded
+ * range of the statement to κ, the shard of κ has them all and no other shard has one (docs/design/proof.md). κ is a
+ * symbol: the proof holds for any. What may stand above WHERE, so that rows of two shards need not meet, is
+ * scatter_shape.c's.
+ */
+#include "sql/scatter.h"
+
+#include "base/error.h"
+#include "sql/words.h"
+
+enum { CANDIDATES_MOST = 4, LEAVES_MOST = 64 };
+
+/* The columns of a top range that are the whole key of a sharded relation, maybe within. */
+struct candidate {
+    struct range *base;
+    struct term *terms[KEY_COLUMNS_MAX];
+    bool is_one; /* no set operation stands between: the rows are of `base` alone */
+};
+
+/* A SELECT of the top: the statement's own, or one that a set operation unites. */
+struct leaf {
+    struct scope *scope;
+    struct candidate candidates[CANDIDATES_MOST];
+    size_t count;
+};
+
+struct search {
+    struct split split;
+    struct leaf *leaves;
+    size_t leaf_count;
+};
+
+/* ---- terms ---- */
+
+bool split_binds(const struct term *term, size_t column)
+{
+    for (size_t i = 0; term && i < term->bound.count; i++)
+        if (term->bound.list[i].source != VALUE_SYMBOL || term->bound.list[i].number != column)
+            return false;
+    return term && term->bound.count;
+}
+
+static bool is_preserved(const struct range *range)
+{
+    for (const struct join *join = range->scope->joins; join; join = join->next) {
+        bool left = range->index >= join->first && range->index < join->middle;
+        bool right = range->index >= join->middle && range->index < join->last;
+        if ((left && (join->type == JOIN_RIGHT || join->type == JOIN_FULL)) ||
+            (right && (join->type == JOIN_LEFT || join->type == JOIN_FULL)))
+            return false;
+    }
+    return true;
+}
+
+static size_t key_column(const struct term *term)
+{
+    const struct schema_relation *relation = term->range ? term->range->relation : NULL;
+    if (!relation || relation->placement != PLACE_SHARDED)
+        return SIZE_MAX;
+    for (size_t i = 0; i < relation->table->column_count; i++) {
+        const struct schema_column *column = schema_column(relation, relation->table->columns[i]);
+        if (column && term->range->columns.list[column - relation->columns].term == term)
+            return i;
+    }
+    return SIZE_MAX;
+}
+
+bool split_is_key(const struct term *term)
+{
+    if (!term || term->nulled || term->is_constant || term->recursive || (term->range && !is_preserved(term->range)))
+        return false;
+    for (size_t i = 0; i < term->source_count; i++)
+        if (!split_is_key(term->sources[i].term))
+            return false;
+    return term->source_count || key_column(term) != SIZE_MAX;
+}
+
+bool split_holds(const struct term *term, size_t column)
+{
+    return split_binds(term, column) && split_is_key(term);
+}
+
+/* ---- candidates ---- */
+
+static void add_column(struct leaf *leaf, struct term *term)
+{
+    struct term *base = term;
+    bool is_one = true;
+    if (!split_is_key(term))
+        return;
+    for (; base->source_count; base = base->sources[0].term)
+        is_one &= base->source_count == 1;
+    size_t column = key_column(base), at = 0;
+    while (at < leaf->count && leaf->candidates[at].base != base->range)
+        at++;
+    if (at == CANDIDATES_MOST)
+        return;
+    struct candidate *candidate = &leaf->candidates[at];
+    if (at == leaf->count) {
+        *candidate = (struct candidate){.base = base->range, .is_one = true};
+        leaf->count++;
+    }
+    if (!candidate->terms[column])
+        candidate->terms[column] = term;
+    candidate->is_one &= is_one;
+}
+
+static bool is_whole(const struct candidate *candidate)
+{
+    for (size_t i = 0; i < candidate->base->relation->table->column_count; i++)
+        if (!candidate->terms[i])
+            return false;
+    return true;
+}
+
+static void find_candidates(struct analysis *analysis, struct leaf *leaf)
+{
+    const struct scope *scope = leaf->scope;
+    for (size_t i = 0; i < scope->item_count; i++) {
+        struct range *range = scope->items[i].range;
+        bool sharded = range->relation && range->relation->placement == PLACE_SHARDED;
+        for (size_t c = 0; sharded && c < range->relation->table->column_count; c++)
+            if (prove_key(analysis, range, c))
+                add_column(leaf, prove_key(analysis, range, c));
+        for (size_t c = 0; !range->relation && c < range->columns.count; c++)
+            if (column_term(analysis, &range->columns.list[c]))
+                add_column(leaf, column_term(analysis, &range->columns.list[c]));
+    }
+    size_t kept = 0;
+    for (size_t i = 0; i < leaf->count; i++)
+        if (is_whole(&leaf->candidates[i]))
+            leaf->candidates[kept++] = leaf->candidates[i];
+    leaf->count = kept;
+}
+
+/* The SELECTs of a query, into `leaves` where that is not NULL; too many: more than LEAVES_MOST. */
+static size_t find_leaves(struct scope *scope, struct leaf *leaves, size_t depth)
+{
+    if (!scope || depth > LEAVES_MOST)
+        return LEAVES_MOST + 1;
+    if (scope->select->op == SETOP_NONE) {
+        if (leaves)
+            leaves->scope = scope;
+        return 1;
+    }
+    size_t left = find_leaves(scope->left, leaves, depth + 1);
+    return left + find_leaves(scope->right, leaves ? leaves + left : NULL, depth + 1);
+}
+
+/* ---- one attempt ---- */
+
+static const struct candidate *chosen(const struct leaf *leaf, size_t attempt)
+{
+    return &leaf->candidates[attempt < leaf->count ? attempt : leaf->count - 1];
+}
+
+/* Types whose equal values have equal buckets (state_key_class says the same of colocated tables). */
+static bool alike_types(enum key_type a, enum key_type b)
+{
+    bool texts = (a == KEY_TEXT || a == KEY_VARCHAR) && (b == KEY_TEXT || b == KEY_VARCHAR);
+    return a == b || texts || (type_is_integer(a) && type_is_integer(b));
+}
+
+static bool same_owners(const struct table *a, const struct table *b)
+{
+    const uint16_t *first = a->map ? a->map->owner : a->listed_owners;
+    const uint16_t *second = b->map ? b->map->owner : b->listed_owners;
+    return first && second && (first == second || memcmp(first, second, a->rule.buckets * sizeof *first) == 0);
+}
+
+static bool same_bounds(const struct rule *a, const struct rule *b)
+{
+    size_t count = a->function == FUNCTION_RANGE ? a->buckets - 1 : a->buckets;
+    if (a->function != FUNCTION_RANGE && a->function != FUNCTION_LIST)
+        return a->function != FUNCTION_CITUS;
+    if (!a->bounds || !b->bounds || a->types[0] != b->types[0])
+        return false;
+    for (size_t i = 0; i < count; i++)
+        if (key_compare(&a->bounds[i], &b->bounds[i]) != 0)
+            return false;
+    return true;
+}
+
+/* Is a key of one on the same shard as the equal key of the other? */
+static bool are_alike(const struct table *a, const struct table *b)
+{
+    if (a == b)
+        return a->map || a->listed_owners;
+    if (a->rule.function != b->rule.function || a->rule.buckets != b->rule.buckets ||
+        a->rule.columns != b->rule.columns || !same_bounds(&a->rule, &b->rule))
+        return false;
+    for (size_t i = 0; i < a->rule.columns; i++)
+        if (!alike_types(a->rule.types[i], b->rule.types[i]))
+            return false;
+    return same_owners(a, b);
+}
+
+/* Why this use is not bound to κ; NULL: it is. */
+static const char *unbound(struct analysis *analysis, const struct table *driver, const struct use *use)
+{
+    const struct table *table = use->fact.relation->table;
+    bool bound = use->range != NULL && table->column_count == driver->column_count;
+    for (size_t i = 0; bound && i < table->column_count; i++)
+        bound = split_binds(prove_key(analysis, use->range, i), i);
+    if (!bound && table == driver)
+        return analysis_text(analysis, "rows of %s meet other rows of it with another key", table->display);
+    if (!bound)
+        return analysis_text(analysis, "rows of %s are not tied to the key of %s", table->display, driver->display);
+    return are_alike(driver, table)
+               ? NULL
+               : analysis_text(analysis, "%s and %s are not split alike", table->display, driver->display);
+}
+
+/* A set operation other than UNION ALL compares rows: those that it compares must be of one key. */
+static const char *check_sets(struct analysis *analysis, const struct split *split, struct scope *scope)
+{
+    const SelectStmt *select = scope->select;
+    const char *reason = NULL;
+    if (select->op == SETOP_NONE)
+        return NULL;
+    bool compares = select->op != SETOP_UNION || !select->all;
+    for (size_t i = 0; compares && i < split->width; i++) {
+        bool found = false;
+        for (size_t c = 0; c < scope->outputs.count; c++)
+            found |= split_holds(column_term(analysis, &scope->outputs.list[c]), i);
+        if (!found)
+            return "UNION, INTERSECT or EXCEPT compares rows that do not have the key at one place";
+    }
+    reason = check_sets(analysis, split, scope->left);
+    return reason ? reason : check_sets(analysis, split, scope->right);
+}
+
+static const char *check(struct analysis *analysis, struct search *search, const struct candidate *driver)
+{
+    struct split *split = &search->split;
+    const struct table *table = driver->base->relation->table;
+    split->width = table->column_count;
+    for (const struct use *use = analysis->uses; use; use = use->next) {
+        const char *reason = use->fact.relation->placement == PLACE_SHARDED ? unbound(analysis, table, use) : NULL;
+        if (reason)
+            return reason;
+    }
+    const char *reason = check_sets(analysis, split, analysis->top);
+    for (size_t i = 0; !reason && i < search->leaf_count; i++)
+        reason = shape_leaf(split, search->leaves[i].scope);
+    return reason ? reason : shape_top(split, analysis->top);
+}
+
+/* The bound of the driver names shards only where all rows are of it. */
+static const struct fact_relation *driver_fact(struct analysis *analysis, const struct search *search,
+                                               const struct candidate *driver)
+{
+    struct fact_relation *fact = analysis_new(analysis, 1, sizeof *fact);
+    *fact = driver->base->use->fact;
+    fact->is_bound &= search->leaf_count == 1 && driver->is_one;
+    return fact;
+}
+
+static const char *attempt(struct analysis *analysis, struct search *search, size_t number)
+{
+    struct fact_value *symbols = analysis_new(analysis, KEY_COLUMNS_MAX, sizeof *symbols);
+    struct condition *first = NULL, *last = NULL;
+    for (uint32_t i = 0; i < KEY_COLUMNS_MAX; i++)
+        symbols[i] = (struct fact_value){.source = VALUE_SYMBOL, .number = i};
+    for (size_t l = 0; l < search->leaf_count; l++) {
+        const struct candidate *candidate = chosen(&search->leaves[l], number);
+        struct scope *scope = search->leaves[l].scope;
+        for (size_t i = 0; i < candidate->base->relation->table->column_count; i++) {
+            struct condition *condition = analysis_new(analysis, 1, sizeof *condition);
+            *condition = (struct condition){.filter = filter_new(analysis, scope, 0, scope->range_count),
+                                            .a = candidate->terms[i],
+                                            .values = {&symbols[i], 1},
+                                            .next = first};
+            first = condition;
+            last = last ? last : condition;
+        }
+    }
+    prove_under(analysis, first, last);
+    const struct candidate *driver = chosen(&search->leaves[0], number);
+    const char *reason = check(analysis, search, driver);
+    if (!reason)
+        search->split.fact->driver = driver_fact(analysis, search, driver);
+    prove_forget(analysis, last);
+    return reason;
+}
+
+/* ---- the statement ---- */
+
+/* Tier 1 takes it, whatever the values are (of a second key another shard may come out: then it is no case for us). */
+static bool is_for_one(const struct analysis *analysis)
+{
+    for (const struct use *use = analysis->uses; use; use = use->next) {
+        const struct fact_relation *fact = &use->fact;
+        if (fact->relation->placement != PLACE_SHARDED)
+            continue;
+        if (!fact->is_bound || fact->keys.alternatives != 1 || fact->keys.values[0].is_array)
+            return false;
+    }
+    return true;
+}
+
+/* A literal that a date or time type may read as the present: each shard would have its own. */
+static bool names_moment(struct analysis *analysis)
+{
+    const struct scan *scan = analysis->scan;
+    for (size_t i = 0; i < scan->count; i++) {
+        const struct scan_literal *literal = &scan->literals[i];
+        const char *text = analysis->text + literal->start;
+        bool escapes = literal->class == LITERAL_ESCAPED && memchr(text, '\\', literal->length);
+        if (literal->class >= LITERAL_STRING && (escapes || words_name_moment(text, literal->length))) {
+            analysis->facts->text_bound = true; /* other literals may be others */
+            return true;
+        }
+    }
+    return false;
+}
+
+static const char *why_not(struct analysis *analysis, struct search *search)
+{
+    const struct facts *facts = analysis->facts;
+    if (analysis->scatter_bars)
+        return analysis->scatter_bars;
+    if (facts->needs_home)
+        return "it reads what is on the home shard alone";
+    if (analysis->has_volatile)
+        return "it calls a volatile function";
+    if (facts->reads_clock || names_moment(analysis))
+        return "it asks for the time, and each shard has its own";
+    if (!analysis->alone || analysis->scan->cannot)
+        return "its text is not one statement that is understood";
+    search->leaf_count = find_leaves(analysis->top, NULL, 0);
+    if (search->leaf_count > LEAVES_MOST)
+        return "it unites more than is looked at";
+    search->leaves = analysis_new(analysis, search->leaf_count, sizeof *search->leaves);
+    (void)find_leaves(analysis->top, search->leaves, 0);
+    size_t attempts = 0;
+    for (size_t i = 0; i < search->leaf_count; i++) {
+        struct leaf *leaf = &search->leaves[i];
+        find_candidates(analysis, leaf);
+        attempts = leaf->count > attempts ? leaf->count : attempts;
+        if (!leaf->count)
+            return "its FROM has no sharded table whose key is in every row";
+    }
+    const char *reason = attempt(analysis, search, 0);
+    for (size_t i = 1; reason && i < attempts; i++)
+        if (!attempt(analysis, search, i))
+            return NULL;
+    return reason;
+}
+
+void scatter_find(struct analysis *analysis)
+{
+    struct facts *facts = analysis->facts;
+    if (facts->class != STATEMENT_SELECT || !analysis->top || facts->is_write || facts->changes_session ||
+        is_for_one(analysis))
+        return;
+    struct search search = {.split = {.analysis = analysis}};
+    search.split.fact = analysis_new(analysis, 1, sizeof *search.split.fact);
+    facts->scatter_cannot = why_not(analysis, &search);
+    if (facts->scatter_cannot)
+        return;
+    facts->scatter = search.split.fact;
+    facts->text_bound = true;
+}

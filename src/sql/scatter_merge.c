@@ -1,0 +1,555 @@
+/*
+ * Tier 2: how the shards' answers are put together, and what each shard is asked for that: ORDER BY becomes hidden
+ * columns to merge by, an aggregate's value is asked for in binary, too, and LIMIT takes OFFSET's rows with it.
+ */
+#include "sql/scatter.h"
+#include "sql/words.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+
+struct top {
+    struct split *split;
+    struct analysis *analysis;
+    struct scope *scope;
+    const SelectStmt *select;
+    struct fact_scatter *fact;
+    struct clauses clauses;
+    /* The text in the making. */
+    char *text;
+    size_t size, capacity;
+};
+
+/* ---- text ---- */
+
+static void add(struct top *top, const char *bytes, size_t size)
+{
+    if (top->size + size >= top->capacity) {
+        size_t capacity = top->capacity ? top->capacity : 256;
+        while (capacity <= top->size + size)
+            capacity *= 2;
+        char *larger = analysis_new(top->analysis, capacity, 1);
+        if (top->size)
+            memcpy(larger, top->text, top->size);
+        top->text = larger, top->capacity = capacity;
+    }
+    memcpy(top->text + top->size, bytes, size);
+    top->size += size;
+}
+
+static void add_text(struct top *top, const char *text)
+{
+    add(top, text, strlen(text));
+}
+
+static void add_piece(struct top *top, size_t start, size_t end)
+{
+    add(top, top->analysis->text + start, end - start);
+}
+
+static void add_name(struct top *top, const char *name)
+{
+    add_text(top, "\"");
+    for (; *name; name++) {
+        add(top, name, 1);
+        if (*name == '"')
+            add(top, name, 1);
+    }
+    add_text(top, "\"");
+}
+
+/* ---- what is ordered, and how ---- */
+
+/* An expression of the top: where it is written, or a column that a star gives. */
+struct source {
+    const struct piece *piece; /* NULL: a star's column: qualifier.name */
+    const char *qualifier, *name;
+    Node *node; /* NULL: the same */
+    struct term *term;
+};
+
+static void add_source(struct top *top, const struct source *source)
+{
+    if (source->piece) {
+        add_piece(top, source->piece->start, source->piece->end);
+        return;
+    }
+    if (source->qualifier) {
+        add_name(top, source->qualifier);
+        add_text(top, ".");
+    }
+    add_name(top, source->name);
+}
+
+/* COLLATE "C" or "POSIX", PostgreSQL's own? */
+static bool is_bytewise(const struct top *top, const CollateClause *collate)
+{
+    int count = list_length(collate->collname);
+    const char *name = strVal(llast(collate->collname));
+    bool own = count == 1 ? top->analysis->path_count && strcmp(top->analysis->path[0], "pg_catalog") == 0
+                          : count == 2 && strcmp(strVal(linitial(collate->collname)), "pg_catalog") == 0;
+    return own && (strcmp(name, "C") == 0 || strcmp(name, "POSIX") == 0);
+}
+
+static bool is_text(uint32_t type)
+{
+    return type == 25 || type == 1042 || type == 1043 || type == 19 || type == 18;
+}
+
+/*
+ * What is known of an expression's order: *bytewise. *enumeration: the enum that it is a column of. Where nothing is
+ * known its type is seen when a shard says it. A clause: it is sure not to be merged here.
+ */
+static const char *look_at_order(struct top *top, const struct source *source, bool *bytewise,
+                                 const struct schema_type **enumeration)
+{
+    static const char other[] = "it orders texts by a collation that is not known to be C";
+    const struct schema *schema = top->analysis->schema;
+    *bytewise = false;
+    *enumeration = NULL;
+    if (source->node && IsA(source->node, CollateClause)) {
+        *bytewise = is_bytewise(top, (const CollateClause *)source->node);
+        return *bytewise ? NULL : other;
+    }
+    bool is_column = !source->node || IsA(source->node, ColumnRef);
+    const struct schema_type *type =
+        is_column && source->term && source->term->type ? schema_type_by_oid(schema, source->term->type) : NULL;
+    if (!type)
+        return NULL;
+    if (type->kind == 'e')
+        *enumeration = type;
+    if (type->category == 'S' && !is_text(type->oid))
+        return "it orders texts of a type that is not PostgreSQL's own";
+    *bytewise = source->term->bytewise;
+    return type->category == 'S' && !*bytewise ? other : NULL;
+}
+
+/* ---- ORDER BY ---- */
+
+/* The item through which a star gives a column under this name, where nothing else can be meant; false: none. */
+static bool name_star_column(struct top *top, struct column *output, struct source *source)
+{
+    const struct scope *scope = top->scope;
+    size_t named = 0, columns = 0;
+    for (size_t i = 0; i < scope->item_count && output->name; i++) {
+        struct item *item = &scope->items[i];
+        bool opaque = item->range->columns.opaque || item->range->columns.unnamed;
+        for (size_t c = 0; c < item->range->columns.count; c++) {
+            struct column *column = &item->range->columns.list[c];
+            if (!column->name || strcmp(column->name, output->name) != 0)
+                continue;
+            columns += item->by_column;
+            bool same = column_term(top->analysis, column) == column_term(top->analysis, output);
+            if (same && item->by_name && column_term(top->analysis, column)) {
+                source->qualifier = item->name;
+                named++;
+            }
+        }
+        columns += opaque ? 2 : 0;
+    }
+    source->name = output->name;
+    if (columns == 1)
+        source->qualifier = NULL;
+    size_t others = 0;
+    for (size_t i = 0; i < scope->item_count && source->qualifier; i++)
+        others += scope->items[i].by_name && strcmp(scope->items[i].name, source->qualifier) == 0;
+    return output->name && (columns == 1 || (named == 1 && others == 1));
+}
+
+/* The target that makes an output. */
+static bool output_source(struct top *top, struct column *output, struct source *source)
+{
+    size_t index = (size_t)(output - top->scope->outputs.list), first = 0;
+    for (size_t i = 0; i < top->clauses.target_count; i++) {
+        ResTarget *target = list_nth(top->select->targetList, (int)i);
+        size_t width = query_target_width(top->analysis, top->scope, target);
+        if (width == SIZE_MAX || index < first)
+            return false;
+        if (index >= first + width) {
+            first += width;
+            continue;
+        }
+        source->term = column_term(top->analysis, output);
+        if (query_is_star(target->val))
+            return name_star_column(top, output, source);
+        source->piece = &top->clauses.targets[i];
+        source->node = target->val;
+        return true;
+    }
+    return false;
+}
+
+/* The name that PostgreSQL gives a target without one (FigureColname, src/backend/parser/parse_target.c). */
+enum figured { FIGURED_NONE, FIGURED_WEAK, FIGURED_NAME, FIGURED_UNKNOWN };
+
+static enum figured figure_words(const Node *node, const char **name);
+
+static enum figured figure_name(const Node *node, const char **name)
+{
+    enum figured found;
+    switch (node ? nodeTag(node) : T_A_Const) {
+    case T_A_Const:
+    case T_ParamRef:
+    case T_BoolExpr:
+    case T_NullTest:
+    case T_BooleanTest:
+        return FIGURED_NONE;
+    case T_ColumnRef:
+        *name = IsA(llast(((const ColumnRef *)node)->fields), String) ? strVal(llast(((const ColumnRef *)node)->fields))
+                                                                      : NULL;
+        return *name ? FIGURED_NAME : FIGURED_UNKNOWN;
+    case T_FuncCall:
+        *name = strVal(llast(((const FuncCall *)node)->funcname));
+        return FIGURED_NAME;
+    case T_CollateClause:
+        return figure_name(((const CollateClause *)node)->arg, name);
+    case T_TypeCast:
+        found = figure_name(((const TypeCast *)node)->arg, name);
+        if (found > FIGURED_WEAK)
+            return found;
+        *name = strVal(llast(((const TypeCast *)node)->typeName->names));
+        return FIGURED_WEAK;
+    case T_CaseExpr:
+        found = figure_name((const Node *)((const CaseExpr *)node)->defresult, name);
+        if (found > FIGURED_WEAK)
+            return found;
+        *name = "case";
+        return FIGURED_WEAK;
+    default:
+        return figure_words(node, name);
+    }
+}
+
+static enum figured figure_sublink(const SubLink *link, const char **name)
+{
+    const SelectStmt *select = (const SelectStmt *)link->subselect;
+    *name = link->subLinkType == EXISTS_SUBLINK ? "exists" : "array";
+    if (link->subLinkType == EXISTS_SUBLINK || link->subLinkType == ARRAY_SUBLINK)
+        return FIGURED_NAME;
+    if (link->subLinkType != EXPR_SUBLINK)
+        return FIGURED_NONE;
+    while (IsA(select, SelectStmt) && select->op != SETOP_NONE)
+        select = select->larg;
+    if (!IsA(select, SelectStmt) || !select->targetList)
+        return FIGURED_UNKNOWN;
+    const ResTarget *target = linitial(select->targetList);
+    *name = target->name;
+    if (*name)
+        return FIGURED_NAME;
+    enum figured found = figure_name(target->val, name);
+    if (found == FIGURED_NONE)
+        *name = "?column?";
+    return found == FIGURED_UNKNOWN ? found : FIGURED_NAME;
+}
+
+/* Those that have a word's name. */
+static enum figured figure_words(const Node *node, const char **name)
+{
+    switch (nodeTag(node)) {
+    case T_A_Expr:
+        *name = "nullif";
+        return ((const A_Expr *)node)->kind == AEXPR_NULLIF ? FIGURED_NAME : FIGURED_NONE;
+    case T_GroupingFunc:
+        *name = "grouping";
+        return FIGURED_NAME;
+    case T_A_ArrayExpr:
+        *name = "array";
+        return FIGURED_NAME;
+    case T_RowExpr:
+        *name = "row";
+        return FIGURED_NAME;
+    case T_CoalesceExpr:
+        *name = "coalesce";
+        return FIGURED_NAME;
+    case T_MinMaxExpr:
+        *name = ((const MinMaxExpr *)node)->op == IS_GREATEST ? "greatest" : "least";
+        return FIGURED_NAME;
+    case T_SubLink:
+        return figure_sublink((const SubLink *)node, name);
+    default:
+        return FIGURED_UNKNOWN;
+    }
+}
+
+/* ORDER BY of a bare name that is no known output's: may it be that of a target whose name is not known? */
+static bool may_be_output(const struct top *top, const char *bare)
+{
+    ListCell *cell;
+    foreach (cell, top->select->targetList) {
+        const ResTarget *target = lfirst(cell);
+        const char *name = NULL;
+        if (target->name || query_is_star(target->val))
+            continue;
+        enum figured found = figure_name(target->val, &name);
+        if (found == FIGURED_UNKNOWN || (found != FIGURED_NONE && strcmp(name, bare) == 0))
+            return true;
+    }
+    return false;
+}
+
+static bool same_text(const struct top *top, const struct piece *a, const struct piece *b)
+{
+    const char *text = top->analysis->text;
+    return a->end - a->start == b->end - b->start && memcmp(text + a->start, text + b->start, a->end - a->start) == 0;
+}
+
+/* Is the item one of the outputs? Another one would make DISTINCT's rows differ. */
+static bool is_output(struct top *top, const struct source *source)
+{
+    for (size_t i = 0; i < top->clauses.target_count; i++)
+        if (same_text(top, source->piece, &top->clauses.targets[i]))
+            return true;
+    for (size_t i = 0; i < top->scope->outputs.count && source->term && IsA(source->node, ColumnRef); i++)
+        if (column_term(top->analysis, &top->scope->outputs.list[i]) == source->term)
+            return true;
+    return false;
+}
+
+static const char *sort_source(struct top *top, size_t index, struct source *source)
+{
+    static const char unclear[] = "what it orders by is not understood";
+    SortBy *sort = list_nth(top->select->sortClause, (int)index);
+    struct column *output = shape_output(top->scope, sort->node, true);
+    *source = (struct source){0};
+    if (sort->sortby_dir == SORTBY_USING)
+        return "it orders USING an operator";
+    if (output)
+        return output_source(top, output, source) ? NULL : unclear;
+    const char *bare = shape_bare_name(sort->node);
+    if (IsA(sort->node, A_Const) || IsA(sort->node, ParamRef) || (bare && may_be_output(top, bare)))
+        return unclear;
+    source->piece = &top->clauses.sorts[index];
+    source->node = sort->node;
+    if (IsA(sort->node, ColumnRef))
+        source->term = name_resolve(top->analysis, top->scope, (ColumnRef *)sort->node);
+    if (clauses_untyped(top->analysis, source->piece))
+        return "it orders by a parameter whose type is not said";
+    bool is_distinct = top->select->distinctClause && !linitial(top->select->distinctClause);
+    return is_distinct && !is_output(top, source) ? unclear : NULL;
+}
+
+static void add_hidden(struct top *top, size_t number, const struct source *source,
+                       const struct schema_type *enumeration)
+{
+    if (enumeration) { /* its place among the labels */
+        add_text(top, ", pg_catalog.array_position(pg_catalog.enum_range(NULL::");
+        add_name(top, enumeration->schema);
+        add_text(top, ".");
+        add_name(top, enumeration->name);
+        add_text(top, "), ");
+    } else {
+        add_text(top, ", (");
+    }
+    add_source(top, source);
+    /* A name of its own: ORDER BY and GROUP BY look for outputs by their names. */
+    add_text(top, analysis_text(top->analysis, ") AS \"mosaic:%zu\"", number + 1));
+}
+
+static const char *add_sorts(struct top *top)
+{
+    size_t count = (size_t)list_length(top->select->sortClause);
+    struct fact_sort *sorts = analysis_new(top->analysis, count + 1, sizeof *sorts);
+    if (count && !top->clauses.targets_end)
+        return "its target list is not found in the text";
+    if (count && top->scope->has_set_function)
+        return "it orders what a set-returning function gives";
+    for (size_t i = 0; i < count; i++) {
+        const SortBy *sort = list_nth(top->select->sortClause, (int)i);
+        const struct schema_type *enumeration;
+        struct source source;
+        const char *reason = sort_source(top, i, &source);
+        if (!reason)
+            reason = look_at_order(top, &source, &sorts[i].bytewise, &enumeration);
+        if (reason)
+            return reason;
+        sorts[i].descending = sort->sortby_dir == SORTBY_DESC;
+        sorts[i].nulls_first =
+            sort->sortby_nulls == SORTBY_NULLS_DEFAULT ? sorts[i].descending : sort->sortby_nulls == SORTBY_NULLS_FIRST;
+        add_hidden(top, i, &source, enumeration);
+    }
+    top->fact->sorts = sorts;
+    top->fact->sort_count = top->fact->hidden = count;
+    return NULL;
+}
+
+/* ---- aggregates ---- */
+
+static const struct {
+    const char *name;
+    enum fact_aggregate function;
+} aggregates[] = {
+    {"count", AGGREGATE_COUNT},     {"sum", AGGREGATE_SUM},           {"min", AGGREGATE_MIN},
+    {"max", AGGREGATE_MAX},         {"bool_and", AGGREGATE_BOOL_AND}, {"every", AGGREGATE_BOOL_AND},
+    {"bool_or", AGGREGATE_BOOL_OR}, {"bit_and", AGGREGATE_BIT_AND},   {"bit_or", AGGREGATE_BIT_OR},
+    {"bit_xor", AGGREGATE_BIT_XOR},
+};
+
+/* Is it PostgreSQL's own, and no other function of that name can be meant? */
+static bool is_own(const struct top *top, const FuncCall *call)
+{
+    const char *name = strVal(llast(call->funcname));
+    size_t count;
+    const struct schema_function *functions = schema_functions(top->analysis->schema, name, &count);
+    if (list_length(call->funcname) > 1)
+        return list_length(call->funcname) == 2 && strcmp(strVal(linitial(call->funcname)), "pg_catalog") == 0;
+    for (size_t i = 0; i < count; i++)
+        for (size_t p = 0; p < top->analysis->path_count && !functions[i].is_system; p++)
+            if (strcmp(functions[i].schema, top->analysis->path[p]) == 0)
+                return false;
+    return true;
+}
+
+/* DISTINCT within: of what is the same however often it comes, or of the key, of which no two shards have the same. */
+static bool is_fine_distinct(struct top *top, const FuncCall *call, enum fact_aggregate function)
+{
+    Node *argument = linitial(call->args);
+    if (function != AGGREGATE_COUNT && function != AGGREGATE_SUM)
+        return function != AGGREGATE_BIT_XOR;
+    return top->split->width == 1 && IsA(argument, ColumnRef) &&
+           split_holds(name_resolve(top->analysis, top->scope, (ColumnRef *)argument), 0);
+}
+
+static const char *combine_of(struct top *top, const ResTarget *target, struct fact_combine *combine)
+{
+    static const char unknown[] = "it has an aggregate that is not put together here";
+    const FuncCall *call = (const FuncCall *)target->val;
+    size_t at = 0, count = sizeof aggregates / sizeof *aggregates;
+    if (!IsA(call, FuncCall) || call->agg_order || call->agg_within_group || call->over || call->func_variadic ||
+        list_length(call->args) != !call->agg_star || !is_own(top, call))
+        return unknown;
+    while (at < count && strcmp(aggregates[at].name, strVal(llast(call->funcname))) != 0)
+        at++;
+    if (at == count)
+        return unknown;
+    combine->function = aggregates[at].function;
+    if (call->agg_distinct && !is_fine_distinct(top, call, combine->function))
+        return "an aggregate's DISTINCT compares rows of several keys";
+    if (combine->function != AGGREGATE_MIN && combine->function != AGGREGATE_MAX)
+        return NULL;
+    struct source source = {.node = linitial(call->args)};
+    const struct schema_type *enumeration;
+    if (IsA(source.node, ColumnRef))
+        source.term = name_resolve(top->analysis, top->scope, (ColumnRef *)source.node);
+    const char *reason = look_at_order(top, &source, &combine->bytewise, &enumeration);
+    return reason ? reason : enumeration ? "it takes the least or greatest of an enum" : NULL;
+}
+
+static const char *add_aggregates(struct top *top)
+{
+    const SelectStmt *select = top->select;
+    size_t count = (size_t)list_length(select->targetList);
+    struct fact_combine *combines = analysis_new(top->analysis, count + 1, sizeof *combines);
+    if (select->havingClause || select->distinctClause || top->scope->has_window || top->scope->has_set_function ||
+        !count)
+        return "it aggregates over all keys in a way that is not put together here";
+    if (!top->clauses.targets_end)
+        return "its target list is not found in the text";
+    for (size_t i = 0; i < count; i++) {
+        const char *reason = combine_of(top, list_nth(select->targetList, (int)i), &combines[i]);
+        if (reason)
+            return reason;
+        struct source source = {.piece = &top->clauses.targets[i]};
+        add_hidden(top, i, &source, NULL);
+    }
+    top->fact->combines = combines;
+    top->fact->hidden = count;
+    return NULL;
+}
+
+/* ---- LIMIT and OFFSET ---- */
+
+static const char *integer_name(uint32_t type)
+{
+    return type == 21 ? "smallint" : type == 23 ? "integer" : type == 20 ? "bigint" : NULL;
+}
+
+/* A literal that is not negative, or a parameter; false: another one. NULL is none at all: *has stays false. */
+static bool read_limit(struct top *top, Node *node, bool *has, struct fact_value *value)
+{
+    const A_Const *constant = (const A_Const *)node;
+    *has = false;
+    if (!node || (IsA(node, A_Const) && constant->isnull))
+        return true;
+    *has = true;
+    if (!IsA(node, A_Const))
+        return operand_value(top->analysis, node, value) && value->source == VALUE_PARAMETER &&
+               (!value->type || integer_name(value->type));
+    *value = (struct fact_value){.source = VALUE_CONSTANT, .literal = LITERAL_INTEGER, .type = 20};
+    if (IsA(&constant->val, Integer)) {
+        value->text = analysis_text(top->analysis, "%d", constant->val.ival.ival);
+        return constant->val.ival.ival >= 0;
+    }
+    if (!IsA(&constant->val, Float) || strspn(constant->val.fval.fval, "0123456789") != strlen(constant->val.fval.fval))
+        return false;
+    value->text = analysis_copy(top->analysis, constant->val.fval.fval);
+    errno = 0;
+    (void)strtoll(value->text, NULL, 10);
+    return !errno;
+}
+
+/* As a bigint, its type being what it is without us. */
+static const char *limit_text(struct top *top, const struct fact_value *value)
+{
+    const char *type = value->is_cast ? integer_name(value->type) : NULL;
+    if (value->source == VALUE_CONSTANT)
+        return value->text;
+    return type ? analysis_text(top->analysis, "$%u::%s::bigint", value->number, type)
+                : analysis_text(top->analysis, "$%u::bigint", value->number);
+}
+
+static void add_limit(struct top *top)
+{
+    const struct fact_scatter *fact = top->fact;
+    const struct fact_value *limit = &fact->limit, *offset = &fact->offset;
+    if (!fact->has_limit || fact->combines)
+        return;
+    if (!fact->has_offset) {
+        add_text(top, analysis_text(top->analysis, " LIMIT %s", limit_text(top, limit)));
+    } else if (limit->source == VALUE_CONSTANT && offset->source == VALUE_CONSTANT) {
+        int64_t sum;
+        if (!__builtin_add_overflow(strtoll(limit->text, NULL, 10), strtoll(offset->text, NULL, 10), &sum))
+            add_text(top, analysis_text(top->analysis, " LIMIT %" PRId64, sum));
+    } else { /* plan/scatter.c has seen to it that the sum is one */
+        add_text(top, analysis_text(top->analysis, " LIMIT %s OPERATOR(pg_catalog.+) coalesce(%s, 0)",
+                                    limit_text(top, limit), limit_text(top, offset)));
+    }
+}
+
+static const char *read_limits(struct top *top)
+{
+    const SelectStmt *select = top->select;
+    if (top->clauses.with_ties)
+        return "FETCH … WITH TIES counts rows over all keys";
+    if (!read_limit(top, select->limitCount, &top->fact->has_limit, &top->fact->limit) ||
+        !read_limit(top, select->limitOffset, &top->fact->has_offset, &top->fact->offset)) {
+        top->analysis->facts->text_bound = true; /* another literal may do */
+        return "its LIMIT or OFFSET is neither a parameter nor a number from 0";
+    }
+    return NULL;
+}
+
+/* ---- all ---- */
+
+const char *shape_top(struct split *split, struct scope *scope)
+{
+    struct top top = {.split = split, .analysis = split->analysis, .scope = scope, .select = scope->select};
+    top.fact = split->fact;
+    *top.fact = (struct fact_scatter){.columns = scope->outputs.count};
+    if (scope->outputs.opaque || !scope->outputs.count)
+        return "its columns are not known";
+    if (!clauses_find(top.analysis, top.select, &top.clauses))
+        return "where its clauses stand in the text is not sure";
+    const char *reason = read_limits(&top);
+    if (reason)
+        return reason;
+    add_piece(&top, 0, top.clauses.targets_end);
+    reason = scope->select->op == SETOP_NONE && shape_is_one_row(scope) ? add_aggregates(&top) : add_sorts(&top);
+    if (reason)
+        return reason;
+    add_piece(&top, top.clauses.targets_end, top.clauses.tail);
+    add_limit(&top);
+    add(&top, "", 1);
+    top.fact->text = top.text;
+    return NULL;
+}

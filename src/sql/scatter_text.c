@@ -1,0 +1,266 @@
+/*
+ * Where the parts of the statement's SELECT stand in its text: that what each shard is asked is the client's own words,
+ * with columns put behind the target list and another LIMIT.
+ *
+ *     SELECT DISTINCT a AS x, f(b)  FROM t WHERE … ORDER BY a DESC, 2  LIMIT 10 OFFSET 5 ;
+ *                     ~       ~~~~|                         ~       ~|
+ *                     targets     targets_end               sorts    tail
+ *
+ * Only words outside of all parentheses are looked at. There, FROM, ORDER, LIMIT … are reserved: each is a clause's
+ * first word, but behind AS or a dot, where it is a name, and in IS DISTINCT FROM. The numbers of targets and items
+ * must be the tree's.
+ */
+#include "sql/analysis.h"
+#include "sql/words.h"
+
+/* A word outside of all parentheses, or a group in them. */
+struct token {
+    struct word word;
+    struct piece at;
+    bool is_group;
+};
+
+static bool is_sign(const struct word *word, char sign)
+{
+    return word->kind == WORD_SIGN && *word->text == sign;
+}
+
+static bool opens(const struct word *word)
+{
+    return is_sign(word, '(') || is_sign(word, '[');
+}
+
+static bool closes(const struct word *word)
+{
+    return is_sign(word, ')') || is_sign(word, ']');
+}
+
+/* The next one before `end`, from *at on. */
+static bool next_token(const char *text, size_t end, size_t *at, struct token *token)
+{
+    struct word word;
+    if (!words_next(text, end, at, &token->word))
+        return false;
+    token->at.start = (size_t)(token->word.text - text);
+    token->is_group = opens(&token->word);
+    for (size_t depth = token->is_group; depth && words_next(text, end, at, &word);)
+        depth += (size_t)opens(&word) - (size_t)closes(&word);
+    token->at.end = *at;
+    return true;
+}
+
+enum part { PART_BEFORE, PART_QUANTIFIER, PART_TARGETS, PART_MIDDLE, PART_SORTS, PART_TAIL };
+
+struct reader {
+    const char *text;
+    const SelectStmt *select;
+    struct clauses *clauses;
+    size_t target_most, sort_most;
+    enum part part;
+    struct token token, last, before; /* this one, that before it, that before that */
+    size_t start;                     /* of the target or item that is being read; SIZE_MAX: none yet */
+    bool failed;
+};
+
+/* Is it this reserved word, and no name? */
+static bool begins(const struct reader *reader, const char *word)
+{
+    const struct word *last = &reader->last.word;
+    return word_is(&reader->token.word, word) && !word_is(last, "as") && !is_sign(last, '.');
+}
+
+static bool is_distinct_from(const struct reader *reader)
+{
+    const struct word *before = &reader->before.word;
+    return word_is(&reader->last.word, "distinct") && (word_is(before, "is") || word_is(before, "not"));
+}
+
+/* The target or item that ends with the token before this one. */
+static void close_piece(struct reader *reader)
+{
+    struct clauses *clauses = reader->clauses;
+    bool sorts = reader->part == PART_SORTS;
+    size_t *count = sorts ? &clauses->sort_count : &clauses->target_count;
+    if (reader->start == SIZE_MAX || *count == (sorts ? reader->sort_most : reader->target_most)) {
+        reader->failed = true;
+        return;
+    }
+    (sorts ? clauses->sorts : clauses->targets)[(*count)++] = (struct piece){reader->start, reader->last.at.end};
+    reader->start = SIZE_MAX;
+}
+
+static void read_list(struct reader *reader)
+{
+    if (is_sign(&reader->token.word, ','))
+        close_piece(reader);
+    else if (reader->start == SIZE_MAX)
+        reader->start = reader->token.at.start;
+}
+
+static bool begins_tail(const struct reader *reader)
+{
+    return begins(reader, "limit") || begins(reader, "offset") || begins(reader, "fetch");
+}
+
+static void read_target(struct reader *reader)
+{
+    if (reader->part == PART_QUANTIFIER) {
+        const struct word *word = &reader->token.word, *last = &reader->last.word;
+        bool on = word_is(last, "distinct") && word_is(word, "on");
+        if (word_is(word, "all") || word_is(word, "distinct") || on || (word_is(last, "on") && reader->token.is_group))
+            return;
+        reader->part = PART_TARGETS;
+    }
+    if (begins(reader, "from") && !is_distinct_from(reader)) {
+        close_piece(reader);
+        reader->clauses->targets_end = reader->last.at.end;
+        reader->part = PART_MIDDLE;
+        return;
+    }
+    /* Without FROM there is no row of a table. */
+    reader->failed |= begins_tail(reader) || begins(reader, "order") || begins(reader, "where");
+    read_list(reader);
+}
+
+static void read_token(struct reader *reader)
+{
+    switch (reader->part) {
+    case PART_BEFORE:
+        if (reader->select->op == SETOP_NONE && begins(reader, "select"))
+            reader->part = PART_QUANTIFIER;
+        break;
+    case PART_QUANTIFIER:
+    case PART_TARGETS:
+        read_target(reader);
+        return;
+    case PART_MIDDLE:
+        if (word_is(&reader->last.word, "order") && word_is(&reader->token.word, "by")) {
+            reader->part = PART_SORTS;
+            return;
+        }
+        reader->failed |= begins(reader, "union") || begins(reader, "intersect") || begins(reader, "except");
+        break;
+    case PART_SORTS:
+        if (!begins_tail(reader))
+            read_list(reader);
+        break;
+    case PART_TAIL:
+        reader->clauses->with_ties |= word_is(&reader->token.word, "ties");
+        return;
+    }
+    if (!begins_tail(reader))
+        return;
+    if (reader->part == PART_SORTS)
+        close_piece(reader);
+    reader->clauses->tail = reader->last.at.end;
+    reader->part = PART_TAIL;
+}
+
+/* ---- what is not the expression ---- */
+
+/* Takes `count` tokens off the end of a piece. */
+static void cut(const char *text, struct piece *piece, size_t count)
+{
+    struct piece ends = *piece;
+    size_t at = piece->start, tokens = 0, kept = 0;
+    struct token token;
+    while (next_token(text, piece->end, &at, &token))
+        tokens++;
+    at = piece->start;
+    for (; kept + count < tokens && next_token(text, piece->end, &at, &token); kept++)
+        ends.end = token.at.end;
+    *piece = ends;
+}
+
+static void last_tokens(const char *text, const struct piece *piece, struct token *last, struct token *before)
+{
+    size_t at = piece->start;
+    struct token token;
+    memset(last, 0, sizeof *last);
+    while (next_token(text, piece->end, &at, &token))
+        *before = *last, *last = token;
+}
+
+/* What the parser took as the target's name is its last word. */
+static void cut_label(const char *text, const ResTarget *target, struct piece *piece)
+{
+    struct token last, before;
+    if (!target->name)
+        return;
+    last_tokens(text, piece, &last, &before);
+    cut(text, piece, word_is(&before.word, "as") ? 2 : 1);
+}
+
+/* False: the words are not what the tree says. */
+static bool cut_order(const char *text, const SortBy *sort, struct piece *piece)
+{
+    struct token last, before;
+    if (sort->sortby_nulls != SORTBY_NULLS_DEFAULT) {
+        last_tokens(text, piece, &last, &before);
+        if (!word_is(&before.word, "nulls") ||
+            !word_is(&last.word, sort->sortby_nulls == SORTBY_NULLS_FIRST ? "first" : "last"))
+            return false;
+        cut(text, piece, 2);
+    }
+    if (sort->sortby_dir == SORTBY_DEFAULT || sort->sortby_dir == SORTBY_USING)
+        return true;
+    last_tokens(text, piece, &last, &before);
+    if (!word_is(&last.word, sort->sortby_dir == SORTBY_DESC ? "desc" : "asc"))
+        return false;
+    cut(text, piece, 1);
+    return true;
+}
+
+static bool cut_all(const char *text, const SelectStmt *select, struct clauses *clauses)
+{
+    for (size_t i = 0; i < clauses->target_count; i++)
+        cut_label(text, list_nth(select->targetList, (int)i), &clauses->targets[i]);
+    for (size_t i = 0; i < clauses->sort_count; i++)
+        if (!cut_order(text, list_nth(select->sortClause, (int)i), &clauses->sorts[i]))
+            return false;
+    return true;
+}
+
+bool clauses_find(struct analysis *analysis, const SelectStmt *select, struct clauses *clauses)
+{
+    struct reader reader = {.text = analysis->text, .select = select, .clauses = clauses, .start = SIZE_MAX};
+    reader.target_most = (size_t)list_length(select->targetList);
+    reader.sort_most = (size_t)list_length(select->sortClause);
+    *clauses = (struct clauses){0};
+    clauses->targets = analysis_new(analysis, reader.target_most + 1, sizeof *clauses->targets);
+    clauses->sorts = analysis_new(analysis, reader.sort_most + 1, sizeof *clauses->sorts);
+    size_t at = 0;
+    while (!reader.failed && next_token(analysis->text, analysis->size, &at, &reader.token)) {
+        if (is_sign(&reader.token.word, ';'))
+            break;
+        read_token(&reader);
+        reader.before = reader.last, reader.last = reader.token;
+    }
+    if (reader.part == PART_SORTS)
+        close_piece(&reader);
+    bool limited = select->limitCount || select->limitOffset;
+    if (reader.failed || limited != (reader.part == PART_TAIL))
+        return false;
+    if (!limited)
+        clauses->tail = reader.last.at.end;
+    if (!clauses->targets_end) /* a set operation, TABLE, or parentheses */
+        return !clauses->target_count && !clauses->sort_count;
+    return clauses->target_count == reader.target_most && clauses->sort_count == reader.sort_most &&
+           cut_all(analysis->text, select, clauses);
+}
+
+bool clauses_untyped(const struct analysis *analysis, const struct piece *piece)
+{
+    struct word word;
+    for (size_t at = piece->start; words_next(analysis->text, piece->end, &at, &word);) {
+        if (word.kind != WORD_NAME || *word.text != '$')
+            continue;
+        size_t number = 0;
+        for (size_t i = 1; i < word.size && number <= PARAMETER_MOST; i++)
+            number = number * 10 + (size_t)(word.text[i] - '0');
+        const struct sql_context *context = analysis->context;
+        if (!number || number > context->type_count || !context->types[number - 1] || context->types[number - 1] == 705)
+            return true;
+    }
+    return false;
+}

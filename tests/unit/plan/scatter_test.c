@@ -1,0 +1,392 @@
+/* Tier 2: what is proved to be of one key each, what each shard is asked, and how it is put together. */
+#include "world.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+static struct world world;
+
+struct row {
+    const char *text;
+    const char *asked; /* what each shard is asked; NULL: the same. No scatter: a part of why not, behind a minus */
+    const char *merge; /* a word for each column to merge by: d(escending), f(irst NULLs), b(ytewise); or aggregates */
+};
+
+static const char *merge_of(const struct fact_scatter *scatter, char *to)
+{
+    static const char *const names[] = {"count",   "sum",     "min",    "max",    "bool_and",
+                                        "bool_or", "bit_and", "bit_or", "bit_xor"};
+    *to = '\0';
+    for (size_t i = 0; i < scatter->sort_count; i++)
+        sprintf(to + strlen(to), "%s%s%s%s%s", i ? " " : "", scatter->sorts[i].descending ? "d" : "a",
+                scatter->sorts[i].nulls_first ? "f" : "", scatter->sorts[i].bytewise ? "b" : "", "");
+    for (size_t i = 0; scatter->combines && i < scatter->columns; i++)
+        sprintf(to + strlen(to), "%s%s%s", i ? " " : "", names[scatter->combines[i].function],
+                scatter->combines[i].bytewise ? "/b" : "");
+    return to;
+}
+
+static bool expect(const struct row *row)
+{
+    struct arena arena = ARENA_INIT;
+    struct facts facts;
+    struct plan plan;
+    char merge[200];
+    const char *got = world_plan(&world, row->text, NULL, 0, &arena, &facts, &plan);
+    const struct fact_scatter *scatter = facts.scatter;
+    const char *asked = row->asked ? row->asked : row->text, *cannot = facts.scatter_cannot;
+    bool right = *asked == '-'
+                     ? !scatter && cannot && strstr(cannot, asked + 1)
+                     : scatter && strcmp(scatter->text, asked) == 0 && strcmp(got, "scatter") == 0 && facts.text_bound;
+    if (right && *asked != '-')
+        right = strcmp(merge_of(scatter, merge), row->merge ? row->merge : "") == 0;
+    if (!right)
+        fprintf(stderr, "%s\n    expected %s %s\n    got      %s %s %s\n", row->text, asked,
+                row->merge ? row->merge : "", scatter ? scatter->text : "", scatter ? merge_of(scatter, merge) : got,
+                cannot ? cannot : "");
+    arena_free(&arena);
+    return right;
+}
+
+#define CHECK_ALL(rows)                                            \
+    do {                                                           \
+        int wrong = 0;                                             \
+        for (size_t r = 0; r < sizeof(rows) / sizeof *(rows); r++) \
+            wrong += !expect(&rows[r]);                            \
+        assert_int_equal(wrong, 0);                                \
+    } while (0)
+
+static void proof(void **state)
+{
+    (void)state;
+    static const struct row rows[] = {
+        {"SELECT * FROM t"},
+        {"TABLE t"},
+        {"SELECT * FROM t WHERE v = 5 ; -- all", "SELECT * FROM t WHERE v = 5"},
+        {"/* a */ SELECT * FROM t /* b */ ;", "/* a */ SELECT * FROM t"},
+        {"SELECT * FROM t WHERE id IN (1, 2)"},
+        {"SELECT * FROM t WHERE id <> 3 OR v > 1"},
+        {"SELECT * FROM c2 WHERE a = 1"},
+        {"SELECT t.v, u.w FROM t, u WHERE t.id = u.tid"},
+        {"SELECT t.v, u.w FROM t LEFT JOIN u ON t.id = u.tid"},
+        {"SELECT t.v, u.w FROM u RIGHT JOIN t ON t.id = u.tid AND u.w = 1"},
+        {"SELECT t.v, u.w FROM t JOIN u USING (tid)", "-u are not tied to the key of t"},
+        {"SELECT t.v, u.w FROM t, u", "-u are not tied to the key of t"},
+        {"SELECT a.v FROM t a, t b WHERE a.id = b.v", "-meet other rows"},
+        {"SELECT t.v, i.v FROM t JOIN i ON t.id = i.id"},
+        {"SELECT w.v, vc.v FROM w JOIN vc ON w.name = vc.name"},
+        {"SELECT * FROM t JOIN nn ON t.id = nn.n", "-not split alike"},
+        {"SELECT * FROM t FULL JOIN u ON t.id = u.tid", "-no sharded table"},
+        {"SELECT * FROM t FULL JOIN u ON t.id = u.tid WHERE t.v = 1"},
+        {"SELECT * FROM t FULL JOIN u ON t.id = u.tid WHERE t.id > 1 AND u.tid > 0", "-no sharded table"},
+        {"SELECT * FROM t FULL JOIN u ON t.id = u.tid WHERE t.v IN (1, 2) AND t.id = u.tid"},
+        {"SELECT * FROM ref"},
+        {"SELECT * FROM ref r JOIN t ON r.tid = t.id"},
+        {"SELECT * FROM t LEFT JOIN ref r ON r.tid = t.id"},
+        {"SELECT * FROM ref r LEFT JOIN t ON r.tid = t.id", "-no sharded table"},
+        {"SELECT * FROM ref r LEFT JOIN t ON r.tid = t.id WHERE t.v IN (1, 2)"},
+        {"SELECT t.*, g FROM t, generate_series(1, t.v) g"},
+        {"SELECT * FROM t, home", "-home shard"},
+        {"SELECT * FROM t WHERE EXISTS (SELECT FROM u WHERE u.tid = t.id)"},
+        {"SELECT * FROM t WHERE NOT EXISTS (SELECT FROM u WHERE u.tid = t.id AND w = 3)"},
+        {"SELECT * FROM t WHERE id IN (SELECT tid FROM u WHERE w = 3)"},
+        {"SELECT * FROM t WHERE id NOT IN (SELECT tid FROM u)", "-u are not tied"},
+        {"SELECT * FROM t WHERE v IN (SELECT w FROM u)", "-u are not tied"},
+        {"SELECT *, (SELECT count(*) FROM u WHERE u.tid = t.id) FROM t"},
+        {"SELECT *, (SELECT max(w) FROM u WHERE u.tid = t.id) FROM t"},
+        {"SELECT *, (SELECT count(*) FROM u) FROM t", "-u are not tied"},
+        {"SELECT (SELECT max(t.v)) FROM t", "-aggregate"},
+        {"SELECT (SELECT w FROM u WHERE tid = id ORDER BY w LIMIT 1) FROM t"},
+        {"SELECT * FROM (SELECT id, v FROM t) x"},
+        {"SELECT * FROM (SELECT tid, count(*) FROM u GROUP BY tid) x"},
+        {"SELECT * FROM (SELECT tid, count(*) FROM u GROUP BY ROLLUP (tid)) x", "-no sharded table"},
+        {"SELECT * FROM (SELECT w, count(*) FROM u GROUP BY w) x", "-no sharded table"},
+        {"SELECT * FROM (SELECT id FROM t ORDER BY v LIMIT 3) x", "-meet other rows"},
+        {"SELECT * FROM (SELECT t.id, u.tid FROM t LEFT JOIN u ON u.tid = t.id) x JOIN u y ON y.tid = x.id"},
+        {"SELECT * FROM (SELECT u.tid FROM t LEFT JOIN u ON u.tid = t.id) x", "-no sharded table"},
+        {"SELECT * FROM tv"},
+        {"SELECT * FROM tg WHERE n > 3"},
+        {"SELECT * FROM tu"},
+        {"SELECT * FROM tl", "-meet other rows"},
+        {"WITH x AS (SELECT id, v FROM t) SELECT * FROM x JOIN u ON u.tid = x.id"},
+        {"WITH x AS (SELECT id, v FROM t) SELECT * FROM x JOIN x y USING (id)", "-meet other rows"},
+        {"WITH r AS (SELECT random() AS r) SELECT t.*, r.r FROM t, r", "-volatile"},
+        {"WITH RECURSIVE r AS (SELECT id, v FROM t UNION SELECT r.id, u.w FROM r JOIN u ON u.tid = r.id) SELECT * FROM "
+         "r",
+         "-"},
+        {"SELECT id FROM t UNION ALL SELECT tid FROM u"},
+        {"SELECT id FROM t UNION SELECT tid FROM u"},
+        {"SELECT v FROM t UNION SELECT w FROM u", "-compares"},
+        {"SELECT v FROM t UNION ALL SELECT w FROM u"},
+        {"SELECT id, v FROM t EXCEPT ALL SELECT tid, w FROM u"},
+        {"SELECT id, tid FROM t EXCEPT SELECT w, tid FROM u", "-compares"},
+        {"SELECT id FROM t UNION ALL SELECT 1", "-no sharded table"},
+        {"SELECT id FROM t UNION ALL SELECT name::bigint FROM w", "-not split alike"},
+        {"(SELECT id FROM t LIMIT 2) UNION ALL SELECT tid FROM u", "-of its own"},
+        {"SELECT id FROM t UNION ALL SELECT tid FROM u ORDER BY 1", "-target list"},
+        {"SELECT id FROM t UNION ALL SELECT max(tid) FROM u", "-aggregates"},
+        {"SELECT * FROM (SELECT id FROM t WHERE id IN (1, 2) UNION ALL SELECT tid FROM u) x"},
+        {"SELECT now(), * FROM t", "-time"},
+        {"SELECT * FROM t WHERE name = 'Now!'", "-time"},
+        {"SELECT * FROM t WHERE name = 'nowhere'"},
+        {"SELECT random() FROM t", "-volatile"},
+        {"SELECT ctid FROM t", "-system column"},
+        {"SELECT pg_typeof(v) FROM t", "-each server"},
+        {"SELECT 1; SELECT * FROM t", NULL},
+        {"SELECT * FROM t FOR UPDATE", NULL},
+    };
+    int wrong = 0;
+    for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {
+        struct arena arena = ARENA_INIT;
+        struct facts facts;
+        struct plan plan;
+        bool none = strstr(rows[r].text, "FOR UPDATE") || strstr(rows[r].text, "SELECT 1;") ||
+                    strcmp(rows[r].text, "SELECT * FROM ref") == 0;
+        if (!none) {
+            wrong += !expect(&rows[r]);
+            continue;
+        }
+        world_plan(&world, rows[r].text, NULL, 0, &arena, &facts, &plan);
+        assert_null(facts.scatter);
+        assert_null(facts.scatter_cannot);
+        arena_free(&arena);
+    }
+    assert_int_equal(wrong, 0);
+}
+
+static void above(void **state)
+{
+    (void)state;
+    static const struct row rows[] = {
+        {"SELECT id, count(*), avg(v) FROM t GROUP BY id HAVING count(*) > 1"},
+        {"SELECT tid, count(*) FROM u GROUP BY 1"},
+        {"SELECT tid AS k, count(*) FROM u GROUP BY k"},
+        {"SELECT tid AS w, count(*) FROM u GROUP BY w", "-GROUP BY"},
+        {"SELECT u.tid, count(*) FROM t JOIN u ON u.tid = t.id GROUP BY u.tid"},
+        {"SELECT u.tid, count(*) FROM t LEFT JOIN u ON u.tid = t.id GROUP BY u.tid", "-GROUP BY"},
+        {"SELECT v, count(*) FROM t GROUP BY v", "-GROUP BY"},
+        {"SELECT id, v, count(*) FROM t GROUP BY GROUPING SETS ((id), (v))", "-GROUPING SETS"},
+        {"SELECT a, count(*) FROM c2 GROUP BY a", "-GROUP BY"},
+        {"SELECT a, b, count(*) FROM c2 GROUP BY b, a"},
+        {"SELECT tid, row_number() OVER (PARTITION BY tid ORDER BY w) FROM u"},
+        {"SELECT tid, row_number() OVER x FROM u WINDOW x AS (PARTITION BY tid, w)"},
+        {"SELECT tid, row_number() OVER (ORDER BY w) FROM u", "-window"},
+        {"SELECT DISTINCT id, v FROM t"},
+        {"SELECT DISTINCT v FROM t", "-DISTINCT"},
+        {"SELECT DISTINCT ON (tid) * FROM u"},
+        {"SELECT DISTINCT ON (w) * FROM u", "-DISTINCT"},
+        {"SELECT generate_series(1, v) FROM t"},
+        {"SELECT count(*) FROM t", "SELECT count(*), (count(*)) AS \"mosaic:1\" FROM t", "count"},
+        {"SELECT count(*) AS n, sum(v) total FROM t",
+         "SELECT count(*) AS n, sum(v) total, (count(*)) AS \"mosaic:1\", (sum(v)) AS \"mosaic:2\" FROM t",
+         "count sum"},
+        {"SELECT max(v) FILTER (WHERE v < 3), every(v > 1), bit_or(v) FROM t LIMIT 5",
+         "SELECT max(v) FILTER (WHERE v < 3), every(v > 1), bit_or(v), (max(v) FILTER (WHERE v < 3)) AS \"mosaic:1\", "
+         "(every(v > 1)) AS \"mosaic:2\", (bit_or(v)) AS \"mosaic:3\" FROM t",
+         "max bool_and bit_or"},
+        {"SELECT avg(v) FROM t", "-aggregate"},
+        {"SELECT count(*) + 1 FROM t", "-aggregate"},
+        {"SELECT count(*), 1 FROM t", "-aggregate"},
+        {"SELECT count(DISTINCT v) FROM t", "-DISTINCT"},
+        {"SELECT count(DISTINCT id) FROM t", "SELECT count(DISTINCT id), (count(DISTINCT id)) AS \"mosaic:1\" FROM t",
+         "count"},
+        {"SELECT max(DISTINCT v) FROM t", "SELECT max(DISTINCT v), (max(DISTINCT v)) AS \"mosaic:1\" FROM t", "max"},
+        {"SELECT bit_xor(DISTINCT v) FROM t", "-DISTINCT"},
+        {"SELECT max(name) FROM t", "-collation"},
+        {"SELECT max(name COLLATE \"C\") FROM t",
+         "SELECT max(name COLLATE \"C\"), (max(name COLLATE \"C\")) AS \"mosaic:1\" FROM t", "max/b"},
+        {"SELECT max(v) FROM t HAVING count(*) > 1", "-aggregates"},
+        {"SELECT sum(v) OVER () FROM t", "-window"},
+    };
+    CHECK_ALL(rows);
+}
+
+static void order_and_limit(void **state)
+{
+    (void)state;
+    static const struct row rows[] = {
+        {"SELECT v FROM t ORDER BY id", "SELECT v, (id) AS \"mosaic:1\" FROM t ORDER BY id", "a"},
+        {"SELECT v FROM t ORDER BY id DESC, v + 1 NULLS FIRST, t.v DESC NULLS LAST",
+         "SELECT v, (id) AS \"mosaic:1\", (v + 1) AS \"mosaic:2\", (t.v) AS \"mosaic:3\" FROM t ORDER BY id DESC, v + "
+         "1 NULLS FIRST, t.v DESC NULLS LAST",
+         "df af d"},
+        {"SELECT v AS id, id x, lower(name) FROM t ORDER BY 1, id, x asc",
+         "SELECT v AS id, id x, lower(name), (v) AS \"mosaic:1\", (v) AS \"mosaic:2\", (id) AS \"mosaic:3\" FROM t "
+         "ORDER BY 1, id, x asc",
+         "a a a"},
+        {"SELECT * FROM t ORDER BY 2", "SELECT *, (\"v\") AS \"mosaic:1\" FROM t ORDER BY 2", "a"},
+        {"SELECT t.*, u.* FROM t JOIN u ON u.tid = t.id ORDER BY v, 4",
+         "SELECT t.*, u.*, (\"v\") AS \"mosaic:1\", (\"t\".\"tid\") AS \"mosaic:2\" FROM t JOIN u ON u.tid = t.id "
+         "ORDER BY v, 4",
+         "a a"},
+        {"SELECT v FROM t ORDER BY name", "-collation"},
+        {"SELECT v FROM t ORDER BY name COLLATE \"C\"",
+         "SELECT v, (name COLLATE \"C\") AS \"mosaic:1\" FROM t ORDER BY name COLLATE \"C\"", "ab"},
+        {"SELECT v FROM t ORDER BY lower(name)", "SELECT v, (lower(name)) AS \"mosaic:1\" FROM t ORDER BY lower(name)",
+         "a"},
+        {"SELECT v FROM t ORDER BY v USING <", "-USING"},
+        {"SELECT v FROM t ORDER BY 'a'::text", "SELECT v, ('a'::text) AS \"mosaic:1\" FROM t ORDER BY 'a'::text", "a"},
+        {"SELECT v FROM t ORDER BY v + $1", "-parameter"},
+        {"SELECT DISTINCT id, v FROM t ORDER BY v, t.id",
+         "SELECT DISTINCT id, v, (v) AS \"mosaic:1\", (t.id) AS \"mosaic:2\" FROM t ORDER BY v, t.id", "a a"},
+        {"SELECT DISTINCT id FROM t ORDER BY v", "-not understood"},
+        {"SELECT DISTINCT ON (id) id FROM t ORDER BY id, v",
+         "SELECT DISTINCT ON (id) id, (id) AS \"mosaic:1\", (v) AS \"mosaic:2\" FROM t ORDER BY id, v", "a a"},
+        {"SELECT CASE WHEN a IS DISTINCT FROM b THEN a END AS \"from\", a IS NOT DISTINCT FROM b AS from FROM c2 ORDER "
+         "BY a",
+         "SELECT CASE WHEN a IS DISTINCT FROM b THEN a END AS \"from\", a IS NOT DISTINCT FROM b AS from, (a) AS "
+         "\"mosaic:1\" FROM c2 ORDER BY a",
+         "a"},
+        {"SELECT v, -- FROM x\n $$ FROM $$ /* LIMIT */, (SELECT 1 LIMIT 1) FROM t ORDER BY id -- LIMIT\n LIMIT 3 -- x",
+         "SELECT v, -- FROM x\n $$ FROM $$ /* LIMIT */, (SELECT 1 LIMIT 1), (id) AS \"mosaic:1\" FROM t ORDER BY id "
+         "LIMIT 3",
+         "a"},
+        {"SELECT ARRAY[v, id], extract(year FROM date '2020-01-01') FROM t ORDER BY id",
+         "SELECT ARRAY[v, id], extract(year FROM date '2020-01-01'), (id) AS \"mosaic:1\" FROM t ORDER BY id", "a"},
+        {"SELECT id, count(*) FROM t GROUP BY id ORDER BY count(*) DESC, 1 LIMIT 10 OFFSET 20",
+         "SELECT id, count(*), (count(*)) AS \"mosaic:1\", (id) AS \"mosaic:2\" FROM t GROUP BY id ORDER BY count(*) "
+         "DESC, 1 LIMIT 30",
+         "df a"},
+        {"SELECT * FROM t LIMIT 5", "SELECT * FROM t LIMIT 5"},
+        {"SELECT * FROM t OFFSET 5", "SELECT * FROM t"},
+        {"SELECT * FROM t OFFSET 5 ROWS FETCH FIRST ROW ONLY", "SELECT * FROM t LIMIT 6"},
+        {"SELECT * FROM t FETCH NEXT 7 ROWS ONLY", "SELECT * FROM t LIMIT 7"},
+        {"SELECT * FROM t ORDER BY id FETCH NEXT 7 ROWS WITH TIES", "-TIES"},
+        {"SELECT * FROM t LIMIT ALL", "SELECT * FROM t"},
+        {"SELECT * FROM t LIMIT 9223372036854775808", "-LIMIT"},
+        {"SELECT * FROM t LIMIT -1", "-LIMIT"},
+        {"SELECT * FROM t LIMIT 1 + 1", "-LIMIT"},
+        {"SELECT * FROM t LIMIT 1.5", "-LIMIT"},
+        {"SELECT * FROM t LIMIT (SELECT 1)", "-LIMIT"},
+        {"TABLE t LIMIT 3"},
+        {"TABLE t ORDER BY id", "-target list"},
+        {"(SELECT * FROM t) LIMIT 3"},
+        {"(SELECT * FROM t ORDER BY id)", "-target list"},
+        {"(SELECT * FROM t LIMIT 3)", "-not sure"},
+        {"SELECT id FROM t UNION ALL SELECT tid FROM u LIMIT 3 OFFSET 1",
+         "SELECT id FROM t UNION ALL SELECT tid FROM u LIMIT 4"},
+        {"SELECT generate_series(1, 3) FROM t ORDER BY id", "-set-returning"},
+    };
+    CHECK_ALL(rows);
+}
+
+/* ---- plans ---- */
+
+static struct plan plan_of(const char *text, const struct plan_value *parameters, size_t count, struct facts *facts)
+{
+    static struct arena arena;
+    struct plan plan;
+    arena_free(&arena);
+    world_plan(&world, text, parameters, count, &arena, facts, &plan);
+    return plan;
+}
+
+static void shards_are_those_that_own_a_key(void **state)
+{
+    (void)state;
+    struct facts facts;
+    struct plan plan = plan_of("SELECT * FROM t", NULL, 0, &facts);
+    assert_int_equal(plan.kind, PLAN_SCATTER);
+    assert_int_equal(plan.shard_count, 4);
+    assert_int_equal(plan.shards[3], 3);
+    assert_string_equal(plan.error->sqlstate, "0A000");
+    plan = plan_of("SELECT * FROM t WHERE id IN (1, 3, 5, NULL)", NULL, 0, &facts);
+    assert_int_equal(plan.kind, PLAN_SCATTER);
+    assert_int_equal(plan.shard_count, 2);
+    assert_int_equal(plan.shards[0], 1);
+    assert_int_equal(plan.shards[1], 3);
+    struct plan_value keys = {"{0,2,4}", 7, 0, 1016};
+    plan = plan_of("SELECT * FROM t LEFT JOIN u ON u.tid = t.id WHERE id = ANY($1)", &keys, 1, &facts);
+    assert_int_equal(plan.kind, PLAN_SCATTER);
+    assert_int_equal(plan.shard_count, 2);
+    /* The bound of one side of a union says nothing of the other. */
+    plan =
+        plan_of("SELECT * FROM (SELECT id FROM t WHERE id IN (1, 2) UNION ALL SELECT tid FROM u) x", NULL, 0, &facts);
+    assert_int_equal(plan.shard_count, 4);
+    plan = plan_of("SELECT id FROM t WHERE id IN (1, 2) UNION ALL SELECT tid FROM u", NULL, 0, &facts);
+    assert_int_equal(plan.shard_count, 4);
+    world.has_scatter = false;
+    assert_int_equal(plan_of("SELECT * FROM t", NULL, 0, &facts).kind, PLAN_REFUSED);
+    assert_non_null(facts.scatter);
+    world.has_scatter = true;
+}
+
+static void limits_are_read_of_parameters(void **state)
+{
+    (void)state;
+    static const char text[] = "SELECT * FROM t LIMIT $1 OFFSET $2";
+    struct facts facts;
+    struct plan_value values[2] = {{"10", 2, 0, 0}, {"\0\0\0\x05", 4, 1, 23}};
+    struct plan plan = plan_of(text, values, 2, &facts);
+    assert_int_equal(plan.kind, PLAN_SCATTER);
+    assert_int_equal(plan.limit, 10);
+    assert_int_equal(plan.offset, 5);
+    assert_string_equal(facts.scatter->text,
+                        "SELECT * FROM t LIMIT $1::bigint OPERATOR(pg_catalog.+) coalesce($2::bigint, 0)");
+    values[0].size = -1;
+    plan = plan_of(text, values, 2, &facts);
+    assert_int_equal(plan.kind, PLAN_SCATTER);
+    assert_true(plan.limit == UINT64_MAX);
+    values[0] = (struct plan_value){"-1", 2, 0, 20};
+    assert_int_equal(plan_of(text, values, 2, &facts).kind, PLAN_REFUSED);
+    values[0] = (struct plan_value){"9223372036854775807", 19, 0, 20};
+    assert_int_equal(plan_of(text, values, 2, &facts).kind, PLAN_REFUSED);
+    values[0] = (struct plan_value){"x", 1, 0, 20};
+    assert_int_equal(plan_of(text, values, 2, &facts).kind, PLAN_REFUSED);
+    assert_int_equal(plan_of(text, values, 1, &facts).kind, PLAN_REFUSED);
+    assert_int_equal(plan_of("SELECT * FROM t LIMIT 9223372036854775807 OFFSET 1", NULL, 0, &facts).kind, PLAN_REFUSED);
+    plan = plan_of("SELECT * FROM t LIMIT 3 OFFSET 4", NULL, 0, &facts);
+    assert_int_equal(plan.limit, 3);
+    assert_int_equal(plan.offset, 4);
+    plan = plan_of("SELECT * FROM t", NULL, 0, &facts);
+    assert_true(plan.limit == UINT64_MAX);
+    assert_int_equal(plan.offset, 0);
+}
+
+static void a_parameter_that_says_now_is_not_for_several(void **state)
+{
+    (void)state;
+    struct facts facts;
+    struct plan_value value = {" now ", 5, 0, 1184};
+    assert_int_equal(plan_of("SELECT * FROM t WHERE v::text > $1", &value, 1, &facts).kind, PLAN_REFUSED);
+    value = (struct plan_value){"known", 5, 0, 25};
+    assert_int_equal(plan_of("SELECT * FROM t WHERE v::text > $1", &value, 1, &facts).kind, PLAN_SCATTER);
+}
+
+/* The facts of point queries serve each text of their shape. */
+static void what_is_one_shards_stays_as_it_was(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {"SELECT * FROM t WHERE id = 5",
+                                        "SELECT * FROM t JOIN u ON u.tid = t.id WHERE t.id = 5 ORDER BY v LIMIT 3",
+                                        "SELECT count(*) FROM t WHERE id = 5", "SELECT * FROM ref LIMIT 3"};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        struct facts facts;
+        plan_of(texts[i], NULL, 0, &facts);
+        assert_false(facts.text_bound);
+        assert_null(facts.scatter);
+        assert_null(facts.scatter_cannot);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(proof),
+        cmocka_unit_test(above),
+        cmocka_unit_test(order_and_limit),
+        cmocka_unit_test(shards_are_those_that_own_a_key),
+        cmocka_unit_test(limits_are_read_of_parameters),
+        cmocka_unit_test(a_parameter_that_says_now_is_not_for_several),
+        cmocka_unit_test(what_is_one_shards_stays_as_it_was),
+    };
+    world_open(&world);
+    world.has_scatter = true;
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    world_close(&world);
+    return failed;
+}
