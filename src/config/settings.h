@@ -106,6 +106,8 @@ enum log_level { LOG_LEVEL_LIST(X) };
     X(max_packet_size, BYTES, "1GB", 1024, INT64_C(1073741824), true, "the largest message")                           \
     X(max_analysed_size, BYTES, "16MB", 1024, INT64_C(268435456), true,                                                \
       "the largest statement that is analysed; beyond: 54000")                                                         \
+    X(scatter_memory, BYTES, "16MB", 65536, INT64_C(1073741824), true,                                                 \
+      "partial rows of a statement over several shards, before they go to a temporary file")                           \
     X(plan_cache_size, BYTES, "32MB", 0, INT64_C(17179869184), true, "of the plan cache of each thread")               \
     X(hints, BOOL, "true", 0, 0, true, "SET mosaic.shard, mosaic.key and leading comments are heard")                  \
     X(schema_check_interval, MS, "10s", 100, INT64_C(86400000), true,                                                  \

@@ -7,6 +7,7 @@
 #include "proxy/login_server.h"
 #include "proxy/proxy.h"
 #include "proxy/record.h"
+#include "proxy/scatter.h"
 #include "proxy/server.h"
 
 #include <arpa/inet.h>
@@ -98,6 +99,8 @@ bool client_new(struct worker *worker, int fd, const struct sockaddr *address, b
 
 static void free_session(struct client *client)
 {
+    scatter_drop(client->scatter);
+    client->scatter = client->fetching = NULL;
     client_startup_free(client);
     client_held_clear(client);
     client_portals_clear(client);
@@ -142,6 +145,10 @@ static void tell_fatal(struct client *client, const mosaic_error *why)
 void client_close(struct client *client, const mosaic_error *why)
 {
     struct worker *worker = client->worker;
+    if (client->is_leg) {
+        leg_closed(client);
+        return;
+    }
     if (client->state == CLIENT_CLOSED)
         return;
     if (why)
@@ -398,6 +405,11 @@ static bool step_part(struct client *client, const char *data, const struct wire
     return false;
 }
 
+static bool awaits_scatter(const struct client *client)
+{
+    return client->fetching || (client->scatter && scatter_is_busy(client->scatter));
+}
+
 /* Makes one message; *used says how much of it was. False: stop here. */
 static bool step(struct client *client, const char *data, size_t size, size_t *used)
 {
@@ -421,7 +433,7 @@ static bool step(struct client *client, const char *data, size_t size, size_t *u
         *used = take_copy(client, data, &frame, frame.size < size ? frame.size : size);
         return true;
     }
-    if (client->awaits_ready || client->state == CLIENT_WELCOME)
+    if (client->awaits_ready || client->state == CLIENT_WELCOME || awaits_scatter(client))
         return false;
     if (frame.size > size)
         return step_part(client, data, &frame, size, used);
@@ -439,7 +451,8 @@ static bool step(struct client *client, const char *data, size_t size, size_t *u
 static bool is_held_up(const struct client *client)
 {
     const struct server *server = client->server;
-    if (client->waits || client->replays || client->question || channel_stuck(&client->channel))
+    if (client->waits || client->replays || client->question || channel_stuck(&client->channel) ||
+        awaits_scatter(client))
         return true;
     if (client->is_admin && console_is_busy(client))
         return true;
@@ -454,12 +467,23 @@ static bool is_held_up(const struct client *client)
     return client->awaits_ready && client->channel.in_size && !(server && server->sees_copy);
 }
 
+/* What the shards say may go on. False: the client is gone. */
+static bool resume_scatter(struct client *client)
+{
+    if (client->channel.hung_up || client->channel.broken) {
+        client_close(client, NULL);
+        return false;
+    }
+    scatter_resume(client->fetching ? client->fetching : client->scatter);
+    return client->state != CLIENT_CLOSED;
+}
+
 void client_run(struct client *client)
 {
     struct worker *worker = client->worker;
     char *data;
     size_t at = 0, used;
-    if (client->state == CLIENT_CLOSED || is_held_up(client))
+    if (client->state == CLIENT_CLOSED || (awaits_scatter(client) && !resume_scatter(client)) || is_held_up(client))
         return;
     if (client->state == CLIENT_WELCOME) {
         client_welcome(client);
@@ -497,7 +521,7 @@ void client_run(struct client *client)
 bool client_is_busy(const struct client *client)
 {
     return client->state == CLIENT_READY &&
-           (client->status != 'I' || client->awaits_ready || client->in_segment || client->waits);
+           (client->status != 'I' || client->awaits_ready || client->in_segment || client->waits || client->scatter);
 }
 
 void client_stop(struct client *client)

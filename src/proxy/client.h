@@ -27,6 +27,7 @@ struct login_server;
 struct lookup_question;
 struct effects;
 struct explain_portal;
+struct scatter;
 
 /* A Parse that was taken and waits for the shard that the Bind behind it will name. */
 struct held_parse {
@@ -42,6 +43,7 @@ struct bound {
     bool names_types;            /* its rows may, in binary, by OIDs that are not the home shard's: rowmap.h */
     int32_t shift;               /* of Execute's errors: expect.h */
     struct explain_portal *rows; /* of EXPLAIN (MOSAIC): the answer; explain_rows.h */
+    struct scatter *scatter;     /* its own: of what several shards answer */
 };
 
 /* A named portal: from Bind to the end of the transaction. */
@@ -56,27 +58,29 @@ struct client {
     struct worker *worker;
     struct list node; /* of worker->clients */
     enum client_state state;
-    char status;        /* as told in the last ReadyForQuery */
-    bool waits;         /* in a pool's queue */
-    bool awaits_ready;  /* the cycle's last message was sent: nothing else until ReadyForQuery */
-    bool in_segment;    /* messages of the extended protocol since the last Sync */
-    bool is_opening;    /* the server is being given BEGIN and what came after it */
-    bool is_tentative;  /* the server is rolled back behind this cycle, whose statement is kept to be replayed */
-    bool probes;        /* client_reach is for a question alone: no transaction is opened */
-    bool is_aside;      /* in a transaction that no shard has, it is linked to parse and describe outside of it */
-    bool asks_types;    /* the same, for the types of a statement's parameters */
-    bool asks_shape;    /* the same, for what its result is on the linked server */
-    bool asks;          /* a question of ours is on its way to the linked server */
-    bool left_sync;     /* the segment is being ended on the linked server, to go on elsewhere */
-    bool cycle_failed;  /* an error came in this cycle */
-    bool path_is_local; /* the transaction has changed the search_path for itself */
-    bool schema_dirty;  /* the transaction has changed the schema */
-    bool is_fresh;      /* linked, but nothing was sent to the server yet */
-    bool skips;         /* an error in the segment: nothing until Sync */
-    bool replays;       /* the server is being given this client's settings */
-    bool is_harmless;   /* the segment has but parsed and described: it may go on on another shard */
-    bool is_pinned;     /* the session has what no list knows: its servers are its own */
-    bool has_unknown;   /* the connection to the shard of unknown_slot has a setting that is not known */
+    char status;         /* as told in the last ReadyForQuery */
+    bool waits;          /* in a pool's queue */
+    bool awaits_ready;   /* the cycle's last message was sent: nothing else until ReadyForQuery */
+    bool in_segment;     /* messages of the extended protocol since the last Sync */
+    bool is_opening;     /* the server is being given BEGIN and what came after it */
+    bool is_tentative;   /* the server is rolled back behind this cycle, whose statement is kept to be replayed */
+    bool probes;         /* client_reach is for a question alone: no transaction is opened */
+    bool is_aside;       /* in a transaction that no shard has, it is linked to parse and describe outside of it */
+    bool asks_types;     /* the same, for the types of a statement's parameters */
+    bool asks_shape;     /* the same, for what its result is on the linked server */
+    bool asks;           /* a question of ours is on its way to the linked server */
+    bool left_sync;      /* the segment is being ended on the linked server, to go on elsewhere */
+    bool cycle_failed;   /* an error came in this cycle */
+    bool path_is_local;  /* the transaction has changed the search_path for itself */
+    bool schema_dirty;   /* the transaction has changed the schema */
+    bool is_fresh;       /* linked, but nothing was sent to the server yet */
+    bool skips;          /* an error in the segment: nothing until Sync */
+    bool replays;        /* the server is being given this client's settings */
+    bool is_harmless;    /* the segment has but parsed and described: it may go on on another shard */
+    bool is_pinned;      /* the session has what no list knows: its servers are its own */
+    bool has_unknown;    /* the connection to the shard of unknown_slot has a setting that is not known */
+    bool is_leg;         /* nobody is connected: it is a part of a scatter; scatter.h */
+    bool avoids_scatter; /* the message in hand cannot be merged here: once */
     bool is_admin;
     bool is_direct_tls;    /* it began with TLS */
     uint8_t login_method;  /* enum hba_method */
@@ -87,9 +91,11 @@ struct client {
     struct list kept;      /* servers of its own that are not linked */
     struct pool *pool;     /* whose queue it is in */
     struct list wait_node;
-    mosaic_error *failure;   /* why the server that it waited for cannot be had */
-    struct effects *effects; /* of the cycle's statements, awaited; effect.h */
-    int64_t since;           /* ms: of waiting, or of the transaction, or of the last activity */
+    mosaic_error *failure;    /* why the server that it waited for cannot be had */
+    struct effects *effects;  /* of the cycle's statements, awaited; effect.h */
+    struct scatter *scatter;  /* its own: of the message in hand */
+    struct scatter *fetching; /* a portal's, whose rows are on their way */
+    int64_t since;            /* ms: of waiting, or of the transaction, or of the last activity */
     struct timer timer;
     struct settings_state *session; /* as of the last statement that was confirmed */
     struct settings_state *startup; /* what RESET goes back to */
@@ -173,6 +179,13 @@ enum taken client_refuse(struct client *client, const mosaic_error *error, bool 
 enum taken client_malformed(struct client *client);
 /* Closes it for want of memory. */
 enum taken client_out_of_memory(struct client *client);
+/*
+ * No server is linked any more: what the segment did there, parsing alone, is ended. REACHED, or as client_reach. It is
+ * refused in a transaction that a shard has.
+ */
+enum taken client_leave_server(struct client *client);
+/* A server just linked gets what it lacks of the client's session: REACHED; TAKEN_LATER: it is called again. */
+enum taken client_prepare_server(struct client *client);
 /* Bytes of our own, behind what a linked server still has to answer. */
 struct buffer *client_answer(struct client *client);
 /* …which is between these two: the answer is queued, or sent at once where nothing comes before it. */

@@ -5,6 +5,7 @@
 #include "proxy/client_extended.h"
 #include "proxy/client_local.h"
 #include "proxy/client_portal.h"
+#include "proxy/client_scatter.h"
 #include "proxy/copy_binary.h"
 #include "proxy/effect.h"
 #include "proxy/explain_rows.h"
@@ -277,6 +278,8 @@ static enum taken take_bind(struct client *client, const struct bind_message *me
     struct prepared *prepared = extended_find(client, bind->statement, &named, &taken);
     if (!prepared)
         return taken;
+    if (client->scatter && (taken = client_scatter_bound(client, bind, prepared)) != REACHED)
+        return taken;
     if (client->asks_types) {
         client->asks_types = false; /* answered: described, or an error that was told */
         if (client->skips)
@@ -306,7 +309,7 @@ static enum taken take_bind(struct client *client, const struct bind_message *me
         return bind_here(client, bind, prepared, only);
     if (client->status == 'E' && client->server)
         route = (struct route){.way = ROUTE_ANY, .shard = client->server->pool->shard, .facts = route.facts};
-    if (route.way == ROUTE_MORE || (route.way == ROUTE_EXPLAIN && !bind->results))
+    if (route.way == ROUTE_MORE || ((route.way == ROUTE_EXPLAIN || route.way == ROUTE_SCATTER) && !bind->results))
         return TAKEN_MORE;
     if (only && prepare_sql_is(only) && client->status != 'E')
         return bind_sql(client, message, prepared, &route);
@@ -314,6 +317,8 @@ static enum taken take_bind(struct client *client, const struct bind_message *me
         return extended_refuse(client, route.error);
     if (route.way == ROUTE_EXPLAIN)
         return bind_explanation(client, bind, prepared, route.explanation);
+    if (route.way == ROUTE_SCATTER)
+        return client_scatter_bind(client, bind, prepared, &route);
     mosaic_error error;
     if (only && only->class == STATEMENT_SET &&
         !effect_is_allowed(&client->worker->world->model, only->name, only->value, &error))

@@ -3,9 +3,11 @@
 #include "base/memory.h"
 #include "proxy/client_extended.h"
 #include "proxy/client_local.h"
+#include "proxy/client_scatter.h"
 #include "proxy/explain_rows.h"
 #include "proxy/prepare_sql.h"
 #include "proxy/route.h"
+#include "proxy/scatter.h"
 #include "proxy/server_rows.h"
 
 #include <string.h>
@@ -22,6 +24,7 @@ static void release(struct bound *bound)
 {
     prepared_release(bound->prepared);
     explain_portal_free(bound->rows);
+    scatter_drop(bound->scatter);
     *bound = (struct bound){0};
 }
 
@@ -37,6 +40,15 @@ void portal_remove(struct client *client, const char *name)
     *at = found->next;
     release(&found->bound);
     memory_free(found);
+}
+
+void portal_forget(struct client *client, const struct scatter *scatter)
+{
+    struct portal *portal = client->portals;
+    while (portal && portal->bound.scatter != scatter)
+        portal = portal->next;
+    if (client->bound.scatter == scatter || portal)
+        portal_remove(client, portal ? portal->name : "");
 }
 
 bool portal_add(struct client *client, const char *name, const struct bound *bound)
@@ -155,6 +167,8 @@ static enum taken execute_here(struct client *client, const struct bound *bound,
 enum taken portal_here(struct client *client, const struct bound *bound, const struct wire_named *named,
                        enum expect_kind kind)
 {
+    if (bound->scatter)
+        return client_scatter_portal(client, bound, named, kind);
     if (kind == EXPECT_DESCRIBE_PORTAL && bound->rows)
         return describe_rows(client, bound->rows);
     if (kind == EXPECT_DESCRIBE_PORTAL)

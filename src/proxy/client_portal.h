@@ -13,6 +13,8 @@ bool portal_add(struct client *client, const char *name, const struct bound *bou
 void portal_remove(struct client *client, const char *name);
 /* bound.names_types, of a Bind for the linked server; `shape`: of the statement, 0 where it is not known. */
 bool portal_names_types(const struct client *client, const struct wire_bind *bind, bool is_whole, uint64_t shape);
+/* The one that has this scatter. */
+void portal_forget(struct client *client, const struct scatter *scatter);
 
 /* A Bind that is answered here; all Parses were sent. The portal is `bound`, of `prepared`; its rows are taken over. */
 enum taken portal_bind_here(struct client *client, const struct wire_bind *bind, struct prepared *prepared,

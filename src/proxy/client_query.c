@@ -3,6 +3,7 @@
  */
 #include "proxy/client.h"
 #include "proxy/client_local.h"
+#include "proxy/client_scatter.h"
 #include "proxy/copy_binary.h"
 #include "proxy/effect.h"
 #include "proxy/explain_rows.h"
@@ -94,6 +95,11 @@ enum taken client_query(struct client *client, const char *message, const struct
     const char *text = message + WIRE_HEADER;
     size_t size = frame->size - WIRE_HEADER - 1;
     bool asked = client->asks_shape;
+    if (client->scatter) {
+        enum taken begun = client_scatter_queried(client);
+        if (begun != REACHED)
+            return begun;
+    }
     client->asks_shape = false;
     if (asked && client->skips)
         return prepare_sql_failed(client);
@@ -135,6 +141,8 @@ enum taken client_query(struct client *client, const char *message, const struct
         return client_refuse(client, route.error, true);
     if (route.way == ROUTE_EXPLAIN)
         return explain_here(client, route.explanation);
+    if (route.way == ROUTE_SCATTER)
+        return client_scatter_query(client, text, size, &route);
     mosaic_error error;
     for (size_t i = 0; route.facts && i < route.facts->count; i++) {
         const struct facts *facts = &route.facts->facts[i];

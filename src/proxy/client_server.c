@@ -5,6 +5,7 @@
 #include "proxy/client.h"
 #include "proxy/effect.h"
 #include "proxy/proxy.h"
+#include "proxy/scatter.h"
 #include "proxy/server.h"
 #include "proxy/trace.h"
 
@@ -27,6 +28,10 @@ void client_server_refused(struct client *client, const mosaic_error *error)
 void client_server_lost(struct client *client, const mosaic_error *why, bool cut)
 {
     mosaic_error error;
+    if (client->is_leg) {
+        leg_lost(client, why, cut);
+        return;
+    }
     bool was_open = client->status != 'I';
     bool busy = client->awaits_ready || client->in_segment;
     if (client->state == CLIENT_CLOSED)
@@ -150,8 +155,7 @@ static enum taken link_any(struct client *client, size_t shard)
     }
 }
 
-/* A server just linked gets what it lacks of this client's session. */
-static enum taken prepare_server(struct client *client)
+enum taken client_prepare_server(struct client *client)
 {
     struct server *server = client->server;
     struct worker *worker = client->worker;
@@ -267,6 +271,36 @@ static enum taken leave_aside(struct client *client)
     return TAKEN;
 }
 
+static enum taken refuse_several(struct client *client)
+{
+    const struct model *model = &client->worker->world->model;
+    mosaic_error error;
+    COUNT(&client->worker->counters, second_shard, 1);
+    (void)!error_set(&error, MOSAIC_UNSUPPORTED,
+                     "this statement is answered by several shards, but the transaction is open on shard %s",
+                     model->shards[client->server->pool->shard].name);
+    error_hint(&error, client->status == 'T' ? "what the transaction did so far stands: COMMIT or ROLLBACK it first"
+                                             : "send Sync before a statement of several shards");
+    return client_refuse(client, &error, client->status != 'T');
+}
+
+enum taken client_leave_server(struct client *client)
+{
+    if (client->is_aside)
+        return leave_aside(client);
+    enum taken taken = client_leave_coordinator(client, client->worker->world->model.shard_count);
+    if (taken != REACHED || !client->server)
+        return taken;
+    if (client->is_fresh && server_is_clean(client->server)) {
+        server_unlink(client->server);
+        return REACHED;
+    }
+    if (client->status != 'I' || !client->in_segment || !client->is_harmless)
+        return refuse_several(client);
+    taken = leave_harmlessly(client);
+    return taken == TAKEN ? REACHED : taken;
+}
+
 enum taken client_leave_coordinator(struct client *client, size_t shard)
 {
     const struct server *server = client->server;
@@ -315,7 +349,7 @@ enum taken client_reach(struct client *client, size_t shard)
     }
     if (!client->is_fresh)
         return REACHED;
-    taken = prepare_server(client);
+    taken = client_prepare_server(client);
     if (taken == REACHED && __builtin_expect(client->worker->settings->trace, 0) && !client->probes &&
         !client->is_opening && !trace_begin(client))
         return client_out_of_memory(client);

@@ -30,6 +30,7 @@
     X(EXECUTE, true, "rows, then CommandComplete, EmptyQueryResponse or PortalSuspended")                    \
     X(CLOSE, true, "CloseComplete")                                                                          \
     X(CLOSE_OURS, false, "a statement had to leave the server for want of room")                             \
+    X(LEG, true, "everything up to ReadyForQuery, of one of several shards: leg.c")                          \
     X(SYNC, true, "ReadyForQuery")                                                                           \
     X(SYNC_OURS, false, "ends a segment that goes on elsewhere")                                             \
     X(REFUSED, true, "a statement made to fail, so that its transaction fails: our error instead")           \

@@ -90,7 +90,7 @@ static const char *client_state_name(const struct client *client)
         return "waiting";
     if (client->state != CLIENT_READY)
         return "login";
-    return client->server ? "active" : "idle";
+    return client->server || client->scatter || client->fetching ? "active" : "idle";
 }
 
 static void take_client(struct snapshot_part *part, const struct client *client, struct clocks clocks)

@@ -265,7 +265,7 @@ static enum taken plan_execution(struct client *client, const struct route *own,
         if (!values[i].type && i < prepared->described_count)
             values[i].type = prepared->described[i];
     }
-    struct route_parameters parameters = {prepared, values, count, false};
+    struct route_parameters parameters = {prepared, values, count, .is_executed = true};
     if (!route_text(client, prepared->text, prepared->size, &parameters, &found->route))
         return client_out_of_memory(client);
     if (found->route.way == ROUTE_ASK)

@@ -67,7 +67,9 @@ void record_statement(const struct client *client, const char *text, size_t size
     if (!log_wants(worker->proxy->log, EVENT_STATEMENT))
         return;
     struct log_entry entry = entry_of(client, address);
-    if (route->shard == model->shard_count)
+    if (route->way == ROUTE_SCATTER)
+        snprintf(plan, sizeof plan, "tier 2: %zu shards", route->plan->shard_count);
+    else if (route->shard == model->shard_count)
         snprintf(plan, sizeof plan, "tier 4: the coordinator");
     else if (route->way == ROUTE_ANY)
         snprintf(plan, sizeof plan, "any shard");
@@ -78,7 +80,8 @@ void record_statement(const struct client *client, const char *text, size_t size
     entry.statement = text;
     entry.statement_size = size;
     entry.plan = plan;
-    entry.shard = route->shard < model_places(model) ? model->shards[route->shard].name : NULL;
+    entry.shard =
+        route->way != ROUTE_SCATTER && route->shard < model_places(model) ? model->shards[route->shard].name : NULL;
     log_event(worker->proxy->log, EVENT_STATEMENT, (int)worker->number, &entry);
 }
 

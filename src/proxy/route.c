@@ -3,13 +3,12 @@
 
 #include "base/memory.h"
 #include "plan/hint.h"
+#include "proxy/beside.h"
 #include "proxy/effect.h"
 #include "proxy/proxy.h"
 #include "proxy/server.h"
-#include "sql/words.h"
 
 #include <string.h>
-#include <strings.h>
 
 enum { PATHS_MOST = 256 };
 
@@ -225,7 +224,7 @@ static mosaic_error *new_error(struct client *client)
     return arena_zeroed(&client->worker->scratch, 1, sizeof(mosaic_error));
 }
 
-static const char *session_value(const struct client *client, const char *name)
+const char *route_setting(const struct client *client, const char *name)
 {
     const struct setting *setting = settings_lookup(client->session, name);
     return setting && setting->value && *setting->value ? setting->value : NULL;
@@ -252,7 +251,7 @@ static bool find_hint(struct client *client, const char *text, size_t size, stru
     if (status == MOSAIC_OK && hint_is_empty(hint) && client->session->has_ours) {
         static const char *const names[] = {"mosaic.shard", "mosaic.key", "mosaic.table"};
         for (size_t i = 0; i < 3 && status == MOSAIC_OK; i++) {
-            const char *value = session_value(client, names[i]);
+            const char *value = route_setting(client, names[i]);
             if (value)
                 status = hint_set(&client->worker->world->model, names[i], value, scratch, hint, &error);
         }
@@ -310,6 +309,10 @@ static void combine(struct client *client, struct route *route, const struct pla
         route->shard = plan->shard;
         route->bucket = plan->bucket;
         route->relation = plan->relation;
+        break;
+    case PLAN_SCATTER:
+        route->way = ROUTE_SCATTER;
+        route->plan = arena_copy(&client->worker->scratch, plan, sizeof *plan);
         break;
     case PLAN_COORDINATOR:
         if (route->way == ROUTE_SHARD && route->shard != client->worker->world->model.shard_count) {
@@ -369,83 +372,11 @@ enum taken route_reach(struct client *client, const struct route *route)
     return taken;
 }
 
-/* ---- the coordinator in a transaction ---- */
-
-/* Does it ask for the transaction's time, by a function or by a text such as 'now'? */
-static bool reads_clock(const struct route *route, const char *text, size_t size,
-                        const struct route_parameters *parameters)
-{
-    /* An escape may hide one. */
-    bool reads = words_name_moment(text, size) || memchr(text, '\\', size) != NULL;
-    for (size_t i = 0; i < route->facts->count; i++)
-        reads |= route->facts->facts[i].reads_clock;
-    for (size_t i = 0; parameters && i < parameters->count; i++)
-        reads |= parameters->values[i].size > 0 &&
-                 words_name_moment(parameters->values[i].data, (size_t)parameters->values[i].size);
-    return reads;
-}
-
-/* Is one of the isolation levels named that keep a snapshot? In a comment it does no harm. */
-static bool names_snapshot(const char *text, size_t size)
-{
-    for (size_t at = 0; at + 10 <= size; at++)
-        if (strncasecmp(text + at, "repeatable", 10) == 0 || strncasecmp(text + at, "serializab", 10) == 0)
-            return true;
-    return false;
-}
-
-/* BEGIN and SET TRANSACTION say it once; it holds until the transaction ends, over AND CHAIN too. */
-static void note_isolation(struct client *client, const struct facts_list *list, const char *text, size_t size)
-{
-    for (size_t i = 0; i < list->count; i++)
-        if (list->facts[i].class == STATEMENT_BEGIN || list->facts[i].class == STATEMENT_SET_TRANSACTION)
-            client->transaction.wants_snapshot |= names_snapshot(text, size);
-}
-
-bool route_wants_snapshot(const struct client *client)
-{
-    const char *set = session_value(client, "default_transaction_isolation");
-    return client->transaction.wants_snapshot ||
-           (set ? names_snapshot(set, strlen(set)) : client->user->keeps_snapshot);
-}
-
-/*
- * In a transaction the coordinator answers beside it, each statement from what is committed at that moment. That is the
- * transaction's own answer while it is READ COMMITTED, no shard has it, and its clock is not asked.
- */
-static const char *why_not_beside(const struct client *client, const char *text, size_t size,
-                                  const struct route_parameters *parameters, const struct route *route)
-{
-    const struct transaction *transaction = &client->transaction;
-    if (!transaction->is_lazy || (client->server && !client->is_fresh && !client->is_aside))
-        return "The transaction is open on a shard, and of what it did there the coordinator sees nothing.";
-    if (transaction->has_written)
-        return "The transaction has settings of its own, which the coordinator does not see.";
-    if (route_wants_snapshot(client))
-        return "The transaction wants one snapshot for all its statements, and over several shards there is none.";
-    if (reads_clock(route, text, size, parameters))
-        return "It may ask for the time at which the transaction began, which would be another one on the coordinator.";
-    return NULL;
-}
-
-/*
- * Settings by which a value is read, not shown: postgres_fdw reads the shards' rows as text under the session's own.
- * NULL: it has none that is not the default.
- */
-static const char *reads_otherwise(const struct client *client)
-{
-    static const char *const names[] = {"array_nulls", "xmloption", "lc_monetary"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (session_value(client, names[i]))
-            return names[i];
-    return client->user->reads_otherwise ? "array_nulls or xmloption of the role" : NULL;
-}
-
 /* What set_config has set of no literal, one connection knows alone: elsewhere the statement would run without it. */
 static void stay_with_unknown(struct client *client, struct route *route)
 {
     const struct world *world = client->worker->world;
-    if (world->slots[route->shard] == client->unknown_slot)
+    if (route->way != ROUTE_SCATTER && world->slots[route->shard] == client->unknown_slot)
         return;
     for (size_t i = 0; route->way == ROUTE_ANY && i < world->model.shard_count; i++)
         if (world->slots[i] == client->unknown_slot) {
@@ -458,7 +389,7 @@ static void stay_with_unknown(struct client *client, struct route *route)
         return;
     (void)!error_set(route->error, MOSAIC_UNSUPPORTED,
                      "this statement belongs to %s, which lacks a setting of the session",
-                     world->model.shards[route->shard].name);
+                     route->plan ? "several shards" : world->model.shards[route->shard].name);
     error_detail(route->error,
                  "set_config with a name or value that is no literal, or SET SESSION CHARACTERISTICS, was run "
                  "on another shard's connection.");
@@ -466,35 +397,12 @@ static void stay_with_unknown(struct client *client, struct route *route)
     error_sqlstate(route->error, "0A000");
 }
 
-static void coordinator_alone(struct client *client, const char *text, size_t size,
-                              const struct route_parameters *parameters, struct route *route)
+/* What was tried and could not be merged goes elsewhere, this once. */
+static bool may_scatter(struct client *client, const struct facts_list *list, const struct route_parameters *parameters)
 {
-    const char *hint = "send it before BEGIN or behind COMMIT; EXPLAIN (MOSAIC) says why it needs more than one shard";
-    const char *why = NULL, *setting = reads_otherwise(client);
-    if (client->status == 'E')
-        return; /* whatever comes is refused by who has the transaction */
-    if (route->facts->count > 1) {
-        why = "The text has several statements, and each must see what is committed when it begins.";
-        hint = "send each statement by itself";
-    } else if (setting) {
-        why =
-            arena_format(&client->worker->scratch, "Rows of the shards would be read under the session's %s.", setting);
-        hint = "reset it before such a statement";
-    } else if (client->status == 'T') {
-        route->aside = true;
-        why = why_not_beside(client, text, size, parameters, route);
-    }
-    if (!why)
-        return;
-    route->way = ROUTE_REFUSED;
-    route->error = new_error(client);
-    if (!route->error)
-        return;
-    (void)!error_set(route->error, MOSAIC_UNSUPPORTED,
-                     "this statement needs the coordinator, which is not possible here");
-    error_detail(route->error, "%s", why);
-    error_hint(route->error, "%s", hint);
-    error_sqlstate(route->error, "0A000");
+    bool avoids = client->avoids_scatter;
+    client->avoids_scatter = false;
+    return !avoids && list->count == 1 && !(parameters && parameters->is_executed);
 }
 
 bool route_text(struct client *client, const char *text, size_t size, const struct route_parameters *parameters,
@@ -512,7 +420,7 @@ bool route_text(struct client *client, const char *text, size_t size, const stru
     route->literal_count = found.literal_count;
     if (route->way == ROUTE_ASK)
         return true;
-    note_isolation(client, found.list, text, size);
+    beside_note_isolation(client, found.list, text, size);
     if (!is_analysed(worker)) {
         /* One shard: a hint chooses nothing, but must not name another one. */
         route->shard = route_any(client);
@@ -528,7 +436,8 @@ bool route_text(struct client *client, const char *text, size_t size, const stru
                                .parameter_count = parameters ? parameters->count : 0,
                                .hint = hint_is_empty(&hint) ? NULL : &hint,
                                .has_coordinator = worker->world->has_coordinator,
-                               .no_coordinator = worker->world->no_coordinator};
+                               .no_coordinator = worker->world->no_coordinator,
+                               .has_scatter = may_scatter(client, found.list, parameters)};
     if (found.list->count == 1 && found.list->facts[0].explain_mosaic && !lacks_types(found.list->facts, parameters))
         return explain(client, text, size, &input, route);
     for (size_t i = 0; i < found.list->count && route->way != ROUTE_REFUSED; i++) {
@@ -548,8 +457,8 @@ bool route_text(struct client *client, const char *text, size_t size, const stru
             plan.kind = PLAN_ANY;
         combine(client, route, &plan, position_of(&found.list->facts[i], text, size));
     }
-    if (route->way == ROUTE_SHARD && route->shard == worker->world->model.shard_count)
-        coordinator_alone(client, text, size, parameters, route);
+    if (route->way == ROUTE_SCATTER || (route->way == ROUTE_SHARD && route->shard == worker->world->model.shard_count))
+        beside_check(client, text, size, parameters, route);
     if (route->way == ROUTE_ANY)
         route->shard = route_any(client);
     if (route->way != ROUTE_REFUSED && client->has_unknown && client->status != 'E')

@@ -9,6 +9,7 @@
 
 enum route_way {
     ROUTE_SHARD,   /* it belongs to `shard`, which may be the coordinator (model_places) */
+    ROUTE_SCATTER, /* several shards answer at once: `plan` */
     ROUTE_ANY,     /* `shard` does as well as any */
     ROUTE_REFUSED, /* `error` says why */
     ROUTE_MORE,    /* not by the values that are there: more of them must be */
@@ -21,6 +22,7 @@ struct route {
     enum route_way way;
     size_t shard;
     bool aside;                        /* beside the open transaction, which no shard has yet */
+    const struct plan *plan;           /* of ROUTE_SCATTER; as long as `facts` */
     uint32_t bucket;                   /* PLAN_NO_BUCKET: none */
     const char *relation;              /* whose key decided; NULL: none */
     const struct facts_list *facts;    /* NULL: nothing was analysed. Valid until the next look-up */
@@ -35,7 +37,8 @@ struct route_parameters {
     struct prepared *prepared;
     const struct plan_value *values;
     size_t count;
-    bool more; /* values are still to come behind these */
+    bool more;        /* values are still to come behind these */
+    bool is_executed; /* by EXECUTE as SQL: one server runs it */
 };
 
 /* False when memory is out. */
@@ -49,6 +52,8 @@ MOSAIC_MUST_CHECK bool route_facts(struct client *client, struct prepared *prepa
 /* A shard that serves what every shard can: the one that is open, else one that is up; the home shard first. */
 size_t route_any(const struct client *client);
 
+/* A setting of the session; NULL: it is not set, or empty. */
+const char *route_setting(const struct client *client, const char *name);
 /* Is the client's transaction REPEATABLE READ or SERIALIZABLE, by BEGIN, SET TRANSACTION, a setting, or the role's own?
  */
 bool route_wants_snapshot(const struct client *client);

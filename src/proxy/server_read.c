@@ -5,13 +5,15 @@
 #include "base/memory.h"
 #include "proxy/client.h"
 #include "proxy/effect.h"
+#include "proxy/scatter.h"
 #include "proxy/server.h"
+#include "proxy/server_error.h"
 #include "proxy/server_rows.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-enum { WHOLE_MOST = 1 << 20 };
+enum { WHOLE_MOST = 1 << 20, ROW_MOST = 1 << 26 };
 
 /* An answer to ours is whole. False: the server is closed, or another's. */
 static bool ours_done(struct server *server, char status)
@@ -117,89 +119,17 @@ static void segment_failed(struct server *server)
         client_segment_failed(server->client);
 }
 
-static bool is_fatal(const char *message, const struct wire_frame *frame)
-{
-    struct wire_error found;
-    return wire_read_error(message, frame, &found) && found.severity &&
-           (strcmp(found.severity, "FATAL") == 0 || strcmp(found.severity, "PANIC") == 0);
-}
-
-static void count_class(struct server *server, const char *message, const struct wire_frame *frame)
-{
-    struct wire_error found;
-    if (wire_read_error(message, frame, &found) && found.sqlstate)
-        COUNT(server->worker->errors, from_shards[error_class(found.sqlstate)], 1);
-}
-
-/* A statement's name on the server is no word that its client knows: his own stands in the error instead. */
-static void add_renamed(struct server *server, struct buffer *out, const char *text)
-{
-    static const char ours[] = "mosaic_";
-    const char *at = strstr(text, ours), *digits = at ? at + sizeof ours - 1 : NULL;
-    char *after = NULL;
-    const char *name = at ? client_statements_name(&server->client->statements, strtoull(digits, &after, 10)) : NULL;
-    if (!name || after == digits) {
-        wire_text(out, text);
-        return;
-    }
-    buffer_add(out, text, (size_t)(at - text));
-    buffer_text(out, name);
-    wire_text(out, after);
-}
-
-/*
- * The coordinator's foreign tables have no primary keys, so a column that depends on one is no grouped one there: an
- * error of its own, where one PostgreSQL may have an answer.
- */
-static bool refuse_ungrouped(struct server *server, const char *message, const struct wire_frame *frame)
-{
-    struct wire_error found;
-    bool is_coordinator = server->pool->shard == server->worker->world->model.shard_count;
-    if (!is_coordinator || !server->client || !wire_read_error(message, frame, &found) || !found.sqlstate ||
-        strcmp(found.sqlstate, "42803") != 0)
-        return false;
-    wire_error_response(batch_make(&server->worker->to_client), "ERROR", "0A000", found.message,
-                        "It is the coordinator that answers, and its tables have no primary keys to tell which columns "
-                        "a GROUP BY decides.",
-                        "name every column that stands outside of aggregates in GROUP BY");
-    return true;
-}
-
-/* The client sees an error as it would be of what it sent: names of statements, and places in the text. */
-static void pass_error(struct server *server, const char *message, const struct wire_frame *frame, int32_t shift)
-{
-    struct wire_reader reader = wire_body(message, frame);
-    if (refuse_ungrouped(server, message, frame))
-        return;
-    if (!server->client || (!shift && !memmem(message, frame->size, "mosaic_", 7))) {
-        pass(server, message, frame->size);
-        return;
-    }
-    struct buffer *out = batch_make(&server->worker->to_client);
-    size_t begun = wire_begin(out, WIRE_B_ERROR_RESPONSE);
-    for (char field; (field = (char)wire_read8(&reader));) {
-        const char *text = wire_read_text(&reader);
-        buffer_char(out, field);
-        if (field == 'P' && shift)
-            buffer_format(out, "%ld%c", strtol(text, NULL, 10) - shift, '\0');
-        else
-            add_renamed(server, out, text);
-    }
-    buffer_char(out, '\0');
-    wire_end(out, begun);
-}
-
 /* False: closed. */
 static bool take_error(struct server *server, const char *message, const struct wire_frame *frame)
 {
     struct expect_entry *head = expect_head(&server->expect);
-    if (!head || is_fatal(message, frame)) {
+    if (!head || server_error_is_fatal(message, frame)) {
         /* It is about to close: the error goes with that. */
         remember_error(server, message, frame);
         return true;
     }
     COUNT(&server->worker->shards[server->pool->slot], errors, 1);
-    count_class(server, message, frame);
+    server_error_count(server, message, frame);
     switch (head->kind) {
     case EXPECT_OURS:
         remember_error(server, message, frame);
@@ -207,7 +137,7 @@ static bool take_error(struct server *server, const char *message, const struct 
     case EXPECT_QUERY:
     case EXPECT_FUNCTION:
         effect_failed(server);
-        pass_error(server, message, frame, head->shift);
+        server_error_pass(server, message, frame, head->shift);
         return true;
     case EXPECT_SYNC:
     case EXPECT_SYNC_OURS:
@@ -218,7 +148,7 @@ static bool take_error(struct server *server, const char *message, const struct 
             buffer_add(batch_make(&server->worker->to_client), head->subject, head->detail);
         break;
     default:
-        pass_error(server, message, frame, head->shift);
+        server_error_pass(server, message, frame, head->shift);
         break;
     }
     effect_failed(server);
@@ -432,10 +362,19 @@ static void take_side(struct server *server, const char *message, const struct w
     }
 }
 
+/* Is a leg of a scatter what it answers? */
+static bool is_leg_answer(const struct server *server)
+{
+    const struct expect_entry *head = expect_head(&server->expect);
+    return head && head->kind == EXPECT_LEG && server->client;
+}
+
 /* True where a message of this type must be whole before it is looked at. */
 static bool needs_whole(const struct server *server, char type)
 {
     const struct expect_entry *head = expect_head(&server->expect);
+    if (head && head->kind == EXPECT_LEG)
+        return type != WIRE_B_DATA_ROW || (server->client && leg_wants_whole(server->client));
     if (head && (!expect_visible(head->kind) || ends_shape(head, type)))
         return true;
     if (type == WIRE_B_ROW_DESCRIPTION || type == WIRE_B_PARAMETER_DESCRIPTION)
@@ -444,9 +383,26 @@ static bool needs_whole(const struct server *server, char type)
            type == WIRE_B_NOTICE_RESPONSE || type == WIRE_B_NOTIFICATION_RESPONSE || type == WIRE_B_COMMAND_COMPLETE;
 }
 
+static bool take_of_leg(struct server *server, const char *message, const struct wire_frame *frame, size_t here)
+{
+    if (frame->type == WIRE_B_ERROR_RESPONSE && server_error_is_fatal(message, frame)) {
+        remember_error(server, message, frame);
+        return true;
+    }
+    if (frame->type == WIRE_B_PARAMETER_STATUS)
+        return take_report(server, message, frame);
+    if (frame->type == WIRE_B_ROW_DESCRIPTION && !server_described(server, message, frame)) {
+        violates(server, "out of memory");
+        return false;
+    }
+    return leg_take(server, message, frame, here);
+}
+
 /* One message, of which `here` bytes are at hand. False: the server is closed. */
 static bool take(struct server *server, const char *message, const struct wire_frame *frame, size_t here)
 {
+    if (__builtin_expect(is_leg_answer(server), 0))
+        return take_of_leg(server, message, frame, here);
     switch (frame->type) {
     case WIRE_B_READY_FOR_QUERY:
         return take_ready(server, message, frame);
@@ -472,6 +428,27 @@ static bool take(struct server *server, const char *message, const struct wire_f
     default:
         return take_answer(server, message, frame, here);
     }
+}
+
+/* Merging takes whole rows. */
+static void refuse_row(struct server *server, uint32_t size)
+{
+    mosaic_error error;
+    (void)!error_set(&error, MOSAIC_LIMIT, "a row of shard %s has %u bytes, and one that is merged may have %d",
+                     server->worker->world->model.shards[server->pool->shard].name, size, ROW_MOST);
+    error_hint(&error, "leave ORDER BY out, or fetch large values one by one");
+    server_close(server, &error);
+}
+
+/* Values of a row that is merged are mapped at once. */
+static bool map_whole(struct server *server, const char *message, const struct wire_frame *frame)
+{
+    size_t size = frame->size - WIRE_HEADER;
+    server->passing_mapped = false;
+    if (server_map(server, message + WIRE_HEADER, size) == size)
+        return true;
+    violates(server, "a row in binary that cannot be read");
+    return false;
 }
 
 /* Walks the frames; returns how many bytes were used, SIZE_MAX when the server is closed. */
@@ -501,7 +478,14 @@ static size_t walk(struct server *server, const char *data, size_t size)
         enum wire_state found = wire_peek(data + at, left, &frame);
         if (found == WIRE_MORE)
             break;
-        if (found == WIRE_BAD || (frame.size > WHOLE_MOST && needs_whole(server, frame.type))) {
+        if (found != WIRE_BAD && __builtin_expect(is_leg_answer(server), 0)) {
+            if (leg_holds(server->client, frame.type))
+                break;
+            if (frame.type == WIRE_B_DATA_ROW && frame.size > ROW_MOST && leg_wants_whole(server->client)) {
+                refuse_row(server, frame.size);
+                return SIZE_MAX;
+            }
+        } else if (found == WIRE_BAD || (frame.size > WHOLE_MOST && needs_whole(server, frame.type))) {
             violates(server, "a message of an impossible size");
             return SIZE_MAX;
         }
@@ -513,6 +497,9 @@ static size_t walk(struct server *server, const char *data, size_t size)
         }
         size_t here = frame.size < left ? frame.size : left;
         server->passing_mapped = server_maps(server) && server_maps_message(server, &frame);
+        if (server->passing_mapped && is_leg_answer(server) && leg_wants_whole(server->client) &&
+            !map_whole(server, data + at, &frame))
+            return SIZE_MAX;
         if (server->passing_mapped)
             here = WIRE_HEADER;
         if (!take(server, data + at, &frame, here))
@@ -543,7 +530,7 @@ void server_run(struct server *server)
     struct worker *worker = server->worker;
     struct client *client = server->client;
     char *data;
-    if (client && channel_stuck(&client->channel))
+    if (client && (client->is_leg ? leg_is_held(client) : channel_stuck(&client->channel)))
         return; /* it goes on when the client has read what there is */
     ssize_t size = channel_read(&server->channel, worker->space, WORKER_SPACE, &data);
     if (size == CHANNEL_DEAD) {
@@ -552,8 +539,11 @@ void server_run(struct server *server)
     }
     COUNT(&worker->shards[server->pool->slot], bytes_received, size);
     size_t used = walk(server, data, (size_t)size);
+    if (client && client->is_leg)
+        leg_walked(client);
     client = used == SIZE_MAX ? client : server->client;
-    if (client && client->state != CLIENT_CLOSED && !batch_send(&worker->to_client, &client->channel))
+    if (client && client->state != CLIENT_CLOSED && !client->is_leg &&
+        !batch_send(&worker->to_client, &client->channel))
         client_close(client, NULL);
     batch_drop(&worker->to_client);
     if (used == SIZE_MAX || server->state == SERVER_CLOSED)

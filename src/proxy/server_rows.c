@@ -6,7 +6,7 @@
 /* Of rows that a client is about to be sent; a statement's own description says nothing of formats. */
 static bool tells_of_rows(enum expect_kind kind)
 {
-    return kind == EXPECT_QUERY || kind == EXPECT_DESCRIBE_PORTAL || kind == EXPECT_COLUMNS;
+    return kind == EXPECT_QUERY || kind == EXPECT_DESCRIBE_PORTAL || kind == EXPECT_COLUMNS || kind == EXPECT_LEG;
 }
 
 bool server_described(struct server *server, const char *message, const struct wire_frame *frame)
@@ -37,7 +37,7 @@ bool server_maps_message(struct server *server, const struct wire_frame *frame)
     bool copies = frame->type == WIRE_COPY_DATA;
     if ((!copies && frame->type != WIRE_B_DATA_ROW) || !head || !rowmap_applies(server->rowmap, copies))
         return false;
-    bool described = head->kind == EXPECT_QUERY && !copies;
+    bool described = (head->kind == EXPECT_QUERY || head->kind == EXPECT_LEG) && !copies;
     if (!described && ((head->kind != EXPECT_EXECUTE && head->kind != EXPECT_QUERY) || head->detail != EXPECT_MAPPED))
         return false;
     rowmap_begin(server->rowmap, frame->size - WIRE_HEADER);

@@ -68,7 +68,8 @@ static void look_at_clients(struct worker *worker, int64_t now)
         struct client *client = LIST_OWNER(struct client, node, node);
         mosaic_error error;
         next = node->next;
-        if (client->state != CLIENT_READY || client->server || client->waits || now - client->since <= most)
+        if (client->state != CLIENT_READY || client->server || client->waits || client->scatter ||
+            now - client->since <= most)
             continue;
         (void)!error_set(&error, MOSAIC_TIMEOUT, "the connection was idle for longer than client_idle_timeout");
         error_sqlstate(&error, "57P05");

@@ -151,6 +151,25 @@ struct fact_combine {
     bool bytewise; /* min, max of text: collation C or POSIX is proved */
 };
 
+/* What a column of the shards' answers must be at run time, or the coordinator takes the statement as a whole. */
+enum fact_partial {
+    PARTIAL_ANY,    /* what an array may have as an element */
+    PARTIAL_NUMBER, /* a sum that an average is made of: not of float4, which has lost too much */
+    PARTIAL_EXACT,  /* a sum that is summed again without loss */
+};
+
+/*
+ * Tier 3: the coordinator's database combines what the shards say. All columns of `fact_scatter.text` are asked for in
+ * binary; of each an array is made, parameters parameter_count + 1 and on of this statement, whose result is the
+ * client's.
+ */
+struct fact_final {
+    const char *text; /* "\1k\1" stands for the type of the k-th column, from 1, by its qualified name */
+    const enum fact_partial *partials; /* of each column */
+    const bool *uses;                  /* of each parameter of the client's: does `text` refer to it? */
+    size_t parameter_count;
+};
+
 /*
  * Tier 2: how the shards' answers to `text` make up the statement's own. Each row of the result (of an aggregate: each
  * row that it reads) comes of exactly one row of `driver`, whose key says the shard.
@@ -166,6 +185,8 @@ struct fact_scatter {
     /* LIMIT and OFFSET: integer literals or parameters; has_… false: there is none. A NULL means none. */
     bool has_limit, has_offset;
     struct fact_value limit, offset;
+    const struct fact_final
+        *final;   /* tier 3: then `hidden` are all columns of `text`, and there is nothing else to merge */
     bool is_copy; /* COPY (query) TO STDOUT: `text` is the whole COPY statement */
 };
 

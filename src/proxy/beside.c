@@ -1,0 +1,115 @@
+/*
+ * Statements that are answered beside a transaction, each from what is committed when it begins: by the coordinator, or
+ * by several shards at once.
+ */
+#define _GNU_SOURCE
+#include "proxy/beside.h"
+
+#include "proxy/proxy.h"
+#include "sql/words.h"
+
+#include <string.h>
+#include <strings.h>
+
+/* Does it ask for the transaction's time, by a function or by a text such as 'now'? */
+static bool reads_clock(const struct route *route, const char *text, size_t size,
+                        const struct route_parameters *parameters)
+{
+    /* An escape may hide one. */
+    bool reads = words_name_moment(text, size) || memchr(text, '\\', size) != NULL;
+    for (size_t i = 0; i < route->facts->count; i++)
+        reads |= route->facts->facts[i].reads_clock;
+    for (size_t i = 0; parameters && i < parameters->count; i++)
+        reads |= parameters->values[i].size > 0 &&
+                 words_name_moment(parameters->values[i].data, (size_t)parameters->values[i].size);
+    return reads;
+}
+
+/* Is one of the isolation levels named that keep a snapshot? In a comment it does no harm. */
+static bool names_snapshot(const char *text, size_t size)
+{
+    for (size_t at = 0; at + 10 <= size; at++)
+        if (strncasecmp(text + at, "repeatable", 10) == 0 || strncasecmp(text + at, "serializab", 10) == 0)
+            return true;
+    return false;
+}
+
+/* BEGIN and SET TRANSACTION say it once; it holds until the transaction ends, over AND CHAIN too. */
+void beside_note_isolation(struct client *client, const struct facts_list *list, const char *text, size_t size)
+{
+    for (size_t i = 0; i < list->count; i++)
+        if (list->facts[i].class == STATEMENT_BEGIN || list->facts[i].class == STATEMENT_SET_TRANSACTION)
+            client->transaction.wants_snapshot |= names_snapshot(text, size);
+}
+
+bool route_wants_snapshot(const struct client *client)
+{
+    const char *set = route_setting(client, "default_transaction_isolation");
+    return client->transaction.wants_snapshot ||
+           (set ? names_snapshot(set, strlen(set)) : client->user->keeps_snapshot);
+}
+
+/*
+ * In a transaction the coordinator answers beside it, each statement from what is committed at that moment. That is the
+ * transaction's own answer while it is READ COMMITTED, no shard has it, and its clock is not asked.
+ */
+static const char *why_not_beside(const struct client *client, const char *text, size_t size,
+                                  const struct route_parameters *parameters, const struct route *route)
+{
+    const struct transaction *transaction = &client->transaction;
+    if (!transaction->is_lazy || (client->server && !client->is_fresh && !client->is_aside))
+        return "The transaction is open on a shard, and of what it did there the coordinator sees nothing.";
+    if (transaction->has_written)
+        return "The transaction has settings of its own, which the coordinator does not see.";
+    if (route_wants_snapshot(client))
+        return "The transaction wants one snapshot for all its statements, and over several shards there is none.";
+    if (reads_clock(route, text, size, parameters))
+        return "It may ask for the time at which the transaction began, which would be another one on the coordinator.";
+    return NULL;
+}
+
+/*
+ * Settings by which a value is read, not shown: postgres_fdw reads the shards' rows as text under the session's own.
+ * NULL: it has none that is not the default.
+ */
+static const char *reads_otherwise(const struct client *client)
+{
+    static const char *const names[] = {"array_nulls", "xmloption", "lc_monetary"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (route_setting(client, names[i]))
+            return names[i];
+    return client->user->reads_otherwise ? "array_nulls or xmloption of the role" : NULL;
+}
+
+void beside_check(struct client *client, const char *text, size_t size, const struct route_parameters *parameters,
+                  struct route *route)
+{
+    const char *hint = "send it before BEGIN or behind COMMIT; EXPLAIN (MOSAIC) says why it needs more than one shard";
+    bool merges = route->way == ROUTE_SCATTER;
+    const char *why = NULL, *setting = merges ? NULL : reads_otherwise(client);
+    if (client->status == 'E')
+        return; /* whatever comes is refused by who has the transaction */
+    if (route->facts->count > 1) {
+        why = "The text has several statements, and each must see what is committed when it begins.";
+        hint = "send each statement by itself";
+    } else if (setting) {
+        why =
+            arena_format(&client->worker->scratch, "Rows of the shards would be read under the session's %s.", setting);
+        hint = "reset it before such a statement";
+    } else if (client->status == 'T') {
+        route->aside = true;
+        why = why_not_beside(client, text, size, parameters, route);
+    }
+    if (!why)
+        return;
+    route->way = ROUTE_REFUSED;
+    route->error = arena_zeroed(&client->worker->scratch, 1, sizeof *route->error);
+    if (!route->error)
+        return;
+    (void)!error_set(route->error, MOSAIC_UNSUPPORTED,
+                     merges ? "this statement needs several shards, which is not possible here"
+                            : "this statement needs the coordinator, which is not possible here");
+    error_detail(route->error, "%s", why);
+    error_hint(route->error, "%s", hint);
+    error_sqlstate(route->error, "0A000");
+}

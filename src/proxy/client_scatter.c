@@ -1,0 +1,212 @@
+#include "proxy/client_scatter.h"
+
+#include "base/memory.h"
+#include "proxy/client_extended.h"
+#include "proxy/client_portal.h"
+#include "proxy/proxy.h"
+#include "proxy/record.h"
+#include "proxy/route.h"
+#include "proxy/scatter.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+/* ---- its begin ---- */
+
+/* No server is linked: the shards are asked beside whatever the segment, or the transaction, had one for. */
+static enum taken begin(struct client *client, const struct scatter_order *order, const struct route *route)
+{
+    mosaic_error error;
+    enum taken taken = client_leave_server(client);
+    if (taken != REACHED)
+        return taken;
+    if (route->aside && !transaction_read(&client->transaction))
+        return client_out_of_memory(client);
+    client->scatter = scatter_new(client, order, &error);
+    if (!client->scatter)
+        return client_refuse(client, &error, true);
+    record_statement(client, order->text, order->size, route);
+    scatter_start(client->scatter);
+    /* Settled at once: it failed. */
+    if (!scatter_is_busy(client->scatter))
+        loop_again(&client->worker->loop, &client->channel.source);
+    return TAKEN_LATER;
+}
+
+enum taken client_scatter_query(struct client *client, const char *text, size_t size, const struct route *route)
+{
+    struct scatter_order order = {.plan = route->plan, .text = text, .size = size};
+    return begin(client, &order, route);
+}
+
+enum taken client_scatter_bind(struct client *client, const struct wire_bind *bind, struct prepared *prepared,
+                               const struct route *route)
+{
+    if (!extended_is_alone(client, prepared)) {
+        enum taken taken = extended_send_before(client);
+        if (taken != REACHED)
+            return taken;
+    }
+    if (*bind->portal && portal_find(client, bind->portal))
+        return extended_fail(client, "42P03", "portal \"%s\" already exists", bind->portal);
+    struct scatter_order order = {.plan = route->plan,
+                                  .types = prepared->types,
+                                  .type_count = prepared->type_count,
+                                  .bind = bind,
+                                  .text = prepared->text,
+                                  .size = prepared->size};
+    return begin(client, &order, route);
+}
+
+/* ---- its end ---- */
+
+/* The Parses that were held are answered: the shards have taken their text. */
+static void answer_held(struct client *client, struct buffer *answer)
+{
+    for (uint32_t i = 0; i < client->held_count; i++)
+        wire_empty(answer, WIRE_B_PARSE_COMPLETE);
+    client_held_clear(client);
+}
+
+/* The error goes to the client; a transaction that it stands in has failed. */
+static enum taken tell_failure(struct client *client, const struct scatter *scatter)
+{
+    struct buffer *answer = client_answer(client);
+    const struct buffer *failure = scatter_failure(scatter);
+    if (scatter_is_parsed(scatter))
+        answer_held(client, answer);
+    buffer_add(answer, failure->data, failure->size);
+    if (client->status != 'I') {
+        client->transaction.has_failed = true;
+        client->status = 'E';
+    }
+    client->skips = client->in_segment;
+    client->awaits_ready = false;
+    if (!client->in_segment)
+        wire_ready(answer, client->status);
+    return client_answered(client) ? TAKEN : client_out_of_memory(client);
+}
+
+/* What settled without a result. REACHED: the message is to be routed anew. */
+static enum taken settle(struct client *client)
+{
+    struct scatter *scatter = client->scatter;
+    enum taken taken = REACHED;
+    client->scatter = NULL;
+    client->avoids_scatter = scatter_state(scatter) == SCATTER_UNFIT;
+    if (scatter_state(scatter) == SCATTER_FAILED)
+        taken = tell_failure(client, scatter);
+    scatter_drop(scatter);
+    return taken;
+}
+
+enum taken client_scatter_queried(struct client *client)
+{
+    struct scatter *scatter = client->scatter;
+    const struct buffer *description = scatter_description(scatter);
+    if (scatter_state(scatter) == SCATTER_STARTING)
+        return TAKEN_LATER;
+    if (scatter_state(scatter) != SCATTER_HELD)
+        return settle(client);
+    buffer_add(batch_make(&client->worker->to_client), description->data, description->size);
+    client->awaits_ready = true;
+    scatter_fetch(scatter, 0);
+    return client->state == CLIENT_CLOSED ? TAKEN_CLOSED : TAKEN;
+}
+
+static enum taken refuse_shape(struct client *client)
+{
+    mosaic_error error;
+    (void)!error_set(&error, MOSAIC_UNSUPPORTED, "cached plan must not change result type");
+    return client_refuse(client, &error, true);
+}
+
+enum taken client_scatter_bound(struct client *client, const struct wire_bind *bind, struct prepared *prepared)
+{
+    struct scatter *scatter = client->scatter;
+    const struct buffer *description = scatter_description(scatter);
+    if (scatter_state(scatter) == SCATTER_STARTING)
+        return TAKEN_LATER;
+    if (scatter_state(scatter) != SCATTER_HELD)
+        return settle(client);
+    client->scatter = NULL;
+    if (*bind->statement && prepared->shape &&
+        prepared->shape != prepared_shape(description->data + WIRE_HEADER, description->size - WIRE_HEADER)) {
+        scatter_drop(scatter);
+        return refuse_shape(client);
+    }
+    struct buffer *answer = client_answer(client);
+    answer_held(client, answer);
+    wire_empty(answer, WIRE_B_BIND_COMPLETE);
+    struct bound bound = {.prepared = prepared, .is_local = true, .scatter = scatter};
+    if (!portal_add(client, bind->portal, &bound) || !client_answered(client))
+        return client_out_of_memory(client);
+    return TAKEN;
+}
+
+/* ---- portals ---- */
+
+static enum taken describe(struct client *client, const struct scatter *scatter)
+{
+    struct buffer *answer = client_answer(client);
+    buffer_add(answer, scatter_description(scatter)->data, scatter_description(scatter)->size);
+    return client_answered(client) ? TAKEN : client_out_of_memory(client);
+}
+
+enum taken client_scatter_portal(struct client *client, const struct bound *bound, const struct wire_named *named,
+                                 enum expect_kind kind)
+{
+    struct scatter *scatter = bound->scatter;
+    if (kind == EXPECT_CLOSE)
+        return extended_answer_empty(client, WIRE_B_CLOSE_COMPLETE);
+    enum taken taken = client_leave_server(client);
+    if (taken != REACHED)
+        return taken;
+    if (scatter_state(scatter) == SCATTER_FAILED) {
+        taken = tell_failure(client, scatter);
+        portal_remove(client, named->name);
+        return taken;
+    }
+    if (kind == EXPECT_DESCRIBE_PORTAL)
+        return describe(client, scatter);
+    client->fetching = scatter;
+    scatter_fetch(scatter, named->rows);
+    return client->state == CLIENT_CLOSED ? TAKEN_CLOSED : TAKEN;
+}
+
+void client_scatter_over(struct client *client, struct scatter *scatter)
+{
+    struct worker *worker = client->worker;
+    struct buffer *out = batch_make(&worker->to_client);
+    bool is_query = client->awaits_ready;
+    char tag[32];
+    client->fetching = NULL;
+    if (scatter_state(scatter) == SCATTER_FAILED) {
+        (void)tell_failure(client, scatter);
+        if (client->state == CLIENT_CLOSED)
+            return;
+    } else if (scatter_state(scatter) == SCATTER_HELD) {
+        wire_empty(out, WIRE_B_PORTAL_SUSPENDED);
+    } else {
+        snprintf(tag, sizeof tag, "SELECT %" PRIu64, scatter_fetched(scatter));
+        wire_complete(out, tag);
+    }
+    if (is_query && scatter_state(scatter) != SCATTER_FAILED) {
+        client->awaits_ready = false;
+        wire_ready(out, client->status);
+    }
+    if (!batch_send(&worker->to_client, &client->channel)) {
+        client_close(client, NULL);
+        return;
+    }
+    if (is_query) {
+        client->scatter = NULL;
+        scatter_drop(scatter);
+    } else if (scatter_state(scatter) == SCATTER_FAILED) {
+        portal_forget(client, scatter);
+    }
+    if (is_query && worker->stopping && client->status == 'I')
+        client_stop(client);
+    else if (client->channel.in_size || client->channel.readable)
+        loop_again(&worker->loop, &client->channel.source);
+}

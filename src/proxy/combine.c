@@ -1,0 +1,245 @@
+/*
+ * Tier 3: the shards' rows are gathered by columns, and the coordinator runs the statement that combines them.
+ *
+ *     leg ─┐
+ *     leg ─┼─ partials ── Parse, Bind (the client's values, an array a column), Execute ── the last leg ── client
+ *     leg ─┘
+ */
+#include "base/memory.h"
+#include "proxy/leg.h"
+#include "proxy/proxy.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { TEXT = 25, FORMAT_BINARY = 1 };
+
+/* The client's values that the statement refers to, with their formats; NULL for the others. */
+static void keep_values(struct scatter *scatter, const struct fact_final *final, const struct wire_bind *bind)
+{
+    struct buffer *formats = &scatter->results, values = BUFFER_INIT(WIRE_LENGTH_MOST);
+    const char *at = bind ? bind->values : NULL;
+    scatter->value_count = bind ? bind->value_count : 0;
+    for (uint16_t i = 0; i < scatter->value_count; i++) {
+        struct wire_value value;
+        if (!wire_bind_value(bind, i, &at, &value))
+            break;
+        bool is_used = i < final->parameter_count && final->uses[i];
+        wire_16(formats, is_used ? (uint16_t)value.format : 0);
+        wire_32(&values, is_used ? (uint32_t)value.size : UINT32_MAX);
+        if (is_used && value.size > 0)
+            buffer_add(&values, value.data, (size_t)value.size);
+    }
+    scatter->values = values;
+}
+
+bool combine_prepare(struct scatter *scatter, const struct fact_scatter *facts, const struct wire_bind *bind,
+                     size_t most)
+{
+    struct arena *arena = &scatter->arena;
+    const struct fact_final *from = facts->final;
+    size_t columns = facts->hidden;
+    scatter->partials = partials_new(columns, most);
+    scatter->final = *from;
+    scatter->final.text = arena_string(arena, from->text);
+    scatter->final.partials = arena_copy(arena, from->partials, columns * sizeof *from->partials);
+    scatter->final.uses = arena_copy(arena, from->uses, from->parameter_count * sizeof *from->uses);
+    scatter->array_types = arena_zeroed(arena, columns + 1, sizeof *scatter->array_types);
+    scatter->element_types = arena_zeroed(arena, columns + 1, sizeof *scatter->element_types);
+    scatter->column_count = columns;
+    scatter->results = BUFFER_INIT(WIRE_LENGTH_MOST);
+    keep_values(scatter, from, bind);
+    wire_16(&scatter->results, bind ? bind->result_count : 0);
+    if (bind)
+        buffer_add(&scatter->results, bind->results, 2 * (size_t)bind->result_count);
+    return scatter->partials && scatter->final.text && scatter->final.partials && scatter->final.uses &&
+           scatter->array_types && scatter->element_types && !buffer_failed(&scatter->results) &&
+           !buffer_failed(&scatter->values);
+}
+
+void combine_free(struct scatter *scatter)
+{
+    partials_free(scatter->partials);
+    buffer_free(&scatter->values);
+    buffer_free(&scatter->results);
+}
+
+size_t combine_reachable(const struct scatter *scatter)
+{
+    if (!scatter->partials)
+        return scatter->leg_count;
+    for (size_t i = 0; i + 1 < scatter->leg_count; i++)
+        if (scatter->legs[i].state < LEG_COMPLETE)
+            return scatter->leg_count - 1;
+    return scatter->leg_count;
+}
+
+/* ---- what the shards say ---- */
+
+void combine_describe(struct leg *leg, const char *body, size_t size)
+{
+    struct scatter *scatter = leg->scatter;
+    const struct world *world = scatter->worker->world;
+    uint64_t shape = prepared_shape(body, size);
+    mosaic_error error;
+    if (scatter->partial_shape) {
+        if (scatter->partial_shape == shape)
+            return;
+        (void)!error_set(&error, MOSAIC_UNSUPPORTED, "shard %s has other columns than the others",
+                         world->model.shards[leg->shard].name);
+        error_hint(&error, "pgmosaic status shows where definitions differ");
+        scatter_fail(scatter, &error);
+        return;
+    }
+    scatter->partial_shape = shape;
+    mosaic_status status =
+        partials_describe(scatter->partials, body, size, world->schema, scatter->final.partials, &error);
+    if (status == MOSAIC_UNSUPPORTED)
+        scatter_turn(scatter, SCATTER_UNFIT);
+    else if (status != MOSAIC_OK)
+        scatter_fail(scatter, &error);
+}
+
+void combine_add(struct leg *leg, const char *row, size_t size)
+{
+    struct scatter *scatter = leg->scatter;
+    mosaic_error error;
+    mosaic_status status = partials_add(scatter->partials, row, size, &error);
+    if (status == MOSAIC_LIMIT)
+        scatter_turn(scatter, SCATTER_UNFIT); /* the coordinator fetches them in portions */
+    else if (status != MOSAIC_OK)
+        scatter_fail(scatter, &error);
+}
+
+/* ---- what the coordinator is asked ---- */
+
+static void add_quoted(struct buffer *out, const char *name)
+{
+    buffer_char(out, '"');
+    for (; *name; name++) {
+        if (*name == '"')
+            buffer_char(out, '"');
+        buffer_char(out, *name);
+    }
+    buffer_char(out, '"');
+}
+
+/* The text with the names of the types that the shards' columns turned out to have. */
+static void write_text(const struct scatter *scatter, struct buffer *out)
+{
+    const struct schema *schema = scatter->worker->world->schema;
+    const char *at = scatter->final.text;
+    for (const char *mark; (mark = strchr(at, '\1')); at = strchr(mark + 1, '\1') + 1) {
+        size_t column = strtoul(mark + 1, NULL, 10) - 1;
+        const struct schema_type *type = schema_type_by_oid(schema, partials_type(scatter->partials, column));
+        buffer_add(out, at, (size_t)(mark - at));
+        add_quoted(out, type->schema);
+        buffer_char(out, '.');
+        add_quoted(out, type->name);
+    }
+    buffer_text(out, at);
+}
+
+static void find_types(struct scatter *scatter, size_t place)
+{
+    const struct schema *schema = scatter->worker->world->schema;
+    for (size_t i = 0; i < scatter->column_count; i++) {
+        uint32_t type = partials_type(scatter->partials, i);
+        scatter->element_types[i] = schema_oid_on(schema, place, type);
+        scatter->array_types[i] = schema_oid_on(schema, place, schema_type_by_oid(schema, type)->array);
+    }
+}
+
+static void write_parse(struct scatter *scatter, size_t place, struct buffer *out)
+{
+    const struct schema *schema = scatter->worker->world->schema;
+    size_t at = wire_begin(out, WIRE_PARSE);
+    wire_text(out, "");
+    write_text(scatter, out);
+    buffer_char(out, '\0');
+    wire_16(out, (uint16_t)(scatter->value_count + scatter->column_count));
+    for (uint16_t i = 0; i < scatter->value_count; i++) {
+        bool is_used = i < scatter->final.parameter_count && scatter->final.uses[i];
+        uint32_t type = i < scatter->type_count ? scatter->types[i] : 0;
+        wire_32(out, is_used ? schema_oid_on(schema, place, type) : TEXT);
+    }
+    for (size_t i = 0; i < scatter->column_count; i++)
+        wire_32(out, scatter->array_types[i]);
+    wire_end(out, at);
+}
+
+/* Bind up to the client's values; the arrays and the formats of the result are still to come. */
+static void write_bind(struct scatter *scatter, struct buffer *out)
+{
+    size_t formats = 2 * (size_t)scatter->value_count, count = scatter->value_count + scatter->column_count;
+    size_t size = 4 + 1 + 1 + 2 + 2 * count + 2 + scatter->values.size + partials_finish(scatter->partials) +
+                  scatter->results.size - formats;
+    buffer_char(out, WIRE_BIND);
+    wire_32(out, (uint32_t)size);
+    wire_text(out, "");
+    wire_text(out, "");
+    wire_16(out, (uint16_t)count);
+    if (formats)
+        buffer_add(out, scatter->results.data, formats);
+    for (size_t i = 0; i < scatter->column_count; i++)
+        wire_16(out, FORMAT_BINARY);
+    wire_16(out, (uint16_t)count);
+    if (scatter->values.size)
+        buffer_add(out, scatter->values.data, scatter->values.size);
+}
+
+static void write_end(const struct scatter *scatter, struct buffer *out)
+{
+    size_t formats = 2 * (size_t)scatter->value_count;
+    buffer_add(out, scatter->results.data + formats, scatter->results.size - formats);
+    wire_describe(out, 'P', "");
+    size_t at = wire_begin(out, WIRE_EXECUTE);
+    wire_text(out, "");
+    wire_32(out, 0);
+    wire_end(out, at);
+    wire_empty(out, WIRE_SYNC);
+}
+
+static bool begin(struct leg *leg, struct buffer *out)
+{
+    struct scatter *scatter = leg->scatter;
+    find_types(scatter, leg->shard);
+    write_parse(scatter, leg->shard, out);
+    write_bind(scatter, out);
+    leg->state = LEG_SENDING;
+    return expect_add(&leg->client.server->expect, EXPECT_LEG, 0, NULL);
+}
+
+void combine_send(struct leg *leg)
+{
+    struct scatter *scatter = leg->scatter;
+    struct server *server = leg->client.server;
+    struct worker *worker = scatter->worker;
+    struct buffer out = BUFFER_INIT(WIRE_LENGTH_MOST);
+    mosaic_error error;
+    mosaic_status status = MOSAIC_OK;
+    bool more = true;
+    if (leg->state == LEG_NEW && !begin(leg, &out))
+        status = error_memory(&error);
+    while (status == MOSAIC_OK && more && !channel_stuck(&server->channel)) {
+        status = partials_write(scatter->partials, scatter->element_types, &out, &more, &error);
+        if (status == MOSAIC_OK && !more) {
+            write_end(scatter, &out);
+            leg->state = LEG_ASKED;
+        }
+        if (status == MOSAIC_OK && buffer_failed(&out))
+            status = error_memory(&error);
+        if (status != MOSAIC_OK)
+            break;
+        COUNT(&worker->shards[server->pool->slot], bytes_sent, out.size);
+        if (!channel_send(&server->channel, out.data, out.size)) {
+            server->channel.readable = true; /* it will see the end */
+            loop_again(&worker->loop, &server->channel.source);
+            break;
+        }
+        buffer_clear(&out);
+    }
+    buffer_free(&out);
+    if (status != MOSAIC_OK)
+        server_close(server, &error);
+}

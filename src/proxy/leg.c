@@ -1,0 +1,442 @@
+/*
+ * What the servers of legs say, merged. Whatever is made goes into the worker's batch, and from there to the client
+ * when what was read is used up (leg_walked).
+ */
+#include "proxy/leg.h"
+#include "proxy/client_scatter.h"
+#include "proxy/effect.h"
+#include "proxy/proxy.h"
+#include "proxy/server_error.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { MADE_MOST = 128 * 1024 }; /* of merged rows, before they are sent */
+
+/* ---- what waits ---- */
+
+/* Another leg is in the middle of a row that goes to the client piece by piece. */
+static bool is_interrupted(const struct scatter *scatter, const struct leg *leg)
+{
+    return leg_is_talking(scatter->talking) && scatter->talking != leg;
+}
+
+bool leg_holds(struct client *client, char type)
+{
+    struct leg *leg = leg_of(client);
+    const struct scatter *scatter = leg->scatter;
+    bool holds = is_interrupted(scatter, leg); /* nothing may stand within another's row */
+    if (!scatter->client || scatter->state >= SCATTER_FINISHED || leg_is_partial(leg))
+        return false;
+    if (holds || type != WIRE_B_DATA_ROW)
+        return leg->is_held = holds;
+    switch (merge_way(scatter->merge)) {
+    case MERGE_AS_THEY_COME:
+        holds = scatter->state != SCATTER_RUNNING || channel_stuck(&scatter->client->channel);
+        break;
+    case MERGE_IN_ORDER:
+        holds = leg->next.size >= LEG_KEPT;
+        break;
+    default:
+        break;
+    }
+    leg->is_held = holds;
+    return holds;
+}
+
+bool leg_is_held(const struct client *client)
+{
+    return ((const struct leg *)client)->is_held;
+}
+
+bool leg_wants_whole(const struct client *client)
+{
+    const struct leg *leg = (const struct leg *)client;
+    const struct scatter *scatter = leg->scatter;
+    if (!scatter->client || scatter->state >= SCATTER_FINISHED)
+        return false;
+    if (leg_is_partial(leg))
+        return true;
+    return merge_way(scatter->merge) != MERGE_AS_THEY_COME || scatter->most;
+}
+
+/* ---- rows ---- */
+
+static const char *body_of(const char *message)
+{
+    return message + WIRE_HEADER;
+}
+
+/* The next row of a leg for the merge, or its end. False: neither is there. */
+static bool offer_next(struct leg *leg)
+{
+    struct scatter *scatter = leg->scatter;
+    struct wire_frame frame;
+    mosaic_error error;
+    if (leg->at == leg->rows.size) {
+        struct buffer used = leg->rows;
+        leg->rows = leg->next;
+        leg->next = used;
+        buffer_clear(&leg->next);
+        leg->at = 0;
+        if (leg->is_held) {
+            leg->is_held = false;
+            if (leg->client.server)
+                loop_again(&scatter->worker->loop, &leg->client.server->channel.source);
+        }
+    }
+    if (leg->at == leg->rows.size) {
+        if (leg->state < LEG_COMPLETE)
+            return false;
+        merge_end(scatter->merge, leg->number);
+        return true;
+    }
+    const char *message = leg->rows.data + leg->at;
+    (void)wire_peek(message, leg->rows.size - leg->at, &frame);
+    leg->at += frame.size;
+    leg->head = body_of(message);
+    leg->head_size = frame.size - WIRE_HEADER;
+    if (merge_offer(scatter->merge, leg->number, leg->head, leg->head_size, &error) == MOSAIC_OK)
+        return true;
+    scatter_fail(scatter, &error);
+    return false;
+}
+
+static void merge_in_order(struct scatter *scatter)
+{
+    struct buffer *out = batch_make(&scatter->worker->to_client);
+    while (scatter->state == SCATTER_RUNNING) {
+        size_t number = 0;
+        if (out->size > MADE_MOST) {
+            scatter_flush(scatter);
+            if (!scatter->client || channel_stuck(&scatter->client->channel))
+                return; /* scatter_resume */
+        }
+        if (scatter->most && scatter->fetched == scatter->most) {
+            scatter_turn(scatter, SCATTER_HELD);
+            return;
+        }
+        switch (merge_next(scatter->merge, &number)) {
+        case MERGE_NEEDS:
+            if (!offer_next(&scatter->legs[number]))
+                return;
+            break;
+        case MERGE_ROW:
+            merge_row(scatter->merge, scatter->legs[number].head, scatter->legs[number].head_size, out);
+            scatter->fetched++;
+            break;
+        case MERGE_DROP:
+            break;
+        default:
+            scatter_turn(scatter, SCATTER_FINISHED);
+            return;
+        }
+    }
+}
+
+static bool all_complete(const struct scatter *scatter)
+{
+    for (size_t i = 0; i < scatter->leg_count; i++)
+        if (scatter->legs[i].state < LEG_COMPLETE)
+            return false;
+    return true;
+}
+
+static void merge_aggregated(struct scatter *scatter)
+{
+    mosaic_error error;
+    bool has_row;
+    size_t number;
+    for (size_t i = 0; i < scatter->leg_count; i++)
+        merge_end(scatter->merge, i);
+    if (merge_next(scatter->merge, &number) != MERGE_DONE)
+        return;
+    mosaic_status status = merge_aggregates(scatter->merge, batch_make(&scatter->worker->to_client), &has_row, &error);
+    if (status != MOSAIC_OK) {
+        scatter_fail(scatter, &error);
+        return;
+    }
+    scatter->fetched = has_row;
+    scatter_turn(scatter, SCATTER_FINISHED);
+}
+
+void scatter_merge(struct scatter *scatter)
+{
+    if (!scatter->client || scatter->state != SCATTER_RUNNING)
+        return;
+    switch (merge_way(scatter->merge)) {
+    case MERGE_IN_ORDER:
+        merge_in_order(scatter);
+        break;
+    case MERGE_AGGREGATES:
+        if (all_complete(scatter))
+            merge_aggregated(scatter);
+        break;
+    default:
+        if (all_complete(scatter))
+            scatter_turn(scatter, SCATTER_FINISHED);
+        break;
+    }
+}
+
+/* A row that goes on as it is, if it is wanted. */
+static void take_as_it_comes(struct server *server, const char *message, const struct wire_frame *frame, size_t here)
+{
+    struct leg *leg = leg_of(server->client);
+    struct scatter *scatter = leg->scatter;
+    switch (merge_admit(scatter->merge)) {
+    case MERGE_SKIP:
+        return;
+    case MERGE_FULL:
+        scatter_turn(scatter, SCATTER_FINISHED);
+        return;
+    default:
+        break;
+    }
+    batch_pass(&scatter->worker->to_client, message, here);
+    scatter->fetched++;
+    if (here < frame->size) {
+        server->passing_visible = true;
+        scatter->talking = leg;
+    }
+    if (scatter->most && scatter->fetched == scatter->most)
+        scatter_turn(scatter, SCATTER_HELD);
+}
+
+/* Read over, for nobody; a shard that goes on for long is told to stop. */
+static void drain(struct leg *leg, size_t size)
+{
+    leg->drained += size;
+    if (leg->drained < LEG_DRAINED || leg->is_cancelled || !leg->client.server)
+        return;
+    leg->is_cancelled = true;
+    if (!cancel_server(leg->client.server))
+        leg->client.server->unfit = true;
+}
+
+static void take_row(struct server *server, const char *message, const struct wire_frame *frame, size_t here)
+{
+    struct leg *leg = leg_of(server->client);
+    struct scatter *scatter = leg->scatter;
+    mosaic_error error;
+    server->passing = frame->size - (uint32_t)here;
+    server->passing_visible = false;
+    if (!scatter->client || scatter->state >= SCATTER_FINISHED) {
+        drain(leg, frame->size);
+        return;
+    }
+    if (leg_is_partial(leg)) {
+        combine_add(leg, body_of(message), frame->size - WIRE_HEADER);
+        return;
+    }
+    switch (merge_way(scatter->merge)) {
+    case MERGE_AS_THEY_COME:
+        take_as_it_comes(server, message, frame, here);
+        break;
+    case MERGE_IN_ORDER:
+        buffer_add(&leg->next, message, frame->size);
+        if (buffer_failed(&leg->next)) {
+            error_memory(&error);
+            scatter_fail(scatter, &error);
+        }
+        break;
+    default:
+        if (merge_offer(scatter->merge, leg->number, body_of(message), frame->size - WIRE_HEADER, &error) != MOSAIC_OK)
+            scatter_fail(scatter, &error);
+        break;
+    }
+}
+
+/* ---- the result's columns ---- */
+
+static uint64_t shape_of(const struct buffer *description)
+{
+    return prepared_shape(body_of(description->data), description->size - WIRE_HEADER);
+}
+
+static void take_description(struct leg *leg, const char *message, const struct wire_frame *frame)
+{
+    struct scatter *scatter = leg->scatter;
+    const char *body = body_of(message);
+    size_t size = frame->size - WIRE_HEADER;
+    struct buffer described = BUFFER_INIT(frame->size + 64);
+    mosaic_error error;
+    if (!scatter->client || scatter->state >= SCATTER_FINISHED)
+        return;
+    if (leg_is_partial(leg)) {
+        combine_describe(leg, body, size);
+        return;
+    }
+    if (scatter->state == SCATTER_STARTING) {
+        mosaic_status status = merge_describe(scatter->merge, body, size, &error);
+        merge_describe_row(scatter->merge, body, size, &scatter->description);
+        if (status == MOSAIC_UNSUPPORTED)
+            scatter_turn(scatter, SCATTER_UNFIT);
+        else if (status != MOSAIC_OK)
+            scatter_fail(scatter, &error);
+        else
+            scatter_turn(scatter, SCATTER_HELD);
+        return;
+    }
+    /* The others must say the same, or their rows mean something else. */
+    merge_describe_row(scatter->merge, body, size, &described);
+    if (buffer_failed(&described) || shape_of(&described) != shape_of(&scatter->description)) {
+        (void)!error_set(&error, MOSAIC_UNSUPPORTED, "shard %s has other columns than the others",
+                         leg->client.worker->world->model.shards[leg->shard].name);
+        error_hint(&error, "pgmosaic status shows where definitions differ");
+        scatter_fail(scatter, &error);
+    }
+    buffer_free(&described);
+}
+
+/* ---- messages ---- */
+
+static long count_characters(const char *text, size_t size)
+{
+    long count = 0;
+    for (size_t i = 0; i < size; i++)
+        count += ((unsigned char)text[i] & 0xc0) != 0x80;
+    return count;
+}
+
+/* A place in what the shards were asked, in the client's own text; 0: it has none there. Both count characters, from 1.
+ */
+static long place_of(const struct scatter *scatter, long place)
+{
+    const char *ours = scatter->facts.text, *theirs = scatter->text;
+    size_t our_size = strlen(ours), their_size = scatter->size, least = our_size < their_size ? our_size : their_size;
+    size_t before = 0, behind = 0;
+    while (before < least && ours[before] == theirs[before])
+        before++;
+    while (behind < least - before && ours[our_size - behind - 1] == theirs[their_size - behind - 1])
+        behind++;
+    long whole = count_characters(ours, our_size);
+    if (place <= count_characters(ours, before))
+        return place;
+    if (whole - place < count_characters(ours + our_size - behind, behind))
+        return place - whole + count_characters(theirs, their_size);
+    return 0;
+}
+
+/* A shard's error, as it would be of what the client sent. */
+static void tell_error(const struct scatter *scatter, const char *message, const struct wire_frame *frame,
+                       struct buffer *out)
+{
+    struct wire_reader reader = wire_body(message, frame);
+    size_t begun = wire_begin(out, WIRE_B_ERROR_RESPONSE);
+    for (char field; (field = (char)wire_read8(&reader));) {
+        const char *text = wire_read_text(&reader);
+        long place = field == 'P' ? place_of(scatter, strtol(text, NULL, 10)) : 0;
+        if (field == 'P' && place == 0)
+            continue;
+        buffer_char(out, field);
+        if (field == 'P')
+            buffer_format(out, "%ld%c", place, '\0');
+        else
+            wire_text(out, text);
+    }
+    buffer_char(out, '\0');
+    wire_end(out, begun);
+}
+
+static void take_error(struct leg *leg, const char *message, const struct wire_frame *frame)
+{
+    struct scatter *scatter = leg->scatter;
+    struct server *server = leg->client.server;
+    struct buffer told = BUFFER_INIT(frame->size + 256);
+    COUNT(&scatter->worker->shards[server->pool->slot], errors, 1);
+    server_error_count(server, message, frame);
+    if (leg->state < LEG_COMPLETE)
+        leg->state = LEG_COMPLETE; /* nothing but ReadyForQuery comes now */
+    if (!scatter->client || scatter->state >= SCATTER_FINISHED)
+        return;
+    tell_error(scatter, message, frame, &told);
+    if (buffer_failed(&told))
+        scatter_fail_by(scatter, message, frame->size);
+    else
+        scatter_fail_by(scatter, told.data, told.size);
+    buffer_free(&told);
+}
+
+static bool take_ready(struct server *server, const char *message, const struct wire_frame *frame)
+{
+    struct leg *leg = leg_of(server->client);
+    struct worker *worker = server->worker;
+    struct shard_counters *counters = &worker->shards[server->pool->slot];
+    mosaic_error error;
+    if (frame->size != WIRE_HEADER + 1 || message[WIRE_HEADER] != 'I') {
+        (void)!error_set(&error, MOSAIC_UNREACHABLE, "shard %s broke the protocol: ReadyForQuery",
+                         worker->world->model.shards[leg->shard].name);
+        server_close(server, &error);
+        return false;
+    }
+    int64_t us = worker->loop.now_us - leg->client.began_us;
+    COUNT(counters, queries, 1);
+    COUNT(counters, transactions, 1);
+    COUNT(counters, transaction_us, us);
+    histogram_add(&counters->latency, (uint64_t)us);
+    server->status = 'I';
+    expect_pop(&server->expect);
+    /* Before the server can be another's: what was read of it is this client's. */
+    scatter_merge(leg->scatter);
+    scatter_flush(leg->scatter);
+    server_unlink(server);
+    leg_over(leg);
+    return server->state != SERVER_CLOSED;
+}
+
+bool leg_take(struct server *server, const char *message, const struct wire_frame *frame, size_t here)
+{
+    struct leg *leg = leg_of(server->client);
+    mosaic_error error;
+    switch (frame->type) {
+    case WIRE_B_DATA_ROW:
+        take_row(server, message, frame, here);
+        return true;
+    case WIRE_B_ROW_DESCRIPTION:
+        take_description(leg, message, frame);
+        return true;
+    case WIRE_B_PARSE_COMPLETE:
+        leg->scatter->is_parsed = true;
+        return true;
+    case WIRE_B_BIND_COMPLETE:
+        return true;
+    case WIRE_B_COMMAND_COMPLETE:
+        leg->state = LEG_COMPLETE;
+        return true;
+    case WIRE_B_ERROR_RESPONSE:
+        take_error(leg, message, frame);
+        return true;
+    case WIRE_B_READY_FOR_QUERY:
+        return take_ready(server, message, frame);
+    case WIRE_B_NOTICE_RESPONSE:
+        if (leg->scatter->client && leg->scatter->state == SCATTER_RUNNING)
+            batch_pass(&server->worker->to_client, message, frame->size);
+        return true;
+    case WIRE_B_PARAMETER_STATUS:
+    case WIRE_B_NOTIFICATION_RESPONSE:
+        return true;
+    default:
+        break;
+    }
+    (void)!error_set(&error, MOSAIC_UNREACHABLE, "shard %s broke the protocol: a message of type %d",
+                     server->worker->world->model.shards[leg->shard].name, (unsigned char)frame->type);
+    server_close(server, &error);
+    return false;
+}
+
+void leg_walked(struct client *client)
+{
+    struct leg *leg = leg_of(client);
+    struct scatter *scatter = leg->scatter;
+    scatter_merge(scatter);
+    if (scatter->partials)
+        scatter_reach(scatter);
+    if (scatter->talking == leg && !leg_is_talking(leg)) {
+        scatter->talking = NULL;
+        if (scatter->fails)
+            scatter_turn(scatter, SCATTER_FAILED);
+        scatter_wake(scatter);
+    }
+    scatter_flush(scatter);
+}

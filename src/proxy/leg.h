@@ -1,0 +1,119 @@
+/* The inside of scatter.h: what scatter.c, which has its life and its servers, shares with leg.c, which has the rows.
+ */
+#ifndef MOSAIC_PROXY_LEG_H
+#define MOSAIC_PROXY_LEG_H
+
+#include "merge/merge.h"
+#include "proxy/partials.h"
+#include "proxy/scatter.h"
+#include "proxy/server.h"
+
+enum leg_state {
+    LEG_NEW,      /* it has no server, or one that is given the settings */
+    LEG_SENDING,  /* of the last leg: the partial rows go to it piece by piece */
+    LEG_ASKED,    /* rows may come */
+    LEG_COMPLETE, /* the last one came */
+    LEG_OVER,     /* its server serves others again, or is lost */
+};
+
+enum {
+    LEG_KEPT = 64 * 1024,            /* bytes of rows that wait to be merged */
+    LEG_ROW_MOST = 64 * 1024 * 1024, /* of a row that must be whole */
+    LEG_DRAINED = 256 * 1024,        /* bytes that are read over before a shard is told to stop */
+};
+
+struct leg {
+    struct client client; /* first: nobody is connected to it */
+    struct scatter *scatter;
+    size_t number;
+    size_t shard;
+    enum leg_state state;
+    bool is_held;      /* rows wait at its server */
+    bool is_cancelled; /* its server was told to stop */
+    bool has_ended;    /* merge_end was said */
+    /* In order: DataRow messages that merge is given one by one, and those behind them. */
+    struct buffer rows, next;
+    size_t at; /* in rows: of the first that merge has not yet */
+    const char *head;
+    size_t head_size; /* the body of the row that merge has */
+    size_t drained;
+};
+
+struct scatter {
+    struct client *client; /* NULL: dropped */
+    struct worker *worker;
+    enum scatter_state state;
+    struct merge *merge;
+    struct arena arena; /* of what follows, as the plan had it */
+    struct fact_scatter facts;
+    const char *text; /* the client's own */
+    size_t size;
+    const uint32_t *types;
+    uint16_t type_count;
+    struct buffer request; /* Bind, Describe, Execute, Sync */
+    /* Tier 3: the rows of all legs but the last go to the coordinator, which is that last leg. */
+    struct partials *partials; /* NULL: tier 2 */
+    uint64_t partial_shape;    /* of the legs' columns; 0: none was described yet */
+    struct fact_final final;
+    struct buffer values, results; /* the client's, as their sections stand in Bind */
+    uint16_t value_count;
+    size_t column_count;                   /* of partials */
+    uint32_t *array_types, *element_types; /* of them, as the coordinator has them */
+    struct buffer description, failure;
+    uint64_t version; /* of the world that the plan was made in */
+    uint64_t most, fetched;
+    struct leg *talking; /* in the middle of a row that goes on in pieces */
+    bool fails;          /* as soon as that row is whole */
+    bool is_parsed;      /* by a shard: what failed then is no error of the text */
+    bool is_bounded;     /* each shard was asked for a few rows only */
+    size_t reached;      /* legs before this one have servers */
+    size_t active;       /* legs that are not OVER */
+    size_t buried;
+    size_t leg_count;
+    struct leg legs[];
+};
+
+static inline struct leg *leg_of(struct client *client)
+{
+    return (struct leg *)client;
+}
+
+static inline bool leg_is_talking(const struct leg *leg)
+{
+    return leg && leg->client.server && leg->client.server->passing;
+}
+
+/* It fails with a message of a shard's own, or with an error. */
+void scatter_fail_by(struct scatter *scatter, const char *message, size_t size);
+void scatter_fail(struct scatter *scatter, const mosaic_error *error);
+/* The state is another one: the client is told, or called. */
+void scatter_turn(struct scatter *scatter, enum scatter_state state);
+/* Rows that wait are merged, as far as there are some and they are wanted. */
+void scatter_merge(struct scatter *scatter);
+/* What was made for the client is sent. */
+void scatter_flush(struct scatter *scatter);
+/* Servers that were held are read again. */
+void scatter_wake(struct scatter *scatter);
+void leg_over(struct leg *leg);
+/* Those which have no server yet get one, in order. */
+void scatter_reach(struct scatter *scatter);
+
+/* ---- combine.c: tier 3 ---- */
+
+/* What the statement that combines needs of the client's Bind. False: memory is out. */
+bool combine_prepare(struct scatter *scatter, const struct fact_scatter *facts, const struct wire_bind *bind,
+                     size_t most);
+void combine_free(struct scatter *scatter);
+/* Is it one whose rows are partial? */
+static inline bool leg_is_partial(const struct leg *leg)
+{
+    return leg->scatter->partials && leg->number + 1 < leg->scatter->leg_count;
+}
+/* How many legs may have servers now: the last one waits for the others' rows. */
+size_t combine_reachable(const struct scatter *scatter);
+void combine_describe(struct leg *leg, const char *body, size_t size);
+void combine_add(struct leg *leg, const char *row, size_t size);
+/* Sends the statement to the last leg's server, or goes on with it. */
+void combine_send(struct leg *leg);
+
+#endif

@@ -1,0 +1,308 @@
+#define _GNU_SOURCE /* O_TMPFILE */
+#include "proxy/partials.h"
+
+#include "base/memory.h"
+#include "wire/wire.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum {
+    COLUMN_MOST = 512 << 20, /* bytes of an array: PostgreSQL's own limit for a value is 1 GB */
+    TOTAL_MOST = 900 << 20,  /* of all: a message is less than 1 GB */
+    PIECE = 1 << 16,
+    ARRAY_HEADER = 20, /* dimensions, flags, element's type, length, lower bound */
+    EMPTY_HEADER = 12,
+    FIELD = 18, /* of RowDescription, behind the name */
+};
+
+enum {
+    BOOL = 16,
+    INT8 = 20,
+    INT2 = 21,
+    INT4 = 23,
+    FLOAT8 = 701,
+    NUMERIC = 1700,
+};
+
+struct extent { /* of the file */
+    off_t at;
+    size_t size;
+};
+
+struct column {
+    uint32_t type;
+    bool has_null;
+    size_t size; /* of its elements, in file and memory */
+    struct buffer kept;
+    struct extent *extents;
+    size_t extent_count, extent_capacity;
+};
+
+struct partials {
+    size_t most, kept, total; /* bytes: in memory; in all */
+    uint32_t rows;
+    int file; /* -1: none */
+    off_t file_size;
+    /* Of partials_write: where it is. */
+    size_t column, extent, done;
+    bool has_header;
+    size_t column_count;
+    struct column columns[];
+};
+
+struct partials *partials_new(size_t columns, size_t most)
+{
+    struct partials *made = memory_zeroed(1, sizeof *made + columns * sizeof(struct column));
+    if (!made)
+        return NULL;
+    made->column_count = columns;
+    made->most = most;
+    made->file = -1;
+    for (size_t i = 0; i < columns; i++)
+        made->columns[i].kept = BUFFER_INIT(COLUMN_MOST);
+    return made;
+}
+
+void partials_free(struct partials *partials)
+{
+    if (!partials)
+        return;
+    for (size_t i = 0; i < partials->column_count; i++) {
+        buffer_free(&partials->columns[i].kept);
+        memory_free(partials->columns[i].extents);
+    }
+    if (partials->file >= 0)
+        close(partials->file);
+    memory_free(partials);
+}
+
+uint32_t partials_type(const struct partials *partials, size_t column)
+{
+    return partials->columns[column].type;
+}
+
+/* ---- types ---- */
+
+/* May arrays have it as an element, which unnest then gives back as it was? */
+static bool is_element(const struct schema *schema, uint32_t oid)
+{
+    const struct schema_type *type = schema_type_by_oid(schema, oid);
+    return type && type->array && type->category != 'A' &&
+           (type->kind == 'b' || type->kind == 'e' || type->kind == 'r');
+}
+
+static bool is_wanted(uint32_t type, enum fact_partial want)
+{
+    bool is_exact = type == INT2 || type == INT4 || type == INT8 || type == NUMERIC;
+    switch (want) {
+    case PARTIAL_NUMBER:
+        return is_exact || type == FLOAT8;
+    case PARTIAL_EXACT:
+        return is_exact;
+    default:
+        return true;
+    }
+}
+
+mosaic_status partials_describe(struct partials *partials, const char *body, size_t size, const struct schema *schema,
+                                const enum fact_partial *wants, mosaic_error *error)
+{
+    struct wire_reader reader = {body, body + size, false};
+    if (wire_read16(&reader) != partials->column_count)
+        return error_set(error, MOSAIC_DATA, "a shard's answer has another number of columns");
+    for (size_t i = 0; i < partials->column_count; i++) {
+        const char *name = wire_read_text(&reader), *field = wire_read_bytes(&reader, FIELD);
+        if (!field)
+            return error_set(error, MOSAIC_DATA, "a malformed RowDescription");
+        uint32_t type = wire_get32(field + 6);
+        if (!is_element(schema, type) || !is_wanted(type, wants[i]))
+            return error_set(error, MOSAIC_UNSUPPORTED, "column %s cannot be a partial: its type is %u", name, type);
+        partials->columns[i].type = type;
+    }
+    return MOSAIC_OK;
+}
+
+/* ---- rows ---- */
+
+static bool add_extent(struct column *column, off_t at, size_t size)
+{
+    if (column->extent_count == column->extent_capacity) {
+        size_t capacity = column->extent_capacity ? column->extent_capacity * 2 : 8;
+        struct extent *extents = memory_resize(column->extents, capacity * sizeof *extents);
+        if (!extents)
+            return false;
+        column->extents = extents;
+        column->extent_capacity = capacity;
+    }
+    column->extents[column->extent_count++] = (struct extent){at, size};
+    return true;
+}
+
+static mosaic_status open_file(struct partials *partials, mosaic_error *error)
+{
+    const char *directory = getenv("TMPDIR");
+    if (!directory || !*directory)
+        directory = "/tmp";
+    partials->file = open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    if (partials->file >= 0)
+        return MOSAIC_OK;
+    error_errno(error, "cannot make a temporary file in %s", directory);
+    error_hint(error, "raise scatter_memory, or set TMPDIR to a directory with room");
+    return error_sqlstate(error, "58030");
+}
+
+static mosaic_status write_all(struct partials *partials, const char *bytes, size_t size, mosaic_error *error)
+{
+    while (size) {
+        ssize_t wrote = pwrite(partials->file, bytes, size, partials->file_size);
+        if (wrote < 0 && errno == EINTR)
+            continue;
+        if (wrote <= 0) {
+            error_errno(error, "cannot write to a temporary file");
+            return error_sqlstate(error, errno == ENOSPC ? "53100" : "58030");
+        }
+        bytes += wrote;
+        size -= (size_t)wrote;
+        partials->file_size += wrote;
+    }
+    return MOSAIC_OK;
+}
+
+/* What is kept in memory goes to the file. */
+static mosaic_status spill(struct partials *partials, mosaic_error *error)
+{
+    if (partials->file < 0 && open_file(partials, error) != MOSAIC_OK)
+        return error->status;
+    for (size_t i = 0; i < partials->column_count; i++) {
+        struct column *column = &partials->columns[i];
+        if (!column->kept.size)
+            continue;
+        if (!add_extent(column, partials->file_size, column->kept.size))
+            return error_memory(error);
+        mosaic_status status = write_all(partials, column->kept.data, column->kept.size, error);
+        if (status != MOSAIC_OK)
+            return status;
+        buffer_clear(&column->kept);
+    }
+    partials->kept = 0;
+    return MOSAIC_OK;
+}
+
+mosaic_status partials_add(struct partials *partials, const char *row, size_t size, mosaic_error *error)
+{
+    struct wire_reader reader = {row, row + size, false};
+    bool fails = wire_read16(&reader) != partials->column_count;
+    for (size_t i = 0; i < partials->column_count && !fails; i++) {
+        struct column *column = &partials->columns[i];
+        const char *field = reader.at;
+        uint32_t length = wire_read32(&reader);
+        bool is_null = length == UINT32_MAX;
+        if (!is_null)
+            (void)wire_read_bytes(&reader, length);
+        fails = reader.failed;
+        if (fails)
+            break;
+        size_t added = (size_t)(reader.at - field);
+        column->has_null |= is_null;
+        column->size += added;
+        partials->kept += added;
+        partials->total += added;
+        if (column->size > COLUMN_MOST || partials->total > TOTAL_MOST)
+            return error_set(error, MOSAIC_LIMIT, "the shards' partial rows take more than %d MB", TOTAL_MOST >> 20);
+        buffer_add(&column->kept, field, added);
+        if (buffer_failed(&column->kept))
+            return error_memory(error);
+    }
+    if (fails)
+        return error_set(error, MOSAIC_DATA, "a malformed row");
+    partials->rows++;
+    return partials->kept > partials->most ? spill(partials, error) : MOSAIC_OK;
+}
+
+/* ---- arrays ---- */
+
+size_t partials_finish(struct partials *partials)
+{
+    size_t size = 0;
+    for (size_t i = 0; i < partials->column_count; i++)
+        size += 4 + (partials->rows ? ARRAY_HEADER : EMPTY_HEADER) + partials->columns[i].size;
+    return size;
+}
+
+/* array_recv of src/backend/utils/adt/arrayfuncs.c. */
+static void write_header(const struct partials *partials, const struct column *column, uint32_t type,
+                         struct buffer *out)
+{
+    bool any = partials->rows > 0;
+    wire_32(out, (uint32_t)((any ? ARRAY_HEADER : EMPTY_HEADER) + column->size));
+    wire_32(out, any);
+    wire_32(out, column->has_null);
+    wire_32(out, type);
+    if (!any)
+        return;
+    wire_32(out, partials->rows);
+    wire_32(out, 1);
+}
+
+/* A piece of an extent. */
+static mosaic_status read_piece(struct partials *partials, const struct extent *extent, struct buffer *out,
+                                mosaic_error *error)
+{
+    size_t left = extent->size - partials->done, size = left < PIECE ? left : PIECE;
+    char *to = buffer_reserve(out, size);
+    if (!to)
+        return error_memory(error);
+    ssize_t got;
+    do
+        got = pread(partials->file, to, size, extent->at + (off_t)partials->done);
+    while (got < 0 && errno == EINTR);
+    if (got <= 0) {
+        error_errno(error, "cannot read a temporary file");
+        return error_sqlstate(error, "58030");
+    }
+    buffer_added(out, (size_t)got);
+    partials->done += (size_t)got;
+    if (partials->done == extent->size) {
+        partials->extent++;
+        partials->done = 0;
+    }
+    return MOSAIC_OK;
+}
+
+static void write_kept(struct partials *partials, const struct column *column, struct buffer *out)
+{
+    size_t left = column->kept.size - partials->done, size = left < PIECE ? left : PIECE;
+    if (size)
+        buffer_add(out, column->kept.data + partials->done, size);
+    partials->done += size;
+    if (partials->done < column->kept.size)
+        return;
+    partials->column++;
+    partials->extent = partials->done = 0;
+    partials->has_header = false;
+}
+
+mosaic_status partials_write(struct partials *partials, const uint32_t *types, struct buffer *out, bool *more,
+                             mosaic_error *error)
+{
+    size_t before = out->size;
+    while (partials->column < partials->column_count && out->size - before < PIECE) {
+        struct column *column = &partials->columns[partials->column];
+        if (!partials->has_header) {
+            write_header(partials, column, types[partials->column], out);
+            partials->has_header = true;
+        }
+        if (partials->extent == column->extent_count) {
+            write_kept(partials, column, out);
+        } else {
+            mosaic_status status = read_piece(partials, &column->extents[partials->extent], out, error);
+            if (status != MOSAIC_OK)
+                return status;
+        }
+    }
+    *more = partials->column < partials->column_count;
+    return buffer_failed(out) ? error_memory(error) : MOSAIC_OK;
+}

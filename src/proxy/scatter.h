@@ -1,0 +1,90 @@
+/*
+ * A scatter: a statement that several shards answer at once, merged for one client (tier 2).
+ *
+ *     client ── scatter ──┬─ leg ── server of s0
+ *                         ├─ leg ── server of s1
+ *                         └─ leg ── server of s2
+ *
+ *     STARTING ─> HELD ⇄ RUNNING ─> FINISHED        or, at any time, FAILED; before anything was told, UNFIT or STALE
+ *
+ * A leg is a client that nobody is connected to: so it waits in its shard's pool, is given the client's settings, and
+ * hears of a lost server as any client does. Legs ask for servers in the order of shards, one after the other, so that
+ * no two scatters wait for each other. Each is sent Parse, Bind, Describe, Execute and Sync in one piece.
+ *
+ * Rows go on as they come, from whatever leg, or in order: then each leg's rows are kept up to LEG_KEPT bytes, and no
+ * more are read of it before they are used. What the client does not take is not read of the shards either.
+ */
+#ifndef MOSAIC_PROXY_SCATTER_H
+#define MOSAIC_PROXY_SCATTER_H
+
+#include "plan/plan.h"
+#include "proxy/client.h"
+
+enum scatter_state {
+    SCATTER_STARTING, /* no shard has described the result yet */
+    SCATTER_HELD,     /* described; no rows are wanted at the moment */
+    SCATTER_RUNNING,  /* rows go to the client */
+    SCATTER_FINISHED, /* all of them have */
+    SCATTER_FAILED,   /* scatter_failure says why */
+    SCATTER_UNFIT,    /* what is to be merged it cannot: another tier must answer */
+    SCATTER_STALE,    /* the map is another one than that of the plan: to be planned again */
+};
+
+/* What is asked. */
+struct scatter_order {
+    const struct plan *plan; /* PLAN_SCATTER */
+    const uint32_t *types;   /* of the parameters, as Parse gave them; 0: not said */
+    uint16_t type_count;
+    const struct wire_bind *bind; /* NULL: no parameters, and all in text */
+    const char *text;             /* the client's own, for places in errors */
+    size_t size;
+};
+
+/*
+ * The client's session is the legs'. NULL: *error says why (a Bind that asks for formats of another number of columns;
+ * memory). It lives until scatter_drop, and then as long as its shards still answer.
+ */
+struct scatter *scatter_new(struct client *client, const struct scatter_order *order, mosaic_error *error);
+/* Asks the shards. The client is called again (loop_again) once it is no more STARTING. */
+void scatter_start(struct scatter *scatter);
+enum scatter_state scatter_state(const struct scatter *scatter);
+/* Does its client have to wait for it? */
+bool scatter_is_busy(const struct scatter *scatter);
+/* The RowDescription that the client is to have. Not of one that is STARTING, or failed then. */
+const struct buffer *scatter_description(const struct scatter *scatter);
+/* Has a shard taken the text? */
+bool scatter_is_parsed(const struct scatter *scatter);
+/* An ErrorResponse. */
+const struct buffer *scatter_failure(const struct scatter *scatter);
+/*
+ * From HELD or FINISHED: up to `most` rows go to the client (0: all). It ends, maybe at once, by client_scatter_over
+ * with the scatter HELD (so many came), FINISHED or FAILED.
+ */
+void scatter_fetch(struct scatter *scatter, uint64_t most);
+/* How many rows the last scatter_fetch has given. */
+uint64_t scatter_fetched(const struct scatter *scatter);
+/* The client has room again, or was merely called: what waited for that goes on. */
+void scatter_resume(struct scatter *scatter);
+/* The client's wish: every shard is told; what still waits for a server fails at once. */
+void scatter_cancel(struct scatter *scatter);
+/* The client needs it no more: what still runs is cancelled, or read over. NULL is nothing. */
+void scatter_drop(struct scatter *scatter);
+
+/* ---- for the servers of legs: `client` is one ---- */
+
+/* May no message of this type be taken now? Then its server is called again once one may be. */
+bool leg_holds(struct client *client, char type);
+/* The same as leg_holds found last. */
+bool leg_is_held(const struct client *client);
+/* Must a row be whole before it is taken? */
+bool leg_wants_whole(const struct client *client);
+/* A message; of a row, its first `here` bytes. False: the server is closed. */
+bool leg_take(struct server *server, const char *message, const struct wire_frame *frame, size_t here);
+/* What was read of a server is used up: what it made goes to the client. */
+void leg_walked(struct client *client);
+/* Its server is gone. */
+void leg_lost(struct client *client, const mosaic_error *why, bool cut);
+/* Memory was out. */
+void leg_closed(struct client *client);
+
+#endif

@@ -1,0 +1,80 @@
+#define _GNU_SOURCE
+#include "proxy/server_error.h"
+
+#include "proxy/client.h"
+#include "proxy/proxy.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+bool server_error_is_fatal(const char *message, const struct wire_frame *frame)
+{
+    struct wire_error found;
+    return wire_read_error(message, frame, &found) && found.severity &&
+           (strcmp(found.severity, "FATAL") == 0 || strcmp(found.severity, "PANIC") == 0);
+}
+
+void server_error_count(struct server *server, const char *message, const struct wire_frame *frame)
+{
+    struct wire_error found;
+    if (wire_read_error(message, frame, &found) && found.sqlstate)
+        COUNT(server->worker->errors, from_shards[error_class(found.sqlstate)], 1);
+}
+
+/* A statement's name on the server is no word that its client knows: his own stands in the error instead. */
+static void add_renamed(struct server *server, struct buffer *out, const char *text)
+{
+    static const char ours[] = "mosaic_";
+    const char *at = strstr(text, ours), *digits = at ? at + sizeof ours - 1 : NULL;
+    char *after = NULL;
+    const char *name = at ? client_statements_name(&server->client->statements, strtoull(digits, &after, 10)) : NULL;
+    if (!name || after == digits) {
+        wire_text(out, text);
+        return;
+    }
+    buffer_add(out, text, (size_t)(at - text));
+    buffer_text(out, name);
+    wire_text(out, after);
+}
+
+/*
+ * The coordinator's foreign tables have no primary keys, so a column that depends on one is no grouped one there: an
+ * error of its own, where one PostgreSQL may have an answer.
+ */
+static bool refuse_ungrouped(struct server *server, const char *message, const struct wire_frame *frame)
+{
+    struct wire_error found;
+    bool is_coordinator = server->pool->shard == server->worker->world->model.shard_count;
+    if (!is_coordinator || !wire_read_error(message, frame, &found) || !found.sqlstate ||
+        strcmp(found.sqlstate, "42803") != 0)
+        return false;
+    wire_error_response(batch_make(&server->worker->to_client), "ERROR", "0A000", found.message,
+                        "It is the coordinator that answers, and its tables have no primary keys to tell which columns "
+                        "a GROUP BY decides.",
+                        "name every column that stands outside of aggregates in GROUP BY");
+    return true;
+}
+
+/* The client sees an error as it would be of what it sent: names of statements, and places in the text. */
+void server_error_pass(struct server *server, const char *message, const struct wire_frame *frame, int32_t shift)
+{
+    struct wire_reader reader = wire_body(message, frame);
+    if (!server->client || refuse_ungrouped(server, message, frame))
+        return;
+    if (!shift && !memmem(message, frame->size, "mosaic_", 7)) {
+        batch_pass(&server->worker->to_client, message, frame->size);
+        return;
+    }
+    struct buffer *out = batch_make(&server->worker->to_client);
+    size_t begun = wire_begin(out, WIRE_B_ERROR_RESPONSE);
+    for (char field; (field = (char)wire_read8(&reader));) {
+        const char *text = wire_read_text(&reader);
+        buffer_char(out, field);
+        if (field == 'P' && shift)
+            buffer_format(out, "%ld%c", strtol(text, NULL, 10) - shift, '\0');
+        else
+            add_renamed(server, out, text);
+    }
+    buffer_char(out, '\0');
+    wire_end(out, begun);
+}

@@ -1,0 +1,14 @@
+/* A server's errors, as its client is to see them. */
+#ifndef MOSAIC_PROXY_SERVER_ERROR_H
+#define MOSAIC_PROXY_SERVER_ERROR_H
+
+#include "proxy/server.h"
+#include "wire/wire.h"
+
+/* FATAL or PANIC: the server is about to close. */
+bool server_error_is_fatal(const char *message, const struct wire_frame *frame);
+void server_error_count(struct server *server, const char *message, const struct wire_frame *frame);
+/* Passes it to the client, with names and places of what it sent; shift: expect.h. */
+void server_error_pass(struct server *server, const char *message, const struct wire_frame *frame, int32_t shift);
+
+#endif
