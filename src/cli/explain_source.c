@@ -153,6 +153,7 @@ static mosaic_status explain_facts(struct explain_source *source, const struct p
                                 .literal_count = found->literal_count,
                                 .parameters = text->parameters,
                                 .parameter_count = text->parameter_count,
+                                .has_scatter = true,
                                 .has_coordinator = source->model.coordinator != NULL,
                                 .hint = hint_is_empty(hint) ? NULL : hint};
     struct explain_input input = {&found->list->facts[at], &values, text->text, text->size};

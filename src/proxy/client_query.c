@@ -41,6 +41,8 @@ static enum taken answer_here(struct client *client, const struct facts *facts, 
     bool failed;
     if (!local_carry_out(client, facts, text, size, answer, &failed))
         return client_out_of_memory(client);
+    if (client->status == 'I')
+        client_portals_clear(client);
     wire_ready(answer, client->status);
     return client_answered(client) ? TAKEN : client_out_of_memory(client);
 }

@@ -107,11 +107,10 @@ static void merge_in_order(struct scatter *scatter)
     struct buffer *out = batch_make(&scatter->worker->to_client);
     while (scatter->state == SCATTER_RUNNING) {
         size_t number = 0;
-        if (out->size > MADE_MOST) {
+        if (out->size > MADE_MOST)
             scatter_flush(scatter);
-            if (!scatter->client || channel_stuck(&scatter->client->channel))
-                return; /* scatter_resume */
-        }
+        if (!scatter->client || channel_stuck(&scatter->client->channel))
+            return; /* scatter_resume */
         if (scatter->most && scatter->fetched == scatter->most) {
             scatter_turn(scatter, SCATTER_HELD);
             return;
@@ -365,7 +364,7 @@ static bool take_ready(struct server *server, const char *message, const struct 
     struct shard_counters *counters = &worker->shards[server->pool->slot];
     mosaic_error error;
     if (frame->size != WIRE_HEADER + 1 || message[WIRE_HEADER] != 'I') {
-        (void)!error_set(&error, MOSAIC_UNREACHABLE, "shard %s broke the protocol: ReadyForQuery",
+        (void)!error_set(&error, MOSAIC_UNREACHABLE, "shard %s broke the protocol: ReadyForQuery within a transaction",
                          worker->world->model.shards[leg->shard].name);
         server_close(server, &error);
         return false;

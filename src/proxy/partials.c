@@ -114,12 +114,13 @@ mosaic_status partials_describe(struct partials *partials, const char *body, siz
     if (wire_read16(&reader) != partials->column_count)
         return error_set(error, MOSAIC_DATA, "a shard's answer has another number of columns");
     for (size_t i = 0; i < partials->column_count; i++) {
-        const char *name = wire_read_text(&reader), *field = wire_read_bytes(&reader, FIELD);
+        (void)wire_read_text(&reader); /* its name */
+        const char *field = wire_read_bytes(&reader, FIELD);
         if (!field)
             return error_set(error, MOSAIC_DATA, "a malformed RowDescription");
         uint32_t type = wire_get32(field + 6);
         if (!is_element(schema, type) || !is_wanted(type, wants[i]))
-            return error_set(error, MOSAIC_UNSUPPORTED, "column %s cannot be a partial: its type is %u", name, type);
+            return MOSAIC_UNSUPPORTED;
         partials->columns[i].type = type;
     }
     return MOSAIC_OK;
@@ -211,7 +212,7 @@ mosaic_status partials_add(struct partials *partials, const char *row, size_t si
         partials->kept += added;
         partials->total += added;
         if (column->size > COLUMN_MOST || partials->total > TOTAL_MOST)
-            return error_set(error, MOSAIC_LIMIT, "the shards' partial rows take more than %d MB", TOTAL_MOST >> 20);
+            return MOSAIC_LIMIT;
         buffer_add(&column->kept, field, added);
         if (buffer_failed(&column->kept))
             return error_memory(error);

@@ -19,15 +19,15 @@ struct partials;
 struct partials *partials_new(size_t columns, size_t most);
 void partials_free(struct partials *partials); /* NULL is nothing */
 /*
- * Their types, of a RowDescription's body with the home shard's OIDs. MOSAIC_UNSUPPORTED: one cannot be an array's
- * element, or is not what `wants` says of it. MOSAIC_DATA: malformed, or another number of columns.
+ * Their types, of a RowDescription's body with the home shard's OIDs. MOSAIC_UNSUPPORTED, without an error: one cannot
+ * be an array's element, or is not what `wants` says of it. MOSAIC_DATA: malformed, or another number of columns.
  */
 MOSAIC_MUST_CHECK mosaic_status partials_describe(struct partials *partials, const char *body, size_t size,
                                                   const struct schema *schema, const enum fact_partial *wants,
                                                   mosaic_error *error);
 /* Of a column, from 0: the home shard's OID. */
 uint32_t partials_type(const struct partials *partials, size_t column);
-/* A DataRow's body. MOSAIC_LIMIT: there are more than parameters can hold. */
+/* A DataRow's body. MOSAIC_LIMIT, without an error: there are more than parameters can hold. */
 MOSAIC_MUST_CHECK mosaic_status partials_add(struct partials *partials, const char *row, size_t size,
                                              mosaic_error *error);
 /* All rows came. Bytes that partials_write will write in all. */

@@ -133,7 +133,7 @@ STATEMENTS = [
 @pytest.mark.parametrize("sql", STATEMENTS)
 def test_the_answer_is_one_postgresql_s(session, oracle, sql):
     assert repr(session(sql)) == repr(ask(oracle, sql))  # repr: NaN equals itself, and -0.0 is not 0.0
-    assert session(f"EXPLAIN (MOSAIC) {sql}")[0] == ("tier 4: the coordinator, over all shards",)
+    assert not session(f"EXPLAIN (MOSAIC) {sql}")[0][0].startswith("tier 1")
 
 
 @pytest.mark.parametrize("binary", [False, True])
@@ -211,7 +211,7 @@ def test_settings_of_the_session_hold_there(session):
 
 @pytest.mark.parametrize("sql, why", [
     ("SELECT ctid, id FROM users", "system column"), ("SELECT tableoid FROM users", "system column"),
-    ("SELECT count(*) FROM ONLY users", "ONLY"), ("SELECT * FROM users TABLESAMPLE SYSTEM (5)", "TABLESAMPLE"),
+    ("SELECT count(*) FROM ONLY users, notes", "ONLY"), ("SELECT * FROM users TABLESAMPLE SYSTEM (5)", "TABLESAMPLE"),
     ("SELECT pg_column_size(name) FROM users", "of itself"), ("SELECT current_database() FROM users", "of itself"),
     ("SELECT relname FROM pg_class, users", "catalogs"), ("SELECT * FROM users, nosuch", "not known"),
     ("COPY users TO STDOUT", "COPY (SELECT"), ("SELECT * FROM users FOR UPDATE", "no condition"),
@@ -221,7 +221,7 @@ def test_what_it_cannot_say_is_refused(session, sql, why):
 
 
 def test_a_column_that_only_a_primary_key_groups_is_refused(session):
-    refused(session, "SELECT id, name, count(*) FROM users GROUP BY id", "GROUP BY", "primary keys")
+    refused(session, "SELECT u.id, u.name, count(*) FROM users u, notes GROUP BY u.id", "GROUP BY", "primary keys")
     with pytest.raises(psycopg2.errors.DivisionByZero):
         session("SELECT 1 / (id - 7) FROM users")
 
@@ -360,7 +360,7 @@ def test_while_the_coordinator_is_behind_it_is_not_asked(session, lab, proxy):
 
 def refuses(session):
     try:
-        session("SELECT count(*) FROM users")
+        session("SELECT count(*) FROM users a, users b WHERE a.id = b.id + 1")  # what the coordinator alone can say
         return False
     except psycopg2.errors.FeatureNotSupported as error:
         assert "is not ready: the coordinator was made from other definitions" in error.diag.message_detail

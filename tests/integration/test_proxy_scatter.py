@@ -1,0 +1,352 @@
+"""Tier 2: what several shards answer at once, merged by the proxy: the rows of one PostgreSQL, in its order, and what
+happens when a shard, the client or a connection is slow, full or gone. The proof: test_proof.py."""
+import contextlib
+import threading
+import time
+
+import psycopg
+import psycopg2
+import pytest
+from conftest import superuser
+from proxies import STANDIN, direct_target, eventually, start_proxy
+from rawwire import bind, close, describe, error_fields, execute, parse, query, sync
+
+LAB_SHARDS = 3
+ROWS = 3000
+SCHEMA = """
+CREATE TABLE users (id bigint PRIMARY KEY, name text COLLATE "C", score numeric(10,2), f float8, born date, large text);
+CREATE TABLE orders (user_id bigint, n int, amount numeric, PRIMARY KEY (user_id, n));
+CREATE TABLE countries (code text PRIMARY KEY, name text);
+"""
+TABLES = (" - {name: users, key: id}\n - {name: orders, key: user_id}\n - {name: countries, kind: reference}\n")
+FILL = f"""
+INSERT INTO users SELECT i, 'n' || i % 97, CASE WHEN i % 11 <> 0 THEN i % 500 / 4.0 END,
+    CASE i % 5 WHEN 0 THEN 'NaN'::float8 WHEN 1 THEN -0.0 ELSE i / 3.0 END, date '2000-01-01' + i % 400, repeat('x', i % 50)
+    FROM generate_series(1, {ROWS}) i;
+INSERT INTO orders SELECT i % {ROWS} + 1, i, i % 1000 / 10.0 FROM generate_series(1, {2 * ROWS}) i;
+"""
+
+pytestmark = pytest.mark.skipif(bool(STANDIN), reason="only the proxy merges")
+
+
+@pytest.fixture(scope="module")
+def oracle(lab):
+    """One PostgreSQL with all rows: a database of its own on the first shard's server."""
+    with superuser(lab, 0) as cursor:
+        cursor.execute(f'CREATE DATABASE one OWNER "{lab.name}"')
+    connection = psycopg2.connect(one_dsn(lab))
+    connection.autocommit = True
+    connection.cursor().execute(SCHEMA + FILL)
+    yield connection
+    connection.close()
+
+
+def one_dsn(lab):
+    return direct_target(lab).dsn.replace(f"dbname={lab.name}", "dbname=one")
+
+
+@pytest.fixture(scope="module")
+def proxy(lab, oracle, module_directory):
+    lab.everywhere(SCHEMA)
+    lab.add_tables(TABLES)
+    lab.run("apply", "--yes", check=True)
+    for table in ("users", "orders"):
+        path = module_directory / f"{table}.csv"
+        with open(path, "w") as file:
+            oracle.cursor().copy_expert(f"COPY {table} TO STDOUT (FORMAT csv)", file)
+        lab.run("load", table, str(path), "--no-header", check=True)
+    with start_proxy(lab) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def session(proxy):
+    with contextlib.closing(proxy.psycopg2()) as connection:
+        yield lambda sql: ask(connection, sql)
+
+
+@pytest.fixture
+def wire(proxy):
+    with proxy.wire() as wire:
+        yield wire
+
+
+def ask(connection, sql):
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
+        return cursor.fetchall() if cursor.description else cursor.statusmessage
+
+
+def tier(session, sql):
+    return session(f"EXPLAIN (MOSAIC) {sql}")[0][0]
+
+
+ORDERED = [
+    "SELECT id FROM users ORDER BY id",
+    "SELECT * FROM users ORDER BY id DESC LIMIT 10",
+    "SELECT id, name FROM users ORDER BY name, id LIMIT 100 OFFSET 50",
+    "SELECT id FROM users ORDER BY score DESC NULLS LAST, id",
+    "SELECT id FROM users ORDER BY score NULLS FIRST, id LIMIT 300",
+    "SELECT id, f FROM users ORDER BY f, id",
+    "SELECT name AS id, id AS name FROM users ORDER BY id, name LIMIT 20",
+    "SELECT id FROM users ORDER BY id % 10, -id LIMIT 33",
+    "SELECT u.id, o.n FROM users u JOIN orders o ON o.user_id = u.id WHERE o.amount > 50 ORDER BY 2 LIMIT 40",
+    "SELECT u.id, o.n FROM users u LEFT JOIN orders o ON o.user_id = u.id AND o.n < 5 ORDER BY 1, 2",
+    "SELECT user_id, count(*), sum(amount) FROM orders GROUP BY user_id HAVING sum(amount) > 90 ORDER BY 3 DESC, 1",
+    "SELECT id FROM users u WHERE EXISTS (SELECT FROM orders o WHERE o.user_id = u.id AND o.amount > 99) ORDER BY id",
+    "SELECT id, (SELECT max(amount) FROM orders o WHERE o.user_id = u.id) FROM users u ORDER BY id LIMIT 50",
+    "SELECT id FROM users WHERE id IN (1, 2, 3, 4, 5) ORDER BY id",
+    "SELECT count(*), sum(id), min(name), max(born), bool_and(id > 0), sum(score), min(f), max(f) FROM users",
+    "SELECT count(*) FILTER (WHERE id % 2 = 0), count(score), sum(n) FROM users JOIN orders ON user_id = id",
+    "SELECT count(*), sum(score), max(name) FROM users WHERE id < 0",
+    "SELECT id FROM users WHERE false ORDER BY id",
+    "SELECT id FROM users ORDER BY id LIMIT 0",
+    "SELECT count(*) FROM users LIMIT 1 OFFSET 1",
+    "SELECT DISTINCT id, name FROM users WHERE id < 50 ORDER BY id",
+    "SELECT id, row_number() OVER (PARTITION BY id ORDER BY n) FROM users JOIN orders ON user_id = id ORDER BY 1, 2",
+]
+
+
+@pytest.mark.parametrize("sql", ORDERED)
+def test_the_answer_is_one_postgresql_s(session, oracle, sql):
+    assert tier(session, sql).startswith("tier 2: ")
+    assert repr(session(sql)) == repr(ask(oracle, sql))
+
+
+UNORDERED = [
+    "SELECT * FROM users",
+    "TABLE users",
+    "SELECT id FROM users WHERE score > 3",
+    "SELECT user_id, count(*) FROM orders GROUP BY user_id",
+    "SELECT id, c.name FROM users LEFT JOIN countries c ON c.code = users.name",
+    "SELECT id, x.n FROM users, LATERAL (SELECT n FROM orders WHERE user_id = id ORDER BY n LIMIT 1) x",
+]
+
+
+@pytest.mark.parametrize("sql", UNORDERED)
+def test_rows_without_an_order(session, oracle, sql):
+    assert tier(session, sql).startswith("tier 2: ")
+    assert sorted(map(repr, session(sql))) == sorted(map(repr, ask(oracle, sql)))
+
+
+@pytest.mark.parametrize("binary", [False, True])
+def test_by_the_extended_protocol(lab, proxy, binary):
+    with psycopg.connect(proxy.dsn, autocommit=True) as connection, psycopg.connect(one_dsn(lab)) as one:
+        for sql, parameters in [("SELECT id, name, score, born, f FROM users WHERE score > %s ORDER BY id", (10,)),
+                                ("SELECT id FROM users WHERE id = ANY(%s) ORDER BY id", ([1, 2, 3, 77],)),
+                                ("SELECT count(*), sum(amount), max(amount) FROM orders WHERE amount BETWEEN %s AND %s", (5, 50)),
+                                ("SELECT id FROM users ORDER BY name DESC, id LIMIT %s OFFSET %s", (20, 7)),
+                                ("SELECT id FROM users WHERE name = %s ORDER BY id DESC", ("n3",))]:
+            for _ in range(7):  # from the sixth time on psycopg prepares it
+                got = connection.cursor(binary=binary).execute(sql, parameters)
+                expected = one.cursor(binary=binary).execute(sql, parameters)
+                assert [(c.name, c.type_code) for c in got.description] == [(c.name, c.type_code) for c in expected.description]
+                assert repr(got.fetchall()) == repr(expected.fetchall())
+                assert got.statusmessage == expected.statusmessage
+
+
+# ---- the protocol --------------------------------------------------------------------------------------------------
+
+
+def kinds(messages):
+    return "".join(kind for kind, _ in messages)
+
+
+def test_messages_of_a_simple_query(wire):
+    messages = wire.exchange(query("SELECT id FROM users ORDER BY id LIMIT 3"), ready=1)
+    assert kinds(messages) == "TDDDCZ" and messages[-2][1] == b"SELECT 3\0"
+
+
+def test_messages_of_a_pipeline(wire):
+    sql = "SELECT id FROM users ORDER BY id LIMIT 3"
+    messages = wire.exchange(parse(sql) + bind() + describe() + execute() + sync(), ready=1)
+    assert kinds(messages) == "12TDDDCZ"
+    messages = wire.exchange(parse(sql, "named") + describe("S", "named") + sync(), ready=1)
+    assert kinds(messages) == "1tTZ"
+    messages = wire.exchange(bind(statement="named") + execute() + bind(statement="named", portal="p") + describe("P", "p")
+                             + execute("p") + close("P", "p") + sync(), ready=1)
+    assert kinds(messages) == "2DDDC2TDDDC3Z"
+
+
+def test_rows_in_portions(wire):
+    messages = wire.exchange(parse("SELECT id FROM users ORDER BY id LIMIT 5") + bind() + execute(rows=2) + execute(rows=2)
+                             + execute(rows=2) + execute(rows=2) + sync(), ready=1)
+    assert kinds(messages) == "12DDsDDsDCCZ"
+    assert [body for kind, body in messages if kind == "C"] == [b"SELECT 1\0", b"SELECT 0\0"]
+    messages = wire.exchange(parse("SELECT id FROM users") + bind() + execute(rows=7) + sync(), ready=1)
+    assert kinds(messages) == "12DDDDDDDsZ"
+    assert kinds(wire.exchange(query("SELECT count(*) FROM users"), ready=1)) == "TDCZ"
+
+
+def test_a_portal_outlives_sync_in_a_transaction(wire):
+    wire.exchange(query("BEGIN"), ready=1)
+    wire.exchange(parse("SELECT id FROM users ORDER BY id") + bind(portal="p") + execute("p", rows=2) + sync(), ready=1)
+    messages = wire.exchange(execute("p", rows=3) + sync(), ready=1)
+    assert kinds(messages) == "DDDsZ" and messages[-1][1] == b"T"
+    assert kinds(wire.exchange(query("COMMIT"), ready=1)) == "CZ"
+    assert kinds(wire.exchange(execute("p") + sync(), ready=1)) == "EZ"
+
+
+def test_an_error_of_a_shard_is_the_client_s_own(wire, lab):
+    sql = "SELECT id, 1 / (id - 700) FROM users ORDER BY id"
+    assert "22012" in [error_fields(body)["C"] for kind, body in wire.exchange(query(sql), ready=1) if kind == "E"]
+    messages = wire.exchange(query("SELECT id FROM users WHERE nosuch > 1 ORDER BY id LIMIT 3"), ready=1)
+    fields = error_fields(messages[0][1])
+    assert (fields["C"], fields.get("P")) == ("42703", "28") and kinds(messages) == "EZ"
+    messages = wire.exchange(parse(sql) + bind() + execute() + sync(), ready=1)
+    assert kinds(messages)[-2:] == "EZ"
+    messages = wire.exchange(parse("SELECT id FROM users WHERE id > $1 ORDER BY id", types=[20]) + bind(["no"]) + execute()
+                             + sync(), ready=1)
+    assert kinds(messages) == "1EZ" and error_fields(messages[1][1])["C"] == "22P02"
+    messages = wire.exchange(parse("SELECT id, name FROM users ORDER BY id") + bind(results=[0, 0, 0]) + sync(), ready=1)
+    assert kinds(messages)[-2:] == "EZ" and error_fields(messages[-2][1])["C"] == "08P01"
+    assert kinds(wire.exchange(query("SELECT count(*) FROM users"), ready=1)) == "TDCZ"
+
+
+def test_settings_of_the_session_hold_on_every_shard(session):
+    session("SET datestyle = 'German'")
+    assert all(row[0].count(".") == 2 for row in session("SELECT born::text FROM users"))
+    session("RESET datestyle")
+
+
+# ---- transactions --------------------------------------------------------------------------------------------------
+
+
+def test_beside_a_transaction_that_no_shard_has(session):
+    session("BEGIN")
+    assert session("SELECT id FROM users ORDER BY id LIMIT 2") == [(1,), (2,)]
+    assert session("SELECT count(*) FROM users") == [(ROWS,)]
+    assert session("SELECT name FROM users WHERE id = 8") == [("n8",)]
+    with pytest.raises(psycopg2.errors.FeatureNotSupported, match="needs several shards"):
+        session("SELECT id FROM users ORDER BY id")
+    session("ROLLBACK")
+    session("BEGIN ISOLATION LEVEL REPEATABLE READ")
+    with pytest.raises(psycopg2.errors.FeatureNotSupported):
+        session("SELECT id FROM users ORDER BY id")
+    session("ROLLBACK")
+
+
+def test_an_error_fails_the_transaction(session):
+    session("BEGIN")
+    with pytest.raises(psycopg2.errors.DivisionByZero):
+        session("SELECT 1 / (id - 8) FROM users ORDER BY id")
+    with pytest.raises(psycopg2.errors.InFailedSqlTransaction):
+        session("SELECT id FROM users WHERE id = 8")
+    assert session("COMMIT") == "ROLLBACK"
+    assert session("SELECT id FROM users ORDER BY id LIMIT 1") == [(1,)]
+
+
+# ---- slow, full, gone ----------------------------------------------------------------------------------------------
+
+
+def test_a_cancel_reaches_all_shards(proxy, lab):
+    sql = "SELECT id FROM users u WHERE (SELECT count(*) FROM generate_series(1, 200000) x WHERE x % 7 = u.id) > -1"
+    with contextlib.closing(proxy.psycopg2()) as connection:
+        timer = threading.Timer(0.4, connection.cancel)
+        timer.start()
+        started = time.monotonic()
+        with pytest.raises(psycopg2.errors.QueryCanceled):
+            ask(connection, sql)
+        assert time.monotonic() - started < 5
+        assert ask(connection, "SELECT count(*) FROM users") == [(ROWS,)]
+    eventually(lambda: not any(lab.query(shard, "SELECT FROM pg_stat_activity WHERE query LIKE '%generate_series%'"
+                                         " AND state = 'active' AND pid <> pg_backend_pid()") for shard in range(LAB_SHARDS)))
+
+
+def test_a_limit_stops_the_shards(session, lab):
+    started = time.monotonic()
+    assert len(session("SELECT id FROM users a LIMIT 3")) == 3
+    assert time.monotonic() - started < 2
+
+
+def test_a_client_that_leaves_leaves_nothing_behind(proxy, lab, session):
+    for _ in range(5):
+        with proxy.wire() as wire:
+            wire.send(query("SELECT a.id, repeat('y', 1000) FROM users a, generate_series(1, 100) ORDER BY a.id"))
+            time.sleep(0.05)
+    busy = ("SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%repeat(%' AND state <> 'idle'"
+            " AND pid <> pg_backend_pid()")
+    assert eventually(lambda: all(lab.query(shard, busy) == [(0,)] for shard in range(LAB_SHARDS)), seconds=15)
+    assert session("SELECT count(*) FROM users") == [(ROWS,)]
+
+
+@pytest.mark.parametrize("order", ["", " ORDER BY id"])
+def test_memory_is_bounded_while_a_client_does_not_read(proxy, order):
+    with proxy.wire() as wire:
+        before = proxy.memory()
+        wire.send(query(f"SELECT id, repeat('z', 20000) FROM users, generate_series(1, 5){order}"))  # 300 MB
+        time.sleep(1.5)
+        assert proxy.memory() - before < 16 << 20
+        kinds_seen = "".join(iter(lambda: wire.read()[0], "Z"))
+        assert kinds_seen == "T" + "D" * 5 * ROWS + "C"
+
+
+def test_large_rows_come_whole(session):
+    rows = session("SELECT id, repeat(chr((id % 26 + 65)::int), 3000000) FROM users WHERE id <= 12")
+    assert sorted(row[0] for row in rows) == list(range(1, 13))
+    assert all(row[1] == chr(row[0] % 26 + 65) * 3000000 for row in rows)
+    assert [row[0] for row in session("SELECT id, repeat('x', 3000000) FROM users WHERE id <= 12 ORDER BY id")] == list(range(1, 13))
+
+
+def test_many_clients_on_small_pools_all_finish(lab, proxy):
+    failures = []
+
+    def work(number):
+        try:
+            with contextlib.closing(small.psycopg2()) as connection:
+                for _ in range(10):
+                    assert ask(connection, "SELECT count(*) FROM users") == [(ROWS,)]
+                    assert len(ask(connection, "SELECT id FROM users ORDER BY id LIMIT 5")) == 5
+                    assert ask(connection, f"SELECT id FROM users WHERE id = {number + 1}") == [(number + 1,)]
+        except Exception as error:  # noqa: BLE001 - what it is is told below
+            failures.append(repr(error))
+
+    with start_proxy(lab, {"pool_size": 2}) as small:
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(64)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+    assert not failures and not any(thread.is_alive() for thread in threads)
+
+
+def test_who_waits_too_long_for_a_server_is_told(lab):
+    with start_proxy(lab, {"pool_size": 1, "query_wait_timeout": "500ms"}) as small:
+        with contextlib.closing(small.psycopg2()) as holder, contextlib.closing(small.psycopg2()) as other:
+            ask(holder, "BEGIN")
+            ask(holder, "SELECT id FROM users WHERE id = 1 FOR UPDATE")
+            with pytest.raises(psycopg2.Error) as found:
+                ask(other, "SELECT count(*) FROM users")
+            assert found.value.pgcode == "53300"
+            ask(holder, "ROLLBACK")
+            assert ask(other, "SELECT count(*) FROM users") == [(ROWS,)]
+
+
+def test_a_shard_that_is_down_is_named_and_the_others_go_on(lab, session):
+    lab.run("lab", "stop", lab.name, "s2", check=True)
+    try:
+        with pytest.raises(psycopg2.Error) as down:
+            session("SELECT id FROM users ORDER BY id")
+        assert down.value.pgcode[:2] in ("08", "57") and "s2" in str(down.value)
+    finally:
+        lab.run("lab", "start", lab.name, "s2", check=True)
+    assert eventually(lambda: attempt(session, "SELECT count(*) FROM users"), seconds=20) == [(ROWS,)]
+
+
+def attempt(session, sql):
+    with contextlib.suppress(psycopg2.Error):
+        return session(sql)
+
+
+def test_a_shard_that_dies_in_the_middle_fails_the_statement(lab, proxy):
+    sql = "SELECT id, (SELECT count(*) FROM generate_series(1, 30000) x WHERE x % 5 = id % 5) AS slow FROM users"
+    with contextlib.closing(proxy.psycopg2()) as connection:
+        kill = threading.Timer(0.3, lambda: lab.query(
+            1, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%AS slow%'"
+               " AND pid <> pg_backend_pid()"))
+        kill.start()
+        with pytest.raises(psycopg2.Error) as lost:
+            ask(connection, sql)
+        assert "s1" in str(lost.value) or lost.value.pgcode in ("57P01", "08006")
+        kill.join()
+        assert ask(connection, "SELECT count(*) FROM users") == [(ROWS,)]
