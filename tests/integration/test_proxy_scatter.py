@@ -285,7 +285,8 @@ def test_large_rows_come_whole(session):
     rows = session("SELECT id, repeat(chr((id % 26 + 65)::int), 3000000) FROM users WHERE id <= 12")
     assert sorted(row[0] for row in rows) == list(range(1, 13))
     assert all(row[1] == chr(row[0] % 26 + 65) * 3000000 for row in rows)
-    assert [row[0] for row in session("SELECT id, repeat('x', 3000000) FROM users WHERE id <= 12 ORDER BY id")] == list(range(1, 13))
+    ordered = session("SELECT id, repeat('x', 3000000) FROM users WHERE id <= 12 ORDER BY id")
+    assert [row[0] for row in ordered] == list(range(1, 13))
 
 
 def test_many_clients_on_small_pools_all_finish(lab, proxy):
