@@ -15,18 +15,6 @@
 
 #include "../memory_out.h"
 
-enum { MUCH = 1 << 20 };
-
-/* One visible column, named v, in text; then hidden ones, named h. */
-static void describe_body(struct buffer *body, const uint32_t *types, size_t hidden)
-{
-    *body = BUFFER_INIT(MUCH);
-    wire_16(body, (uint16_t)(1 + hidden));
-    column_add(body, "v", TEXT, 0);
-    for (size_t i = 0; i < hidden; i++)
-        column_add(body, "h", types[i], 1);
-}
-
 static mosaic_status describe(struct merge *merge, const uint32_t *types, size_t hidden, mosaic_error *error)
 {
     struct buffer body;
@@ -34,16 +22,6 @@ static mosaic_status describe(struct merge *merge, const uint32_t *types, size_t
     mosaic_status status = merge_describe(merge, body.data, body.size, error);
     buffer_free(&body);
     return status;
-}
-
-/* A row of a visible text and one hidden integer of 8 bytes. */
-static struct buffer integer_row(const char *text, int64_t value)
-{
-    struct buffer row = BUFFER_INIT(MUCH);
-    wire_16(&row, 2);
-    field_text(&row, text);
-    field_integer(&row, value, 8);
-    return row;
 }
 
 /* ---- rows as they come ------------------------------------------------------------------------------ */
@@ -576,8 +554,6 @@ static void limits_of_aggregates_and_missing_rows(void **state)
     }
 }
 
-/* ---- memory ----------------------------------------------------------------------------------------- */
-
 static mosaic_status merge_both_ways(struct arena *arena, mosaic_error *error)
 {
     (void)arena;
@@ -608,18 +584,16 @@ static void failed_allocations(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(rows_as_they_come_are_counted),
-        cmocka_unit_test(hidden_columns_are_left_out),
-        cmocka_unit_test(what_has_no_order_here_is_named),
-        cmocka_unit_test(other_legs_must_have_the_same_columns),
-        cmocka_unit_test(malformed_descriptions),
-        cmocka_unit_test(the_least_row_is_the_next),
-        cmocka_unit_test(malformed_rows),
-        cmocka_unit_test(merging_is_sorting),
-        cmocka_unit_test(aggregates_become_one_row),
-        cmocka_unit_test(limits_of_aggregates_and_missing_rows),
-        cmocka_unit_test(failed_allocations),
-    };
+    const struct CMUnitTest tests[] = {cmocka_unit_test(rows_as_they_come_are_counted),
+                                       cmocka_unit_test(hidden_columns_are_left_out),
+                                       cmocka_unit_test(what_has_no_order_here_is_named),
+                                       cmocka_unit_test(other_legs_must_have_the_same_columns),
+                                       cmocka_unit_test(malformed_descriptions),
+                                       cmocka_unit_test(the_least_row_is_the_next),
+                                       cmocka_unit_test(malformed_rows),
+                                       cmocka_unit_test(merging_is_sorting),
+                                       cmocka_unit_test(aggregates_become_one_row),
+                                       cmocka_unit_test(limits_of_aggregates_and_missing_rows),
+                                       cmocka_unit_test(failed_allocations)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
