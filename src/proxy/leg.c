@@ -277,9 +277,11 @@ static void take_description(struct leg *leg, const char *message, const struct 
             scatter_turn(scatter, SCATTER_HELD);
         return;
     }
-    /* The others must say the same, or their rows mean something else. */
-    merge_describe_row(scatter->merge, body, size, &described);
-    if (buffer_failed(&described) || shape_of(&described) != shape_of(&scatter->description)) {
+    /* The others must say the same, of hidden columns too, or their rows mean something else. */
+    bool same = merge_describe(scatter->merge, body, size, &error) == MOSAIC_OK;
+    if (same)
+        merge_describe_row(scatter->merge, body, size, &described);
+    if (!same || buffer_failed(&described) || shape_of(&described) != shape_of(&scatter->description)) {
         (void)!error_set(&error, MOSAIC_UNSUPPORTED, "shard %s has other columns than the others",
                          leg->client.worker->world->model.shards[leg->shard].name);
         error_hint(&error, "pgmosaic status shows where definitions differ");

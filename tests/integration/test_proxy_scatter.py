@@ -311,6 +311,16 @@ def test_many_clients_on_small_pools_all_finish(lab, proxy):
     assert not failures and not any(thread.is_alive() for thread in threads)
 
 
+def test_a_sort_key_of_another_type_on_one_shard_is_no_order(session, lab):
+    """As bytes, integer and real have the same size, and an order that differs: a hidden column's type counts, too."""
+    lab.query(1, "ALTER TABLE orders ALTER n TYPE real")
+    try:
+        with pytest.raises(psycopg2.Error, match="shard s. has other columns than the others"):
+            session("SELECT user_id FROM orders ORDER BY n")
+    finally:
+        lab.query(1, "ALTER TABLE orders ALTER n TYPE int")
+
+
 def test_who_waits_too_long_for_a_server_is_told(lab):
     with start_proxy(lab, {"pool_size": 1, "query_wait_timeout": "500ms"}) as small:
         with contextlib.closing(small.psycopg2()) as holder, contextlib.closing(small.psycopg2()) as other:
