@@ -24,6 +24,7 @@ static const cyaml_schema_value_t word_schema = {CYAML_VALUE_STRING(CYAML_FLAG_P
 #define FIELD_TLS_MODE ONE
 #define FIELD_LOG_FORMAT ONE
 #define FIELD_LOG_LEVEL ONE
+#define FIELD_SCATTER_MODE ONE
 #define FIELD_WORDS(name)                                                                                              \
     CYAML_FIELD_SEQUENCE(#name, CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct yaml_proxy, name.words, &word_schema, \
                          1, WORDS_MOST)

@@ -26,6 +26,7 @@ enum kind {
     KIND_TLS_MODE,
     KIND_LOG_FORMAT,
     KIND_LOG_LEVEL,
+    KIND_SCATTER_MODE,
 };
 
 struct setting {
@@ -53,6 +54,7 @@ static const char *const auth_types[] = {AUTH_TYPE_LIST(X) NULL};
 static const char *const tls_modes[] = {TLS_MODE_LIST(X) NULL};
 static const char *const log_formats[] = {LOG_FORMAT_LIST(X) NULL};
 static const char *const log_levels[] = {LOG_LEVEL_LIST(X) NULL};
+static const char *const scatter_modes[] = {SCATTER_MODE_LIST(X) NULL};
 #undef X
 
 struct unit {
@@ -81,6 +83,8 @@ static const char *const *names_of(enum kind kind)
         return log_formats;
     case KIND_LOG_LEVEL:
         return log_levels;
+    case KIND_SCATTER_MODE:
+        return scatter_modes;
     default:
         return NULL;
     }
@@ -440,4 +444,27 @@ bool settings_equal(const struct proxy_settings *a, const struct proxy_settings 
 void settings_take(struct proxy_settings *to, const struct proxy_settings *from, size_t i)
 {
     memcpy((char *)to + table[i].offset, field(from, &table[i]), table[i].size);
+}
+
+/* ---- who may ask several shards ---- */
+
+bool settings_scatter_mode(const char *text, enum scatter_mode *mode)
+{
+    for (unsigned i = 0; scatter_modes[i]; i++) {
+        if (strcasecmp(scatter_modes[i], text) == 0) {
+            *mode = (enum scatter_mode)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+enum scatter_mode settings_scatter_of(const struct proxy_settings *settings, const char *user)
+{
+    enum scatter_mode mode = settings->scatter;
+    size_t size = strlen(user);
+    for (const char *const *each = settings->scatter_users; *each; each++)
+        if (strncmp(*each, user, size) == 0 && (*each)[size] == '=' && settings_scatter_mode(*each + size + 1, &mode))
+            return mode;
+    return settings->scatter;
 }

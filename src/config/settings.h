@@ -37,6 +37,10 @@
     X(LOG_LEVEL_INFO, "info")       \
     X(LOG_LEVEL_WARNING, "warning") \
     X(LOG_LEVEL_ERROR, "error")
+#define SCATTER_MODE_LIST(X)  \
+    X(SCATTER_ALLOW, "allow") \
+    X(SCATTER_WARN, "warn")   \
+    X(SCATTER_DENY, "deny")
 
 #define X(identifier, name) identifier,
 enum pool_mode { POOL_MODE_LIST(X) };
@@ -44,6 +48,7 @@ enum auth_type { AUTH_TYPE_LIST(X) };
 enum tls_mode { TLS_MODE_LIST(X) };
 enum log_format { LOG_FORMAT_LIST(X) };
 enum log_level { LOG_LEVEL_LIST(X) };
+enum scatter_mode { SCATTER_MODE_LIST(X) };
 #undef X
 
 /*
@@ -106,6 +111,10 @@ enum log_level { LOG_LEVEL_LIST(X) };
     X(max_packet_size, BYTES, "1GB", 1024, INT64_C(1073741824), true, "the largest message")                           \
     X(max_analysed_size, BYTES, "16MB", 1024, INT64_C(268435456), true,                                                \
       "the largest statement that is analysed; beyond: 54000")                                                         \
+    X(scatter, SCATTER_MODE, "allow", 0, 0, true,                                                                      \
+      "statements that several shards or the coordinator answer (tiers 2 to 4): allow, warn or deny")                  \
+    X(scatter_users, WORDS, "", 0, 0, true, "the same of single users: NAME=allow, NAME=warn, NAME=deny")              \
+    X(scatter_max_shards, INT, "0", 0, 65535, true, "shards that such a statement may ask; 0: no limit")               \
     X(scatter_memory, BYTES, "16MB", 65536, INT64_C(1073741824), true,                                                 \
       "partial rows of a statement over several shards, before they go to a temporary file")                           \
     X(plan_cache_size, BYTES, "32MB", 0, INT64_C(17179869184), true, "of the plan cache of each thread")               \
@@ -137,6 +146,7 @@ enum log_level { LOG_LEVEL_LIST(X) };
 #define SETTING_FIELD_TLS_MODE(name) enum tls_mode name;
 #define SETTING_FIELD_LOG_FORMAT(name) enum log_format name;
 #define SETTING_FIELD_LOG_LEVEL(name) enum log_level name;
+#define SETTING_FIELD_SCATTER_MODE(name) enum scatter_mode name;
 
 struct proxy_settings {
 #define X(name, kind, initial, least, most, reloads, help) SETTING_FIELD_##kind(name)
@@ -178,9 +188,15 @@ void settings_take(struct proxy_settings *to, const struct proxy_settings *from,
 /* One word of a list as settings_set reads it: in double quotes where it must be. */
 void settings_quote_word(struct buffer *out, const char *word);
 
+/* allow, warn or deny, in any case. False for what is none. */
+bool settings_scatter_mode(const char *text, enum scatter_mode *mode);
+/* What `scatter_users`, or else `scatter`, says for this user. */
+enum scatter_mode settings_scatter_of(const struct proxy_settings *settings, const char *user);
+
 /*
  * What several settings together forbid: trust, no password or metrics on an address that is not loopback; TLS without
- * its files; pool sizes that contradict each other; nothing to listen on.
+ * its files; pool sizes that contradict each other; nothing to listen on; an entry of scatter_users that is no
+ * NAME=CHOICE.
  */
 MOSAIC_MUST_CHECK mosaic_status settings_check(const struct proxy_settings *settings, mosaic_error *error);
 

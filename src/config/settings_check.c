@@ -129,10 +129,26 @@ static mosaic_status check_pools(const struct proxy_settings *settings, mosaic_e
     return MOSAIC_OK;
 }
 
+static mosaic_status check_scatter(const struct proxy_settings *settings, mosaic_error *error)
+{
+    enum scatter_mode mode;
+    for (const char *const *each = settings->scatter_users; *each; each++) {
+        const char *equals = strrchr(*each, '=');
+        if (equals && equals > *each && settings_scatter_mode(equals + 1, &mode))
+            continue;
+        (void)!error_set(error, MOSAIC_CONFIG, "scatter_users: \"%.100s\" is no NAME=allow, NAME=warn or NAME=deny",
+                         *each);
+        return error_hint(error, "as in scatter_users: [report=allow, web=deny]");
+    }
+    return MOSAIC_OK;
+}
+
 mosaic_status settings_check(const struct proxy_settings *settings, mosaic_error *error)
 {
     mosaic_status status = check_addresses(settings, error);
     if (status == MOSAIC_OK)
         status = check_files(settings, error);
-    return status == MOSAIC_OK ? check_pools(settings, error) : status;
+    if (status == MOSAIC_OK)
+        status = check_pools(settings, error);
+    return status == MOSAIC_OK ? check_scatter(settings, error) : status;
 }

@@ -2,6 +2,7 @@
 
 #include "base/buffer.h"
 #include "base/error.h"
+#include "config/settings.h"
 
 #include <string.h>
 #include <strings.h>
@@ -94,8 +95,8 @@ static const char **member_of(struct plan_hint *hint, const char *name, size_t s
     const struct {
         const char *name;
         const char **member;
-    } members[] = {{"shard", &hint->shard}, {"key", &hint->key}, {"table", &hint->table}};
-    for (size_t i = 0; i < 3; i++)
+    } members[] = {{"shard", &hint->shard}, {"key", &hint->key}, {"table", &hint->table}, {"scatter", &hint->scatter}};
+    for (size_t i = 0; i < sizeof members / sizeof *members; i++)
         if (strlen(members[i].name) == size && strncasecmp(members[i].name, name, size) == 0)
             return members[i].member;
     return NULL;
@@ -126,7 +127,8 @@ static mosaic_status read_hint(struct cursor inside, struct arena *arena, struct
             return status;
         skip_blanks(&inside);
     }
-    if (hint_is_empty(hint) || (hint->shard && (hint->key || hint->table)))
+    bool is_place = !hint_is_empty(hint);
+    if ((!is_place && (!hint->scatter || hint->table)) || (hint->shard && (hint->key || hint->table)))
         return malformed(error, "as one place:", &whole);
     return MOSAIC_OK;
 }
@@ -159,7 +161,7 @@ mosaic_status hint_set(const struct model *model, const char *name, const char *
     const char **member = member_of(&changed, short_name, strlen(short_name));
     if (!member) {
         error_set(error, MOSAIC_USAGE, "unrecognized configuration parameter \"%s\"", name);
-        error_hint(error, "there are mosaic.shard, mosaic.key and mosaic.table");
+        error_hint(error, "there are mosaic.shard, mosaic.key, mosaic.table and mosaic.scatter");
         return error_sqlstate(error, "42704");
     }
     *member = value && *value ? arena_string(arena, value) : NULL;
@@ -186,6 +188,11 @@ mosaic_status hint_check(const struct model *model, const struct plan_hint *hint
 {
     struct buffer names = BUFFER_INIT(LIST_BYTES_MOST + 300);
     mosaic_status status = MOSAIC_OK;
+    enum scatter_mode mode;
+    if (hint->scatter && !settings_scatter_mode(hint->scatter, &mode)) {
+        (void)!error_set(error, MOSAIC_USAGE, "the hint says scatter=%.100s, which is no choice", hint->scatter);
+        return error_hint(error, "it is allow, warn or deny");
+    }
     if (hint->shard && model_shard(model, hint->shard) == SIZE_MAX) {
         for (size_t i = 0; i < model->shard_count; i++)
             list_name(&names, model->shards[i].name);

@@ -40,11 +40,13 @@ struct plan_value {
     uint32_t type;  /* OID; 0: an unknown literal ('42' in quotes, or a parameter that nothing types) */
 };
 
-/* Who knows better: SET mosaic.shard, SET mosaic.key, or the statement's leading comment. */
+/* Who knows better: SET mosaic.shard, SET mosaic.key …, or the statement's leading comment. */
 struct plan_hint {
     const char *shard; /* name; NULL: none */
     const char *key;   /* text form of a key of the statement's table, or of `table`; composite: a line of CSV */
     const char *table; /* as a person types it; NULL: the statement's own */
+    /* Of no place, but of what may be done where one shard is not enough; plan_make does not look at it: guard.h. */
+    const char *scatter; /* allow, warn or deny */
 };
 
 struct plan_input {

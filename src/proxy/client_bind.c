@@ -10,9 +10,9 @@
 #include "proxy/effect.h"
 #include "proxy/explain_rows.h"
 #include "proxy/prepare_sql.h"
-#include "proxy/record.h"
 #include "proxy/route.h"
 #include "proxy/server.h"
+#include "proxy/tally.h"
 
 #include <string.h>
 
@@ -163,7 +163,8 @@ static enum taken bind_on_server(struct client *client, const struct bind_messag
     if (!portal_add(client, bind->portal, &bound))
         return client_out_of_memory(client);
     client->is_harmless = false;
-    record_statement(client, prepared->text, prepared->size, route);
+    if (!tally_begin(client, prepared->text, prepared->size, route))
+        return client_out_of_memory(client);
     pass_bind(client, message, named ? prepared_name(prepared) : "");
     return expect_add(&client->server->expect, EXPECT_BIND, 0, NULL) ? TAKEN : client_out_of_memory(client);
 }
@@ -237,7 +238,8 @@ static enum taken bind_execute(struct client *client, const struct bind_message 
         !portal_add(client, message->bind.portal, &bound))
         return client_out_of_memory(client);
     client->is_harmless = false;
-    record_statement(client, executed->text, executed->size, &found.route);
+    if (!tally_begin(client, executed->text, executed->size, &found.route))
+        return client_out_of_memory(client);
     pass_bind(client, message, "");
     return expect_add(&client->server->expect, EXPECT_BIND, 0, NULL) ? TAKEN : client_out_of_memory(client);
 }

@@ -94,7 +94,7 @@ static bool begin(struct client *client, const char *text, size_t size, struct b
 {
     const char *tag = begins_with(text, size, "start") ? "START TRANSACTION" : "BEGIN";
     if (client->transaction.is_lazy) {
-        wire_notice(answer, "25001", "there is already a transaction in progress", NULL, NULL);
+        wire_warning(answer, "25001", "there is already a transaction in progress", NULL, NULL);
     } else {
         if (!transaction_begin(&client->transaction, client->session, text, size))
             return false;

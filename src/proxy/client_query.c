@@ -9,9 +9,9 @@
 #include "proxy/explain_rows.h"
 #include "proxy/prepare_sql.h"
 #include "proxy/proxy.h"
-#include "proxy/record.h"
 #include "proxy/route.h"
 #include "proxy/server.h"
+#include "proxy/tally.h"
 
 #include <string.h>
 
@@ -168,6 +168,7 @@ enum taken client_query(struct client *client, const char *message, const struct
         return client_out_of_memory(client);
     if (!prepare_effects(client, &route, text, size))
         return client_out_of_memory(client);
-    record_statement(client, text, size, &route);
+    if (!tally_begin(client, text, size, &route))
+        return client_out_of_memory(client);
     return send_query(client, message, frame, EXPECT_QUERY, mapped ? EXPECT_MAPPED : 0);
 }

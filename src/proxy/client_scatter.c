@@ -26,6 +26,8 @@ static enum taken begin(struct client *client, const struct scatter_order *order
     if (!client->scatter)
         return client_refuse(client, &error, true);
     record_statement(client, order->text, order->size, route);
+    if (route->warning)
+        record_client(client, EVENT_SCATTER, route->warning);
     scatter_start(client->scatter);
     /* Settled at once: it failed. */
     if (!scatter_is_busy(client->scatter))
@@ -35,7 +37,7 @@ static enum taken begin(struct client *client, const struct scatter_order *order
 
 enum taken client_scatter_query(struct client *client, const char *text, size_t size, const struct route *route)
 {
-    struct scatter_order order = {.plan = route->plan, .text = text, .size = size};
+    struct scatter_order order = {.plan = route->plan, .text = text, .size = size, .warning = route->warning};
     return begin(client, &order, route);
 }
 
@@ -54,7 +56,8 @@ enum taken client_scatter_bind(struct client *client, const struct wire_bind *bi
                                   .type_count = prepared->type_count,
                                   .bind = bind,
                                   .text = prepared->text,
-                                  .size = prepared->size};
+                                  .size = prepared->size,
+                                  .warning = route->warning};
     return begin(client, &order, route);
 }
 
@@ -100,6 +103,13 @@ static enum taken settle(struct client *client)
     return taken;
 }
 
+static void add_notices(const struct scatter *scatter, struct buffer *out)
+{
+    const struct buffer *notices = scatter_notices(scatter);
+    if (notices->size)
+        buffer_add(out, notices->data, notices->size);
+}
+
 enum taken client_scatter_queried(struct client *client)
 {
     struct scatter *scatter = client->scatter;
@@ -108,6 +118,7 @@ enum taken client_scatter_queried(struct client *client)
         return TAKEN_LATER;
     if (scatter_state(scatter) != SCATTER_HELD)
         return settle(client);
+    add_notices(scatter, batch_make(&client->worker->to_client));
     buffer_add(batch_make(&client->worker->to_client), description->data, description->size);
     client->awaits_ready = true;
     scatter_fetch(scatter, 0);
@@ -137,6 +148,7 @@ enum taken client_scatter_bound(struct client *client, const struct wire_bind *b
     }
     struct buffer *answer = client_answer(client);
     answer_held(client, answer);
+    add_notices(scatter, answer);
     wire_empty(answer, WIRE_B_BIND_COMPLETE);
     struct bound bound = {.prepared = prepared, .is_local = true, .scatter = scatter};
     if (!portal_add(client, bind->portal, &bound) || !client_answered(client))

@@ -59,7 +59,7 @@ struct scatter {
     uint16_t value_count;
     size_t column_count;                   /* of partials */
     uint32_t *array_types, *element_types; /* of them, as the coordinator has them */
-    struct buffer description, failure;
+    struct buffer notices, description, failure;
     uint64_t version; /* of the world that the plan was made in */
     uint64_t most, fetched;
     struct leg *talking; /* in the middle of a row that goes on in pieces */

@@ -23,6 +23,7 @@
     X(CLIENT_CLOSED, "client_closed", WARNING, log_disconnections, "the proxy ended a client's connection")         \
     X(REFUSED, "refused", WARNING, log_pooler_errors, "the proxy answered a statement by an error of its own")      \
     X(STATEMENT, "statement", INFO, log_statements, "a statement, with its plan")                                   \
+    X(SCATTER, "scatter", WARNING, NONE, "a statement that one shard cannot answer, where `scatter` is warn")       \
     X(SERVER_OPENED, "server_opened", DEBUG, NONE, "a server connection was made")                                  \
     X(SERVER_CLOSED, "server_closed", DEBUG, NONE, "a server connection was closed")                                \
     X(SERVER_FAILED, "server_failed", WARNING, NONE, "a server connection could not be made, or broke")             \

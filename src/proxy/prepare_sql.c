@@ -3,8 +3,8 @@
 #include "proxy/client_extended.h"
 #include "proxy/client_local.h"
 #include "proxy/effect.h"
-#include "proxy/record.h"
 #include "proxy/server.h"
+#include "proxy/tally.h"
 
 #include <string.h>
 #include <strings.h>
@@ -300,6 +300,7 @@ static enum taken find_place(struct client *client, const struct route *own, str
         route->way = ROUTE_SHARD;
         route->shard = hinted.shard;
         route->aside = false;
+        route->tier = 0;
         return REACHED;
     }
     bool by_key =
@@ -349,7 +350,8 @@ static enum taken execute(struct client *client, const struct route *own, const 
         if (!expect_add(&server->expect, EXPECT_SYNC_OURS, 0, NULL))
             return client_out_of_memory(client);
     }
-    record_statement(client, prepared->text, prepared->size, &found.route);
+    if (!tally_begin(client, prepared->text, prepared->size, &found.route))
+        return client_out_of_memory(client);
     struct buffer *out = batch_make(&client->worker->to_server);
     size_t begun = wire_begin(out, WIRE_QUERY);
     int32_t longer = write_execute(prepared, text, size, out);

@@ -39,7 +39,7 @@ void record_client(const struct client *client, enum log_event event, const mosa
         return;
     struct log_entry entry = entry_of(client, address);
     entry.error = error;
-    if (event == EVENT_REFUSED) {
+    if (event == EVENT_REFUSED || event == EVENT_SCATTER) {
         entry.statement = worker->text;
         entry.statement_size = worker->text_size;
     }
@@ -68,8 +68,8 @@ void record_statement(const struct client *client, const char *text, size_t size
         return;
     struct log_entry entry = entry_of(client, address);
     if (route->way == ROUTE_SCATTER)
-        snprintf(plan, sizeof plan, "tier 2: %zu shards", route->plan->shard_count);
-    else if (route->shard == model->shard_count)
+        snprintf(plan, sizeof plan, "tier %d: %zu shards", route->tier, route->plan->shard_count);
+    else if (route->tier == 4)
         snprintf(plan, sizeof plan, "tier 4: the coordinator");
     else if (route->way == ROUTE_ANY)
         snprintf(plan, sizeof plan, "any shard");

@@ -2,6 +2,7 @@
 #include "proxy/route.h"
 
 #include "base/memory.h"
+#include "plan/guard.h"
 #include "plan/hint.h"
 #include "proxy/beside.h"
 #include "proxy/effect.h"
@@ -257,7 +258,9 @@ static bool find_hint(struct client *client, const char *text, size_t size, stru
                 status = hint_set(&client->worker->world->model, names[i], value, scratch, hint, &error);
         }
     }
-    if (status == MOSAIC_OK && !hint_is_empty(hint))
+    if (status == MOSAIC_OK && !hint->scatter && client->session->has_ours)
+        hint->scatter = route_setting(client, "mosaic.scatter");
+    if (status == MOSAIC_OK && (hint->scatter || !hint_is_empty(hint)))
         status = hint_check(&client->worker->world->model, hint, &error);
     if (status == MOSAIC_OK)
         return true;
@@ -313,6 +316,9 @@ static void combine(struct client *client, struct route *route, const struct pla
         break;
     case PLAN_SCATTER:
         route->way = ROUTE_SCATTER;
+        route->tier = plan->scatter->final ? 3 : 2;
+        route->error = plan->error;
+        route->position = position;
         route->plan = arena_copy(&client->worker->scratch, plan, sizeof *plan);
         break;
     case PLAN_COORDINATOR:
@@ -322,6 +328,9 @@ static void combine(struct client *client, struct route *route, const struct pla
         }
         route->way = ROUTE_SHARD;
         route->shard = client->worker->world->model.shard_count;
+        route->tier = 4;
+        route->error = plan->error;
+        route->position = position;
         break;
     default:
         break;
@@ -405,6 +414,32 @@ static void stay_with_unknown(struct client *client, struct route *route)
     error_sqlstate(route->error, "0A000");
 }
 
+/* What one shard cannot answer: may it run at all, and is the client to be warned? */
+static void guard(struct client *client, const struct plan_hint *hint, struct route *route)
+{
+    struct worker *worker = client->worker;
+    struct guard_input input = {.settings = worker->settings,
+                                .user = client->user->account->name,
+                                .said = hint->scatter,
+                                .tier = route->tier,
+                                .shards = route->plan ? route->plan->shard_count : worker->world->model.shard_count,
+                                .why = route->error};
+    mosaic_error told;
+    switch (guard_look(&input, &told)) {
+    case GUARD_REFUSES:
+        COUNT(&worker->counters, refusals, 1);
+        client->error_position = route->position;
+        route->way = ROUTE_REFUSED;
+        route->error = (void *)arena_copy(&worker->scratch, (void *)&told, sizeof told);
+        break;
+    case GUARD_WARNS:
+        route->warning = (void *)arena_copy(&worker->scratch, (void *)&told, sizeof told);
+        break;
+    default:
+        break;
+    }
+}
+
 /* What was tried and could not be merged goes elsewhere, this once. */
 static bool may_scatter(struct client *client, const struct facts_list *list, const struct route_parameters *parameters)
 {
@@ -465,8 +500,10 @@ bool route_text(struct client *client, const char *text, size_t size, const stru
             plan.kind = PLAN_ANY;
         combine(client, route, &plan, position_of(&found.list->facts[i], text, size));
     }
-    if (route->way == ROUTE_SCATTER || (route->way == ROUTE_SHARD && route->shard == worker->world->model.shard_count))
+    if (route->tier && route->way != ROUTE_REFUSED)
         beside_check(client, text, size, parameters, route);
+    if (route->tier && route->way != ROUTE_REFUSED && client->status != 'E')
+        guard(client, &hint, route);
     if (route->way == ROUTE_ANY)
         route->shard = route_any(client);
     if (route->way != ROUTE_REFUSED && client->has_unknown && client->status != 'E')

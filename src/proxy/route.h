@@ -22,13 +22,16 @@ struct route {
     enum route_way way;
     size_t shard;
     bool aside;                        /* beside the open transaction, which no shard has yet */
+    int tier;                          /* 2 to 4 where one shard is not enough; 0: one is, or it is refused */
     const struct plan *plan;           /* of ROUTE_SCATTER; as long as `facts` */
     uint32_t bucket;                   /* PLAN_NO_BUCKET: none */
     const char *relation;              /* whose key decided; NULL: none */
     const struct facts_list *facts;    /* NULL: nothing was analysed. Valid until the next look-up */
     const struct plan_value *literals; /* of the text; the same */
     size_t literal_count;
-    mosaic_error *error;             /* in the worker's scratch arena */
+    uint32_t position;               /* in the text, of what one shard does not have; 0: none */
+    mosaic_error *error;             /* in the worker's scratch arena: of ROUTE_REFUSED; of a tier, why not one shard */
+    const mosaic_error *warning;     /* the same: to be told before the answer; NULL: none */
     struct explanation *explanation; /* the same */
 };
 

@@ -28,6 +28,7 @@ static void bury(struct scatter *scatter)
 {
     merge_free(scatter->merge);
     buffer_free(&scatter->request);
+    buffer_free(&scatter->notices);
     buffer_free(&scatter->description);
     buffer_free(&scatter->failure);
     combine_free(scatter);
@@ -174,6 +175,11 @@ bool scatter_is_busy(const struct scatter *scatter)
 const struct buffer *scatter_description(const struct scatter *scatter)
 {
     return &scatter->description;
+}
+
+const struct buffer *scatter_notices(const struct scatter *scatter)
+{
+    return &scatter->notices;
 }
 
 bool scatter_is_parsed(const struct scatter *scatter)
@@ -514,7 +520,7 @@ struct scatter *scatter_new(struct client *client, const struct scatter_order *o
     made->version = client->worker->world->version;
     made->leg_count = made->active = count;
     made->request = BUFFER_INIT(REQUEST_MOST);
-    made->description = made->failure = BUFFER_INIT(TOLD_MOST);
+    made->notices = made->description = made->failure = BUFFER_INIT(TOLD_MOST);
     made->is_bounded = plan->limit != UINT64_MAX;
     for (size_t i = 0; i < count; i++)
         leg_init(made, i, i < plan->shard_count ? plan->shards[i] : client->worker->world->model.shard_count);
@@ -525,6 +531,9 @@ struct scatter *scatter_new(struct client *client, const struct scatter_order *o
         scatter_drop(made);
         return NULL;
     }
+    if (order->warning)
+        wire_warning(&made->notices, order->warning->sqlstate, order->warning->message, order->warning->detail,
+                     order->warning->hint);
     if (!write_request(made, order->bind, error)) {
         scatter_drop(made);
         return NULL;

@@ -38,6 +38,7 @@ struct scatter_order {
     const struct wire_bind *bind; /* NULL: no parameters, and all in text */
     const char *text;             /* the client's own, for places in errors */
     size_t size;
+    const mosaic_error *warning; /* to be told before the result; NULL */
 };
 
 /*
@@ -52,6 +53,8 @@ enum scatter_state scatter_state(const struct scatter *scatter);
 bool scatter_is_busy(const struct scatter *scatter);
 /* The RowDescription that the client is to have. Not of one that is STARTING, or failed then. */
 const struct buffer *scatter_description(const struct scatter *scatter);
+/* Warnings, to be told before the description. */
+const struct buffer *scatter_notices(const struct scatter *scatter);
 /* Has a shard taken the text? */
 bool scatter_is_parsed(const struct scatter *scatter);
 /* An ErrorResponse. */

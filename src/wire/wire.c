@@ -502,9 +502,9 @@ void wire_error_response(struct buffer *out, const char *severity, const char *s
     wire_fields(out, WIRE_B_ERROR_RESPONSE, severity, sqlstate, message, detail, hint);
 }
 
-void wire_notice(struct buffer *out, const char *sqlstate, const char *message, const char *detail, const char *hint)
+void wire_warning(struct buffer *out, const char *sqlstate, const char *message, const char *detail, const char *hint)
 {
-    wire_fields(out, WIRE_B_NOTICE_RESPONSE, "NOTICE", sqlstate, message, detail, hint);
+    wire_fields(out, WIRE_B_NOTICE_RESPONSE, "WARNING", sqlstate, message, detail, hint);
 }
 
 void wire_text_columns(struct buffer *out, const char *const *names, uint16_t count)

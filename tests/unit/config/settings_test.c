@@ -111,6 +111,7 @@ static void what_a_setting_does_not_take_is_named(void **state)
         {"pool_size", "0", "out of range", "", ""},
         {"unix_socket_mode", "0888", "is no number", "in octal, from 0000 to 0777", ""},
         {"hints", "maybe", "neither true nor false", "true or false", ""},
+        {"scatter", "never", "none of its values", "allow, warn or deny", ""},
         {"pool_mode", "statement", "none of its values", "transaction or session", ""},
         {"client_tls_sslmode", "on", "none of its values", "disable, allow, prefer, require, verify-ca or verify-full",
          ""},
@@ -211,6 +212,10 @@ static void settings_that_contradict_each_other_are_refused(void **state)
         {"min_pool_size", "11", "max_user_connections", "10", NULL, "is over max_user_connections 10"},
         {"min_pool_size", "11", "max_shard_connections", "10", NULL, "is over max_shard_connections 10"},
         {"max_packet_size", "1MB", NULL, "max_analysed_size is over"},
+        {"scatter_users", "ann=allow, b=c=DENY", NULL, NULL},
+        {"scatter_users", "ann=allow, bob", NULL, "\"bob\" is no NAME=allow"},
+        {"scatter_users", "ann=maybe", NULL, "\"ann=maybe\" is no NAME=allow"},
+        {"scatter_users", "=deny", NULL, "\"=deny\" is no NAME=allow"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const char *const *at = cases[i];

@@ -44,6 +44,12 @@ static void the_leading_comment_is_read(void **state)
     assert_string_equal(hint.table, "x.\"Y\"");
     assert_null(hint.shard);
     assert_string_equal(read_text("/* mosaic: key=5,abc*/").key, "5,abc");
+    hint = read_text("/* mosaic: scatter=allow */ SELECT 1");
+    assert_string_equal(hint.scatter, "allow");
+    assert_true(hint_is_empty(&hint)); /* it names no place */
+    hint = read_text("/* mosaic: scatter=deny key=4 */ SELECT 1");
+    assert_string_equal(hint.scatter, "deny");
+    assert_string_equal(hint.key, "4");
 }
 
 static void other_comments_and_places_are_not(void **state)
@@ -71,11 +77,11 @@ static void other_comments_and_places_are_not(void **state)
 static void what_begins_like_a_hint_and_is_none_is_refused(void **state)
 {
     (void)state;
-    static const char *const texts[] = {"/* mosaic: */ SELECT 1",       "/* mosaic: shard */",
-                                        "/* mosaic: shard= */",         "/* mosaic: shard = s1 */",
-                                        "/* mosaic: shards=s1 */",      "/* mosaic: shard=s1 shard=s0 */",
-                                        "/* mosaic: shard=s1 key=4 */", "/* mosaic: table=users */",
-                                        "/* mosaic: key='4 */",         "/* mosaic: key='' */"};
+    static const char *const texts[] = {
+        "/* mosaic: */ SELECT 1",       "/* mosaic: shard */",       "/* mosaic: shard= */",
+        "/* mosaic: shard = s1 */",     "/* mosaic: shards=s1 */",   "/* mosaic: shard=s1 shard=s0 */",
+        "/* mosaic: shard=s1 key=4 */", "/* mosaic: table=users */", "/* mosaic: key='4 */",
+        "/* mosaic: key='' */",         "/* mosaic: scatter= */",    "/* mosaic: scatter=allow table=users */"};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         struct plan_hint hint;
         mosaic_error error;
@@ -103,6 +109,11 @@ static void settings_are_checked_and_taken_back(void **state)
     assert_int_equal(hint_set(&model, "mosaic.key", "42", &arena, &hint, &error), MOSAIC_OK);
     assert_int_equal(hint_set(&model, "mosaic.table", "public.users", &arena, &hint, &error), MOSAIC_OK);
     assert_string_equal(hint.table, "public.users");
+    assert_int_equal(hint_set(&model, "mosaic.scatter", "Warn", &arena, &hint, &error), MOSAIC_OK);
+    assert_int_equal(hint_set(&model, "mosaic.scatter", "maybe", &arena, &hint, &error), MOSAIC_USAGE);
+    assert_string_equal(error.message, "the hint says scatter=maybe, which is no choice");
+    assert_string_equal(error.sqlstate, "22023");
+    assert_string_equal(hint.scatter, "Warn");
     assert_int_equal(hint_set(&model, "mosaic.shards", "s1", &arena, &hint, &error), MOSAIC_USAGE);
     assert_string_equal(error.sqlstate, "42704");
 }

@@ -264,8 +264,8 @@ static void errors(void **state)
     assert_string_equal(error.hint, "ask");
     assert_null(error.position);
     expect_bytes(&out, BYTES("E\0\0\0\x23SFATAL\0VFATAL\0C28000\0Mno\0Hask\0\0"));
-    wire_notice(&out, "00000", "so", "", NULL);
-    expect_bytes(&out, BYTES("N\0\0\0\x20SNOTICE\0VNOTICE\0C00000\0Mso\0\0"));
+    wire_warning(&out, "00000", "so", "", NULL);
+    expect_bytes(&out, BYTES("N\0\0\0\x22SWARNING\0VWARNING\0C00000\0Mso\0\0"));
     /* Severity of a server older than 9.6, and fields that nobody knows yet. */
     frame = frame_of(BYTES("E\0\0\0\x12SFEHLER\0zneu\0\0"));
     assert_true(wire_read_error("E\0\0\0\x12SFEHLER\0zneu\0\0", &frame, &error));
