@@ -350,6 +350,7 @@ struct piece {
 struct clauses {
     struct piece *targets, *sorts; /* without labels, without ASC and NULLS FIRST */
     size_t target_count, sort_count;
+    size_t start;       /* of all: not that of EXPLAIN */
     size_t targets_end; /* behind the last target; 0: it has no list */
     size_t tail;        /* behind what LIMIT, OFFSET and FETCH stand behind */
     bool with_ties; /* the tree's limitOption is not used: libpg_query numbers its values otherwise than the headers */

@@ -210,12 +210,20 @@ static const char *unbound(struct analysis *analysis, const struct table *driver
     for (size_t i = 0; bound && i < table->column_count; i++)
         bound = split_binds(prove_key(analysis, use->range, i), i);
     if (!bound && table == driver)
-        return analysis_text(analysis, "rows of %s meet other rows of it with another key", table->display);
+        return analysis_text(analysis, "it may look at rows of %s that have other keys", table->display);
     if (!bound)
         return analysis_text(analysis, "rows of %s are not tied to the key of %s", table->display, driver->display);
     return are_alike(driver, table)
                ? NULL
                : analysis_text(analysis, "%s and %s are not split alike", table->display, driver->display);
+}
+
+/* Has each row that a query gives κ's column at this place, in all its SELECTs? */
+static bool holds_at(struct analysis *analysis, struct scope *scope, size_t place, size_t column)
+{
+    if (scope->select->op != SETOP_NONE)
+        return holds_at(analysis, scope->left, place, column) && holds_at(analysis, scope->right, place, column);
+    return place < scope->outputs.count && split_holds(column_term(analysis, &scope->outputs.list[place]), column);
 }
 
 /* A set operation other than UNION ALL compares rows: those that it compares must be of one key. */
@@ -228,8 +236,8 @@ static const char *check_sets(struct analysis *analysis, const struct split *spl
     bool compares = select->op != SETOP_UNION || !select->all;
     for (size_t i = 0; compares && i < split->width; i++) {
         bool found = false;
-        for (size_t c = 0; c < scope->outputs.count; c++)
-            found |= split_holds(column_term(analysis, &scope->outputs.list[c]), i);
+        for (size_t place = 0; place < scope->outputs.count && !found; place++)
+            found = holds_at(analysis, scope, place, i);
         if (!found)
             return "UNION, INTERSECT or EXCEPT compares rows that do not have the key at one place";
     }
@@ -358,8 +366,8 @@ static const char *why_not(struct analysis *analysis, struct search *search)
 void scatter_find(struct analysis *analysis)
 {
     struct facts *facts = analysis->facts;
-    if (facts->class != STATEMENT_SELECT || !analysis->top || facts->is_write || facts->changes_session ||
-        is_for_one(analysis))
+    bool reads = facts->class == STATEMENT_SELECT || (facts->class == STATEMENT_EXPLAIN && facts->explain_mosaic);
+    if (!reads || !analysis->top || facts->is_write || facts->changes_session || is_for_one(analysis))
         return;
     struct search search = {.split = {.analysis = analysis}};
     search.split.fact = analysis_new(analysis, 1, sizeof *search.split.fact);

@@ -543,11 +543,12 @@ const char *shape_top(struct split *split, struct scope *scope)
     const char *reason = read_limits(&top);
     if (reason)
         return reason;
-    add_piece(&top, 0, top.clauses.targets_end);
+    size_t targets_end = top.clauses.targets_end ? top.clauses.targets_end : top.clauses.start;
+    add_piece(&top, top.clauses.start, targets_end);
     reason = scope->select->op == SETOP_NONE && shape_is_one_row(scope) ? add_aggregates(&top) : add_sorts(&top);
     if (reason)
         return reason;
-    add_piece(&top, top.clauses.targets_end, top.clauses.tail);
+    add_piece(&top, targets_end, top.clauses.tail);
     add_limit(&top);
     add(&top, "", 1);
     top.fact->text = top.text;

@@ -229,7 +229,7 @@ bool clauses_find(struct analysis *analysis, const SelectStmt *select, struct cl
     *clauses = (struct clauses){0};
     clauses->targets = analysis_new(analysis, reader.target_most + 1, sizeof *clauses->targets);
     clauses->sorts = analysis_new(analysis, reader.sort_most + 1, sizeof *clauses->sorts);
-    size_t at = 0;
+    size_t at = clauses->start = (size_t)analysis->facts->inner_start;
     while (!reader.failed && next_token(analysis->text, analysis->size, &at, &reader.token)) {
         if (is_sign(&reader.token.word, ';'))
             break;

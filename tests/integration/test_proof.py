@@ -377,8 +377,10 @@ class Statement:
 class Probe:
     """planprobe: statement → shard, "any" or a refusal."""
 
+    options = ()
+
     def __init__(self, ddl):
-        self.process = subprocess.Popen([BUILD / "tests/unit/planprobe", str(SHARDS), ddl, *TABLES],
+        self.process = subprocess.Popen([BUILD / "tests/unit/planprobe", *self.options, str(SHARDS), ddl, *TABLES],
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     def plan(self, statement):
@@ -394,15 +396,17 @@ class Probe:
 class World:
     """One database with all rows, and the shards with theirs; home tables on shard 0 alone."""
 
+    ddl, probe_class = DDL, Probe
+
     def __init__(self, lab, directory, rng):
         self.path = directory / "proof.sql"
-        self.path.write_text(DDL)
-        self.probe = Probe(self.path)
+        self.path.write_text(self.ddl)
+        self.probe = self.probe_class(self.path)
         self.connections = []
         for server in range(LAB_SHARDS):
             self.connections.append(psycopg2.connect(lab.conninfo(server)))
             self.connections[-1].autocommit = True
-            self.run(self.connections[-1], DDL)
+            self.run(self.connections[-1], self.ddl)
         self.fill(rng)
         self.before = [collections.Counter(self.run(c, self.CONTENT)) for c in self.connections[1:]]
 

@@ -1,14 +1,17 @@
 /*
  * Analysis and planning as a filter, for tests in other languages (tests/integration/test_proof.py).
  *
- *     planprobe SHARDS DDL-FILE TABLE…    a table: name:function:type[:column,…], or name:reference
+ *     planprobe [--scatter] SHARDS DDL-FILE TABLE…    a table: name:function:type[:column,…], or name:reference
  *
  * Reads statements from standard input, each ended by a zero byte; writes a line for each: the shard's number, "any",
  * or "refused" and why. Every statement goes through the cache, too, which must give the same.
+ *
+ * With --scatter: where each shard may answer for itself, a line of JSON; behind a refusal, why not.
  */
 #include "plan/cache.h"
 #include "sql/schema_file.h"
 
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +22,7 @@ static struct table tables[TABLES_MOST];
 static struct shard shards[SHARDS_HERE];
 static struct model model = {.tables = tables, .shards = shards};
 static struct arena arena;
+static bool has_scatter;
 
 static void stop(const char *what)
 {
@@ -61,6 +65,25 @@ static char *read_all(FILE *file, size_t *size)
     return bytes;
 }
 
+static void print_scatter(const struct plan *plan)
+{
+    const struct fact_scatter *scatter = plan->scatter;
+    json_t *shards = json_array(), *sorts = json_array(), *combines = scatter->combines ? json_array() : json_null();
+    for (size_t i = 0; i < plan->shard_count; i++)
+        json_array_append_new(shards, json_integer(plan->shards[i]));
+    for (size_t i = 0; i < scatter->sort_count; i++)
+        json_array_append_new(sorts, json_pack("[b, b]", scatter->sorts[i].descending, scatter->sorts[i].nulls_first));
+    for (size_t i = 0; scatter->combines && i < scatter->columns; i++)
+        json_array_append_new(combines, json_integer(scatter->combines[i].function));
+    json_t *line = json_pack("{s:o, s:o, s:o, s:i, s:o, s:I, s:s}", "shards", shards, "sorts", sorts, "combines",
+                             combines, "columns", (int)scatter->columns, "limit",
+                             plan->limit == UINT64_MAX ? json_null() : json_integer((json_int_t)plan->limit), "offset",
+                             (json_int_t)plan->offset, "text", scatter->text);
+    json_dumpf(line, stdout, JSON_COMPACT);
+    printf("\n");
+    json_decref(line);
+}
+
 static void answer(struct plan_cache *cache, const struct sql_context *context, uint64_t id, const char *text)
 {
     struct plan_cached found;
@@ -69,14 +92,20 @@ static void answer(struct plan_cache *cache, const struct sql_context *context, 
     mosaic_error error;
     if (plan_cache_find(cache, context, id, text, strlen(text), 0, &found, &error) != MOSAIC_OK)
         stop("memory");
-    struct plan_input input = {
-        .schema = context->schema, .literals = found.literals, .literal_count = found.literal_count};
+    struct plan_input input = {.schema = context->schema,
+                               .literals = found.literals,
+                               .literal_count = found.literal_count,
+                               .has_scatter = has_scatter};
     if (plan_make(&found.list->facts[0], &input, &scratch, &plan, &error) != MOSAIC_OK)
         stop("memory");
     if (plan.kind == PLAN_SHARD)
         printf("%u\n", plan.shard);
     else if (plan.kind == PLAN_ANY)
         printf("any\n");
+    else if (plan.kind == PLAN_SCATTER)
+        print_scatter(&plan);
+    else if (has_scatter && found.list->facts[0].scatter_cannot)
+        printf("refused: %s\n", found.list->facts[0].scatter_cannot);
     else
         printf("refused %s: %s\n", plan.error->message, plan.error->detail);
     fflush(stdout);
@@ -86,8 +115,10 @@ static void answer(struct plan_cache *cache, const struct sql_context *context, 
 int main(int count, char **arguments)
 {
     static char names[SHARDS_HERE][8];
+    has_scatter = count > 1 && strcmp(arguments[1], "--scatter") == 0;
+    arguments += has_scatter, count -= has_scatter;
     if (count < 3)
-        stop("usage: planprobe SHARDS DDL-FILE TABLE…");
+        stop("usage: planprobe [--scatter] SHARDS DDL-FILE TABLE…");
     model.shard_count = (size_t)atoi(arguments[1]);
     for (size_t i = 0; i < model.shard_count && i < SHARDS_HERE; i++) {
         snprintf(names[i], sizeof names[i], "s%zu", i);
