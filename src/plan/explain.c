@@ -5,7 +5,6 @@
 #include "base/buffer.h"
 #include "base/error.h"
 
-#include <inttypes.h>
 #include <string.h>
 
 enum {
@@ -420,10 +419,12 @@ static void add_merge(struct writer *writer)
                       scatter->sort_count == 1 ? "" : "s");
     else
         buffer_text(&out, "  merge: as rows come");
-    if (plan->offset)
-        buffer_format(&out, "; OFFSET %" PRIu64, plan->offset);
-    if (plan->limit != UINT64_MAX)
-        buffer_format(&out, "; LIMIT %" PRIu64, plan->limit);
+    buffer_text(&out, scatter->has_offset ? "; OFFSET " : "");
+    if (scatter->has_offset)
+        add_value(&out, &scatter->offset, writer->input->values);
+    buffer_text(&out, scatter->has_limit ? "; LIMIT " : "");
+    if (scatter->has_limit)
+        add_value(&out, &scatter->limit, writer->input->values);
     add_line(writer, finish(&out, writer->arena));
 }
 

@@ -289,6 +289,10 @@ struct columns modify_analyse(struct analysis *analysis, struct scope *parent, N
 void expression_walk(struct analysis *analysis, struct scope *scope, Node *node);
 void expression_list(struct analysis *analysis, struct scope *scope, List *list);
 
+/* clock.c: notes in the facts what may ask for the present. */
+void clock_cast(struct analysis *analysis, struct scope *scope, uint32_t type, Node *from);
+void clock_call(struct analysis *analysis, struct scope *scope, const FuncCall *call, const char *name);
+
 /* part.c: refuses what would tell of one shard's part of a table as if it were all. */
 void part_function(struct analysis *analysis, const FuncCall *call, const char *name);
 void part_relation(struct analysis *analysis, const struct schema_relation *relation, int location);
@@ -337,6 +341,11 @@ struct term *prove_key(struct analysis *analysis, struct range *range, size_t co
 /* After prove: what is bound if these conditions held, too. Facts stay; terms tell, until prove_forget. */
 void prove_under(struct analysis *analysis, struct condition *first, struct condition *last);
 void prove_forget(struct analysis *analysis, struct condition *last);
+
+/* figure.c */
+enum figured { FIGURED_NONE, FIGURED_WEAK, FIGURED_NAME, FIGURED_UNKNOWN };
+/* The name of an expression as a target; NONE: "?column?". WEAK: a cast around it would give its own. */
+enum figured figure_name(const Node *node, const char **name);
 
 /* scatter.c: tier 2, once prove is done. */
 void scatter_find(struct analysis *analysis);

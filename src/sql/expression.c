@@ -216,6 +216,7 @@ static void walk_function(struct analysis *analysis, struct scope *scope, FuncCa
         analysis_refuse(analysis, call->location, analysis_text(analysis, "function %s may read tables", name),
                         "It is not IMMUTABLE, and what its body reads is not known.",
                         "If it reads no table, declare it IMMUTABLE; or name the shard: SET mosaic.shard.");
+    clock_call(analysis, scope, call, name);
     if (found.any)
         system_function(analysis, scope, call, name, found.volatility);
     else
@@ -256,9 +257,7 @@ static void walk_cast(struct analysis *analysis, struct scope *scope, TypeCast *
 {
     bool modified;
     uint32_t type = name_type(analysis, cast->typeName, &modified);
-    /* A text that is computed may say 'now'; what a literal says is looked for in the statement (route.c). */
-    bool is_time = type == 1082 || type == 1083 || type == 1114 || type == 1184 || type == 1266;
-    analysis->facts->reads_clock |= is_time && !IsA(cast->arg, A_Const) && !IsA(cast->arg, ParamRef);
+    clock_cast(analysis, scope, type, cast->arg);
     if (IsA(cast->arg, ParamRef))
         parameter_use(analysis, ((ParamRef *)cast->arg)->number, type, false);
     else

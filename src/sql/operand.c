@@ -217,6 +217,7 @@ static struct term *cast_column(struct analysis *analysis, struct scope *scope, 
     struct term *term = name_resolve(analysis, scope, (ColumnRef *)cast->arg);
     bool modified;
     uint32_t to = name_type(analysis, cast->typeName, &modified), from = term ? term->type : 0;
+    clock_cast(analysis, scope, to, cast->arg);
     if (!from || modified)
         return NULL;
     bool widens = (from == 21 && (to == 23 || to == 20 || to == 1700)) || (from == 23 && (to == 20 || to == 1700)) ||

@@ -76,6 +76,10 @@ bool split_is_key(const struct term *term)
 {
     if (!term || term->nulled || term->is_constant || term->recursive || (term->range && !is_preserved(term->range)))
         return false;
+    /* Nothing is carried into a WITH query that others name, too; and what they are made of would be looked at 2ⁿ
+     * times. */
+    if (term->common && term->common->references != 1)
+        return false;
     for (size_t i = 0; i < term->source_count; i++)
         if (!split_is_key(term->sources[i].term))
             return false;

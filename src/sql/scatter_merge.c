@@ -9,6 +9,8 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+enum { SORTS_MOST = 64 };
+
 struct top {
     struct split *split;
     struct analysis *analysis;
@@ -16,6 +18,7 @@ struct top {
     const SelectStmt *select;
     struct fact_scatter *fact;
     struct clauses clauses;
+    size_t *widths; /* of each target: columns; SIZE_MAX: not known */
     /* The text in the making. */
     char *text;
     size_t size, capacity;
@@ -163,7 +166,7 @@ static bool output_source(struct top *top, struct column *output, struct source 
     size_t index = (size_t)(output - top->scope->outputs.list), first = 0;
     for (size_t i = 0; i < top->clauses.target_count; i++) {
         ResTarget *target = list_nth(top->select->targetList, (int)i);
-        size_t width = query_target_width(top->analysis, top->scope, target);
+        size_t width = top->widths[i];
         if (width == SIZE_MAX || index < first)
             return false;
         if (index >= first + width) {
@@ -178,98 +181,6 @@ static bool output_source(struct top *top, struct column *output, struct source 
         return true;
     }
     return false;
-}
-
-/* The name that PostgreSQL gives a target without one (FigureColname, src/backend/parser/parse_target.c). */
-enum figured { FIGURED_NONE, FIGURED_WEAK, FIGURED_NAME, FIGURED_UNKNOWN };
-
-static enum figured figure_words(const Node *node, const char **name);
-
-static enum figured figure_name(const Node *node, const char **name)
-{
-    enum figured found;
-    switch (node ? nodeTag(node) : T_A_Const) {
-    case T_A_Const:
-    case T_ParamRef:
-    case T_BoolExpr:
-    case T_NullTest:
-    case T_BooleanTest:
-        return FIGURED_NONE;
-    case T_ColumnRef:
-        *name = IsA(llast(((const ColumnRef *)node)->fields), String) ? strVal(llast(((const ColumnRef *)node)->fields))
-                                                                      : NULL;
-        return *name ? FIGURED_NAME : FIGURED_UNKNOWN;
-    case T_FuncCall:
-        *name = strVal(llast(((const FuncCall *)node)->funcname));
-        return FIGURED_NAME;
-    case T_CollateClause:
-        return figure_name(((const CollateClause *)node)->arg, name);
-    case T_TypeCast:
-        found = figure_name(((const TypeCast *)node)->arg, name);
-        if (found > FIGURED_WEAK)
-            return found;
-        *name = strVal(llast(((const TypeCast *)node)->typeName->names));
-        return FIGURED_WEAK;
-    case T_CaseExpr:
-        found = figure_name((const Node *)((const CaseExpr *)node)->defresult, name);
-        if (found > FIGURED_WEAK)
-            return found;
-        *name = "case";
-        return FIGURED_WEAK;
-    default:
-        return figure_words(node, name);
-    }
-}
-
-static enum figured figure_sublink(const SubLink *link, const char **name)
-{
-    const SelectStmt *select = (const SelectStmt *)link->subselect;
-    *name = link->subLinkType == EXISTS_SUBLINK ? "exists" : "array";
-    if (link->subLinkType == EXISTS_SUBLINK || link->subLinkType == ARRAY_SUBLINK)
-        return FIGURED_NAME;
-    if (link->subLinkType != EXPR_SUBLINK)
-        return FIGURED_NONE;
-    while (IsA(select, SelectStmt) && select->op != SETOP_NONE)
-        select = select->larg;
-    if (!IsA(select, SelectStmt) || !select->targetList)
-        return FIGURED_UNKNOWN;
-    const ResTarget *target = linitial(select->targetList);
-    *name = target->name;
-    if (*name)
-        return FIGURED_NAME;
-    enum figured found = figure_name(target->val, name);
-    if (found == FIGURED_NONE)
-        *name = "?column?";
-    return found == FIGURED_UNKNOWN ? found : FIGURED_NAME;
-}
-
-/* Those that have a word's name. */
-static enum figured figure_words(const Node *node, const char **name)
-{
-    switch (nodeTag(node)) {
-    case T_A_Expr:
-        *name = "nullif";
-        return ((const A_Expr *)node)->kind == AEXPR_NULLIF ? FIGURED_NAME : FIGURED_NONE;
-    case T_GroupingFunc:
-        *name = "grouping";
-        return FIGURED_NAME;
-    case T_A_ArrayExpr:
-        *name = "array";
-        return FIGURED_NAME;
-    case T_RowExpr:
-        *name = "row";
-        return FIGURED_NAME;
-    case T_CoalesceExpr:
-        *name = "coalesce";
-        return FIGURED_NAME;
-    case T_MinMaxExpr:
-        *name = ((const MinMaxExpr *)node)->op == IS_GREATEST ? "greatest" : "least";
-        return FIGURED_NAME;
-    case T_SubLink:
-        return figure_sublink((const SubLink *)node, name);
-    default:
-        return FIGURED_UNKNOWN;
-    }
 }
 
 /* ORDER BY of a bare name that is no known output's: may it be that of a target whose name is not known? */
@@ -346,12 +257,22 @@ static void add_hidden(struct top *top, size_t number, const struct source *sour
     add_text(top, analysis_text(top->analysis, ") AS \"mosaic:%zu\"", number + 1));
 }
 
+static void find_widths(struct top *top)
+{
+    top->widths = analysis_new(top->analysis, top->clauses.target_count + 1, sizeof *top->widths);
+    for (size_t i = 0; i < top->clauses.target_count; i++)
+        top->widths[i] = query_target_width(top->analysis, top->scope, list_nth(top->select->targetList, (int)i));
+}
+
 static const char *add_sorts(struct top *top)
 {
     size_t count = (size_t)list_length(top->select->sortClause);
     struct fact_sort *sorts = analysis_new(top->analysis, count + 1, sizeof *sorts);
     if (count && !top->clauses.targets_end)
         return "its target list is not found in the text";
+    if (count > SORTS_MOST)
+        return "it orders by more than is looked at";
+    find_widths(top);
     if (count && top->scope->has_set_function)
         return "it orders what a set-returning function gives";
     for (size_t i = 0; i < count; i++) {
@@ -482,9 +403,8 @@ static bool read_limit(struct top *top, Node *node, bool *has, struct fact_value
     }
     if (!IsA(&constant->val, Float) || strspn(constant->val.fval.fval, "0123456789") != strlen(constant->val.fval.fval))
         return false;
-    value->text = analysis_copy(top->analysis, constant->val.fval.fval);
     errno = 0;
-    (void)strtoll(value->text, NULL, 10);
+    value->text = analysis_text(top->analysis, "%lld", strtoll(constant->val.fval.fval, NULL, 10));
     return !errno;
 }
 
@@ -511,8 +431,10 @@ static void add_limit(struct top *top)
         if (!__builtin_add_overflow(strtoll(limit->text, NULL, 10), strtoll(offset->text, NULL, 10), &sum))
             add_text(top, analysis_text(top->analysis, " LIMIT %" PRId64, sum));
     } else { /* plan/scatter.c has seen to it that the sum is one */
-        add_text(top, analysis_text(top->analysis, " LIMIT %s OPERATOR(pg_catalog.+) coalesce(%s, 0)",
-                                    limit_text(top, limit), limit_text(top, offset)));
+        bool is_constant = offset->source == VALUE_CONSTANT;
+        add_text(top,
+                 analysis_text(top->analysis, " LIMIT %s OPERATOR(pg_catalog.+) %s%s%s", limit_text(top, limit),
+                               is_constant ? "" : "coalesce(", limit_text(top, offset), is_constant ? "" : ", 0)"));
     }
 }
 

@@ -4,6 +4,7 @@
  */
 #include "../unit/plan/world.h"
 #include "fuzz.h"
+#include "sql/parse.h"
 
 static struct world *open_world(void)
 {
@@ -24,6 +25,18 @@ static void check_keys(const struct facts *facts, const struct fact_keys *keys, 
     }
 }
 
+/* What each shard is asked is one statement, however the clauses of the client's stand. */
+static void check_scatter(const struct facts *facts)
+{
+    struct parse parse;
+    mosaic_error error;
+    const char *text = facts->scatter->text;
+    FUZZ_REQUIRE(facts->text_bound && !facts->scatter_cannot && !facts->is_write);
+    FUZZ_REQUIRE(parse_open(&parse, text, strlen(text), &error) == MOSAIC_OK);
+    FUZZ_REQUIRE(parse.statements && !parse.refused);
+    parse_close(&parse);
+}
+
 static void check(struct world *world, const char *text, size_t size, struct arena *arena)
 {
     struct scan scan = SCAN_INIT;
@@ -37,13 +50,16 @@ static void check(struct world *world, const char *text, size_t size, struct are
                                .literals = world_literals(&scan, text, arena),
                                .literal_count = literals,
                                .parameters = parameters,
-                               .parameter_count = 3};
+                               .parameter_count = 3,
+                               .has_scatter = true};
     for (size_t i = 0; i < list.count; i++) {
         const struct facts *facts = &list.facts[i];
         struct plan plan;
         FUZZ_REQUIRE(facts->start >= 0 && facts->length >= 0 && (size_t)facts->start + (size_t)facts->length <= size);
         for (size_t r = 0; r < facts->relation_count; r++)
             check_keys(facts, &facts->relations[r].keys, literals);
+        if (facts->scatter)
+            check_scatter(facts);
         FUZZ_REQUIRE(plan_make(facts, &input, arena, &plan, &error) == MOSAIC_OK);
         FUZZ_REQUIRE(plan.kind != PLAN_REFUSED || plan.error->message[0]);
         FUZZ_REQUIRE(plan.kind == PLAN_REFUSED || plan.shard < world_model.shard_count);

@@ -51,6 +51,8 @@ static int tear_down(void **state)
     return 0;
 }
 
+static bool has_scatter;
+
 static struct explanation explain(const char *text, const struct plan_value *parameters, size_t count,
                                   const struct plan_hint *hint)
 {
@@ -61,7 +63,7 @@ static struct explanation explain(const char *text, const struct plan_value *par
         plan_cache_find(cache, &context, plan_cache_context(&context, 1), text, strlen(text), 0, &found, &error),
         MOSAIC_OK);
     assert_int_equal(found.list->count, 1);
-    struct plan_input values = {&schema, found.literals, found.literal_count, parameters, count, hint};
+    struct plan_input values = {&schema, found.literals, found.literal_count, parameters, count, hint, has_scatter};
     struct explain_input input = {found.list->facts, &values, text, strlen(text)};
     assert_int_equal(explain_make(&input, &arena, &explanation, &error), MOSAIC_OK);
     return explanation;
@@ -131,6 +133,31 @@ static void a_refusal_shows_the_place(void **state)
     expect(explanation, "refused (42601): syntax error at or near \"SELEC\"\n  SELEC 1\n  ^\n");
 }
 
+static void every_shard_is_told_what_it_is_asked(void **state)
+{
+    (void)state;
+    has_scatter = true;
+    struct explanation explanation = explain("SELECT *\nFROM users ORDER BY id LIMIT $1 OFFSET 3", NULL, 0, NULL);
+    assert_int_equal(explanation.way, EXPLAIN_SCATTER);
+    assert_int_equal(explanation.tier, 2);
+    expect(explanation,
+           "tier 2: all 2 shards, merged here\n"
+           "  asks each shard: SELECT *, (\"id\") AS \"mosaic:1\" FROM users ORDER BY id LIMIT $1::bigint "
+           "OPERATOR(pg_catalog.+) 3\n"
+           "  merge: in order, by 1 hidden column; OFFSET 3; LIMIT $1\n"
+           "  why not one shard: it is not proved that one shard has all the statement needs of users\n"
+           "  FROM users ORDER BY id LIMIT $1 OFFSET 3\n"
+           "       ^\n"
+           "  no condition id = \xe2\x80\xa6 that holds for every row of users that matters\n"
+           "  to lower the tier: Add AND id = \xe2\x80\xa6 to the WHERE that filters users, or tie it to a key by an "
+           "equality.\n"
+           "  users: sharded by id; not bound\n");
+    explanation = explain("SELECT count(*) FROM users WHERE id IN (1, 2)", NULL, 0, NULL);
+    assert_string_equal(explanation.lines[2], "  merge: one row of all, its aggregates put together");
+    has_scatter = false;
+    assert_int_equal(explain("SELECT * FROM users", NULL, 0, NULL).way, EXPLAIN_REFUSED);
+}
+
 static void a_hint_is_named(void **state)
 {
     (void)state;
@@ -193,6 +220,7 @@ int main(void)
         cmocka_unit_test(places_that_need_no_key),
         cmocka_unit_test(parameters_may_be_unknown),
         cmocka_unit_test(a_refusal_shows_the_place),
+        cmocka_unit_test(every_shard_is_told_what_it_is_asked),
         cmocka_unit_test(a_hint_is_named),
         cmocka_unit_test(the_caret_stands_below_its_character),
         cmocka_unit_test(memory_may_run_out_anywhere),

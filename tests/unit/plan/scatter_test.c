@@ -113,7 +113,7 @@ static void proof(void **state)
         {"SELECT * FROM tu"},
         {"SELECT * FROM tl", "-have other keys"},
         {"WITH x AS (SELECT id, v FROM t) SELECT * FROM x JOIN u ON u.tid = x.id"},
-        {"WITH x AS (SELECT id, v FROM t) SELECT * FROM x JOIN x y USING (id)", "-have other keys"},
+        {"WITH x AS (SELECT id, v FROM t) SELECT * FROM x JOIN x y USING (id)", "-no sharded table"},
         {"WITH r AS (SELECT random() AS r) SELECT t.*, r.r FROM t, r", "-volatile"},
         {"WITH RECURSIVE r AS (SELECT id, v FROM t UNION SELECT r.id, u.w FROM r JOIN u ON u.tid = r.id) SELECT * FROM "
          "r",
@@ -136,6 +136,12 @@ static void proof(void **state)
         {"SELECT now(), * FROM t", "-time"},
         {"SELECT * FROM t WHERE name = 'Now!'", "-time"},
         {"SELECT * FROM t WHERE name = 'nowhere'"},
+        {"SELECT name::date FROM t", "-time"},
+        {"SELECT date(name) FROM t", "-time"},
+        {"SELECT (name || 'w')::date[] FROM t", "-time"},
+        {"SELECT (name || 'w')::tstzrange FROM t", "-time"},
+        {"SELECT (name || 'w')::int, v::text FROM t"},
+        {"SELECT * FROM dd WHERE d::timestamp > '2020-01-01' AND date(date_trunc('day', d)) < (d + 1)::date"},
         {"SELECT random() FROM t", "-volatile"},
         {"SELECT ctid FROM t", "-system column"},
         {"SELECT pg_typeof(v) FROM t", "-each server"},
@@ -263,6 +269,13 @@ static void order_and_limit(void **state)
         {"SELECT * FROM t ORDER BY id FETCH NEXT 7 ROWS WITH TIES", "-TIES"},
         {"SELECT * FROM t LIMIT ALL", "SELECT * FROM t"},
         {"SELECT * FROM t LIMIT 9223372036854775808", "-LIMIT"},
+        {"SELECT * FROM t LIMIT 0000000000000007", "SELECT * FROM t LIMIT 7"},
+        {"SELECT (SELECT v), v COLLATE \"C\", CASE WHEN true THEN 1 ELSE id::int END FROM t ORDER BY v, id, \"case\"",
+         "-not understood"},
+        {"SELECT (SELECT 1), 1::int, CASE WHEN true THEN id END FROM t ORDER BY v, t.id",
+         "SELECT (SELECT 1), 1::int, CASE WHEN true THEN id END, (v) AS \"mosaic:1\", (t.id) AS \"mosaic:2\" FROM t "
+         "ORDER BY v, t.id",
+         "a a"},
         {"SELECT * FROM t LIMIT -1", "-LIMIT"},
         {"SELECT * FROM t LIMIT 1 + 1", "-LIMIT"},
         {"SELECT * FROM t LIMIT 1.5", "-LIMIT"},
@@ -342,7 +355,10 @@ static void limits_are_read_of_parameters(void **state)
     assert_int_equal(plan_of(text, values, 2, &facts).kind, PLAN_REFUSED);
     values[0] = (struct plan_value){"x", 1, 0, 20};
     assert_int_equal(plan_of(text, values, 2, &facts).kind, PLAN_REFUSED);
-    assert_int_equal(plan_of(text, values, 1, &facts).kind, PLAN_REFUSED);
+    values[0] = (struct plan_value){"1", 1, 0, 20};
+    plan = plan_of(text, values, 1, &facts);
+    assert_int_equal(plan.kind, PLAN_SCATTER);
+    assert_int_equal(plan.offset, 0);
     assert_int_equal(plan_of("SELECT * FROM t LIMIT 9223372036854775807 OFFSET 1", NULL, 0, &facts).kind, PLAN_REFUSED);
     plan = plan_of("SELECT * FROM t LIMIT 3 OFFSET 4", NULL, 0, &facts);
     assert_int_equal(plan.limit, 3);
@@ -378,6 +394,36 @@ static void what_is_one_shards_stays_as_it_was(void **state)
     }
 }
 
+static void memory_runs_out(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {
+        "WITH x AS (SELECT * FROM tv) SELECT x.*, w FROM x JOIN u ON u.tid = x.vid ORDER BY 2, w DESC LIMIT 3 OFFSET "
+        "$1",
+        "SELECT count(*), max(v) FROM t WHERE id IN (1, 2)",
+        "SELECT id FROM t UNION SELECT tid FROM u",
+    };
+    struct plan_value value = {"1", 1, 0, 20};
+    for (size_t t = 0; t < sizeof texts / sizeof *texts; t++) {
+        mosaic_status status = MOSAIC_MEMORY;
+        for (long after = 0; status != MOSAIC_OK; after++) {
+            struct arena arena = ARENA_INIT;
+            struct facts_list list;
+            struct plan plan;
+            mosaic_error error;
+            struct plan_value literals[4] = {{"1", 1, 0, 23}, {"2", 1, 0, 23}};
+            struct plan_input input = {&world.schema, literals, 2, &value, 1, .has_scatter = true};
+            memory_fail_after(after);
+            status = facts_find(&world.context, texts[t], strlen(texts[t]), &arena, &list, &error);
+            if (status == MOSAIC_OK)
+                status = plan_make(&list.facts[0], &input, &arena, &plan, &error);
+            memory_fail_after(-1);
+            assert_true(status == MOSAIC_MEMORY || plan.kind == PLAN_SCATTER);
+            arena_free(&arena);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -388,6 +434,7 @@ int main(void)
         cmocka_unit_test(limits_are_read_of_parameters),
         cmocka_unit_test(a_parameter_that_says_now_is_not_for_several),
         cmocka_unit_test(what_is_one_shards_stays_as_it_was),
+        cmocka_unit_test(memory_runs_out),
     };
     world_open(&world);
     world.has_scatter = true;

@@ -69,6 +69,11 @@ static void *long_texts(void *unused)
         {"", ";", 100000, "", STATEMENT_EMPTY, ""},
         {"", "SELECT 1;", 20000, "", STATEMENT_SELECT, ""},
         {"SELECT a", ".a", 20000, "", STATEMENT_SELECT, ""},
+        {"SELECT name", " COLLATE \"C\"", 20000, " FROM t ORDER BY v", STATEMENT_SELECT, ""},
+        {"SELECT ", "t.*, ", 2000, "1 FROM t ORDER BY 9, 8, 7, 6, 5, 4, 3, 2, 1", STATEMENT_SELECT, ""},
+        {"SELECT id FROM t", " UNION SELECT id FROM t", 300, "", STATEMENT_SELECT, ""},
+        {"WITH a AS (SELECT id FROM t)", ", a AS (SELECT id FROM a UNION ALL SELECT id FROM a)", 40, " SELECT * FROM a",
+         STATEMENT_SELECT, ""},
         {"SELECT a", "[1]", 20000, "", STATEMENT_SELECT, ""},
         {"SELECT ", "CASE WHEN true THEN ", 3000, "1", STATEMENT_UNREADABLE, "42601"},
     };
