@@ -97,7 +97,7 @@ void *arena_zeroed(struct arena *arena, size_t count, size_t size)
     return piece ? memset(piece, 0, count * size) : NULL;
 }
 
-char *arena_copy(struct arena *arena, const void *bytes, size_t size)
+void *arena_copy(struct arena *arena, const void *bytes, size_t size)
 {
     char *copy = size < SIZE_MAX / 2 ? arena_allocate(arena, size + 1) : NULL;
     if (!copy)

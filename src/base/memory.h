@@ -32,7 +32,7 @@ struct arena {
 void *arena_allocate(struct arena *arena, size_t size);
 void *arena_zeroed(struct arena *arena, size_t count, size_t size);
 /* A copy of `size` bytes with a '\0' after them. */
-char *arena_copy(struct arena *arena, const void *bytes, size_t size);
+void *arena_copy(struct arena *arena, const void *bytes, size_t size);
 char *arena_string(struct arena *arena, const char *zero_terminated);
 char *arena_format(struct arena *arena, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Frees everything; the arena is empty and usable again. */

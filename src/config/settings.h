@@ -115,6 +115,9 @@ enum scatter_mode { SCATTER_MODE_LIST(X) };
       "statements that several shards or the coordinator answer (tiers 2 to 4): allow, warn or deny")                  \
     X(scatter_users, WORDS, "", 0, 0, true, "the same of single users: NAME=allow, NAME=warn, NAME=deny")              \
     X(scatter_max_shards, INT, "0", 0, 65535, true, "shards that such a statement may ask; 0: no limit")               \
+    X(scatter_max_rows, INT, "0", 0, INT64_MAX, true, "rows that it may give its client; 0: no limit")                 \
+    X(scatter_max_bytes, BYTES, "0", 0, INT64_C(1) << 50, true, "bytes that it may receive of shards; 0: no limit")    \
+    X(scatter_timeout, MS, "0", 0, INT64_C(86400000), true, "how long it may last, to its last row; 0: for ever")      \
     X(scatter_memory, BYTES, "16MB", 65536, INT64_C(1073741824), true,                                                 \
       "partial rows of a statement over several shards, before they go to a temporary file")                           \
     X(plan_cache_size, BYTES, "32MB", 0, INT64_C(17179869184), true, "of the plan cache of each thread")               \
@@ -127,6 +130,8 @@ enum scatter_mode { SCATTER_MODE_LIST(X) };
     X(log_disconnections, BOOL, "true", 0, 0, true, "log ends of connections")                                         \
     X(log_pooler_errors, BOOL, "true", 0, 0, true, "log what the proxy itself refuses")                                \
     X(log_statements, BOOL, "false", 0, 0, true, "log each statement, with its plan; parameters are never logged")     \
+    X(log_min_duration, MS, "0", 0, INT64_C(86400000), true,                                                           \
+      "log each statement that lasts so long or longer, with its tier, shards and rows; 0: none")                      \
     X(trace, BOOL, "false", 0, 0, true,                                                                                \
       "give each transaction a trace id: in the log, and at its shard in application_name")                            \
     X(log_format, LOG_FORMAT, "text", 0, 0, true, "text or json; one line an event")                                   \

@@ -108,6 +108,15 @@
     X(value, NUMBER, "since the start") \
     X(meaning, TEXT, "what it counts")
 
+#define SHOW_TIERS_COLUMNS(X)                                                                             \
+    X(tier, TEXT, "1: one shard; 2: several, merged; 3: the same, combined; 4: the coordinator; refused") \
+    X(statements, NUMBER, "statements that ended, since the start")                                       \
+    X(shards, TEXT, "how many shards one asked, the mean; NULL: not known, or none")                      \
+    X(rows, NUMBER, "rows given to clients; NULL: not counted")                                           \
+    X(bytes, NUMBER, "bytes received of servers; NULL: none")                                             \
+    X(total_time, NUMBER, "microseconds, of all; of tier 1: in transactions")                             \
+    X(mean_time, NUMBER, "microseconds of one; NULL: there was none")
+
 #define SHOW_SHARDS_COLUMNS(X)                                                                                     \
     X(shard, TEXT, "its name in mosaic.yaml")                                                                      \
     X(host, TEXT, "where it is: hosts of its conninfo")                                                            \
@@ -195,6 +204,7 @@
     X(SHOW_STATS_TOTALS, SHOW_STATS_TOTALS_COLUMNS)     \
     X(SHOW_STATS_AVERAGES, SHOW_STATS_AVERAGES_COLUMNS) \
     X(SHOW_TOTALS, SHOW_TOTALS_COLUMNS)                 \
+    X(SHOW_TIERS, SHOW_TIERS_COLUMNS)                   \
     X(SHOW_SHARDS, SHOW_SHARDS_COLUMNS)                 \
     X(SHOW_MAP, SHOW_MAP_COLUMNS)                       \
     X(SHOW_PLANS, SHOW_PLANS_COLUMNS)                   \

@@ -32,6 +32,7 @@ enum admin_argument {
     X(SHOW_STATS_TOTALS, "SHOW STATS_TOTALS", NOTHING, true, "of them, those since the start")                      \
     X(SHOW_STATS_AVERAGES, "SHOW STATS_AVERAGES", NOTHING, true, "of them, those over the last stats_period")       \
     X(SHOW_TOTALS, "SHOW TOTALS", NOTHING, true, "every counter of the proxy, one a row")                           \
+    X(SHOW_TIERS, "SHOW TIERS", NOTHING, true, "statements by how many shards they need: time, rows, bytes")        \
     X(SHOW_SHARDS, "SHOW SHARDS", NOTHING, true, "the shards: address, state, connections against max_connections") \
     X(SHOW_MAP, "SHOW MAP", TABLE, true, "how many buckets of each sharded table each shard owns, and the epoch")   \
     X(SHOW_PLANS, "SHOW PLANS", NOTHING, true, "the statements that the plan caches hold, the most used first")     \

@@ -234,6 +234,42 @@ static void show_totals(const struct totals *totals, struct admin_table *table)
     }
 }
 
+static void add_count(const struct totals *totals, unsigned tier, enum tier_counter counter, struct admin_table *table)
+{
+    if (totals_tier_knows(tier, counter))
+        admin_number(table, (int64_t)totals->tiers[tier].counts[counter]);
+    else
+        admin_null(table);
+}
+
+static void show_tier(const struct totals *totals, unsigned tier, struct admin_table *table)
+{
+    const uint64_t *counts = totals->tiers[tier].counts;
+    uint64_t statements = counts[TIER_COUNT_statements];
+    char shards[32];
+    snprintf(shards, sizeof shards, "%.1f", statements ? (double)counts[TIER_COUNT_shards] / (double)statements : 0.0);
+    admin_row(table);
+    admin_text(table, totals_tier_name(tier));
+    admin_number(table, (int64_t)statements);
+    admin_text(table, statements && totals_tier_knows(tier, TIER_COUNT_shards) ? shards : NULL);
+    add_count(totals, tier, TIER_COUNT_rows, table);
+    add_count(totals, tier, TIER_COUNT_bytes, table);
+    add_count(totals, tier, TIER_COUNT_duration_us, table);
+    if (statements && totals_tier_knows(tier, TIER_COUNT_duration_us))
+        admin_number(table, (int64_t)(counts[TIER_COUNT_duration_us] / statements));
+    else
+        admin_null(table);
+    admin_row_end(table);
+}
+
+/* Those that are answered first. */
+static void show_tiers(const struct totals *totals, struct admin_table *table)
+{
+    for (unsigned tier = 1; tier <= TIER_MOST; tier++)
+        show_tier(totals, tier, table);
+    show_tier(totals, 0, table);
+}
+
 /* ---- the cluster ---- */
 
 static void show_shards(const struct admin_view *view, struct admin_table *table)
@@ -412,6 +448,9 @@ mosaic_status admin_show(enum admin_command command, const struct admin_view *vi
         break;
     case ADMIN_SHOW_TOTALS:
         show_totals(view->totals, table);
+        break;
+    case ADMIN_SHOW_TIERS:
+        show_tiers(view->totals, table);
         break;
     case ADMIN_SHOW_SHARDS:
         show_shards(view, table);

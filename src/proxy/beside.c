@@ -102,6 +102,7 @@ void beside_check(struct client *client, const char *text, size_t size, const st
     }
     if (!why)
         return;
+    COUNT(&client->worker->counters, refusals, 1);
     route->way = ROUTE_REFUSED;
     route->error = arena_zeroed(&client->worker->scratch, 1, sizeof *route->error);
     if (!route->error)

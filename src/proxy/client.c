@@ -112,6 +112,8 @@ static void free_session(struct client *client)
     settings_release(client->startup);
     client->session = client->startup = NULL;
     effects_free(client);
+    memory_free(client->tally);
+    client->tally = NULL;
     client_forget_temporary(client);
     memory_free(client->tentative);
     client->tentative = NULL;

@@ -28,6 +28,7 @@ struct lookup_question;
 struct effects;
 struct explain_portal;
 struct scatter;
+struct tally;
 
 /* A Parse that was taken and waits for the shard that the Bind behind it will name. */
 struct held_parse {
@@ -93,6 +94,7 @@ struct client {
     struct list wait_node;
     mosaic_error *failure;    /* why the server that it waited for cannot be had */
     struct effects *effects;  /* of the cycle's statements, awaited; effect.h */
+    struct tally *tally;      /* of what the linked server answers; NULL: nothing is measured; tally.h */
     struct scatter *scatter;  /* its own: of the message in hand */
     struct scatter *fetching; /* a portal's, whose rows are on their way */
     int64_t since;            /* ms: of waiting, or of the transaction, or of the last activity */

@@ -37,7 +37,8 @@ static enum taken begin(struct client *client, const struct scatter_order *order
 
 enum taken client_scatter_query(struct client *client, const char *text, size_t size, const struct route *route)
 {
-    struct scatter_order order = {.plan = route->plan, .text = text, .size = size, .warning = route->warning};
+    struct scatter_order order = {
+        .plan = route->plan, .text = text, .size = size, .tier = route->tier, .warning = route->warning};
     return begin(client, &order, route);
 }
 
@@ -57,6 +58,7 @@ enum taken client_scatter_bind(struct client *client, const struct wire_bind *bi
                                   .bind = bind,
                                   .text = prepared->text,
                                   .size = prepared->size,
+                                  .tier = route->tier,
                                   .warning = route->warning};
     return begin(client, &order, route);
 }

@@ -7,6 +7,7 @@
 #include "proxy/proxy.h"
 #include "proxy/scatter.h"
 #include "proxy/server.h"
+#include "proxy/tally.h"
 #include "proxy/trace.h"
 
 #include <string.h>
@@ -41,6 +42,7 @@ void client_server_lost(struct client *client, const mosaic_error *why, bool cut
     else
         (void)!error_set(&error, MOSAIC_UNREACHABLE, "the connection to the shard was lost");
     batch_drop(&client->worker->to_server);
+    tally_end(client);
     if (cut || client->is_pinned || client->state != CLIENT_READY) {
         batch_send(&client->worker->to_client, &client->channel);
         client_close(client, cut ? NULL : &error);
@@ -108,6 +110,7 @@ static enum taken leave_harmlessly(struct client *client)
         if (server->expect.count)
             return TAKEN_LATER;
         client->left_sync = false;
+        tally_end(client);
         server_unlink(server);
         return TAKEN;
     }
@@ -517,6 +520,8 @@ void client_cycle_ended(struct client *client, char status)
     client->awaits_ready = client->in_segment = client->skips = client->is_opening = false;
     struct shard_counters *counters = &worker->shards[client->server->pool->slot];
     COUNT(counters, queries, 1);
+    if (__builtin_expect(client->tally != NULL, 0))
+        tally_end(client);
     /* Before the server can be another's: what was read of it is this client's. */
     if (!batch_send(&worker->to_client, &client->channel)) {
         client_close(client, NULL);

@@ -3,6 +3,8 @@
  * when what was read is used up (leg_walked).
  */
 #include "proxy/leg.h"
+
+#include "proxy/cancel.h"
 #include "proxy/client_scatter.h"
 #include "proxy/effect.h"
 #include "proxy/proxy.h"
@@ -71,7 +73,7 @@ static const char *body_of(const char *message)
 static bool offer_next(struct leg *leg)
 {
     struct scatter *scatter = leg->scatter;
-    struct wire_frame frame;
+    struct wire_frame frame = {0};
     mosaic_error error;
     if (leg->at == leg->rows.size) {
         struct buffer used = leg->rows;
@@ -102,6 +104,23 @@ static bool offer_next(struct leg *leg)
     return false;
 }
 
+/* May one more row go to the client? Else it has failed. */
+static bool may_give(struct scatter *scatter)
+{
+    mosaic_error error;
+    if (scatter->given < scatter->given_most) {
+        scatter->given++;
+        scatter->fetched++;
+        return true;
+    }
+    (void)!error_set(&error, MOSAIC_LIMIT, "this statement gives more rows than scatter_max_rows (%llu)",
+                     (unsigned long long)scatter->given_most);
+    error_sqlstate(&error, "54000");
+    error_hint(&error, "ask for less, by a key or LIMIT");
+    scatter_stop(scatter, &error);
+    return false;
+}
+
 static void merge_in_order(struct scatter *scatter)
 {
     struct buffer *out = batch_make(&scatter->worker->to_client);
@@ -121,8 +140,9 @@ static void merge_in_order(struct scatter *scatter)
                 return;
             break;
         case MERGE_ROW:
+            if (!may_give(scatter))
+                return;
             merge_row(scatter->merge, scatter->legs[number].head, scatter->legs[number].head_size, out);
-            scatter->fetched++;
             break;
         case MERGE_DROP:
             break;
@@ -155,7 +175,7 @@ static void merge_aggregated(struct scatter *scatter)
         scatter_fail(scatter, &error);
         return;
     }
-    scatter->fetched = has_row;
+    scatter->fetched = scatter->given = has_row;
     scatter_turn(scatter, SCATTER_FINISHED);
 }
 
@@ -192,8 +212,9 @@ static void take_as_it_comes(struct server *server, const char *message, const s
     default:
         break;
     }
+    if (!may_give(scatter))
+        return;
     batch_pass(&scatter->worker->to_client, message, here);
-    scatter->fetched++;
     if (here < frame->size) {
         server->passing_visible = true;
         scatter->talking = leg;
@@ -375,6 +396,10 @@ static bool take_ready(struct server *server, const char *message, const struct 
     COUNT(counters, queries, 1);
     COUNT(counters, transactions, 1);
     COUNT(counters, transaction_us, us);
+    if (leg->shard < worker->world->model.shard_count) {
+        COUNT(&worker->legs, queries, 1);
+        COUNT(&worker->legs, duration_us, us);
+    }
     histogram_add(&counters->latency, (uint64_t)us);
     server->status = 'I';
     expect_pop(&server->expect);
@@ -426,10 +451,28 @@ bool leg_take(struct server *server, const char *message, const struct wire_fram
     return false;
 }
 
-void leg_walked(struct client *client)
+/* Bytes that were read of its server. */
+static void receive(struct leg *leg, size_t size)
+{
+    struct scatter *scatter = leg->scatter;
+    mosaic_error error;
+    if (leg->shard < scatter->worker->world->model.shard_count)
+        COUNT(&scatter->worker->legs, bytes, size);
+    scatter->received += size;
+    if (scatter->received <= scatter->received_most || !scatter->client)
+        return;
+    (void)!error_set(&error, MOSAIC_LIMIT, "for this statement more bytes came than scatter_max_bytes (%llu)",
+                     (unsigned long long)scatter->received_most);
+    error_sqlstate(&error, "54000");
+    error_hint(&error, "ask for less: by a key, LIMIT, or fewer columns");
+    scatter_stop(scatter, &error);
+}
+
+void leg_walked(struct client *client, size_t size)
 {
     struct leg *leg = leg_of(client);
     struct scatter *scatter = leg->scatter;
+    receive(leg, size);
     scatter_merge(scatter);
     if (scatter->partials)
         scatter_reach(scatter);

@@ -43,6 +43,7 @@ struct scatter {
     struct client *client; /* NULL: dropped */
     struct worker *worker;
     enum scatter_state state;
+    int tier; /* 2 or 3 */
     struct merge *merge;
     struct arena arena; /* of what follows, as the plan had it */
     struct fact_scatter facts;
@@ -62,12 +63,16 @@ struct scatter {
     struct buffer notices, description, failure;
     uint64_t version; /* of the world that the plan was made in */
     uint64_t most, fetched;
-    struct leg *talking; /* in the middle of a row that goes on in pieces */
-    bool fails;          /* as soon as that row is whole */
-    bool is_parsed;      /* by a shard: what failed then is no error of the text */
-    bool is_bounded;     /* each shard was asked for a few rows only */
-    size_t reached;      /* legs before this one have servers */
-    size_t active;       /* legs that are not OVER */
+    uint64_t given, received;           /* rows, bytes: of all of it */
+    uint64_t given_most, received_most; /* UINT64_MAX: no limit */
+    struct timer timer;                 /* scatter_timeout */
+    int64_t began_us, ended_us;         /* 0: it has not ended */
+    struct leg *talking;                /* in the middle of a row that goes on in pieces */
+    bool fails;                         /* as soon as that row is whole */
+    bool is_parsed;                     /* by a shard: what failed then is no error of the text */
+    bool is_bounded;                    /* each shard was asked for a few rows only */
+    size_t reached;                     /* legs before this one have servers */
+    size_t active;                      /* legs that are not OVER */
     size_t buried;
     size_t leg_count;
     struct leg legs[];
@@ -86,6 +91,8 @@ static inline bool leg_is_talking(const struct leg *leg)
 /* It fails with a message of a shard's own, or with an error. */
 void scatter_fail_by(struct scatter *scatter, const char *message, size_t size);
 void scatter_fail(struct scatter *scatter, const mosaic_error *error);
+/* A limit is passed: the shards are stopped, and it fails. */
+void scatter_stop(struct scatter *scatter, const mosaic_error *error);
 /* The state is another one: the client is told, or called. */
 void scatter_turn(struct scatter *scatter, enum scatter_state state);
 /* Rows that wait are merged, as far as there are some and they are wanted. */

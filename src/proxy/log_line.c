@@ -252,6 +252,10 @@ static void json_line(struct buffer *out, enum log_event event, int64_t us, int 
     json_number(out, "duration_us", entry->duration_us);
     json_text(out, "trace", entry->trace);
     json_text(out, "plan", entry->plan);
+    json_number(out, "tier", entry->tier);
+    json_number(out, "shards", (int64_t)entry->shards);
+    if (entry->has_rows)
+        buffer_format(out, ",\"rows\":%" PRIu64, entry->rows);
     if (entry->statement) {
         buffer_text(out, ",\"statement\":\"");
         add_masked(out, entry->statement, entry->statement_size, true, true);
@@ -313,6 +317,8 @@ static void text_line(struct buffer *out, bool journal, enum log_event event, in
         buffer_format(out, "; %" PRId64 ".%03d ms", entry->duration_us / 1000, (int)(entry->duration_us % 1000));
     add_part(out, "; trace ", entry->trace);
     add_part(out, "; plan: ", entry->plan);
+    if (entry->has_rows)
+        buffer_format(out, "; %" PRIu64 " rows", entry->rows);
     if (entry->statement) {
         buffer_text(out, "; statement: ");
         add_masked(out, entry->statement, entry->statement_size, false, true);

@@ -23,6 +23,7 @@
     X(CLIENT_CLOSED, "client_closed", WARNING, log_disconnections, "the proxy ended a client's connection")         \
     X(REFUSED, "refused", WARNING, log_pooler_errors, "the proxy answered a statement by an error of its own")      \
     X(STATEMENT, "statement", INFO, log_statements, "a statement, with its plan")                                   \
+    X(SLOW, "slow", INFO, NONE, "a statement lasted log_min_duration or longer")                                    \
     X(SCATTER, "scatter", WARNING, NONE, "a statement that one shard cannot answer, where `scatter` is warn")       \
     X(SERVER_OPENED, "server_opened", DEBUG, NONE, "a server connection was made")                                  \
     X(SERVER_CLOSED, "server_closed", DEBUG, NONE, "a server connection was closed")                                \
@@ -53,6 +54,10 @@ struct log_entry {
     const char *statement; /* its text: passwords are masked, and what is too long is cut off */
     size_t statement_size;
     const char *plan;
+    int tier;      /* of the statement's plan */
+    size_t shards; /* that it asks, or has asked */
+    bool has_rows; /* `rows` is known */
+    uint64_t rows;
     const char *trace;   /* trace id */
     int64_t duration_us; /* of a session, a statement, a wait */
 };

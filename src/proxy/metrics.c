@@ -198,6 +198,25 @@ static void write_pools(struct buffer *out, const struct pool_row *pools, size_t
             add_seconds(out, METRIC_POOL_MAXWAIT, of_pool(&pools[i], NULL), (uint64_t)pools[i].maxwait);
 }
 
+static void write_tiers(struct buffer *out, const struct totals *totals)
+{
+    static const enum metric order[TIER_COUNTER_COUNT] = {METRIC_PLANS, METRIC_PLAN_SHARDS, METRIC_PLAN_ROWS,
+                                                          METRIC_PLAN_RECEIVED, METRIC_PLAN_TIME};
+    for (unsigned counter = 0; counter < TIER_COUNTER_COUNT; counter++) {
+        begin(out, order[counter]);
+        for (unsigned tier = 0; tier <= TIER_MOST; tier++) {
+            struct labels labels = {"tier", totals_tier_name(tier), NULL, NULL, NULL, NULL};
+            uint64_t value = totals->tiers[tier].counts[counter];
+            if (!totals_tier_knows(tier, (enum tier_counter)counter))
+                continue;
+            if (counter == TIER_COUNT_duration_us)
+                add_seconds(out, order[counter], labels, value);
+            else
+                add(out, order[counter], labels, value);
+        }
+    }
+}
+
 static void write_plans(struct buffer *out, const struct snapshot *snapshot)
 {
     struct plan_cache_counts all = {0};
@@ -247,6 +266,7 @@ mosaic_status metrics_write(struct buffer *out, const struct metrics_view *view,
         write_counters(out, &view->admin);
         write_latency(out, &view->admin);
         write_pools(out, pools, count);
+        write_tiers(out, view->admin.totals);
         write_plans(out, view->admin.snapshot);
         begin(out, METRIC_ERRORS);
         write_errors(out, view->shard_errors, "shard");

@@ -35,6 +35,11 @@
     X(POOL_CLIENTS, "pool_clients", "gauge", "clients of a user at a shard; shard empty: at none")                  \
     X(POOL_SERVERS, "pool_servers", "gauge", "server connections of a user at a shard")                             \
     X(POOL_MAXWAIT, "pool_maxwait_seconds", "gauge", "how long the client that waits longest has waited")           \
+    X(PLANS, "plans_total", "counter", "statements that ended, by tier; refused: those not answered")               \
+    X(PLAN_SHARDS, "plan_shards_total", "counter", "shards that they asked")                                        \
+    X(PLAN_ROWS, "plan_rows_total", "counter", "rows that they gave clients")                                       \
+    X(PLAN_RECEIVED, "plan_received_bytes_total", "counter", "bytes received of servers for them")                  \
+    X(PLAN_TIME, "plan_seconds_total", "counter", "how long they took; of tier 1: time in transactions")            \
     X(PLAN_LOOKUPS, "plan_cache_lookups_total", "counter", "statements looked up: found by text, by shape, or new") \
     X(PLAN_ENTRIES, "plan_cache_entries", "gauge", "statements in the plan caches")                                 \
     X(PLAN_BYTES, "plan_cache_bytes", "gauge", "memory of the plan caches")                                         \

@@ -117,6 +117,45 @@ static void add_counters(const struct proxy *proxy, uint64_t *counts)
     }
 }
 
+static void add_tiers(const struct proxy *proxy, struct tier_totals *tiers, uint64_t legs[3])
+{
+    for (unsigned i = 0; i < proxy->worker_count; i++) {
+        const struct worker *worker = &proxy->workers[i];
+        for (unsigned tier = 2; tier <= TIER_MOST; tier++) {
+#define X(name, help) tiers[tier].counts[TIER_COUNT_##name] += COUNTED(&worker->tiers[tier], name);
+            TIER_COUNTER_LIST(X)
+#undef X
+        }
+        tiers[0].counts[TIER_COUNT_statements] += COUNTED(&worker->counters, refusals);
+        legs[0] += COUNTED(&worker->legs, queries);
+        legs[1] += COUNTED(&worker->legs, bytes);
+        legs[2] += COUNTED(&worker->legs, duration_us);
+    }
+}
+
+static uint64_t less(uint64_t all, uint64_t part)
+{
+    return all > part ? all - part : 0; /* they were not read at one moment */
+}
+
+/* Of tier 1 is what all shards there have been did, but for their parts of the other tiers' statements. */
+static void fill_tiers(const struct proxy *proxy, const struct world *world, struct tier_totals *tiers)
+{
+    const struct model *model = &world->model;
+    size_t slots = atomic_load(&proxy->slot_count);
+    size_t coordinator = model_places(model) > model->shard_count ? world->slots[model->shard_count] : SIZE_MAX;
+    struct shard_totals all = {0};
+    uint64_t legs[3] = {0};
+    add_tiers(proxy, tiers, legs);
+    for (size_t slot = 0; slot < slots; slot++)
+        if (slot != coordinator)
+            add_all(proxy, &all, slot);
+    uint64_t *counts = tiers[1].counts;
+    counts[TIER_COUNT_statements] = counts[TIER_COUNT_shards] = less(all.counts[SHARD_COUNT_queries], legs[0]);
+    counts[TIER_COUNT_bytes] = less(all.counts[SHARD_COUNT_bytes_received], legs[1]);
+    counts[TIER_COUNT_duration_us] = less(all.counts[SHARD_COUNT_transaction_us], legs[2]);
+}
+
 mosaic_status operation_totals(struct operation *operation, const struct world *world, struct arena *arena,
                                struct totals *totals, mosaic_error *error)
 {
@@ -124,9 +163,11 @@ mosaic_status operation_totals(struct operation *operation, const struct world *
     uint64_t *counts = arena_zeroed(arena, NAME_COUNT, sizeof *counts);
     struct shard_totals *since = arena_zeroed(arena, shards, sizeof *since);
     struct shard_totals *grown = arena_zeroed(arena, shards, sizeof *grown);
-    if (!counts || !since || !grown)
+    struct tier_totals *tiers = arena_zeroed(arena, TIER_MOST + 1, sizeof *tiers);
+    if (!counts || !since || !grown || !tiers)
         return error_memory(error);
     add_counters(operation->proxy, counts);
+    fill_tiers(operation->proxy, world, tiers);
     for (size_t i = 0; i < shards; i++)
         add_all(operation->proxy, &since[i], world->slots[i]);
     pthread_mutex_lock(&operation->mutex);
@@ -137,7 +178,7 @@ mosaic_status operation_totals(struct operation *operation, const struct world *
     }
     int64_t period = both ? operation->sampled_us[1] - operation->sampled_us[0] : 0;
     pthread_mutex_unlock(&operation->mutex);
-    *totals = (struct totals){names, helps, counts, NAME_COUNT, since, grown, period, shards};
+    *totals = (struct totals){names, helps, counts, NAME_COUNT, since, grown, period, shards, tiers};
     return MOSAIC_OK;
 }
 

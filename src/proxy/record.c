@@ -59,30 +59,57 @@ void record_end(const struct client *client, const mosaic_error *why)
     log_event(worker->proxy->log, event, (int)worker->number, &entry);
 }
 
+void record_plan(const struct route *route, char plan[RECORD_PLAN_MOST])
+{
+    const char *relation = route->relation;
+    if (route->tier == 4)
+        snprintf(plan, RECORD_PLAN_MOST, "tier 4: the coordinator");
+    else if (route->tier)
+        snprintf(plan, RECORD_PLAN_MOST, "tier %d: %zu shards", route->tier, route->plan->shard_count);
+    else if (route->way == ROUTE_ANY)
+        snprintf(plan, RECORD_PLAN_MOST, "any shard");
+    else if (route->bucket == PLAN_NO_BUCKET)
+        snprintf(plan, RECORD_PLAN_MOST, "by %.100s", relation ? relation : "what only this shard has");
+    else
+        snprintf(plan, RECORD_PLAN_MOST, "bucket %u of %.100s", route->bucket, relation ? relation : "?");
+}
+
 void record_statement(const struct client *client, const char *text, size_t size, const struct route *route)
 {
     const struct worker *worker = client->worker;
     const struct model *model = &worker->world->model;
-    char address[RECORD_ADDRESS_MOST], plan[200];
+    char address[RECORD_ADDRESS_MOST], plan[RECORD_PLAN_MOST];
     if (!log_wants(worker->proxy->log, EVENT_STATEMENT))
         return;
     struct log_entry entry = entry_of(client, address);
-    if (route->way == ROUTE_SCATTER)
-        snprintf(plan, sizeof plan, "tier %d: %zu shards", route->tier, route->plan->shard_count);
-    else if (route->tier == 4)
-        snprintf(plan, sizeof plan, "tier 4: the coordinator");
-    else if (route->way == ROUTE_ANY)
-        snprintf(plan, sizeof plan, "any shard");
-    else if (route->bucket == PLAN_NO_BUCKET)
-        snprintf(plan, sizeof plan, "by %.100s", route->relation ? route->relation : "what only this shard has");
-    else
-        snprintf(plan, sizeof plan, "bucket %u of %.100s", route->bucket, route->relation ? route->relation : "?");
+    record_plan(route, plan);
     entry.statement = text;
     entry.statement_size = size;
     entry.plan = plan;
+    entry.tier = route->tier ? route->tier : 1;
+    entry.shards = !route->tier ? 1 : route->plan ? route->plan->shard_count : 0;
     entry.shard =
         route->way != ROUTE_SCATTER && route->shard < model_places(model) ? model->shards[route->shard].name : NULL;
     log_event(worker->proxy->log, EVENT_STATEMENT, (int)worker->number, &entry);
+}
+
+void record_slow(const struct client *client, const struct record_slow *slow)
+{
+    const struct worker *worker = client->worker;
+    char address[RECORD_ADDRESS_MOST];
+    if (!log_wants(worker->proxy->log, EVENT_SLOW))
+        return;
+    struct log_entry entry = entry_of(client, address);
+    entry.statement = slow->text;
+    entry.statement_size = slow->size;
+    entry.plan = slow->plan;
+    entry.shard = slow->shard;
+    entry.tier = slow->tier;
+    entry.shards = slow->shards;
+    entry.has_rows = true;
+    entry.rows = slow->rows;
+    entry.duration_us = slow->duration_us;
+    log_event(worker->proxy->log, EVENT_SLOW, (int)worker->number, &entry);
 }
 
 static struct log_entry entry_of_server(const struct server *server)

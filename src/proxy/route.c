@@ -430,10 +430,10 @@ static void guard(struct client *client, const struct plan_hint *hint, struct ro
         COUNT(&worker->counters, refusals, 1);
         client->error_position = route->position;
         route->way = ROUTE_REFUSED;
-        route->error = (void *)arena_copy(&worker->scratch, (void *)&told, sizeof told);
+        route->error = arena_copy(&worker->scratch, &told, sizeof told);
         break;
     case GUARD_WARNS:
-        route->warning = (void *)arena_copy(&worker->scratch, (void *)&told, sizeof told);
+        route->warning = arena_copy(&worker->scratch, &told, sizeof told);
         break;
     default:
         break;

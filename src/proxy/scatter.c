@@ -7,6 +7,7 @@
 #include "proxy/leg.h"
 #include "proxy/proxy.h"
 #include "proxy/server.h"
+#include "proxy/tally.h"
 
 #include <string.h>
 
@@ -26,6 +27,7 @@ static void leg_freed(struct source *source)
 
 static void bury(struct scatter *scatter)
 {
+    timer_cancel(&scatter->timer);
     merge_free(scatter->merge);
     buffer_free(&scatter->request);
     buffer_free(&scatter->notices);
@@ -89,7 +91,10 @@ void scatter_drop(struct scatter *scatter)
 {
     if (!scatter)
         return;
+    if (scatter->client)
+        tally_scatter(scatter);
     scatter->client = NULL;
+    timer_cancel(&scatter->timer);
     scatter->active++; /* until all are looked at */
     for (size_t i = 0; i < scatter->leg_count; i++)
         drop_leg(&scatter->legs[i]);
@@ -123,6 +128,10 @@ void scatter_turn(struct scatter *scatter, enum scatter_state state)
     if (!scatter->client || scatter->state >= SCATTER_FINISHED)
         return;
     scatter->state = state;
+    if (state >= SCATTER_FINISHED) {
+        scatter->ended_us = scatter->worker->loop.now_us;
+        timer_cancel(&scatter->timer);
+    }
     if (was_running)
         client_scatter_over(scatter->client, scatter);
     else
@@ -160,6 +169,32 @@ void scatter_fail(struct scatter *scatter, const mosaic_error *error)
     buffer_clear(&scatter->failure);
     wire_error_response(&scatter->failure, "ERROR", error->sqlstate, error->message, error->detail, error->hint);
     fail(scatter);
+}
+
+void scatter_stop(struct scatter *scatter, const mosaic_error *error)
+{
+    if (!may_fail(scatter))
+        return;
+    for (size_t i = 0; i < scatter->leg_count; i++) {
+        struct leg *leg = &scatter->legs[i];
+        if (leg->state != LEG_ASKED || leg->is_cancelled)
+            continue;
+        leg->is_cancelled = true;
+        if (!cancel_server(leg->client.server))
+            leg->client.server->unfit = true; /* perhaps it is being read */
+    }
+    scatter_fail(scatter, error);
+}
+
+static void time_out(struct timer *timer)
+{
+    struct scatter *scatter = LIST_OWNER(struct scatter, timer, timer);
+    mosaic_error error;
+    (void)!error_set(&error, MOSAIC_TIMEOUT, "canceling statement due to scatter_timeout");
+    error_sqlstate(&error, "57014");
+    COUNT(&scatter->worker->counters, query_timeouts, 1);
+    scatter_stop(scatter, &error);
+    scatter_flush(scatter);
 }
 
 enum scatter_state scatter_state(const struct scatter *scatter)
@@ -331,6 +366,11 @@ void scatter_reach(struct scatter *scatter)
 
 void scatter_start(struct scatter *scatter)
 {
+    struct worker *worker = scatter->worker;
+    int64_t timeout = worker->settings->scatter_timeout;
+    scatter->began_us = worker->loop.now_us;
+    if (timeout)
+        timer_set(&worker->loop.timers, &scatter->timer, worker->loop.now + timeout);
     scatter_reach(scatter);
 }
 
@@ -505,6 +545,11 @@ static void leg_init(struct scatter *scatter, size_t number, size_t shard)
     client->session = settings_hold(owner->transaction.is_lazy ? owner->transaction.before : owner->session);
 }
 
+static uint64_t limit_of(int64_t setting)
+{
+    return setting ? (uint64_t)setting : UINT64_MAX;
+}
+
 struct scatter *scatter_new(struct client *client, const struct scatter_order *order, mosaic_error *error)
 {
     const struct plan *plan = order->plan;
@@ -519,6 +564,10 @@ struct scatter *scatter_new(struct client *client, const struct scatter_order *o
     made->worker = client->worker;
     made->version = client->worker->world->version;
     made->leg_count = made->active = count;
+    made->tier = order->tier;
+    made->given_most = limit_of(client->worker->settings->scatter_max_rows);
+    made->received_most = limit_of(client->worker->settings->scatter_max_bytes);
+    timer_init(&made->timer, time_out);
     made->request = BUFFER_INIT(REQUEST_MOST);
     made->notices = made->description = made->failure = BUFFER_INIT(TOLD_MOST);
     made->is_bounded = plan->limit != UINT64_MAX;

@@ -38,6 +38,7 @@ struct scatter_order {
     const struct wire_bind *bind; /* NULL: no parameters, and all in text */
     const char *text;             /* the client's own, for places in errors */
     size_t size;
+    int tier;
     const mosaic_error *warning; /* to be told before the result; NULL */
 };
 
@@ -83,8 +84,8 @@ bool leg_is_held(const struct client *client);
 bool leg_wants_whole(const struct client *client);
 /* A message; of a row, its first `here` bytes. False: the server is closed. */
 bool leg_take(struct server *server, const char *message, const struct wire_frame *frame, size_t here);
-/* What was read of a server is used up: what it made goes to the client. */
-void leg_walked(struct client *client);
+/* What was read of a server, so many bytes, is used up: what it made goes to the client. */
+void leg_walked(struct client *client, size_t size);
 /* Its server is gone. */
 void leg_lost(struct client *client, const mosaic_error *why, bool cut);
 /* Memory was out. */

@@ -3,6 +3,7 @@
 
 #include "proxy/client.h"
 #include "proxy/proxy.h"
+#include "proxy/tally.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -55,11 +56,24 @@ static bool refuse_ungrouped(struct server *server, const char *message, const s
     return true;
 }
 
+/* The server was told to stop because of a limit: the client is told of that. */
+static bool tell_limit(struct server *server, const char *message, const struct wire_frame *frame)
+{
+    struct wire_error found;
+    mosaic_error error;
+    if (__builtin_expect(!server->client->tally, 1) || !wire_read_error(message, frame, &found) || !found.sqlstate ||
+        !tally_error(server->client, found.sqlstate, &error))
+        return false;
+    wire_error_response(batch_make(&server->worker->to_client), "ERROR", error.sqlstate, error.message, error.detail,
+                        error.hint);
+    return true;
+}
+
 /* The client sees an error as it would be of what it sent: names of statements, and places in the text. */
 void server_error_pass(struct server *server, const char *message, const struct wire_frame *frame, int32_t shift)
 {
     struct wire_reader reader = wire_body(message, frame);
-    if (!server->client || refuse_ungrouped(server, message, frame))
+    if (!server->client || refuse_ungrouped(server, message, frame) || tell_limit(server, message, frame))
         return;
     if (!shift && !memmem(message, frame->size, "mosaic_", 7)) {
         batch_pass(&server->worker->to_client, message, frame->size);

@@ -9,6 +9,7 @@
 #include "proxy/server.h"
 #include "proxy/server_error.h"
 #include "proxy/server_rows.h"
+#include "proxy/tally.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -532,15 +533,26 @@ void server_run(struct server *server)
     char *data;
     if (client && (client->is_leg ? leg_is_held(client) : channel_stuck(&client->channel)))
         return; /* it goes on when the client has read what there is */
+    size_t kept = server->channel.in_size;
     ssize_t size = channel_read(&server->channel, worker->space, WORKER_SPACE, &data);
     if (size == CHANNEL_DEAD) {
         lost(server);
         return;
     }
-    COUNT(&worker->shards[server->pool->slot], bytes_received, size);
-    size_t used = walk(server, data, (size_t)size);
+    COUNT(&worker->shards[server->pool->slot], bytes_received, (size_t)size - kept);
+    size_t most = (size_t)size;
+    if (__builtin_expect(client && client->tally, 0))
+        most = tally_read(client->tally, server->passing, data, most);
+    size_t used = walk(server, data, most);
     if (client && client->is_leg)
-        leg_walked(client);
+        leg_walked(client, used == SIZE_MAX ? 0 : used);
+    if (__builtin_expect(most < (size_t)size, 0) && used == most && server->client && server->client->tally) {
+        if (tally_exceeded(server)) {
+            batch_drop(&worker->to_client);
+            return;
+        }
+        server->channel.readable = true;
+    }
     client = used == SIZE_MAX ? client : server->client;
     if (client && client->state != CLIENT_CLOSED && !client->is_leg &&
         !batch_send(&worker->to_client, &client->channel))

@@ -11,22 +11,22 @@
 #include <stdint.h>
 
 /* X(name, what it counts) */
-#define PROXY_COUNTER_LIST(X)                                                                 \
-    X(clients_accepted, "connections accepted")                                               \
-    X(clients_logged_in, "logins that succeeded")                                             \
-    X(clients_refused, "logins that failed, or were over a limit")                            \
-    X(bytes_from_clients, "bytes received from clients")                                      \
-    X(waits, "times that a client had to wait for a server")                                  \
-    X(refusals, "statements refused because they could not be proved to belong to one shard") \
-    X(second_shard, "statements refused because the transaction was open on another shard")   \
-    X(server_logins, "server connections made")                                               \
-    X(server_login_failures, "server connections that failed")                                \
-    X(cancels, "cancel requests that reached a server")                                       \
-    X(replays, "times that settings were replayed on a server connection")                    \
-    X(prepared_hits, "statements that the server had already when a client prepared them")    \
-    X(prepared_parses, "statements that had to be prepared on a server")                      \
-    X(query_timeouts, "statements cancelled by query_timeout")                                \
-    X(wait_timeouts, "clients that waited longer than query_wait_timeout")                    \
+#define PROXY_COUNTER_LIST(X)                                                               \
+    X(clients_accepted, "connections accepted")                                             \
+    X(clients_logged_in, "logins that succeeded")                                           \
+    X(clients_refused, "logins that failed, or were over a limit")                          \
+    X(bytes_from_clients, "bytes received from clients")                                    \
+    X(waits, "times that a client had to wait for a server")                                \
+    X(refusals, "statements refused because of where their rows are, or of scatter")        \
+    X(second_shard, "statements refused because the transaction was open on another shard") \
+    X(server_logins, "server connections made")                                             \
+    X(server_login_failures, "server connections that failed")                              \
+    X(cancels, "cancel requests that reached a server")                                     \
+    X(replays, "times that settings were replayed on a server connection")                  \
+    X(prepared_hits, "statements that the server had already when a client prepared them")  \
+    X(prepared_parses, "statements that had to be prepared on a server")                    \
+    X(query_timeouts, "statements cancelled by query_timeout")                              \
+    X(wait_timeouts, "clients that waited longer than query_wait_timeout")                  \
     X(idle_timeouts, "clients closed by client_idle_timeout or idle_transaction_timeout")
 
 struct counters {
@@ -53,6 +53,28 @@ struct shard_counters {
 #undef X
     struct histogram latency; /* of transactions */
 };
+
+/* X(name, what it counts): of each tier */
+#define TIER_COUNTER_LIST(X)               \
+    X(statements, "statements that ended") \
+    X(shards, "shards that they asked")    \
+    X(rows, "rows given to clients")       \
+    X(bytes, "bytes received of servers")  \
+    X(duration_us, "microseconds from asking to the end of answers")
+
+/* Of tiers 2 to 4. What tier 1 did is what the shards did otherwise: nothing is counted for it. */
+struct tier_counters {
+#define X(name, help) _Atomic uint64_t name;
+    TIER_COUNTER_LIST(X)
+#undef X
+};
+
+/* What of the shards' counters (not the coordinator's) is of tiers 2 and 3. */
+struct leg_counters {
+    _Atomic uint64_t queries, bytes, duration_us;
+};
+
+enum { TIER_MOST = 4 };
 
 /* SQLSTATE classes: two characters of 0-9 and A-Z. */
 enum { ERROR_CLASSES = 36 * 36 };

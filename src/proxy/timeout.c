@@ -4,6 +4,7 @@
 #include "proxy/client.h"
 #include "proxy/pool.h"
 #include "proxy/server.h"
+#include "proxy/tally.h"
 
 /* Who waits longest comes first. */
 static void look_at_waiting(struct pool *pool, int64_t now)
@@ -50,6 +51,7 @@ static void look_at_active(struct pool *pool, int64_t now)
         if (!client)
             continue;
         int64_t passed = now - client->since;
+        tally_look(server);
         if (settings->query_timeout && client->awaits_ready && passed > settings->query_timeout &&
             server->cancels == 0) {
             COUNT(&pool->worker->counters, query_timeouts, 1);

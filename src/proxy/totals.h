@@ -9,6 +9,7 @@
 
 #include "proxy/stats.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -17,6 +18,18 @@ enum shard_counter {
     SHARD_COUNTER_LIST(X)
 #undef X
         SHARD_COUNTER_COUNT
+};
+
+enum tier_counter {
+#define X(name, help) TIER_COUNT_##name,
+    TIER_COUNTER_LIST(X)
+#undef X
+        TIER_COUNTER_COUNT
+};
+
+/* By tier; the first is of what was refused, of which statements alone are counted. */
+struct tier_totals {
+    uint64_t counts[TIER_COUNTER_COUNT];
 };
 
 struct shard_totals {
@@ -33,7 +46,13 @@ struct totals {
     const struct shard_totals *grown;
     int64_t period_us;
     size_t shard_count;
+    const struct tier_totals *tiers; /* TIER_MOST + 1 */
 };
+
+/* Is a counter of a tier's known? Rows that one shard gives are not counted, nor which shards the coordinator asks. */
+bool totals_tier_knows(unsigned tier, enum tier_counter counter);
+/* "1" … "4", "refused". */
+const char *totals_tier_name(unsigned tier);
 
 /* A counter's growth in a second; and the mean of one that adds up durations. */
 int64_t totals_rate(const struct totals *totals, size_t shard, enum shard_counter counter);

@@ -64,6 +64,8 @@ struct worker {
     uint64_t readings; /* proxy->readings as it was seen last */
     struct counters counters;
     struct shard_counters *shards; /* by slot; SHARDS_MOST of them, of which only those that are used have memory */
+    struct tier_counters tiers[TIER_MOST + 1]; /* by tier, from 2 on */
+    struct leg_counters legs;
     struct error_counters *errors;
 
     struct source inbox; /* others' messages */

@@ -155,6 +155,164 @@ def test_a_number_of_shards_is_a_limit(cluster):
                 run(f"/* mosaic: scatter=allow */ {sql}")
 
 
+# ---- limits --------------------------------------------------------------------------------------------------------
+
+
+SLOW = {2: "SELECT id FROM users u WHERE (SELECT count(*) FROM generate_series(1, 100000) x WHERE x % 7 = u.id) > -1",
+        4: "SELECT a.id FROM users a, users b WHERE a.id <> b.id AND (SELECT count(*) FROM generate_series(1, 100000) x"
+           " WHERE x % 7 = a.id + b.id) > -1"}
+
+
+def refusal(run, sql):
+    with pytest.raises(psycopg2.Error) as refused:
+        run(sql)
+    return refused.value.pgcode, refused.value.diag.message_primary
+
+
+@pytest.fixture(scope="module", params=["transaction", "session"])
+def limited(cluster, request):
+    with start(cluster, scatter_max_rows=ROWS - 10, scatter_max_bytes="2MB", scatter_timeout="1s",
+               pool_mode=request.param) as proxy:
+        yield proxy
+
+
+def busy(cluster, text):
+    sql = f"SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%{text}%' AND state <> 'idle' AND pid <> pg_backend_pid()"
+    return [cluster.query(shard, sql) for shard in range(LAB_SHARDS)]
+
+
+@pytest.mark.parametrize("sql", [TIERS[2], "SELECT id FROM users"])
+def test_rows_are_a_limit(limited, sql):
+    with session(limited) as run:
+        code, message = refusal(run, sql)
+        assert code == "54000" and message == f"this statement gives more rows than scatter_max_rows ({ROWS - 10})"
+        assert len(run(f"{sql} LIMIT {ROWS - 10}")) == ROWS - 10
+        assert run("SELECT name FROM users WHERE id = 7") == [("n7",)]
+
+
+def test_rows_of_the_coordinator_are_a_limit(limited):
+    large = "SELECT a.id, b.id FROM users a JOIN users b ON a.id <> b.id"
+    with session(limited) as run:
+        code, message = refusal(run, large)
+        assert code == "54000" and message == f"this statement gives more rows than scatter_max_rows ({ROWS - 10})"
+        if limited.settings["pool_mode"] == "transaction":
+            assert refusal(run, TIERS[4])[0] == "54000"
+        assert len(run(f"{TIERS[4]} LIMIT {ROWS - 10}")) == ROWS - 10
+        assert run("SELECT name FROM users WHERE id = 7") == [("n7",)]
+
+
+@pytest.mark.parametrize("sql", ["SELECT id, repeat('b', 9000) FROM users", "SELECT id, repeat('b', 9000) FROM users ORDER BY 1",
+                                 "SELECT a.id, repeat('b', 9000) FROM users a JOIN users b ON a.id = b.id + 1"])
+def test_bytes_are_a_limit(limited, cluster, sql):
+    with session(limited) as run:
+        code, message = refusal(run, sql)
+        assert code == "54000" and message == "for this statement more bytes came than scatter_max_bytes (2097152)"
+        assert run("SELECT name FROM users WHERE id = 7") == [("n7",)]
+    assert eventually(lambda: busy(cluster, "repeat(''b''") == [[(0,)]] * LAB_SHARDS)
+
+
+@pytest.mark.parametrize("tier", SLOW)
+def test_time_is_a_limit(limited, cluster, tier):
+    with session(limited) as run:
+        started = time.monotonic()
+        assert refusal(run, SLOW[tier]) == ("57014", "canceling statement due to scatter_timeout")
+        assert 0.9 < time.monotonic() - started < 8
+        assert run("SELECT name FROM users WHERE id = 7") == [("n7",)]
+    assert eventually(lambda: busy(cluster, "generate_series") == [[(0,)]] * LAB_SHARDS)
+
+
+def test_a_portal_that_is_left_alone_is_ended(limited):
+    with limited.wire() as wire:
+        wire.exchange(query("BEGIN"), ready=1)
+        wire.exchange(parse(TIERS[2]) + bind(portal="p") + execute("p", rows=2) + sync(), ready=1)
+        time.sleep(1.5)
+        messages = wire.exchange(execute("p", rows=2) + sync(), ready=1)
+        assert kinds(messages) == "EZ" and error_fields(messages[0][1])["C"] == "57014"
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_limits_in_a_pipeline_and_a_transaction(cluster, tier):
+    with start(cluster, scatter_max_rows=5) as proxy, proxy.wire() as wire:
+        messages = wire.exchange(parse(TIERS[tier]) + bind() + describe() + execute() + sync(), ready=1)
+        assert kinds(messages).endswith("DEZ") and kinds(messages).count("D") == 5
+        assert error_fields(messages[-2][1])["C"] == "54000" and messages[-1][1] == b"I"
+        wire.exchange(query("BEGIN"), ready=1)
+        messages = wire.exchange(query(TIERS[tier]), ready=1)
+        assert kinds(messages) == "TDDDDDEZ" and messages[-1][1] == b"E"
+        assert kinds(wire.exchange(query("ROLLBACK"), ready=1)) == "CZ"
+        assert kinds(wire.exchange(query(f"{TIERS[tier]} LIMIT 5"), ready=1)) == "TDDDDDCZ"
+
+
+# ---- what is counted and logged ------------------------------------------------------------------------------------
+
+
+def tiers(proxy):
+    connection = psycopg2.connect(proxy.dsn.replace(f"dbname={proxy.database}", "dbname=pgmosaic"))
+    connection.autocommit = True
+    with contextlib.closing(connection), connection.cursor() as cursor:
+        cursor.execute("SHOW TIERS")
+        names = [column.name for column in cursor.description]
+        return {row[0]: dict(zip(names, row)) for row in cursor.fetchall()}
+
+
+def test_each_tier_is_counted(cluster):
+    port = free_port()
+    with start(cluster, threads=2, metrics_listen=f"127.0.0.1:{port}") as proxy:
+        with session(proxy) as run:
+            before = tiers(proxy)
+            for key in range(1, 6):
+                run(f"SELECT name FROM users WHERE id = {key}")
+            run(TIERS[2])
+            run("SELECT id FROM users WHERE id IN (1, 2) ORDER BY id")
+            run(TIERS[4])
+            refusal(run, "UPDATE users SET name = 'x'")
+        after = tiers(proxy)
+        grown = {tier: after[tier]["statements"] - before[tier]["statements"] for tier in after}
+        assert grown == {"1": 5, "2": 2, "3": 0, "4": 1, "refused": 1}
+        assert (after["2"]["shards"], after["1"]["shards"], after["4"]["shards"]) == ("2.5", "1.0", None)
+        assert after["2"]["rows"] == ROWS + 2 and after["4"]["rows"] == ROWS - 1 and after["1"]["rows"] is None
+        assert 0 < after["1"]["bytes"] - before["1"]["bytes"] < 2000 < after["2"]["bytes"]
+        assert all(after[tier]["total_time"] > 0 and after[tier]["mean_time"] > 0 for tier in "124")
+        text = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics").read().decode()
+        assert 'pgmosaic_plans_total{tier="2"} 2\n' in text and 'pgmosaic_plan_shards_total{tier="2"} 5\n' in text
+        assert f'pgmosaic_plan_rows_total{{tier="4"}} {ROWS - 1}\n' in text
+
+
+def entries(proxy, event):
+    lines = [json.loads(line) for line in proxy.log.splitlines() if line.startswith("{")]
+    return [line for line in lines if line["event"] == event]
+
+
+def test_what_is_slow_is_logged(cluster):
+    with start(cluster, log_min_duration="150ms", log_format="json") as proxy, session(proxy) as run:
+        run("SELECT name FROM users WHERE id = 7")
+        run("SELECT pg_sleep(0.4), id FROM users WHERE id = 7")
+        run("SELECT id FROM users u WHERE id IN (1, 2)"
+            " AND (SELECT count(*) FROM generate_series(1, 3000000) x WHERE x % 7 = u.id) > -1 /* pg_sleep */")
+        run("SELECT a.id FROM users a JOIN users b ON a.id = b.id + 1, pg_sleep(0.4) WHERE a.name >= ''")
+        assert eventually(lambda: len(entries(proxy, "slow")) >= 3)
+        found = [(line["tier"], line.get("shards"), line["rows"], line.get("shard")) for line in entries(proxy, "slow")]
+        assert found == [(1, 1, 1, "s1"), (2, 2, 2, None), (4, None, ROWS - 1, None)]
+        assert all(line["duration_us"] >= 150000 and "pg_sleep" in line["statement"] for line in entries(proxy, "slow"))
+
+
+def test_a_slow_pipeline_is_logged_once(cluster):
+    with start(cluster, log_min_duration="300ms") as proxy, proxy.wire() as wire:
+        one = parse("SELECT pg_sleep(0.2), id FROM users WHERE id = 7") + bind() + execute()
+        assert kinds(wire.exchange(one + one + sync(), ready=1)) == "12DC12DCZ"
+        assert eventually(lambda: proxy.log.count(": slow; ") == 1)
+        assert "the first of 2 statements; 2 rows; statement: SELECT pg_sleep(0.2)" in proxy.log
+
+
+def test_the_log_of_statements_has_tiers(cluster):
+    with start(cluster, log_statements="true", log_format="json") as proxy, session(proxy) as run:
+        for sql in ("SELECT name FROM users WHERE id = 7", *TIERS.values()):
+            run(sql)
+        assert eventually(lambda: len(entries(proxy, "statement")) >= 3)
+        assert [(line["tier"], line.get("shards"), line["plan"]) for line in entries(proxy, "statement")[-3:]] == [
+            (1, 1, "bucket 7 of users"), (2, 3, "tier 2: 3 shards"), (4, None, "tier 4: the coordinator")]
+
+
 @pytest.mark.parametrize("setting, message", [("scatter: never", "none of its values"),
                                               ("scatter_users: [ann]", "is no NAME=allow"),
                                               ("scatter_users: [ann=maybe]", "is no NAME=allow")])

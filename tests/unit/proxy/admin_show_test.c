@@ -20,6 +20,7 @@ struct fixture {
     struct snapshot snapshot;
     struct shard_view views[2];
     struct shard_totals since[2], grown[2];
+    struct tier_totals tiers[TIER_MOST + 1];
     struct totals totals;
     struct user_view users[1];
     struct admin_view view;
@@ -82,8 +83,15 @@ static int setup(void **state)
     fixture.since[1].counts[SHARD_COUNT_transactions] = 100;
     fixture.grown[1].counts[SHARD_COUNT_transactions] = 50;
     fixture.grown[1].counts[SHARD_COUNT_transaction_us] = 5000;
-    fixture.totals =
-        (struct totals){.shards = fixture.since, .grown = fixture.grown, .period_us = 10000000, .shard_count = 2};
+    fixture.tiers[0].counts[TIER_COUNT_statements] = 7;
+    fixture.tiers[1] = (struct tier_totals){{10, 10, 0, 500, 1000}};
+    fixture.tiers[2] = (struct tier_totals){{4, 10, 100, 900, 4400}};
+    fixture.tiers[4] = (struct tier_totals){{1, 0, 5, 30, 999}};
+    fixture.totals = (struct totals){.shards = fixture.since,
+                                     .grown = fixture.grown,
+                                     .period_us = 10000000,
+                                     .shard_count = 2,
+                                     .tiers = fixture.tiers};
     fixture.users[0] = (struct user_view){"ann", 4, 9};
     fixture.view = (struct admin_view){.settings = &fixture.settings,
                                        .defaults = &fixture.settings,
@@ -162,6 +170,15 @@ static void counters_have_totals_and_averages(void **state)
                                                          "shop|s1|100|0|0|0|0|0|0|0|5|0|0|0|0|100|0|0\n");
 }
 
+static void tiers_say_what_is_known_of_them(void **state)
+{
+    assert_string_equal(shown(*state, ADMIN_SHOW_TIERS), "1|10|1.0|~|500|1000|100\n"
+                                                         "2|4|2.5|100|900|4400|1100\n"
+                                                         "3|0|~|0|0|0|~\n"
+                                                         "4|1|~|5|30|999|999\n"
+                                                         "refused|7|~|~|~|~|~\n");
+}
+
 static void the_cluster_is_shown(void **state)
 {
     struct fixture *fixture = *state;
@@ -227,6 +244,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(pools_are_added_up_over_threads, setup, teardown),
         cmocka_unit_test_setup_teardown(clients_and_servers_are_listed_thread_by_thread, setup, teardown),
+        cmocka_unit_test_setup_teardown(tiers_say_what_is_known_of_them, setup, teardown),
         cmocka_unit_test_setup_teardown(counters_have_totals_and_averages, setup, teardown),
         cmocka_unit_test_setup_teardown(the_cluster_is_shown, setup, teardown),
         cmocka_unit_test_setup_teardown(settings_are_shown_with_their_defaults, setup, teardown),

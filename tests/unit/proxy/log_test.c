@@ -40,12 +40,16 @@ static void a_line_says_when_who_and_what(void **state)
                               .statement = "SELECT 1\nFROM t",
                               .statement_size = 15,
                               .plan = "refused",
+                              .tier = 2,
+                              .shards = 3,
+                              .has_rows = true,
                               .duration_us = 1500};
     assert_string_equal(
         line(LOG_TEXT, false, EVENT_REFUSED, &entry),
         "2025-11-25 16:31:02.123 UTC [3] WARNING client 12 ann@shop 127.0.0.1:5555 (app): refused: needs \"two\" "
         "shards "
-        "[0A000]; id is not bound; hint: say\\nid = 5; 1.500 ms; plan: refused; statement: SELECT 1\\nFROM t\n");
+        "[0A000]; id is not bound; hint: say\\nid = 5; 1.500 ms; plan: refused; 0 rows; statement: SELECT 1\\nFROM "
+        "t\n");
     assert_string_equal(line(LOG_TEXT, true, EVENT_SHARD_DOWN, &(struct log_entry){.message = "no", .shard = "s1"}),
                         "<3>[3] ERROR shard s1: shard_down: no\n");
     assert_string_equal(
@@ -54,7 +58,8 @@ static void a_line_says_when_who_and_what(void **state)
         "\"user\":\"ann\",\"database\":\"shop\",\"address\":\"127.0.0.1:5555\",\"application_name\":\"app\","
         "\"sqlstate\":\"0A000\",\"error\":\"needs \\\"two\\\" shards\",\"detail\":\"id is not "
         "bound\",\"hint\":\"say\\nid "
-        "= 5\",\"duration_us\":1500,\"plan\":\"refused\",\"statement\":\"SELECT 1\\nFROM t\"}\n");
+        "= 5\",\"duration_us\":1500,\"plan\":\"refused\",\"tier\":2,\"shards\":3,\"rows\":0,\"statement\":\"SELECT "
+        "1\\nFROM t\"}\n");
     assert_string_equal(line(LOG_JSON, false, EVENT_START, &(struct log_entry){.message = "x"}),
                         "{\"time\":\"2025-11-25T16:31:02.123Z\",\"level\":\"info\",\"event\":\"start\",\"thread\":3,"
                         "\"message\":\"x\"}\n");

@@ -18,6 +18,7 @@ struct fixture {
     struct snapshot snapshot;
     struct shard_view views[2];
     struct shard_totals since[2];
+    struct tier_totals tiers[TIER_MOST + 1];
     struct totals totals;
     uint64_t shard_errors[ERROR_CLASSES], own_errors[ERROR_CLASSES], counts[2];
     struct metrics_view view;
@@ -49,7 +50,10 @@ static int setup(void **state)
     fixture.since[0].latency[histogram_bucket(UINT64_MAX)] = 4;
     fixture.since[0].counts[SHARD_COUNT_transactions] = 7;
     fixture.since[0].counts[SHARD_COUNT_transaction_us] = 2500000;
-    fixture.totals = (struct totals){names, helps, fixture.counts, 2, fixture.since, fixture.since, 0, 2};
+    fixture.totals =
+        (struct totals){names, helps, fixture.counts, 2, fixture.since, fixture.since, 0, 2, fixture.tiers};
+    fixture.tiers[0].counts[TIER_COUNT_statements] = 7;
+    fixture.tiers[2] = (struct tier_totals){{4, 10, 100, 900, 4400}};
     fixture.own_errors[error_class("0A000")] = 8;
     fixture.shard_errors[error_class("23505")] = 9;
     fixture.view = (struct metrics_view){.admin = {.settings = &fixture.settings,
@@ -105,6 +109,12 @@ static void what_is_known_is_there(void **state)
         "pgmosaic_pool_servers{user=\"an\\\\n\\n\",shard=\"s0\",state=\"idle\"} 3\n",
         "pgmosaic_pool_maxwait_seconds{user=\"an\\\\n\\n\",shard=\"s0\"} 1.500000\n",
         "pgmosaic_pool_clients{user=\"bob\",shard=\"\",state=\"active\"} 7\n",
+        "pgmosaic_plans_total{tier=\"refused\"} 7\n",
+        "pgmosaic_plans_total{tier=\"2\"} 4\n",
+        "pgmosaic_plan_shards_total{tier=\"2\"} 10\n",
+        "pgmosaic_plan_rows_total{tier=\"2\"} 100\n",
+        "pgmosaic_plan_received_bytes_total{tier=\"2\"} 900\n",
+        "pgmosaic_plan_seconds_total{tier=\"2\"} 0.004400\n",
         "pgmosaic_plan_cache_lookups_total{found=\"shape\"} 2\n",
         "pgmosaic_errors_total{class=\"0A\",from=\"proxy\"} 8\n",
         "pgmosaic_errors_total{class=\"23\",from=\"shard\"} 9\n",
@@ -113,6 +123,7 @@ static void what_is_known_is_there(void **state)
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)
         if (!strstr(text, lines[i]))
             fail_msg("missing: %s\n%s", lines[i], text);
+    assert_null(strstr(text, "plan_rows_total{tier=\"1\"}"));
     assert_null(strstr(text, "connections_allowed{shard=\"s0\"}"));
 }
 
