@@ -132,7 +132,8 @@ static void read_columns(struct reader *reader)
             .is_generated = is_true(reader, row, 6),
             .has_default = is_true(reader, row, 7),
             .deterministic = is_true(reader, row, 8),
-            .bytewise = is_true(reader, row, 9),
+            .plain = is_true(reader, row, 9),
+            .bytewise = is_true(reader, row, 10),
         };
         uint32_t of = oid(reader, row, 0);
         if (!relation || relation->oid != of) {

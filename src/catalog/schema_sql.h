@@ -49,7 +49,7 @@ static const char schema_relations_sql[] =
 static const char schema_columns_sql[] =
     "SELECT a.attrelid, a.attname, a.atttypid, a.atttypmod, a.attnum, a.attnotnull, a.attgenerated <> '',"
     " a.atthasdef AND a.attgenerated = '' OR a.attidentity <> '' OR y.typdefault IS NOT NULL AND y.typtype = 'd',"
-    " coalesce(co.collisdeterministic, true),"
+    " coalesce(co.collisdeterministic, true), a.attcollation = 100," /* DEFAULT_COLLATION_OID */
     " coalesce(CASE co.collprovider WHEN 'd' THEN d.bytewise WHEN 'c' THEN co.collcollate IN ('C', 'POSIX')"
     "  WHEN 'b' THEN to_jsonb(co) ->> 'colllocale' IN ('C', 'C.UTF-8') END, false)"
     " FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace"

@@ -428,27 +428,39 @@ static void add_merge(struct writer *writer)
     add_line(writer, finish(&out, writer->arena));
 }
 
-/* On one line. */
+/* On one line; a type that only run time knows is three dots. */
 static const char *flat(const char *text, struct arena *arena)
 {
-    char *copy = arena_string(arena, text);
-    for (char *c = copy; c && *c; c++)
-        *c = (unsigned char)*c < ' ' ? ' ' : *c;
-    return copy;
+    struct buffer out = BUFFER_INIT(LINE_BYTES_MOST);
+    for (const char *c = text; *c; c++) {
+        if (*c == '\1') {
+            buffer_text(&out, "…");
+            c = strchr(c + 1, '\1');
+        } else {
+            buffer_char(&out, (unsigned char)*c < ' ' ? ' ' : *c);
+        }
+    }
+    return finish(&out, arena);
 }
 
 static void write_scatter(struct writer *writer)
 {
     const struct plan *plan = &writer->explanation->plan;
     struct arena *arena = writer->arena;
-    const char *text = flat(plan->scatter->text, arena);
-    if (plan->shard_count == schema_of(writer)->model->shard_count)
-        add_line(writer, arena_format(arena, "tier 2: all %zu shards, merged here", plan->shard_count));
-    else
-        add_line(writer, arena_format(arena, "tier 2: %zu of %zu shards, merged here", plan->shard_count,
-                                      schema_of(writer)->model->shard_count));
+    const struct fact_final *final = plan->scatter->final;
+    const char *text = flat(plan->scatter->text, arena), *then = final ? flat(final->text, arena) : NULL;
+    size_t all = schema_of(writer)->model->shard_count;
+    const char *which = plan->shard_count == all ? arena_format(arena, "all %zu shards", all)
+                                                 : arena_format(arena, "%zu of %zu shards", plan->shard_count, all);
+    add_line(writer, arena_format(arena, "tier %d: %s, %s", final ? 3 : 2, which ? which : "",
+                                  final ? "combined by the coordinator" : "merged here"));
     add_line(writer, text ? arena_format(arena, "  asks each shard: %s", text) : NULL);
-    add_merge(writer);
+    if (final)
+        add_line(writer, then ? arena_format(arena, "  then the coordinator: %s", then) : NULL);
+    else
+        add_merge(writer);
+    if (plan->scatter->why_combined)
+        add_line(writer, arena_format(arena, "  why not merged here: %s", plan->scatter->why_combined));
     write_reason(writer);
 }
 
@@ -483,6 +495,7 @@ static void write_way(struct writer *writer)
         add_line(writer, arena_format(arena, "tier 1: %s: the session's own, sent where it is needed", class));
         return;
     case EXPLAIN_SCATTER:
+    case EXPLAIN_COMBINED:
         write_scatter(writer);
         return;
     case EXPLAIN_COORDINATOR:
@@ -500,7 +513,7 @@ static enum explain_way way_of(const struct explain_input *input, const struct p
     if (plan->kind == PLAN_REFUSED)
         return EXPLAIN_REFUSED;
     if (plan->kind == PLAN_SCATTER)
-        return EXPLAIN_SCATTER;
+        return plan->scatter->final ? EXPLAIN_COMBINED : EXPLAIN_SCATTER;
     if (plan->kind == PLAN_COORDINATOR)
         return EXPLAIN_COORDINATOR;
     if (is_session(input->facts->class))
@@ -527,7 +540,7 @@ mosaic_status explain_make(const struct explain_input *input, struct arena *aren
         explanation->way = way_of(input, &explanation->plan);
     }
     if (explanation->way >= EXPLAIN_SCATTER) {
-        explanation->tier = explanation->way == EXPLAIN_SCATTER ? 2 : explanation->way == EXPLAIN_COORDINATOR ? 4 : 0;
+        explanation->tier = explanation->way == EXPLAIN_REFUSED ? 0 : 2 + (int)(explanation->way - EXPLAIN_SCATTER);
         find_reason(explanation, input->facts);
     }
     write_way(&writer);

@@ -27,14 +27,15 @@
 #include "plan/plan.h"
 
 /* X(identifier, what a report calls it) From SCATTER on it is not one shard's, for a reason. */
-#define EXPLAIN_WAY_LIST(X)                                \
-    X(SHARD, "one shard")                                  \
-    X(OPEN, "one shard, by the values of parameters")      \
-    X(HOME, "the home shard")                              \
-    X(ANY, "any shard")                                    \
-    X(SESSION, "the session's own (BEGIN, COMMIT, SET …)") \
-    X(SCATTER, "several shards, merged")                   \
-    X(COORDINATOR, "the coordinator")                      \
+#define EXPLAIN_WAY_LIST(X)                                    \
+    X(SHARD, "one shard")                                      \
+    X(OPEN, "one shard, by the values of parameters")          \
+    X(HOME, "the home shard")                                  \
+    X(ANY, "any shard")                                        \
+    X(SESSION, "the session's own (BEGIN, COMMIT, SET …)")     \
+    X(SCATTER, "several shards, merged")                       \
+    X(COMBINED, "several shards, combined by the coordinator") \
+    X(COORDINATOR, "the coordinator")                          \
     X(REFUSED, "refused")
 
 enum explain_way {

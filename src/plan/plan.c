@@ -315,7 +315,9 @@ static enum step try_scatter(struct planning *planning)
     struct keys_input input = keys_input(planning);
     mosaic_error ignored; /* why not one shard stays what is said */
     input.error = &ignored;
-    if (!planning->facts->scatter || !planning->input->has_scatter || strcmp(planning->error->sqlstate, "0A000") != 0)
+    const struct fact_scatter *scatter = planning->facts->scatter;
+    if (!scatter || !planning->input->has_scatter || (scatter->final && !planning->input->has_coordinator) ||
+        strcmp(planning->error->sqlstate, "0A000") != 0)
         return GO_ON;
     return scatter_plan(&input, planning->plan) == KEYS_MEMORY ? OUT_OF_MEMORY : GO_ON;
 }

@@ -12,55 +12,35 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TEXT = 25, FORMAT_BINARY = 1 };
+enum { FORMAT_BINARY = 1 };
 
-/* The client's values that the statement refers to, with their formats; NULL for the others. */
-static void keep_values(struct scatter *scatter, const struct fact_final *final, const struct wire_bind *bind)
-{
-    struct buffer *formats = &scatter->results, values = BUFFER_INIT(WIRE_LENGTH_MOST);
-    const char *at = bind ? bind->values : NULL;
-    scatter->value_count = bind ? bind->value_count : 0;
-    for (uint16_t i = 0; i < scatter->value_count; i++) {
-        struct wire_value value;
-        if (!wire_bind_value(bind, i, &at, &value))
-            break;
-        bool is_used = i < final->parameter_count && final->uses[i];
-        wire_16(formats, is_used ? (uint16_t)value.format : 0);
-        wire_32(&values, is_used ? (uint32_t)value.size : UINT32_MAX);
-        if (is_used && value.size > 0)
-            buffer_add(&values, value.data, (size_t)value.size);
-    }
-    scatter->values = values;
-}
-
-bool combine_prepare(struct scatter *scatter, const struct fact_scatter *facts, const struct wire_bind *bind,
-                     size_t most)
+bool combine_prepare(struct scatter *scatter, const struct scatter_order *order, size_t most)
 {
     struct arena *arena = &scatter->arena;
-    const struct fact_final *from = facts->final;
-    size_t columns = facts->hidden;
+    const struct fact_final *from = order->plan->scatter->final;
+    const struct wire_bind *bind = order->bind;
+    size_t columns = order->plan->scatter->hidden;
     scatter->partials = partials_new(columns, most);
-    scatter->final = *from;
     scatter->final.text = arena_string(arena, from->text);
     scatter->final.partials = arena_copy(arena, from->partials, columns * sizeof *from->partials);
-    scatter->final.uses = arena_copy(arena, from->uses, from->parameter_count * sizeof *from->uses);
     scatter->array_types = arena_zeroed(arena, columns + 1, sizeof *scatter->array_types);
     scatter->element_types = arena_zeroed(arena, columns + 1, sizeof *scatter->element_types);
     scatter->column_count = columns;
     scatter->results = BUFFER_INIT(WIRE_LENGTH_MOST);
-    keep_values(scatter, from, bind);
     wire_16(&scatter->results, bind ? bind->result_count : 0);
     if (bind)
         buffer_add(&scatter->results, bind->results, 2 * (size_t)bind->result_count);
-    return scatter->partials && scatter->final.text && scatter->final.partials && scatter->final.uses &&
-           scatter->array_types && scatter->element_types && !buffer_failed(&scatter->results) &&
-           !buffer_failed(&scatter->values);
+    bool taken = bound_values_take(&scatter->final_bound, arena, from->text, order->types, order->type_count, bind);
+    if (scatter->final_bound.count != from->parameter_count)
+        scatter->state = SCATTER_UNFIT; /* another number than the text has */
+    return taken && scatter->partials && scatter->final.text && scatter->final.partials && scatter->array_types &&
+           scatter->element_types && !buffer_failed(&scatter->results);
 }
 
 void combine_free(struct scatter *scatter)
 {
     partials_free(scatter->partials);
-    buffer_free(&scatter->values);
+    bound_values_free(&scatter->final_bound);
     buffer_free(&scatter->results);
 }
 
@@ -157,12 +137,9 @@ static void write_parse(struct scatter *scatter, size_t place, struct buffer *ou
     wire_text(out, "");
     write_text(scatter, out);
     buffer_char(out, '\0');
-    wire_16(out, (uint16_t)(scatter->value_count + scatter->column_count));
-    for (uint16_t i = 0; i < scatter->value_count; i++) {
-        bool is_used = i < scatter->final.parameter_count && scatter->final.uses[i];
-        uint32_t type = i < scatter->type_count ? scatter->types[i] : 0;
-        wire_32(out, is_used ? schema_oid_on(schema, place, type) : TEXT);
-    }
+    wire_16(out, (uint16_t)(scatter->final_bound.count + scatter->column_count));
+    for (uint16_t i = 0; i < scatter->final_bound.count; i++)
+        wire_32(out, schema_oid_on(schema, place, scatter->final_bound.types[i]));
     for (size_t i = 0; i < scatter->column_count; i++)
         wire_32(out, scatter->array_types[i]);
     wire_end(out, at);
@@ -171,27 +148,25 @@ static void write_parse(struct scatter *scatter, size_t place, struct buffer *ou
 /* Bind up to the client's values; the arrays and the formats of the result are still to come. */
 static void write_bind(struct scatter *scatter, struct buffer *out)
 {
-    size_t formats = 2 * (size_t)scatter->value_count, count = scatter->value_count + scatter->column_count;
-    size_t size = 4 + 1 + 1 + 2 + 2 * count + 2 + scatter->values.size + partials_finish(scatter->partials) +
-                  scatter->results.size - formats;
+    const struct bound_values *bound = &scatter->final_bound;
+    size_t count = bound->count + scatter->column_count;
+    size_t size =
+        4 + 1 + 1 + 2 + 2 * count + 2 + bound->values.size + partials_finish(scatter->partials) + scatter->results.size;
     buffer_char(out, WIRE_BIND);
     wire_32(out, (uint32_t)size);
     wire_text(out, "");
     wire_text(out, "");
     wire_16(out, (uint16_t)count);
-    if (formats)
-        buffer_add(out, scatter->results.data, formats);
+    buffer_add(out, buffer_string(&bound->formats), bound->formats.size);
     for (size_t i = 0; i < scatter->column_count; i++)
         wire_16(out, FORMAT_BINARY);
     wire_16(out, (uint16_t)count);
-    if (scatter->values.size)
-        buffer_add(out, scatter->values.data, scatter->values.size);
+    buffer_add(out, buffer_string(&bound->values), bound->values.size);
 }
 
 static void write_end(const struct scatter *scatter, struct buffer *out)
 {
-    size_t formats = 2 * (size_t)scatter->value_count;
-    buffer_add(out, scatter->results.data + formats, scatter->results.size - formats);
+    buffer_add(out, scatter->results.data, scatter->results.size);
     wire_describe(out, 'P', "");
     size_t at = wire_begin(out, WIRE_EXECUTE);
     wire_text(out, "");

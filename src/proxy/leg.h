@@ -4,6 +4,7 @@
 #define MOSAIC_PROXY_LEG_H
 
 #include "merge/merge.h"
+#include "proxy/bound_values.h"
 #include "proxy/partials.h"
 #include "proxy/scatter.h"
 #include "proxy/server.h"
@@ -49,15 +50,14 @@ struct scatter {
     struct fact_scatter facts;
     const char *text; /* the client's own */
     size_t size;
-    const uint32_t *types;
-    uint16_t type_count;
-    struct buffer request; /* Bind, Describe, Execute, Sync */
+    struct bound_values bound; /* for the shards */
+    struct buffer request;     /* Bind, Describe, Execute, Sync */
     /* Tier 3: the rows of all legs but the last go to the coordinator, which is that last leg. */
     struct partials *partials; /* NULL: tier 2 */
     uint64_t partial_shape;    /* of the legs' columns; 0: none was described yet */
     struct fact_final final;
-    struct buffer values, results; /* the client's, as their sections stand in Bind */
-    uint16_t value_count;
+    struct bound_values final_bound;
+    struct buffer results;                 /* the formats of the result, as they stand in Bind */
     size_t column_count;                   /* of partials */
     uint32_t *array_types, *element_types; /* of them, as the coordinator has them */
     struct buffer notices, description, failure;
@@ -108,8 +108,7 @@ void scatter_reach(struct scatter *scatter);
 /* ---- combine.c: tier 3 ---- */
 
 /* What the statement that combines needs of the client's Bind. False: memory is out. */
-bool combine_prepare(struct scatter *scatter, const struct fact_scatter *facts, const struct wire_bind *bind,
-                     size_t most);
+bool combine_prepare(struct scatter *scatter, const struct scatter_order *order, size_t most);
 void combine_free(struct scatter *scatter);
 /* Is it one whose rows are partial? */
 static inline bool leg_is_partial(const struct leg *leg)

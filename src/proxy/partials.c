@@ -19,7 +19,6 @@ enum {
 };
 
 enum {
-    BOOL = 16,
     INT8 = 20,
     INT2 = 21,
     INT4 = 23,
@@ -87,21 +86,20 @@ uint32_t partials_type(const struct partials *partials, size_t column)
 /* ---- types ---- */
 
 /* May arrays have it as an element, which unnest then gives back as it was? */
-static bool is_element(const struct schema *schema, uint32_t oid)
+static bool is_element(const struct schema_type *type)
 {
-    const struct schema_type *type = schema_type_by_oid(schema, oid);
     return type && type->array && type->category != 'A' &&
            (type->kind == 'b' || type->kind == 'e' || type->kind == 'r');
 }
 
-static bool is_wanted(uint32_t type, enum fact_partial want)
+static bool is_wanted(const struct schema_type *type, enum fact_partial want)
 {
-    bool is_exact = type == INT2 || type == INT4 || type == INT8 || type == NUMERIC;
     switch (want) {
     case PARTIAL_NUMBER:
-        return is_exact || type == FLOAT8;
-    case PARTIAL_EXACT:
-        return is_exact;
+        return type->oid == INT2 || type->oid == INT4 || type->oid == INT8 || type->oid == NUMERIC ||
+               type->oid == FLOAT8;
+    case PARTIAL_UNCOLLATED:
+        return type->category != 'S' && type->kind != 'r';
     default:
         return true;
     }
@@ -118,10 +116,10 @@ mosaic_status partials_describe(struct partials *partials, const char *body, siz
         const char *field = wire_read_bytes(&reader, FIELD);
         if (!field)
             return error_set(error, MOSAIC_DATA, "a malformed RowDescription");
-        uint32_t type = wire_get32(field + 6);
-        if (!is_element(schema, type) || !is_wanted(type, wants[i]))
+        const struct schema_type *type = schema_type_by_oid(schema, wire_get32(field + 6));
+        if (!is_element(type) || !is_wanted(type, wants[i]))
             return MOSAIC_UNSUPPORTED;
-        partials->columns[i].type = type;
+        partials->columns[i].type = type->oid;
     }
     return MOSAIC_OK;
 }

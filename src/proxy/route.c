@@ -175,8 +175,7 @@ static bool find_facts(struct client *client, const char *text, size_t size, str
         id = plan_cache_context(&context, worker->plan_seed);
     if (path && !context.temporary_count)
         path->context = id;
-    bool is_whole = prepared && text == prepared->text;
-    uint64_t hash = is_whole ? text_hash(worker, &context, id, prepared) : 0;
+    uint64_t hash = prepared ? text_hash(worker, &context, id, prepared) : 0;
     return plan_cache_find(worker->plans, &context, id, text, size, hash, found, &error) == MOSAIC_OK;
 }
 
@@ -337,19 +336,12 @@ static void combine(struct client *client, struct route *route, const struct pla
     }
 }
 
-/* EXPLAIN (MOSAIC): the statement within is planned as if it had been sent. */
-static bool explain(struct client *client, const char *text, size_t size, const struct route_parameters *parameters,
-                    struct plan_input *values, struct route *route)
+static bool explain(struct client *client, const char *text, size_t size, const struct plan_input *values,
+                    struct route *route)
 {
     struct arena *scratch = &client->worker->scratch;
-    size_t start = (size_t)route->facts->facts[0].inner_start;
-    struct plan_cached found = {0};
+    struct explain_input input = {&route->facts->facts[0], values, text, size};
     mosaic_error error;
-    if (!find_facts(client, text + start, size - start, parameters ? parameters->prepared : NULL, &found, &route->way))
-        return false;
-    values->literals = found.literals;
-    values->literal_count = found.literal_count;
-    struct explain_input input = {&found.list->facts[0], values, text + start, size - start};
     route->way = ROUTE_EXPLAIN;
     route->explanation = arena_zeroed(scratch, 1, sizeof *route->explanation);
     return route->explanation && explain_make(&input, scratch, route->explanation, &error) == MOSAIC_OK;
@@ -482,7 +474,7 @@ bool route_text(struct client *client, const char *text, size_t size, const stru
                                .no_coordinator = worker->world->no_coordinator,
                                .has_scatter = may_scatter(client, found.list, parameters)};
     if (found.list->count == 1 && found.list->facts[0].explain_mosaic && !lacks_types(found.list->facts, parameters))
-        return explain(client, text, size, parameters, &input, route);
+        return explain(client, text, size, &input, route);
     for (size_t i = 0; i < found.list->count && route->way != ROUTE_REFUSED; i++) {
         struct plan plan;
         if (lacks_types(&found.list->facts[i], parameters)) {

@@ -33,6 +33,7 @@ static void bury(struct scatter *scatter)
     buffer_free(&scatter->notices);
     buffer_free(&scatter->description);
     buffer_free(&scatter->failure);
+    bound_values_free(&scatter->bound);
     combine_free(scatter);
     for (size_t i = 0; i < scatter->leg_count; i++) {
         struct leg *leg = &scatter->legs[i];
@@ -311,17 +312,15 @@ static void send_request(struct leg *leg)
     struct worker *worker = scatter->worker;
     struct server *server = leg->client.server;
     struct buffer out = BUFFER_INIT(REQUEST_MOST);
-    uint32_t *types = NULL;
-    if (scatter->type_count) {
-        types = memory_allocate(scatter->type_count * sizeof *types);
-        for (uint16_t i = 0; types && i < scatter->type_count; i++)
-            types[i] = schema_oid_on(worker->world->schema, leg->shard, scatter->types[i]);
-    }
-    wire_parse(&out, "", scatter->facts.text, strlen(scatter->facts.text), types, types ? scatter->type_count : 0);
+    uint16_t count = scatter->bound.count;
+    uint32_t *types = arena_allocate(&scatter->arena, (count + 1u) * sizeof *types);
+    for (uint16_t i = 0; types && i < count; i++)
+        types[i] = schema_oid_on(worker->world->schema, leg->shard, scatter->bound.types[i]);
+    wire_parse(&out, "", scatter->facts.text, strlen(scatter->facts.text), types, count);
     buffer_add(&out, scatter->request.data, scatter->request.size);
     leg->state = LEG_ASKED;
     mosaic_error error;
-    bool failed = buffer_failed(&out) || !expect_add(&server->expect, EXPECT_LEG, 0, NULL);
+    bool failed = !types || buffer_failed(&out) || !expect_add(&server->expect, EXPECT_LEG, 0, NULL);
     if (!failed) {
         COUNT(&worker->shards[server->pool->slot], bytes_sent, out.size);
         if (!channel_send(&server->channel, out.data, out.size)) {
@@ -329,7 +328,6 @@ static void send_request(struct leg *leg)
             loop_again(&worker->loop, &server->channel.source);
         }
     }
-    memory_free(types);
     buffer_free(&out);
     if (failed) {
         error_memory(&error);
@@ -477,13 +475,10 @@ static bool write_request(struct scatter *scatter, const struct wire_bind *bind,
     size_t at = wire_begin(out, WIRE_BIND);
     wire_text(out, "");
     wire_text(out, "");
-    if (bind) {
-        const char *values = bind->statement + strlen(bind->statement) + 1;
-        buffer_add(out, values, (size_t)(bind->results - 2 - values));
-    } else {
-        wire_16(out, 0);
-        wire_16(out, 0);
-    }
+    wire_16(out, scatter->bound.count);
+    buffer_add(out, buffer_string(&scatter->bound.formats), scatter->bound.formats.size);
+    wire_16(out, scatter->bound.count);
+    buffer_add(out, buffer_string(&scatter->bound.values), scatter->bound.values.size);
     if (!write_formats(scatter, bind, error))
         return false;
     wire_end(out, at);
@@ -514,11 +509,8 @@ static bool copy_facts(struct scatter *scatter, const struct scatter_order *orde
         to->combines = arena_copy(arena, from->combines, from->columns * sizeof *from->combines);
     scatter->text = arena_copy(arena, order->text, order->size);
     scatter->size = order->size;
-    if (order->type_count)
-        scatter->types = arena_copy(arena, order->types, order->type_count * sizeof *order->types);
-    scatter->type_count = order->type_count;
     return to->text && (to->sorts || !from->sort_count) && (to->combines || !from->combines) && scatter->text &&
-           (scatter->types || !order->type_count);
+           bound_values_take(&scatter->bound, arena, to->text, order->types, order->type_count, order->bind);
 }
 
 static void leg_init(struct scatter *scatter, size_t number, size_t shard)
@@ -570,12 +562,13 @@ struct scatter *scatter_new(struct client *client, const struct scatter_order *o
     timer_init(&made->timer, time_out);
     made->request = BUFFER_INIT(REQUEST_MOST);
     made->notices = made->description = made->failure = BUFFER_INIT(TOLD_MOST);
-    made->is_bounded = plan->limit != UINT64_MAX;
+    made->is_bounded = plan->limit != UINT64_MAX && !combines;
     for (size_t i = 0; i < count; i++)
         leg_init(made, i, i < plan->shard_count ? plan->shards[i] : client->worker->world->model.shard_count);
-    if ((combines &&
-         !combine_prepare(made, plan->scatter, order->bind, (size_t)client->worker->settings->scatter_memory)) ||
-        !copy_facts(made, order) || !(made->merge = merge_new(&made->facts, plan->limit, plan->offset, count))) {
+    if ((combines && !combine_prepare(made, order, (size_t)client->worker->settings->scatter_memory)) ||
+        !copy_facts(made, order) ||
+        !(made->merge =
+              merge_new(&made->facts, combines ? UINT64_MAX : plan->limit, combines ? 0 : plan->offset, count))) {
         error_memory(error);
         scatter_drop(made);
         return NULL;

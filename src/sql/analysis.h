@@ -57,6 +57,7 @@ struct term {
     bool distrusted;        /* the induction failed */
     bool filtered;          /* rows with NULL here do not matter to the range's query */
     bool nulled;            /* of a query that may put NULL in its place: GROUPING SETS */
+    bool plain;             /* its collation is the database's default */
     bool bytewise;          /* a text that is ordered by its bytes */
     struct term *next;      /* all terms that have sources, or are recursive */
 };
@@ -168,6 +169,14 @@ struct parameter {
     bool is_key;
 };
 
+/* What stands where in the statement's own text, of whatever query: a column's name, a subquery, an aggregate. */
+struct mark {
+    enum { MARK_COLUMN, MARK_SUBQUERY, MARK_AGGREGATE } kind;
+    int location;
+    const Node *node;
+    struct mark *next;
+};
+
 struct analysis {
     const struct sql_context *context;
     const struct schema *schema;
@@ -201,6 +210,7 @@ struct analysis {
     bool unknown_function;
     bool has_volatile;        /* a volatile function is called anywhere, also in a view */
     size_t names;             /* columns named so far */
+    struct mark *marks;       /* of the statement's own text */
     const char *scatter_bars; /* why no scatter would do, a clause; NULL: nothing was seen */
 };
 
@@ -223,6 +233,9 @@ static inline void analysis_leave(struct analysis *analysis)
 {
     analysis->depth--;
 }
+
+/* expression.c */
+void mark_add(struct analysis *analysis, int kind, int location, const void *node);
 
 /* names.c */
 struct scope *scope_new(struct analysis *analysis, struct scope *parent, bool sees_parent);
@@ -359,13 +372,27 @@ struct piece {
 struct clauses {
     struct piece *targets, *sorts; /* without labels, without ASC and NULLS FIRST */
     size_t target_count, sort_count;
+    struct piece *groups; /* items of GROUP BY */
+    size_t group_count;
     size_t start;       /* of all: not that of EXPLAIN */
-    size_t targets_end; /* behind the last target; 0: it has no list */
+    size_t select_end;  /* behind the word SELECT; 0: it has no list */
+    size_t targets_end; /* behind the last target; 0: the same */
+    size_t upper;       /* where GROUP BY, HAVING or WINDOW begins; 0: there is none */
+    size_t order;       /* where ORDER BY begins; 0: there is none */
     size_t tail;        /* behind what LIMIT, OFFSET and FETCH stand behind */
     bool with_ties; /* the tree's limitOption is not used: libpg_query numbers its values otherwise than the headers */
 };
 /* False: the text is not sure to be what the tree says. */
 bool clauses_find(struct analysis *analysis, const SelectStmt *select, struct clauses *clauses);
+/* Where the statement ends: a semicolon, or the text's end, without the blanks before it. */
+size_t clauses_end(const struct analysis *analysis, size_t tail);
+/* A column's name, with what qualifies it. False: there is none. */
+bool clauses_name(const struct analysis *analysis, size_t start, size_t end, struct piece *name);
+/* A call: `arguments` with their parentheses; `whole` with FILTER. */
+struct call_pieces {
+    struct piece name, arguments, whole;
+};
+bool clauses_call(const struct analysis *analysis, size_t start, size_t end, struct call_pieces *call);
 /* Has the piece a parameter whose type nothing says beforehand? */
 bool clauses_untyped(const struct analysis *analysis, const struct piece *piece);
 

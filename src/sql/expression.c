@@ -188,6 +188,15 @@ static struct found_function find_function(struct analysis *analysis, const char
     return found;
 }
 
+void mark_add(struct analysis *analysis, int kind, int location, const void *node)
+{
+    if (analysis->in_view || location < 0)
+        return;
+    struct mark *mark = analysis_new(analysis, 1, sizeof *mark);
+    *mark = (struct mark){kind, location, node, analysis->marks};
+    analysis->marks = mark;
+}
+
 /* An aggregate belongs to the innermost query whose columns it names, and to its own where it names none. */
 static void mark_aggregate(struct scope *scope, bool is_own)
 {
@@ -234,6 +243,8 @@ static void walk_function(struct analysis *analysis, struct scope *scope, FuncCa
         note_window(analysis, scope, call->over);
     else if (found.aggregate || call->agg_star || call->agg_within_group)
         mark_aggregate(scope, is_own);
+    if (!call->over && (found.aggregate || call->agg_star || call->agg_within_group))
+        mark_add(analysis, MARK_AGGREGATE, call->location, call);
     expression_walk(analysis, scope, (Node *)call->over);
 }
 
@@ -347,6 +358,7 @@ static Node *walk_one(struct analysis *analysis, struct scope *scope, Node *node
     case T_CaseExpr:
         return walk_case(analysis, scope, (CaseExpr *)node);
     case T_SubLink:
+        mark_add(analysis, MARK_SUBQUERY, ((SubLink *)node)->location, node);
         walk_sublink(analysis, scope, (SubLink *)node);
         return NULL;
     case T_RowExpr:

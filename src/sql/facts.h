@@ -153,9 +153,9 @@ struct fact_combine {
 
 /* What a column of the shards' answers must be at run time, or the coordinator takes the statement as a whole. */
 enum fact_partial {
-    PARTIAL_ANY,    /* what an array may have as an element */
-    PARTIAL_NUMBER, /* a sum that an average is made of: not of float4, which has lost too much */
-    PARTIAL_EXACT,  /* a sum that is summed again without loss */
+    PARTIAL_ANY,        /* what an array may have as an element */
+    PARTIAL_UNCOLLATED, /* of these, what no collation orders */
+    PARTIAL_NUMBER,     /* a sum that an average is made of: not of float4, which has lost too much */
 };
 
 /*
@@ -166,8 +166,7 @@ enum fact_partial {
 struct fact_final {
     const char *text; /* "\1k\1" stands for the type of the k-th column, from 1, by its qualified name */
     const enum fact_partial *partials; /* of each column */
-    const bool *uses;                  /* of each parameter of the client's: does `text` refer to it? */
-    size_t parameter_count;
+    size_t parameter_count;            /* of the client's */
 };
 
 /*
@@ -185,8 +184,9 @@ struct fact_scatter {
     /* LIMIT and OFFSET: integer literals or parameters; has_… false: there is none. A NULL means none. */
     bool has_limit, has_offset;
     struct fact_value limit, offset;
-    const struct fact_final
-        *final;   /* tier 3: then `hidden` are all columns of `text`, and there is nothing else to merge */
+    /* Tier 3: `hidden` are all columns of `text`, and there is nothing else to merge; a clause: why not tier 2. */
+    const struct fact_final *final;
+    const char *why_combined;
     bool is_copy; /* COPY (query) TO STDOUT: `text` is the whole COPY statement */
 };
 

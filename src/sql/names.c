@@ -59,7 +59,7 @@ struct term *term_derived(struct analysis *analysis, struct range *range, struct
 {
     struct term *term = term_new(analysis, range, 0, like->nondeterministic);
     term->type = like->type, term->domain = like->domain;
-    term->bytewise = like->bytewise;
+    term->plain = like->plain, term->bytewise = like->bytewise;
     term->sources = analysis_new(analysis, sources, sizeof *term->sources);
     term->source_count = sources;
     term->next = analysis->derived;
@@ -78,7 +78,7 @@ struct term *column_term(struct analysis *analysis, struct column *column)
     if (!own->term) {
         const struct schema_column *real = &range->relation->columns[column->origin_index];
         own->term = term_new(analysis, range, real->type, !real->deterministic);
-        own->term->bytewise = real->bytewise;
+        own->term->plain = real->plain, own->term->bytewise = real->bytewise;
     }
     return column->term = own->term;
 }
@@ -191,6 +191,7 @@ struct term *name_resolve(struct analysis *analysis, struct scope *scope, const 
     const char *names[3] = {NULL};
     const Node *last = llast(reference->fields);
     analysis->names++;
+    mark_add(analysis, MARK_COLUMN, reference->location, reference);
     if (IsA(last, String))
         look_for_system_column(analysis, strVal(last));
     if (count > 3 && IsA(last, String))

@@ -262,7 +262,12 @@ static const char *check(struct analysis *analysis, struct search *search, const
     const char *reason = check_sets(analysis, split, analysis->top);
     for (size_t i = 0; !reason && i < search->leaf_count; i++)
         reason = shape_leaf(split, search->leaves[i].scope);
-    return reason ? reason : shape_top(split, analysis->top);
+    if (!reason)
+        reason = shape_top(split, analysis->top);
+    if (!reason || search->leaf_count > 1 || shape_final(split, analysis->top))
+        return reason;
+    split->fact->why_combined = reason;
+    return NULL;
 }
 
 /* The bound of the driver names shards only where all rows are of it. */
@@ -373,7 +378,7 @@ void scatter_find(struct analysis *analysis)
     bool reads = facts->class == STATEMENT_SELECT || (facts->class == STATEMENT_EXPLAIN && facts->explain_mosaic);
     if (!reads || !analysis->top || facts->is_write || facts->changes_session || is_for_one(analysis))
         return;
-    struct search search = {.split = {.analysis = analysis}};
+    struct search search = {.split = {.analysis = analysis, .marks = analysis->marks}};
     search.split.fact = analysis_new(analysis, 1, sizeof *search.split.fact);
     facts->scatter_cannot = why_not(analysis, &search);
     if (facts->scatter_cannot)

@@ -10,6 +10,7 @@ struct split {
     struct analysis *analysis;
     size_t width;
     struct fact_scatter *fact; /* in the making */
+    const struct mark *marks;
 };
 
 /* Is the term bound to κ's column, and to nothing else? Its rows may still have NULL there. */
@@ -28,7 +29,38 @@ const char *shape_bare_name(const Node *node);
 /* The output that an item of GROUP BY, DISTINCT ON or ORDER BY names, by its place or its name; NULL: it names none. */
 struct column *shape_output(struct scope *scope, const Node *node, bool output_first);
 
+/* scatter_write.c: a text in the making, in the analysis's arena. */
+struct writing {
+    struct analysis *analysis;
+    char *text;
+    size_t size, capacity;
+};
+void writing_bytes(struct writing *writing, const char *bytes, size_t size);
+void writing_text(struct writing *writing, const char *text);
+/* A piece of the statement's own text. */
+void writing_piece(struct writing *writing, size_t start, size_t end);
+/* A name in double quotes. */
+void writing_name(struct writing *writing, const char *name);
+const char *writing_end(struct writing *writing);
+
+/* scatter_final.c: tier 3. */
+enum { SHAPE_COLUMNS_MOST = 64 };
+/* The same, where PostgreSQL puts together what each shard has computed of its own rows. */
+const char *shape_final(struct split *split, struct scope *scope);
+/* How an expression's values compare in the second statement, which knows no collation but the default; `bytewise`: it
+ * is to be told of C. A clause: otherwise than in the first one. */
+const char *shape_collation(const struct analysis *analysis, const Node *node, const struct term *term,
+                            enum fact_partial *kind, bool *bytewise);
+/* FROM of the second statement: the shards' columns, parameters behind the client's. */
+void shape_write_source(struct writing *out, size_t parameters, size_t columns);
+const struct fact_final *shape_final_fact(struct analysis *analysis, const char *text, const enum fact_partial *kinds,
+                                          size_t columns);
+
 /* scatter_merge.c */
+/* Is it PostgreSQL's own, and no other function of that name can be meant? */
+bool shape_is_own(const struct analysis *analysis, const FuncCall *call);
+/* Of those that are put together here: its number; SIZE_MAX: it is none. */
+size_t shape_aggregate(const FuncCall *call);
 /* The statement's own ORDER BY, LIMIT and aggregates: what fills split->fact. A clause why not; NULL: it is filled. */
 const char *shape_top(struct split *split, struct scope *scope);
 

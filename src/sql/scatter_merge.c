@@ -18,49 +18,12 @@ struct top {
     const SelectStmt *select;
     struct fact_scatter *fact;
     struct clauses clauses;
-    size_t *widths; /* of each target: columns; SIZE_MAX: not known */
-    /* The text in the making. */
-    char *text;
-    size_t size, capacity;
+    size_t *widths;      /* of each target: columns; SIZE_MAX: not known */
+    struct writing text; /* what each shard is asked */
+    /* An order that only PostgreSQL knows: of what each shard has sorted, the coordinator takes the first. */
+    bool is_final;
+    enum fact_partial kinds[SHAPE_COLUMNS_MOST];
 };
-
-/* ---- text ---- */
-
-static void add(struct top *top, const char *bytes, size_t size)
-{
-    if (top->size + size >= top->capacity) {
-        size_t capacity = top->capacity ? top->capacity : 256;
-        while (capacity <= top->size + size)
-            capacity *= 2;
-        char *larger = analysis_new(top->analysis, capacity, 1);
-        if (top->size)
-            memcpy(larger, top->text, top->size);
-        top->text = larger, top->capacity = capacity;
-    }
-    memcpy(top->text + top->size, bytes, size);
-    top->size += size;
-}
-
-static void add_text(struct top *top, const char *text)
-{
-    add(top, text, strlen(text));
-}
-
-static void add_piece(struct top *top, size_t start, size_t end)
-{
-    add(top, top->analysis->text + start, end - start);
-}
-
-static void add_name(struct top *top, const char *name)
-{
-    add_text(top, "\"");
-    for (; *name; name++) {
-        add(top, name, 1);
-        if (*name == '"')
-            add(top, name, 1);
-    }
-    add_text(top, "\"");
-}
 
 /* ---- what is ordered, and how ---- */
 
@@ -75,14 +38,14 @@ struct source {
 static void add_source(struct top *top, const struct source *source)
 {
     if (source->piece) {
-        add_piece(top, source->piece->start, source->piece->end);
+        writing_piece(&top->text, source->piece->start, source->piece->end);
         return;
     }
     if (source->qualifier) {
-        add_name(top, source->qualifier);
-        add_text(top, ".");
+        writing_name(&top->text, source->qualifier);
+        writing_text(&top->text, ".");
     }
-    add_name(top, source->name);
+    writing_name(&top->text, source->name);
 }
 
 /* COLLATE "C" or "POSIX", PostgreSQL's own? */
@@ -244,17 +207,40 @@ static void add_hidden(struct top *top, size_t number, const struct source *sour
                        const struct schema_type *enumeration)
 {
     if (enumeration) { /* its place among the labels */
-        add_text(top, ", pg_catalog.array_position(pg_catalog.enum_range(NULL::");
-        add_name(top, enumeration->schema);
-        add_text(top, ".");
-        add_name(top, enumeration->name);
-        add_text(top, "), ");
+        writing_text(&top->text, ", pg_catalog.array_position(pg_catalog.enum_range(NULL::");
+        writing_name(&top->text, enumeration->schema);
+        writing_text(&top->text, ".");
+        writing_name(&top->text, enumeration->name);
+        writing_text(&top->text, "), ");
     } else {
-        add_text(top, ", (");
+        writing_text(&top->text, ", (");
     }
     add_source(top, source);
     /* A name of its own: ORDER BY and GROUP BY look for outputs by their names. */
-    add_text(top, analysis_text(top->analysis, ") AS \"mosaic:%zu\"", number + 1));
+    writing_text(&top->text, analysis_text(top->analysis, ") AS \"mosaic:%zu\"", number + 1));
+}
+
+/* Texts that LIMIT picks by the database's own collation. */
+static bool is_for_coordinator(struct top *top, const struct source *source)
+{
+    const struct term *term = source->term;
+    bool is_column = !source->node || IsA(source->node, ColumnRef);
+    bool is_sorted = is_column && term && term->plain && (term->type == 25 || term->type == 1042 || term->type == 1043);
+    top->is_final |= is_sorted;
+    return is_sorted && top->fact->has_limit;
+}
+
+/* What the coordinator must be told of an item, should it be the one that sorts. */
+static const char *note_collation(struct top *top, size_t index, const struct source *source,
+                                  const struct schema_type *enumeration)
+{
+    size_t column = top->scope->outputs.count + index;
+    if (column >= SHAPE_COLUMNS_MOST)
+        return top->is_final ? "it would have too many partial columns" : NULL;
+    bool is_text = source->term && (source->term->plain || source->term->bytewise);
+    bool is_column = !source->node || IsA(source->node, ColumnRef);
+    top->kinds[column] = enumeration || (is_column && is_text) ? PARTIAL_ANY : PARTIAL_UNCOLLATED;
+    return NULL;
 }
 
 static void find_widths(struct top *top)
@@ -280,8 +266,11 @@ static const char *add_sorts(struct top *top)
         const struct schema_type *enumeration;
         struct source source;
         const char *reason = sort_source(top, i, &source);
+        if (!reason && (reason = look_at_order(top, &source, &sorts[i].bytewise, &enumeration)) &&
+            is_for_coordinator(top, &source))
+            reason = NULL;
         if (!reason)
-            reason = look_at_order(top, &source, &sorts[i].bytewise, &enumeration);
+            reason = note_collation(top, i, &source, enumeration);
         if (reason)
             return reason;
         sorts[i].descending = sort->sortby_dir == SORTBY_DESC;
@@ -306,19 +295,27 @@ static const struct {
     {"bit_xor", AGGREGATE_BIT_XOR},
 };
 
-/* Is it PostgreSQL's own, and no other function of that name can be meant? */
-static bool is_own(const struct top *top, const FuncCall *call)
+bool shape_is_own(const struct analysis *analysis, const FuncCall *call)
 {
     const char *name = strVal(llast(call->funcname));
     size_t count;
-    const struct schema_function *functions = schema_functions(top->analysis->schema, name, &count);
+    const struct schema_function *functions = schema_functions(analysis->schema, name, &count);
     if (list_length(call->funcname) > 1)
         return list_length(call->funcname) == 2 && strcmp(strVal(linitial(call->funcname)), "pg_catalog") == 0;
     for (size_t i = 0; i < count; i++)
-        for (size_t p = 0; p < top->analysis->path_count && !functions[i].is_system; p++)
-            if (strcmp(functions[i].schema, top->analysis->path[p]) == 0)
+        for (size_t p = 0; p < analysis->path_count && !functions[i].is_system; p++)
+            if (strcmp(functions[i].schema, analysis->path[p]) == 0)
                 return false;
     return true;
+}
+
+size_t shape_aggregate(const FuncCall *call)
+{
+    size_t count = sizeof aggregates / sizeof *aggregates;
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(aggregates[i].name, strVal(llast(call->funcname))) == 0)
+            return i;
+    return SIZE_MAX;
 }
 
 /* DISTINCT within: of what is the same however often it comes, or of the key, of which no two shards have the same. */
@@ -335,13 +332,11 @@ static const char *combine_of(struct top *top, const ResTarget *target, struct f
 {
     static const char unknown[] = "it has an aggregate that is not put together here";
     const FuncCall *call = (const FuncCall *)target->val;
-    size_t at = 0, count = sizeof aggregates / sizeof *aggregates;
     if (!IsA(call, FuncCall) || call->agg_order || call->agg_within_group || call->over || call->func_variadic ||
-        list_length(call->args) != !call->agg_star || !is_own(top, call))
+        list_length(call->args) != !call->agg_star || !shape_is_own(top->analysis, call))
         return unknown;
-    while (at < count && strcmp(aggregates[at].name, strVal(llast(call->funcname))) != 0)
-        at++;
-    if (at == count)
+    size_t at = shape_aggregate(call);
+    if (at == SIZE_MAX)
         return unknown;
     combine->function = aggregates[at].function;
     if (call->agg_distinct && !is_fine_distinct(top, call, combine->function))
@@ -425,16 +420,16 @@ static void add_limit(struct top *top)
     if (!fact->has_limit || fact->combines)
         return;
     if (!fact->has_offset) {
-        add_text(top, analysis_text(top->analysis, " LIMIT %s", limit_text(top, limit)));
+        writing_text(&top->text, analysis_text(top->analysis, " LIMIT %s", limit_text(top, limit)));
     } else if (limit->source == VALUE_CONSTANT && offset->source == VALUE_CONSTANT) {
         int64_t sum;
         if (!__builtin_add_overflow(strtoll(limit->text, NULL, 10), strtoll(offset->text, NULL, 10), &sum))
-            add_text(top, analysis_text(top->analysis, " LIMIT %" PRId64, sum));
+            writing_text(&top->text, analysis_text(top->analysis, " LIMIT %" PRId64, sum));
     } else { /* plan/scatter.c has seen to it that the sum is one */
         bool is_constant = offset->source == VALUE_CONSTANT;
-        add_text(top,
-                 analysis_text(top->analysis, " LIMIT %s OPERATOR(pg_catalog.+) %s%s%s", limit_text(top, limit),
-                               is_constant ? "" : "coalesce(", limit_text(top, offset), is_constant ? "" : ", 0)"));
+        writing_text(&top->text,
+                     analysis_text(top->analysis, " LIMIT %s OPERATOR(pg_catalog.+) %s%s%s", limit_text(top, limit),
+                                   is_constant ? "" : "coalesce(", limit_text(top, offset), is_constant ? "" : ", 0)"));
     }
 }
 
@@ -451,11 +446,64 @@ static const char *read_limits(struct top *top)
     return NULL;
 }
 
+/* ---- an order that only PostgreSQL knows ---- */
+
+static bool add_output(struct top *top, struct writing *out, size_t index)
+{
+    const struct column *output = &top->scope->outputs.list[index];
+    const char *name = output->name;
+    bool stars = false;
+    ListCell *cell;
+    foreach (cell, top->select->targetList)
+        stars |= query_is_star(((ResTarget *)lfirst(cell))->val);
+    const ResTarget *target = stars ? NULL : list_nth(top->select->targetList, (int)index);
+    if (target && !target->name) {
+        enum figured found = figure_name(target->val, &name);
+        if (found == FIGURED_UNKNOWN)
+            return false;
+        name = found == FIGURED_NONE ? "?column?" : name;
+    } else if (target) {
+        name = target->name;
+    }
+    if (!name)
+        return false;
+    writing_text(out, analysis_text(top->analysis, "%s\"mosaic:%zu\" AS ", index ? ", " : "", index + 1));
+    writing_name(out, name);
+    return true;
+}
+
+/* Each shard's first rows, sorted once more. */
+static const char *add_final(struct top *top)
+{
+    struct fact_scatter *fact = top->fact;
+    size_t columns = fact->columns + fact->sort_count;
+    struct writing out = {.analysis = top->analysis};
+    if (columns > SHAPE_COLUMNS_MOST)
+        return "it would have too many partial columns";
+    writing_text(&out, "SELECT ");
+    for (size_t i = 0; i < fact->columns; i++)
+        if (!add_output(top, &out, i))
+            return "the name of a column is not known";
+    shape_write_source(&out, top->analysis->parameter_count, columns);
+    for (size_t i = 0; i < fact->sort_count; i++) {
+        const struct fact_sort *sort = &fact->sorts[i];
+        writing_text(&out, analysis_text(top->analysis, "%s\"mosaic:%zu\"%s %s NULLS %s", i ? ", " : "ORDER BY ",
+                                         fact->columns + i + 1, sort->bytewise ? " COLLATE pg_catalog.\"C\"" : "",
+                                         sort->descending ? "DESC" : "ASC", sort->nulls_first ? "FIRST" : "LAST"));
+    }
+    writing_piece(&out, top->clauses.tail, clauses_end(top->analysis, top->clauses.tail));
+    fact->final = shape_final_fact(top->analysis, writing_end(&out), top->kinds, columns);
+    fact->hidden = columns;
+    fact->sorts = NULL, fact->sort_count = 0;
+    return NULL;
+}
+
 /* ---- all ---- */
 
 const char *shape_top(struct split *split, struct scope *scope)
 {
     struct top top = {.split = split, .analysis = split->analysis, .scope = scope, .select = scope->select};
+    top.text.analysis = top.analysis;
     top.fact = split->fact;
     *top.fact = (struct fact_scatter){.columns = scope->outputs.count};
     if (scope->outputs.opaque || !scope->outputs.count)
@@ -466,13 +514,12 @@ const char *shape_top(struct split *split, struct scope *scope)
     if (reason)
         return reason;
     size_t targets_end = top.clauses.targets_end ? top.clauses.targets_end : top.clauses.start;
-    add_piece(&top, top.clauses.start, targets_end);
+    writing_piece(&top.text, top.clauses.start, targets_end);
     reason = scope->select->op == SETOP_NONE && shape_is_one_row(scope) ? add_aggregates(&top) : add_sorts(&top);
     if (reason)
         return reason;
-    add_piece(&top, targets_end, top.clauses.tail);
+    writing_piece(&top.text, targets_end, top.clauses.tail);
     add_limit(&top);
-    add(&top, "", 1);
-    top.fact->text = top.text;
-    return NULL;
+    top.fact->text = writing_end(&top.text);
+    return top.is_final ? add_final(&top) : NULL;
 }

@@ -49,13 +49,13 @@ static bool next_token(const char *text, size_t end, size_t *at, struct token *t
     return true;
 }
 
-enum part { PART_BEFORE, PART_QUANTIFIER, PART_TARGETS, PART_MIDDLE, PART_SORTS, PART_TAIL };
+enum part { PART_BEFORE, PART_QUANTIFIER, PART_TARGETS, PART_MIDDLE, PART_GROUPS, PART_SORTS, PART_TAIL };
 
 struct reader {
     const char *text;
     const SelectStmt *select;
     struct clauses *clauses;
-    size_t target_most, sort_most;
+    size_t target_most, group_most, sort_most;
     enum part part;
     struct token token, last, before; /* this one, that before it, that before that */
     size_t start;                     /* of the target or item that is being read; SIZE_MAX: none yet */
@@ -79,13 +79,17 @@ static bool is_distinct_from(const struct reader *reader)
 static void close_piece(struct reader *reader)
 {
     struct clauses *clauses = reader->clauses;
-    bool sorts = reader->part == PART_SORTS;
-    size_t *count = sorts ? &clauses->sort_count : &clauses->target_count;
-    if (reader->start == SIZE_MAX || *count == (sorts ? reader->sort_most : reader->target_most)) {
+    struct piece *pieces = clauses->targets;
+    size_t *count = &clauses->target_count, most = reader->target_most;
+    if (reader->part == PART_SORTS)
+        pieces = clauses->sorts, count = &clauses->sort_count, most = reader->sort_most;
+    else if (reader->part == PART_GROUPS)
+        pieces = clauses->groups, count = &clauses->group_count, most = reader->group_most;
+    if (reader->start == SIZE_MAX || *count == most) {
         reader->failed = true;
         return;
     }
-    (sorts ? clauses->sorts : clauses->targets)[(*count)++] = (struct piece){reader->start, reader->last.at.end};
+    pieces[(*count)++] = (struct piece){reader->start, reader->last.at.end};
     reader->start = SIZE_MAX;
 }
 
@@ -122,23 +126,54 @@ static void read_target(struct reader *reader)
     read_list(reader);
 }
 
+static bool begins_upper(const struct reader *reader)
+{
+    bool within = word_is(&reader->last.word, "within"); /* WITHIN GROUP (ORDER BY …) */
+    return (begins(reader, "group") && !within) || begins(reader, "having") || begins(reader, "window");
+}
+
+/* Between the target list and ORDER BY. */
+static void read_middle(struct reader *reader)
+{
+    struct clauses *clauses = reader->clauses;
+    const struct word *word = &reader->token.word, *last = &reader->last.word;
+    bool ends = begins_upper(reader) || begins(reader, "order") || begins_tail(reader);
+    if (reader->part == PART_GROUPS && ends) {
+        close_piece(reader);
+        reader->part = PART_MIDDLE;
+    } else if (reader->part == PART_GROUPS) {
+        read_list(reader);
+        return;
+    }
+    if (begins_upper(reader) && !clauses->upper)
+        clauses->upper = reader->token.at.start;
+    if (word_is(last, "group") && word_is(word, "by"))
+        reader->part = PART_GROUPS;
+    if (word_is(last, "order") && word_is(word, "by")) {
+        clauses->order = reader->last.at.start;
+        reader->part = PART_SORTS;
+    }
+    reader->failed |= begins(reader, "union") || begins(reader, "intersect") || begins(reader, "except");
+}
+
 static void read_token(struct reader *reader)
 {
     switch (reader->part) {
     case PART_BEFORE:
-        if (reader->select->op == SETOP_NONE && begins(reader, "select"))
+        if (reader->select->op == SETOP_NONE && begins(reader, "select")) {
+            reader->clauses->select_end = reader->token.at.end;
             reader->part = PART_QUANTIFIER;
+        }
         break;
     case PART_QUANTIFIER:
     case PART_TARGETS:
         read_target(reader);
         return;
     case PART_MIDDLE:
-        if (word_is(&reader->last.word, "order") && word_is(&reader->token.word, "by")) {
-            reader->part = PART_SORTS;
+    case PART_GROUPS:
+        read_middle(reader);
+        if (reader->part == PART_SORTS)
             return;
-        }
-        reader->failed |= begins(reader, "union") || begins(reader, "intersect") || begins(reader, "except");
         break;
     case PART_SORTS:
         if (!begins_tail(reader))
@@ -229,6 +264,8 @@ bool clauses_find(struct analysis *analysis, const SelectStmt *select, struct cl
     *clauses = (struct clauses){0};
     clauses->targets = analysis_new(analysis, reader.target_most + 1, sizeof *clauses->targets);
     clauses->sorts = analysis_new(analysis, reader.sort_most + 1, sizeof *clauses->sorts);
+    reader.group_most = (size_t)list_length(select->groupClause);
+    clauses->groups = analysis_new(analysis, reader.group_most + 1, sizeof *clauses->groups);
     size_t at = clauses->start = (size_t)analysis->facts->inner_start;
     while (!reader.failed && next_token(analysis->text, analysis->size, &at, &reader.token)) {
         if (is_sign(&reader.token.word, ';'))
@@ -236,7 +273,7 @@ bool clauses_find(struct analysis *analysis, const SelectStmt *select, struct cl
         read_token(&reader);
         reader.before = reader.last, reader.last = reader.token;
     }
-    if (reader.part == PART_SORTS)
+    if (reader.part == PART_SORTS || reader.part == PART_GROUPS)
         close_piece(&reader);
     bool limited = select->limitCount || select->limitOffset;
     if (reader.failed || limited != (reader.part == PART_TAIL))
@@ -246,7 +283,7 @@ bool clauses_find(struct analysis *analysis, const SelectStmt *select, struct cl
     if (!clauses->targets_end) /* a set operation, TABLE, or parentheses */
         return !clauses->target_count && !clauses->sort_count;
     return clauses->target_count == reader.target_most && clauses->sort_count == reader.sort_most &&
-           cut_all(analysis->text, select, clauses);
+           clauses->group_count == reader.group_most && cut_all(analysis->text, select, clauses);
 }
 
 bool clauses_untyped(const struct analysis *analysis, const struct piece *piece)
@@ -263,4 +300,44 @@ bool clauses_untyped(const struct analysis *analysis, const struct piece *piece)
             return true;
     }
     return false;
+}
+
+size_t clauses_end(const struct analysis *analysis, size_t tail)
+{
+    struct token token;
+    size_t end = tail;
+    for (size_t at = tail; next_token(analysis->text, analysis->size, &at, &token) && !is_sign(&token.word, ';');)
+        end = token.at.end;
+    return end;
+}
+
+bool clauses_name(const struct analysis *analysis, size_t start, size_t end, struct piece *name)
+{
+    struct token token;
+    size_t at = start;
+    *name = (struct piece){start, start};
+    while (next_token(analysis->text, end, &at, &token)) {
+        if (token.word.kind != WORD_NAME && token.word.kind != WORD_QUOTED)
+            return false;
+        name->end = token.at.end;
+        if (!next_token(analysis->text, end, &at, &token) || !is_sign(&token.word, '.'))
+            return true;
+    }
+    return name->end > start;
+}
+
+bool clauses_call(const struct analysis *analysis, size_t start, size_t end, struct call_pieces *call)
+{
+    struct token token;
+    if (!clauses_name(analysis, start, end, &call->name))
+        return false;
+    size_t at = call->name.end;
+    if (!next_token(analysis->text, end, &at, &token) || !is_sign(&token.word, '('))
+        return false;
+    call->arguments = token.at;
+    call->whole = (struct piece){start, token.at.end};
+    if (next_token(analysis->text, end, &at, &token) && word_is(&token.word, "filter") &&
+        next_token(analysis->text, end, &at, &token) && token.is_group)
+        call->whole.end = token.at.end;
+    return true;
 }

@@ -30,6 +30,7 @@ struct schema_column {
     bool is_generated;  /* GENERATED ALWAYS AS (…) STORED */
     bool has_default;   /* or an identity */
     bool deterministic; /* collation's pg_collation.collisdeterministic; true where it has none */
+    bool plain;         /* its collation is the database's default */
     bool bytewise;      /* its collation compares bytes: C or POSIX, or the database's default where that is one */
 };
 

@@ -137,6 +137,7 @@ static void add_column(struct schema_file *file, struct draft_relation *relation
         column->type = type;
         column->modifier = modifier;
         column->deterministic = file_is_deterministic(file, definition->collClause);
+        column->plain = !definition->collClause;
         column->bytewise = file_is_bytewise(definition->collClause, column->type);
     }
     const char *name = column->name;
@@ -295,6 +296,7 @@ static void alter_column(struct schema_file *file, struct draft_relation *relati
         const ColumnDef *definition = (const ColumnDef *)command->def;
         column->type = file_type(file, definition->typeName, &column->modifier);
         column->deterministic = file_is_deterministic(file, definition->collClause);
+        column->plain = !definition->collClause;
         column->bytewise = file_is_bytewise(definition->collClause, column->type);
     }
     }

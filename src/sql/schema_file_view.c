@@ -72,7 +72,7 @@ static void add_output(struct output *output, const char *name, const struct sch
         column = draft_add_column(&output->file->draft, output->relation, file_text(output->file, name));
     if (column && like)
         column->type = like->type, column->modifier = like->modifier, column->deterministic = like->deterministic,
-        column->bytewise = like->bytewise;
+        column->plain = like->plain, column->bytewise = like->bytewise;
 }
 
 static const struct schema_column *source_column(const struct sources *sources, const char *of, const char *name)

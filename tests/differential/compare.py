@@ -97,6 +97,13 @@ class Side:
                 answer.code, answer.message = fields["C"], "; ".join(fields[each] for each in "MDH" if each in fields)
         return answer
 
+    def tier(self, statement):
+        """Which tier answers it: 1 to 4; 0: none."""
+        sql = statement.text() if hasattr(statement, "text") else statement
+        found = self.ask(f"EXPLAIN (MOSAIC) {sql}", "simple")
+        first = found.rows[0][0] if found.rows else b""
+        return int(first[5:6]) if first.startswith(b"tier ") else 0
+
     def close(self):
         if self.wire:
             self.wire.close()

@@ -37,6 +37,7 @@ class Run:
         self.world, self.seed = world, seed
         self.counts, self.nodes = collections.Counter(), collections.Counter()
         self.classes = collections.defaultdict(collections.Counter)
+        self.tiers = collections.defaultdict(collections.Counter)  # of clusters of several shards
         self.reasons, self.many, self.filled, self.wrong = collections.Counter(), 0, 0, []
         self.twin = None
         self.oracle = Side(world.oracle, self.types(world.oracle.database))
@@ -73,6 +74,10 @@ class Run:
         self.many += statement.is_many and CLUSTERS[which] > 1
         for name in (*statement.classes, f"{CLUSTERS[which]} shards"):
             self.classes[name][verdict] += 1
+        if CLUSTERS[which] > 1:
+            tier = self.sides[which].tier(statement)
+            for name in (*statement.classes, "all"):
+                self.tiers[name][tier] += 1
         if verdict == "refused":
             self.reasons[f"{why.split(';')[0][:90]}"] += 1
         self.nodes.update(node_types(statement.text()))
@@ -108,12 +113,15 @@ def show(run, seconds):
     print("  node types:", ", ".join(f"{name} {count}" for name, count in sorted(run.nodes.items())))
     for name, counts in sorted(run.classes.items()):
         print(f"  {name}: {dict(counts)}")
+    print("  tiers:", ", ".join(f"{tier}: {count}" for tier, count in sorted(run.tiers["all"].items())))
     for reason, count in run.reasons.most_common(20):
         print(f"  {count} {reason}")
 
 
 def check_bounds(run):
     done = sum(run.counts.values())
+    if done >= 500:
+        assert all(run.tiers["all"][tier] >= done // 100 for tier in (1, 2, 4)), f"too few of a tier: {dict(run.tiers['all'])}"
     assert run.many >= 0.6 * done, "too few statements were for several shards"
     assert run.counts["refused"] <= REFUSED_MOST * done
     assert run.counts["indeterminate"] <= 0.01 * done, "the generator makes statements that have no one answer"

@@ -37,8 +37,9 @@ static bool expect(const struct row *row)
     struct plan plan;
     char merge[200];
     const char *got = world_plan(&world, row->text, NULL, 0, &arena, &facts, &plan);
-    const struct fact_scatter *scatter = facts.scatter;
-    const char *asked = row->asked ? row->asked : row->text, *cannot = facts.scatter_cannot;
+    const struct fact_scatter *all = facts.scatter, *scatter = all && !all->final ? all : NULL;
+    const char *asked = row->asked ? row->asked : row->text;
+    const char *cannot = all && all->final ? all->why_combined : facts.scatter_cannot;
     bool right = *asked == '-'
                      ? !scatter && cannot && strstr(cannot, asked + 1)
                      : scatter && strcmp(scatter->text, asked) == 0 && strcmp(got, "scatter") == 0 && facts.text_bound;
@@ -214,6 +215,80 @@ static void above(void **state)
         {"SELECT sum(v) OVER () FROM t", "-window"},
     };
     CHECK_ALL(rows);
+}
+
+/* Tier 3: what each shard is asked, and what the coordinator is; "-" and a word of the reason why neither. */
+struct combined {
+    const char *text, *first, *second;
+};
+
+#define FROM_1(at) " FROM ROWS FROM (pg_catalog.unnest($" at ")) AS \"mosaic\" (\"mosaic:1\") "
+#define FROM_2 \
+    " FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) AS \"mosaic\" (\"mosaic:1\", \"mosaic:2\") "
+#define COUNT(k) "(coalesce(pg_catalog.sum(\"mosaic:" k "\"), 0)::pg_catalog.int8)"
+
+static void what_is_combined(void **state)
+{
+    (void)state;
+    static const struct combined rows[] = {
+        {"SELECT v, count(*) FROM t GROUP BY v",
+         "SELECT (v) AS \"mosaic:1\", pg_catalog.count(*) AS \"mosaic:2\"  FROM t  GROUP BY 1",
+         "SELECT \"mosaic:1\" AS \"v\", " COUNT("2") " AS \"count\"" FROM_2 "GROUP BY \"mosaic:1\""},
+        {"SELECT DISTINCT v FROM t WHERE id > 3 ORDER BY v DESC LIMIT 5",
+         "SELECT (v) AS \"mosaic:1\"  FROM t WHERE id > 3  GROUP BY 1",
+         "SELECT DISTINCT \"mosaic:1\" AS \"v\"" FROM_1("1") "ORDER BY v DESC LIMIT 5"},
+        {"SELECT avg(v) a FROM t;",
+         "SELECT pg_catalog.sum(v) AS \"mosaic:1\", pg_catalog.count(v) AS \"mosaic:2\"  FROM t",
+         "SELECT (pg_catalog.sum(\"mosaic:1\") OPERATOR(pg_catalog./) nullif(pg_catalog.sum(\"mosaic:2\"), 0)) "
+         "a" FROM_2},
+        {"SELECT count(*) + count ( * ) FROM t HAVING count(*) > $1",
+         "SELECT pg_catalog.count(*) AS \"mosaic:1\"  FROM t ",
+         "SELECT " COUNT("1") " + " COUNT("1") " AS \"?column?\"" FROM_1("2") "HAVING " COUNT("1") " > $1"},
+        {"SELECT sum(v) FILTER (WHERE v > 1) + 1 AS x FROM t",
+         "SELECT pg_catalog.sum(v) FILTER (WHERE v > 1) AS \"mosaic:1\"  FROM t",
+         "SELECT (pg_catalog.sum(\"mosaic:1\")::\1"
+         "1\1) + 1 AS x" FROM_1("1")},
+        {"SELECT count(DISTINCT v), max(v) FROM t",
+         "SELECT pg_catalog.max(v) AS \"mosaic:1\", (v) AS \"mosaic:2\"  FROM t GROUP BY 2",
+         "SELECT pg_catalog.count(DISTINCT \"mosaic:2\") AS \"count\", pg_catalog.max(\"mosaic:1\") AS \"max\"" FROM_2},
+        {"SELECT abs(v) AS a, rank() OVER (ORDER BY sum(v)) FROM t GROUP BY abs(v) ORDER BY abs( v ), a",
+         "SELECT (abs(v)) AS \"mosaic:1\", pg_catalog.sum(v) AS \"mosaic:2\"  FROM t  GROUP BY 1",
+         "SELECT \"mosaic:1\" AS a, rank() OVER (ORDER BY (pg_catalog.sum(\"mosaic:2\")::\1"
+         "2\1)) AS \"rank\"" FROM_2 "GROUP BY \"mosaic:1\" ORDER BY \"mosaic:1\", a"},
+        {"SELECT v % 3, t.v % 3 FROM t GROUP BY v % 3", "-several keys"},
+        {"SELECT v % 3 + 1 FROM t GROUP BY v % 3", "-several keys"},
+        {"SELECT v, (SELECT count(*)) FROM t GROUP BY v", "-several keys"},
+        {"SELECT v, (SELECT 1) FROM t GROUP BY v", "-several keys"},
+        {"SELECT name, id FROM t ORDER BY name LIMIT 3 OFFSET 1",
+         "SELECT name, id, (name) AS \"mosaic:1\" FROM t ORDER BY name LIMIT 4",
+         "SELECT \"mosaic:1\" AS \"name\", \"mosaic:2\" AS \"id\" FROM ROWS FROM (pg_catalog.unnest($1), "
+         "pg_catalog.unnest($2), pg_catalog.unnest($3)) AS \"mosaic\" (\"mosaic:1\", \"mosaic:2\", \"mosaic:3\") "
+         "ORDER BY \"mosaic:3\" ASC NULLS LAST LIMIT 3 OFFSET 1"},
+        {"SELECT name FROM t ORDER BY name", "-collation"},
+        {"SELECT v, string_agg(name, ',') FROM t GROUP BY v", "-several keys"},
+        {"SELECT v FROM t GROUP BY ROLLUP (v)", "-GROUPING SETS"},
+        {"SELECT v FROM t GROUP BY v UNION ALL SELECT v FROM t", "-several keys"},
+        {"SELECT sum(v) OVER () FROM t", "-window"},
+    };
+    int wrong = 0;
+    for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {
+        struct arena arena = ARENA_INIT;
+        struct facts facts;
+        struct plan plan;
+        world_plan(&world, rows[r].text, NULL, 0, &arena, &facts, &plan);
+        const struct fact_final *final = facts.scatter ? facts.scatter->final : NULL;
+        const char *cannot = facts.scatter_cannot ? facts.scatter_cannot : "";
+        bool right = *rows[r].first == '-' ? !facts.scatter && strstr(cannot, rows[r].first + 1)
+                                           : final && strcmp(facts.scatter->text, rows[r].first) == 0 &&
+                                                 strcmp(final->text, rows[r].second) == 0;
+        if (!right)
+            fprintf(stderr, "%s\n    expected %s\n             %s\n    got      %s\n             %s\n", rows[r].text,
+                    rows[r].first, rows[r].second ? rows[r].second : "", final ? facts.scatter->text : cannot,
+                    final ? final->text : "");
+        wrong += !right;
+        arena_free(&arena);
+    }
+    assert_int_equal(wrong, 0);
 }
 
 static void order_and_limit(void **state)
@@ -429,6 +504,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(proof),
         cmocka_unit_test(above),
+        cmocka_unit_test(what_is_combined),
         cmocka_unit_test(order_and_limit),
         cmocka_unit_test(shards_are_those_that_own_a_key),
         cmocka_unit_test(limits_are_read_of_parameters),
