@@ -265,15 +265,22 @@ static mosaic_status set_number(const struct setting *setting, const char *value
     return MOSAIC_OK;
 }
 
-static mosaic_status set_bool(const struct setting *setting, const char *value, bool *flag, mosaic_error *error)
+bool settings_bool(const char *text, bool *flag)
 {
     static const char *const words[] = {"false", "true", "off", "on", "no", "yes", "0", "1"};
     for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
-        if (strcasecmp(value, words[i]) == 0) {
+        if (strcasecmp(text, words[i]) == 0) {
             *flag = i % 2;
-            return MOSAIC_OK;
+            return true;
         }
     }
+    return false;
+}
+
+static mosaic_status set_bool(const struct setting *setting, const char *value, bool *flag, mosaic_error *error)
+{
+    if (settings_bool(value, flag))
+        return MOSAIC_OK;
     return refuse_value(setting, value, "is neither true nor false", NULL, error);
 }
 

@@ -118,6 +118,8 @@ enum scatter_mode { SCATTER_MODE_LIST(X) };
     X(scatter_max_rows, INT, "0", 0, INT64_MAX, true, "rows that it may give its client; 0: no limit")                 \
     X(scatter_max_bytes, BYTES, "0", 0, INT64_C(1) << 50, true, "bytes that it may receive of shards; 0: no limit")    \
     X(scatter_timeout, MS, "0", 0, INT64_C(86400000), true, "how long it may last, to its last row; 0: for ever")      \
+    X(partial_results, BOOL, "false", 0, 0, true,                                                                      \
+      "leave out the rows of shards that are not reached, with a warning; see also mosaic.partial_results")            \
     X(scatter_memory, BYTES, "16MB", 65536, INT64_C(1073741824), true,                                                 \
       "partial rows of a statement over several shards, before they go to a temporary file")                           \
     X(plan_cache_size, BYTES, "32MB", 0, INT64_C(17179869184), true, "of the plan cache of each thread")               \
@@ -193,6 +195,8 @@ void settings_take(struct proxy_settings *to, const struct proxy_settings *from,
 /* One word of a list as settings_set reads it: in double quotes where it must be. */
 void settings_quote_word(struct buffer *out, const char *word);
 
+/* true, false, on, off, yes, no, 1, 0, in any case. False for what is none. */
+bool settings_bool(const char *text, bool *flag);
 /* allow, warn or deny, in any case. False for what is none. */
 bool settings_scatter_mode(const char *text, enum scatter_mode *mode);
 /* What `scatter_users`, or else `scatter`, says for this user. */

@@ -95,7 +95,11 @@ static const char **member_of(struct plan_hint *hint, const char *name, size_t s
     const struct {
         const char *name;
         const char **member;
-    } members[] = {{"shard", &hint->shard}, {"key", &hint->key}, {"table", &hint->table}, {"scatter", &hint->scatter}};
+    } members[] = {{"shard", &hint->shard},
+                   {"key", &hint->key},
+                   {"table", &hint->table},
+                   {"scatter", &hint->scatter},
+                   {"partial_results", &hint->partial_results}};
     for (size_t i = 0; i < sizeof members / sizeof *members; i++)
         if (strlen(members[i].name) == size && strncasecmp(members[i].name, name, size) == 0)
             return members[i].member;
@@ -128,7 +132,8 @@ static mosaic_status read_hint(struct cursor inside, struct arena *arena, struct
         skip_blanks(&inside);
     }
     bool is_place = !hint_is_empty(hint);
-    if ((!is_place && (!hint->scatter || hint->table)) || (hint->shard && (hint->key || hint->table)))
+    bool is_other = hint->scatter || hint->partial_results;
+    if ((!is_place && (!is_other || hint->table)) || (hint->shard && (hint->key || hint->table)))
         return malformed(error, "as one place:", &whole);
     return MOSAIC_OK;
 }
@@ -161,7 +166,8 @@ mosaic_status hint_set(const struct model *model, const char *name, const char *
     const char **member = member_of(&changed, short_name, strlen(short_name));
     if (!member) {
         error_set(error, MOSAIC_USAGE, "unrecognized configuration parameter \"%s\"", name);
-        error_hint(error, "there are mosaic.shard, mosaic.key, mosaic.table and mosaic.scatter");
+        error_hint(error,
+                   "there are mosaic.shard, mosaic.key, mosaic.table, mosaic.scatter and mosaic.partial_results");
         return error_sqlstate(error, "42704");
     }
     *member = value && *value ? arena_string(arena, value) : NULL;
@@ -192,6 +198,12 @@ mosaic_status hint_check(const struct model *model, const struct plan_hint *hint
     if (hint->scatter && !settings_scatter_mode(hint->scatter, &mode)) {
         (void)!error_set(error, MOSAIC_USAGE, "the hint says scatter=%.100s, which is no choice", hint->scatter);
         return error_hint(error, "it is allow, warn or deny");
+    }
+    bool flag;
+    if (hint->partial_results && !settings_bool(hint->partial_results, &flag)) {
+        (void)!error_set(error, MOSAIC_USAGE, "the hint says partial_results=%.100s, which is no choice",
+                         hint->partial_results);
+        return error_hint(error, "it is on or off");
     }
     if (hint->shard && model_shard(model, hint->shard) == SIZE_MAX) {
         for (size_t i = 0; i < model->shard_count; i++)

@@ -5,6 +5,7 @@
  *     /\* mosaic: key=42 table=users *\/ SELECT …  the shard of this key of this table (without the backslashes)
  *     SET mosaic.shard = 's1'                      the same, until it is RESET
  *     SET mosaic.key = '42'; SET mosaic.table = 'users'
+ *     /\* mosaic: partial_results=on *\/ SELECT … without the rows of shards that are not reached: scatter.h
  *     /\* mosaic: scatter=allow *\/ SELECT …      several shards may be asked, whatever the settings say: guard.h
  *
  * A comment counts only before the first word of a text, never inside a literal or behind it. Its values are words, or
@@ -23,8 +24,9 @@
 MOSAIC_MUST_CHECK mosaic_status hint_from_text(const char *text, size_t size, struct arena *arena,
                                                struct plan_hint *hint, mosaic_error *error);
 /*
- * SET of mosaic.shard, mosaic.key, mosaic.table or mosaic.scatter (the name as the client gave it, in any case); NULL
- * or an empty value takes it back. The value is copied into the arena. SQLSTATE 42704 for another name.
+ * SET of mosaic.shard, mosaic.key, mosaic.table, mosaic.scatter or mosaic.partial_results (the name as the client gave
+ * it, in any case); NULL or an empty value takes it back. The value is copied into the arena. SQLSTATE 42704 for
+ * another name.
  */
 MOSAIC_MUST_CHECK mosaic_status hint_set(const struct model *model, const char *name, const char *value,
                                          struct arena *arena, struct plan_hint *hint, mosaic_error *error);

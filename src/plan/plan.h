@@ -46,7 +46,8 @@ struct plan_hint {
     const char *key;   /* text form of a key of the statement's table, or of `table`; composite: a line of CSV */
     const char *table; /* as a person types it; NULL: the statement's own */
     /* Of no place, but of what may be done where one shard is not enough; plan_make does not look at it: guard.h. */
-    const char *scatter; /* allow, warn or deny */
+    const char *scatter;         /* allow, warn or deny */
+    const char *partial_results; /* on or off */
 };
 
 struct plan_input {

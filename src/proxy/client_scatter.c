@@ -37,8 +37,12 @@ static enum taken begin(struct client *client, const struct scatter_order *order
 
 enum taken client_scatter_query(struct client *client, const char *text, size_t size, const struct route *route)
 {
-    struct scatter_order order = {
-        .plan = route->plan, .text = text, .size = size, .tier = route->tier, .warning = route->warning};
+    struct scatter_order order = {.plan = route->plan,
+                                  .text = text,
+                                  .size = size,
+                                  .tier = route->tier,
+                                  .may_miss = route->may_miss,
+                                  .warning = route->warning};
     return begin(client, &order, route);
 }
 
@@ -59,6 +63,7 @@ enum taken client_scatter_bind(struct client *client, const struct wire_bind *bi
                                   .text = prepared->text,
                                   .size = prepared->size,
                                   .tier = route->tier,
+                                  .may_miss = route->may_miss,
                                   .warning = route->warning};
     return begin(client, &order, route);
 }
@@ -195,6 +200,8 @@ void client_scatter_over(struct client *client, struct scatter *scatter)
     bool is_query = client->awaits_ready;
     char tag[32];
     client->fetching = NULL;
+    if (scatter_state(scatter) != SCATTER_FAILED)
+        scatter_tell_missing(scatter, out);
     if (scatter_state(scatter) == SCATTER_FAILED) {
         (void)tell_failure(client, scatter);
         if (client->state == CLIENT_CLOSED)

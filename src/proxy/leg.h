@@ -29,6 +29,7 @@ struct leg {
     size_t number;
     size_t shard;
     enum leg_state state;
+    bool is_missing;   /* there was no connection: its rows are left out */
     bool is_held;      /* rows wait at its server */
     bool is_cancelled; /* its server was told to stop */
     bool has_ended;    /* merge_end was said */
@@ -70,6 +71,9 @@ struct scatter {
     struct leg *talking;                /* in the middle of a row that goes on in pieces */
     bool fails;                         /* as soon as that row is whole */
     bool is_parsed;                     /* by a shard: what failed then is no error of the text */
+    bool may_miss;                      /* shards that are not reached are left out */
+    bool has_missed;                    /* one was, and the client is to be told */
+    mosaic_error missed;                /* why the last one was */
     bool is_bounded;                    /* each shard was asked for a few rows only */
     size_t reached;                     /* legs before this one have servers */
     size_t active;                      /* legs that are not OVER */
@@ -104,6 +108,11 @@ void scatter_wake(struct scatter *scatter);
 void leg_over(struct leg *leg);
 /* Those which have no server yet get one, in order. */
 void scatter_reach(struct scatter *scatter);
+
+/* ---- missing.c: shards that are left out ---- */
+
+/* A leg was refused a connection. True: its rows are left out, and the others go on. */
+bool leg_is_left_out(struct leg *leg, const mosaic_error *why);
 
 /* ---- combine.c: tier 3 ---- */
 

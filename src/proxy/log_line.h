@@ -23,6 +23,7 @@
     X(CLIENT_CLOSED, "client_closed", WARNING, log_disconnections, "the proxy ended a client's connection")         \
     X(REFUSED, "refused", WARNING, log_pooler_errors, "the proxy answered a statement by an error of its own")      \
     X(STATEMENT, "statement", INFO, log_statements, "a statement, with its plan")                                   \
+    X(PARTIAL, "partial", WARNING, NONE, "rows of shards that are not reached were left out: partial_results")      \
     X(SLOW, "slow", INFO, NONE, "a statement lasted log_min_duration or longer")                                    \
     X(SCATTER, "scatter", WARNING, NONE, "a statement that one shard cannot answer, where `scatter` is warn")       \
     X(SERVER_OPENED, "server_opened", DEBUG, NONE, "a server connection was made")                                  \

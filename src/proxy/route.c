@@ -240,6 +240,15 @@ static bool is_of_settings(const struct facts_list *list)
     return all;
 }
 
+/* What the session has set, where the comment says nothing. */
+static void take_choices(const struct client *client, struct plan_hint *hint)
+{
+    if (!hint->scatter)
+        hint->scatter = route_setting(client, "mosaic.scatter");
+    if (!hint->partial_results)
+        hint->partial_results = route_setting(client, "mosaic.partial_results");
+}
+
 /* What the person who wrote it says; false: refused, with route->error. */
 static bool find_hint(struct client *client, const char *text, size_t size, struct plan_hint *hint, struct route *route)
 {
@@ -257,9 +266,9 @@ static bool find_hint(struct client *client, const char *text, size_t size, stru
                 status = hint_set(&client->worker->world->model, names[i], value, scratch, hint, &error);
         }
     }
-    if (status == MOSAIC_OK && !hint->scatter && client->session->has_ours)
-        hint->scatter = route_setting(client, "mosaic.scatter");
-    if (status == MOSAIC_OK && (hint->scatter || !hint_is_empty(hint)))
+    if (status == MOSAIC_OK && client->session->has_ours)
+        take_choices(client, hint);
+    if (status == MOSAIC_OK && (hint->scatter || hint->partial_results || !hint_is_empty(hint)))
         status = hint_check(&client->worker->world->model, hint, &error);
     if (status == MOSAIC_OK)
         return true;
@@ -417,6 +426,9 @@ static void guard(struct client *client, const struct plan_hint *hint, struct ro
                                 .shards = route->plan ? route->plan->shard_count : worker->world->model.shard_count,
                                 .why = route->error};
     mosaic_error told;
+    route->may_miss = worker->settings->partial_results;
+    if (hint->partial_results)
+        (void)settings_bool(hint->partial_results, &route->may_miss);
     switch (guard_look(&input, &told)) {
     case GUARD_REFUSES:
         COUNT(&worker->counters, refusals, 1);

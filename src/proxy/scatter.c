@@ -301,7 +301,8 @@ static bool link_leg(struct leg *leg)
     case POOL_WAITS:
         return false;
     default:
-        scatter_fail(scatter, &error);
+        if (!leg_is_left_out(leg, &error))
+            scatter_fail(scatter, &error);
         return false;
     }
 }
@@ -355,7 +356,8 @@ void scatter_reach(struct scatter *scatter)
 {
     while (scatter->client && scatter->state < SCATTER_FINISHED && scatter->reached < combine_reachable(scatter)) {
         struct leg *leg = &scatter->legs[scatter->reached];
-        if (!leg->client.server && (leg->client.waits || leg->client.failure || !link_leg(leg)))
+        if (leg->state != LEG_OVER && !leg->client.server &&
+            (leg->client.waits || leg->client.failure || !link_leg(leg)) && !leg->is_missing)
             return;
         scatter->reached++;
         ask(leg);
@@ -382,8 +384,10 @@ static void leg_again(struct source *source)
         return;
     if (client->failure) {
         mosaic_error error = *client->failure;
-        leg_over(leg);
-        scatter_fail(scatter, &error);
+        if (!leg_is_left_out(leg, &error)) {
+            leg_over(leg);
+            scatter_fail(scatter, &error);
+        }
     } else if (leg->state == LEG_SENDING) {
         combine_send(leg);
     } else if (leg->state == LEG_NEW && client->server) {
@@ -573,6 +577,7 @@ struct scatter *scatter_new(struct client *client, const struct scatter_order *o
         scatter_drop(made);
         return NULL;
     }
+    made->may_miss = order->may_miss && !combines && merge_way(made->merge) != MERGE_AGGREGATES;
     if (order->warning)
         wire_warning(&made->notices, order->warning->sqlstate, order->warning->message, order->warning->detail,
                      order->warning->hint);

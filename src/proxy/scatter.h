@@ -11,6 +11,9 @@
  * hears of a lost server as any client does. Legs ask for servers in the order of shards, one after the other, so that
  * no two scatters wait for each other. Each is sent Parse, Bind, Describe, Execute and Sync in one piece.
  *
+ * Where the client has asked for it (partial_results), a shard to which there is no connection is left out, and named
+ * in a warning: missing.c. One that has been asked and is lost then fails the statement, as ever.
+ *
  * Rows go on as they come, from whatever leg, or in order: then each leg's rows are kept up to LEG_KEPT bytes, and no
  * more are read of it before they are used. What the client does not take is not read of the shards either.
  */
@@ -39,6 +42,7 @@ struct scatter_order {
     const char *text;             /* the client's own, for places in errors */
     size_t size;
     int tier;
+    bool may_miss;               /* shards that are not reached may be left out, where that is not a wrong value */
     const mosaic_error *warning; /* to be told before the result; NULL */
 };
 
@@ -56,6 +60,8 @@ bool scatter_is_busy(const struct scatter *scatter);
 const struct buffer *scatter_description(const struct scatter *scatter);
 /* Warnings, to be told before the description. */
 const struct buffer *scatter_notices(const struct scatter *scatter);
+/* Shards whose rows are missing, in a warning; none the second time. */
+void scatter_tell_missing(struct scatter *scatter, struct buffer *out);
 /* Has a shard taken the text? */
 bool scatter_is_parsed(const struct scatter *scatter);
 /* An ErrorResponse. */

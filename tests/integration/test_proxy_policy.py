@@ -19,6 +19,7 @@ CREATE TABLE users (id bigint PRIMARY KEY, name text COLLATE "C");
 CREATE TABLE orders (user_id bigint, n int, PRIMARY KEY (user_id, n));
 """
 TIERS = {2: "SELECT id FROM users WHERE name >= '' ORDER BY id",
+         3: "SELECT name, count(*), avg(id) FROM users GROUP BY name",
          4: "SELECT a.id FROM users a JOIN users b ON a.id = b.id + 1 WHERE a.name >= ''"}
 
 pytestmark = pytest.mark.skipif(bool(STANDIN), reason="of the proxy itself")
@@ -64,7 +65,7 @@ def test_the_cluster_is_as_it_should_be(cluster):
     with start(cluster) as proxy, session(proxy) as run:
         for tier, sql in TIERS.items():
             assert run(f"EXPLAIN (MOSAIC) {sql}")[0][0].startswith(f"tier {tier}: ")
-        assert len(run(TIERS[2])) == ROWS and len(run(TIERS[4])) == ROWS - 1
+        assert [len(run(sql)) for sql in TIERS.values()] == [ROWS, ROWS, ROWS - 1]
 
 
 @pytest.mark.parametrize("tier", TIERS)
@@ -181,7 +182,7 @@ def busy(cluster, text):
     return [cluster.query(shard, sql) for shard in range(LAB_SHARDS)]
 
 
-@pytest.mark.parametrize("sql", [TIERS[2], "SELECT id FROM users"])
+@pytest.mark.parametrize("sql", [TIERS[2], TIERS[3], "SELECT id FROM users"])
 def test_rows_are_a_limit(limited, sql):
     with session(limited) as run:
         code, message = refusal(run, sql)
@@ -202,7 +203,7 @@ def test_rows_of_the_coordinator_are_a_limit(limited):
 
 
 @pytest.mark.parametrize("sql", ["SELECT id, repeat('b', 9000) FROM users", "SELECT id, repeat('b', 9000) FROM users ORDER BY 1",
-                                 "SELECT a.id, repeat('b', 9000) FROM users a JOIN users b ON a.id = b.id + 1"])
+                                 "SELECT a.id, repeat('b', 9000) FROM users a JOIN users b ON a.id <> b.id"])
 def test_bytes_are_a_limit(limited, cluster, sql):
     with session(limited) as run:
         code, message = refusal(run, sql)
@@ -264,15 +265,16 @@ def test_each_tier_is_counted(cluster):
                 run(f"SELECT name FROM users WHERE id = {key}")
             run(TIERS[2])
             run("SELECT id FROM users WHERE id IN (1, 2) ORDER BY id")
+            run(TIERS[3])
             run(TIERS[4])
             refusal(run, "UPDATE users SET name = 'x'")
         after = tiers(proxy)
         grown = {tier: after[tier]["statements"] - before[tier]["statements"] for tier in after}
-        assert grown == {"1": 5, "2": 2, "3": 0, "4": 1, "refused": 1}
-        assert (after["2"]["shards"], after["1"]["shards"], after["4"]["shards"]) == ("2.5", "1.0", None)
-        assert after["2"]["rows"] == ROWS + 2 and after["4"]["rows"] == ROWS - 1 and after["1"]["rows"] is None
+        assert grown == {"1": 5, "2": 2, "3": 1, "4": 1, "refused": 1}
+        assert [after[tier]["shards"] for tier in "1234"] == ["1.0", "2.5", "3.0", None]
+        assert after["2"]["rows"] == ROWS + 2 and after["3"]["rows"] == ROWS and after["4"]["rows"] == ROWS - 1 and after["1"]["rows"] is None
         assert 0 < after["1"]["bytes"] - before["1"]["bytes"] < 2000 < after["2"]["bytes"]
-        assert all(after[tier]["total_time"] > 0 and after[tier]["mean_time"] > 0 for tier in "124")
+        assert all(after[tier]["total_time"] > 0 and after[tier]["mean_time"] > 0 for tier in "1234")
         text = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics").read().decode()
         assert 'pgmosaic_plans_total{tier="2"} 2\n' in text and 'pgmosaic_plan_shards_total{tier="2"} 5\n' in text
         assert f'pgmosaic_plan_rows_total{{tier="4"}} {ROWS - 1}\n' in text
@@ -308,9 +310,9 @@ def test_the_log_of_statements_has_tiers(cluster):
     with start(cluster, log_statements="true", log_format="json") as proxy, session(proxy) as run:
         for sql in ("SELECT name FROM users WHERE id = 7", *TIERS.values()):
             run(sql)
-        assert eventually(lambda: len(entries(proxy, "statement")) >= 3)
-        assert [(line["tier"], line.get("shards"), line["plan"]) for line in entries(proxy, "statement")[-3:]] == [
-            (1, 1, "bucket 7 of users"), (2, 3, "tier 2: 3 shards"), (4, None, "tier 4: the coordinator")]
+        assert eventually(lambda: len(entries(proxy, "statement")) >= 4)
+        assert [(line["tier"], line.get("shards"), line["plan"]) for line in entries(proxy, "statement")[-4:]] == [
+            (1, 1, "bucket 7 of users"), (2, 3, "tier 2: 3 shards"), (3, 3, "tier 3: 3 shards"), (4, None, "tier 4: the coordinator")]
 
 
 @pytest.mark.parametrize("setting, message", [("scatter: never", "none of its values"),
@@ -320,3 +322,65 @@ def test_a_wrong_setting_is_refused_at_the_start(cluster, setting, message, dire
     name, value = setting.split(": ")
     done = run_command("proxy", "-c", config_with(cluster, {name: value}, directory), env=cluster.env)
     assert done.returncode != 0 and message in done.stderr
+
+
+# ---- partial results -----------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def stopped(cluster, name):
+    cluster.run("lab", "stop", cluster.name, name, check=True)
+    try:
+        yield
+    finally:
+        cluster.run("lab", "start", cluster.name, name, check=True)
+
+
+def test_rows_of_a_shard_that_is_down_may_be_left_out(cluster):
+    without = [(key,) for key in range(1, ROWS + 1) if key % LAB_SHARDS != 1]
+    with start(cluster) as proxy, contextlib.closing(proxy.psycopg2()) as connection:
+        def run(sql):
+            return ask(connection, sql)
+
+        assert len(run(TIERS[2])) == ROWS
+        with stopped(cluster, "s1"):
+            assert refusal(run, TIERS[2])[0][:2] in ("08", "57")
+            run("SET mosaic.partial_results = on")
+            for _ in range(3):
+                assert run(TIERS[2]) == without
+                assert connection.notices.pop().startswith("WARNING:  the rows of 1 of 3 shards are missing: s1")
+            assert sorted(run("SELECT id FROM users")) == without
+            assert run("SELECT id FROM users ORDER BY id LIMIT 2") == without[:2]
+            connection.notices.clear()
+            assert run("SELECT id FROM users WHERE id IN (2, 3) ORDER BY id") == [(2,), (3,)]
+            assert not connection.notices  # no row of that shard was asked for
+            for sql in ("SELECT count(*) FROM users", TIERS[3], TIERS[4], "SELECT name FROM users WHERE id = 7"):
+                assert refusal(run, sql)[0][:2] in ("08", "57", "HV")
+            run("RESET mosaic.partial_results")
+            refusal(run, TIERS[2])
+            assert run(f"/* mosaic: partial_results=on */ {TIERS[2]}") == without
+            refusal(run, f"/* mosaic: partial_results=off scatter=allow */ {TIERS[2]}")
+            with proxy.wire() as wire:
+                sql = f"/* mosaic: partial_results=on */ {TIERS[2]} LIMIT 2"
+                assert kinds(wire.exchange(query(sql), ready=1)) == "TDDNCZ"
+                messages = wire.exchange(parse(sql) + bind() + execute(rows=1) + execute() + sync(), ready=1)
+                assert kinds(messages) == "12DNsDCZ"
+        assert ": partial: the rows of 1 of 3 shards are missing: s1" in proxy.log
+        assert eventually(lambda: attempt(run, f"/* mosaic: partial_results=on */ {TIERS[2]}") == [
+            (key,) for key in range(1, ROWS + 1)], seconds=20)
+
+
+def attempt(run, sql):
+    with contextlib.suppress(psycopg2.Error):
+        return run(sql)
+
+
+def test_partial_results_as_a_setting_and_of_no_shard_at_all(cluster):
+    with start(cluster, partial_results="true") as proxy, session(proxy) as run:
+        assert len(run(TIERS[2])) == ROWS
+        with stopped(cluster, "s1"), stopped(cluster, "s2"):
+            assert len(run(TIERS[2])) == ROWS / LAB_SHARDS
+            refusal(run, "SELECT id FROM users WHERE id IN (1, 2) ORDER BY id")
+            refusal(run, f"/* mosaic: partial_results=off */ {TIERS[2]}")
+        with pytest.raises(psycopg2.Error, match="partial_results=perhaps"):
+            run("SET mosaic.partial_results = 'perhaps'")

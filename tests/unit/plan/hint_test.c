@@ -114,6 +114,9 @@ static void settings_are_checked_and_taken_back(void **state)
     assert_string_equal(error.message, "the hint says scatter=maybe, which is no choice");
     assert_string_equal(error.sqlstate, "22023");
     assert_string_equal(hint.scatter, "Warn");
+    assert_int_equal(hint_set(&model, "mosaic.partial_results", "On", &arena, &hint, &error), MOSAIC_OK);
+    assert_int_equal(hint_set(&model, "mosaic.partial_results", "some", &arena, &hint, &error), MOSAIC_USAGE);
+    assert_string_equal(error.message, "the hint says partial_results=some, which is no choice");
     assert_int_equal(hint_set(&model, "mosaic.shards", "s1", &arena, &hint, &error), MOSAIC_USAGE);
     assert_string_equal(error.sqlstate, "42704");
 }
