@@ -336,6 +336,24 @@ def test_memory_is_bounded_while_a_client_does_not_read(proxy, order):
         assert kinds_seen == "T" + "D" * 5 * ROWS + "C"
 
 
+def test_partial_rows_beyond_memory_go_to_a_file(lab, oracle, module_directory):
+    wide = "SELECT id / 2 AS half, repeat('x', 300)::bytea AS x, count(*), sum(n) FROM users JOIN orders ON user_id = id" \
+             " GROUP BY id / 2, repeat('x', 300)::bytea ORDER BY 1"
+    with start_proxy(lab, {"scatter_memory": "64kB"}, env={"TMPDIR": str(module_directory)}) as small:
+        with contextlib.closing(small.psycopg2()) as connection:
+            assert tier(lambda sql: ask(connection, sql), wide).startswith("tier 3: ")
+            rows = ask(connection, wide)
+            assert len(rows) == ROWS // 2 + 1
+            assert [(*row[:1], bytes(row[1]), *row[2:]) for row in rows] == \
+                [(*row[:1], bytes(row[1]), *row[2:]) for row in ask(oracle, wide)]
+    with start_proxy(lab, {"scatter_memory": "64kB"}, env={"TMPDIR": str(module_directory / "missing")}) as broken:
+        with contextlib.closing(broken.psycopg2()) as connection:
+            with pytest.raises(psycopg2.Error, match="temporary file") as full:
+                ask(connection, wide)
+            assert full.value.pgcode == "58030"
+            assert ask(connection, "SELECT count(*) FROM users") == [(ROWS,)]
+
+
 def test_large_rows_come_whole(session):
     rows = session("SELECT id, repeat(chr((id % 26 + 65)::int), 3000000) FROM users WHERE id <= 12")
     assert sorted(row[0] for row in rows) == list(range(1, 13))
