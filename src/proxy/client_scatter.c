@@ -42,7 +42,8 @@ enum taken client_scatter_query(struct client *client, const char *text, size_t 
                                   .size = size,
                                   .tier = route->tier,
                                   .may_miss = route->may_miss,
-                                  .warning = route->warning};
+                                  .warning = route->warning,
+                                  .explanation = route->explanation};
     return begin(client, &order, route);
 }
 
@@ -64,7 +65,8 @@ enum taken client_scatter_bind(struct client *client, const struct wire_bind *bi
                                   .size = prepared->size,
                                   .tier = route->tier,
                                   .may_miss = route->may_miss,
-                                  .warning = route->warning};
+                                  .warning = route->warning,
+                                  .explanation = route->explanation};
     return begin(client, &order, route);
 }
 
@@ -210,7 +212,7 @@ void client_scatter_over(struct client *client, struct scatter *scatter)
         wire_empty(out, WIRE_B_PORTAL_SUSPENDED);
     } else {
         snprintf(tag, sizeof tag, "SELECT %" PRIu64, scatter_fetched(scatter));
-        wire_complete(out, tag);
+        wire_complete(out, scatter_explains(scatter) ? "EXPLAIN" : tag);
     }
     if (is_query && scatter_state(scatter) != SCATTER_FAILED) {
         client->awaits_ready = false;

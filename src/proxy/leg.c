@@ -28,7 +28,7 @@ bool leg_holds(struct client *client, char type)
     struct leg *leg = leg_of(client);
     const struct scatter *scatter = leg->scatter;
     bool holds = is_interrupted(scatter, leg); /* nothing may stand within another's row */
-    if (!scatter->client || scatter->state >= SCATTER_FINISHED || leg_is_partial(leg))
+    if (!scatter->client || scatter->state >= SCATTER_FINISHED || leg_is_partial(leg) || scatter_explains(scatter))
         return false;
     if (holds || type != WIRE_B_DATA_ROW)
         return leg->is_held = holds;
@@ -57,7 +57,7 @@ bool leg_wants_whole(const struct client *client)
     const struct scatter *scatter = leg->scatter;
     if (!scatter->client || scatter->state >= SCATTER_FINISHED)
         return false;
-    if (leg_is_partial(leg))
+    if (leg_is_partial(leg) || scatter_explains(scatter))
         return true;
     return merge_way(scatter->merge) != MERGE_AS_THEY_COME || scatter->most;
 }
@@ -161,6 +161,37 @@ static bool all_complete(const struct scatter *scatter)
     return true;
 }
 
+static void add_line(struct buffer *out, const char *before, const char *text, size_t size)
+{
+    size_t at = wire_begin(out, WIRE_B_DATA_ROW);
+    wire_16(out, 1);
+    wire_32(out, (uint32_t)(strlen(before) + size));
+    buffer_text(out, before);
+    buffer_add(out, text, size);
+    wire_end(out, at);
+}
+
+/* EXPLAIN: why so, and each shard's own plan below its name. */
+static void merge_plans(struct scatter *scatter)
+{
+    struct buffer *out = batch_make(&scatter->worker->to_client);
+    buffer_add(out, buffer_string(&scatter->lines), scatter->lines.size);
+    for (size_t i = 0; i < scatter->leg_count; i++) {
+        const struct leg *leg = &scatter->legs[i];
+        const char *shard = scatter->worker->world->model.shards[leg->shard].name;
+        struct wire_frame frame;
+        add_line(out, "  shard ", shard, strlen(shard));
+        for (size_t at = 0; at < leg->next.size; at += frame.size) {
+            const char *row = leg->next.data + at;
+            if (wire_peek(row, leg->next.size - at, &frame) != WIRE_MESSAGE)
+                break;
+            uint32_t size = frame.size - WIRE_HEADER > 6 ? wire_get32(body_of(row) + 2) : 0;
+            add_line(out, "    ", body_of(row) + 6, size);
+        }
+    }
+    scatter_turn(scatter, SCATTER_FINISHED);
+}
+
 static void merge_aggregated(struct scatter *scatter)
 {
     mosaic_error error;
@@ -183,6 +214,11 @@ void scatter_merge(struct scatter *scatter)
 {
     if (!scatter->client || scatter->state != SCATTER_RUNNING)
         return;
+    if (scatter_explains(scatter)) {
+        if (all_complete(scatter))
+            merge_plans(scatter);
+        return;
+    }
     switch (merge_way(scatter->merge)) {
     case MERGE_IN_ORDER:
         merge_in_order(scatter);
@@ -249,7 +285,7 @@ static void take_row(struct server *server, const char *message, const struct wi
         combine_add(leg, body_of(message), frame->size - WIRE_HEADER);
         return;
     }
-    switch (merge_way(scatter->merge)) {
+    switch (scatter_explains(scatter) ? MERGE_IN_ORDER : merge_way(scatter->merge)) { /* plans are kept as well */
     case MERGE_AS_THEY_COME:
         take_as_it_comes(server, message, frame, here);
         break;

@@ -49,8 +49,10 @@ struct scatter {
     struct merge *merge;
     struct arena arena; /* of what follows, as the plan had it */
     struct fact_scatter facts;
-    const char *text; /* the client's own */
+    const char *asked; /* of each shard */
+    const char *text;  /* the client's own */
     size_t size;
+    struct buffer lines;       /* EXPLAIN: rows that come first */
     struct bound_values bound; /* for the shards */
     struct buffer request;     /* Bind, Describe, Execute, Sync */
     /* Tier 3: the rows of all legs but the last go to the coordinator, which is that last leg. */

@@ -351,7 +351,6 @@ static bool explain(struct client *client, const char *text, size_t size, const 
     struct arena *scratch = &client->worker->scratch;
     struct explain_input input = {&route->facts->facts[0], values, text, size};
     mosaic_error error;
-    route->way = ROUTE_EXPLAIN;
     route->explanation = arena_zeroed(scratch, 1, sizeof *route->explanation);
     return route->explanation && explain_make(&input, scratch, route->explanation, &error) == MOSAIC_OK;
 }
@@ -485,8 +484,10 @@ bool route_text(struct client *client, const char *text, size_t size, const stru
                                .has_coordinator = worker->world->has_coordinator,
                                .no_coordinator = worker->world->no_coordinator,
                                .has_scatter = may_scatter(client, found.list, parameters)};
-    if (found.list->count == 1 && found.list->facts[0].explain_mosaic && !lacks_types(found.list->facts, parameters))
+    if (found.list->count == 1 && found.list->facts[0].explain_mosaic && !lacks_types(found.list->facts, parameters)) {
+        route->way = ROUTE_EXPLAIN;
         return explain(client, text, size, &input, route);
+    }
     for (size_t i = 0; i < found.list->count && route->way != ROUTE_REFUSED; i++) {
         struct plan plan;
         if (lacks_types(&found.list->facts[i], parameters)) {
@@ -503,6 +504,8 @@ bool route_text(struct client *client, const char *text, size_t size, const stru
         if (plan.kind == PLAN_SHARD && found.list->facts[i].reads_catalogs && may_read_here(client))
             plan.kind = PLAN_ANY;
         combine(client, route, &plan, position_of(&found.list->facts[i], text, size));
+        if (plan.kind == PLAN_SCATTER && plan.scatter->explains && !explain(client, text, size, &input, route))
+            return false;
     }
     if (route->tier && route->way != ROUTE_REFUSED)
         beside_check(client, text, size, parameters, route);

@@ -33,7 +33,7 @@ struct route {
     uint32_t position;               /* in the text, of what one shard does not have; 0: none */
     mosaic_error *error;             /* in the worker's scratch arena: of ROUTE_REFUSED; of a tier, why not one shard */
     const mosaic_error *warning;     /* the same: to be told before the answer; NULL: none */
-    struct explanation *explanation; /* the same */
+    struct explanation *explanation; /* the same; also of EXPLAIN that several shards answer */
 };
 
 /* A text with parameters: the statement prepared, and a Bind's values; NULL: a simple query. */

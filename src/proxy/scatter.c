@@ -33,6 +33,7 @@ static void bury(struct scatter *scatter)
     buffer_free(&scatter->notices);
     buffer_free(&scatter->description);
     buffer_free(&scatter->failure);
+    buffer_free(&scatter->lines);
     bound_values_free(&scatter->bound);
     combine_free(scatter);
     for (size_t i = 0; i < scatter->leg_count; i++) {
@@ -218,6 +219,11 @@ const struct buffer *scatter_notices(const struct scatter *scatter)
     return &scatter->notices;
 }
 
+bool scatter_explains(const struct scatter *scatter)
+{
+    return scatter->facts.explains != NULL;
+}
+
 bool scatter_is_parsed(const struct scatter *scatter)
 {
     return scatter->is_parsed;
@@ -317,7 +323,7 @@ static void send_request(struct leg *leg)
     uint32_t *types = arena_allocate(&scatter->arena, (count + 1u) * sizeof *types);
     for (uint16_t i = 0; types && i < count; i++)
         types[i] = schema_oid_on(worker->world->schema, leg->shard, scatter->bound.types[i]);
-    wire_parse(&out, "", scatter->facts.text, strlen(scatter->facts.text), types, count);
+    wire_parse(&out, "", scatter->asked, strlen(scatter->asked), types, count);
     buffer_add(&out, scatter->request.data, scatter->request.size);
     leg->state = LEG_ASKED;
     mosaic_error error;
@@ -507,13 +513,16 @@ static bool copy_facts(struct scatter *scatter, const struct scatter_order *orde
     if (from->final)
         to->hidden = 0; /* of the result, which the coordinator gives */
     to->text = arena_string(arena, from->text);
-    if (from->sort_count)
+    scatter->asked = from->explains ? arena_format(arena, "%s%s", from->explains, from->text) : to->text;
+    if (from->explains)
+        to->columns = 1, to->hidden = to->sort_count = 0, to->combines = NULL;
+    if (to->sort_count)
         to->sorts = arena_copy(arena, from->sorts, from->sort_count * sizeof *from->sorts);
-    if (from->combines)
+    if (to->combines)
         to->combines = arena_copy(arena, from->combines, from->columns * sizeof *from->combines);
     scatter->text = arena_copy(arena, order->text, order->size);
     scatter->size = order->size;
-    return to->text && (to->sorts || !from->sort_count) && (to->combines || !from->combines) && scatter->text &&
+    return to->text && (to->sorts || !to->sort_count) && scatter->asked && scatter->text &&
            bound_values_take(&scatter->bound, arena, to->text, order->types, order->type_count, order->bind);
 }
 
@@ -549,7 +558,7 @@ static uint64_t limit_of(int64_t setting)
 struct scatter *scatter_new(struct client *client, const struct scatter_order *order, mosaic_error *error)
 {
     const struct plan *plan = order->plan;
-    bool combines = plan->scatter->final != NULL;
+    bool explains = plan->scatter->explains != NULL, combines = plan->scatter->final && !explains;
     size_t count = plan->shard_count + combines;
     struct scatter *made = memory_zeroed(1, sizeof *made + count * sizeof(struct leg));
     if (!made) {
@@ -571,13 +580,16 @@ struct scatter *scatter_new(struct client *client, const struct scatter_order *o
         leg_init(made, i, i < plan->shard_count ? plan->shards[i] : client->worker->world->model.shard_count);
     if ((combines && !combine_prepare(made, order, (size_t)client->worker->settings->scatter_memory)) ||
         !copy_facts(made, order) ||
-        !(made->merge =
-              merge_new(&made->facts, combines ? UINT64_MAX : plan->limit, combines ? 0 : plan->offset, count))) {
+        !(made->merge = merge_new(&made->facts, combines || explains ? UINT64_MAX : plan->limit,
+                                  combines || explains ? 0 : plan->offset, count))) {
         error_memory(error);
         scatter_drop(made);
         return NULL;
     }
-    made->may_miss = order->may_miss && !combines && merge_way(made->merge) != MERGE_AGGREGATES;
+    made->may_miss = order->may_miss && !combines && !explains && merge_way(made->merge) != MERGE_AGGREGATES;
+    made->lines = BUFFER_INIT(TOLD_MOST);
+    for (size_t i = 0; explains && order->explanation && i < order->explanation->line_count; i++)
+        wire_text_row(&made->lines, &order->explanation->lines[i], 1);
     if (order->warning)
         wire_warning(&made->notices, order->warning->sqlstate, order->warning->message, order->warning->detail,
                      order->warning->hint);

@@ -20,7 +20,7 @@
 #ifndef MOSAIC_PROXY_SCATTER_H
 #define MOSAIC_PROXY_SCATTER_H
 
-#include "plan/plan.h"
+#include "plan/explain.h"
 #include "proxy/client.h"
 
 enum scatter_state {
@@ -44,6 +44,7 @@ struct scatter_order {
     int tier;
     bool may_miss;               /* shards that are not reached may be left out, where that is not a wrong value */
     const mosaic_error *warning; /* to be told before the result; NULL */
+    const struct explanation *explanation; /* EXPLAIN: what stands before the shards' plans */
 };
 
 /*
@@ -71,6 +72,8 @@ const struct buffer *scatter_failure(const struct scatter *scatter);
  * with the scatter HELD (so many came), FINISHED or FAILED.
  */
 void scatter_fetch(struct scatter *scatter, uint64_t most);
+/* The word of CommandComplete: SELECT, with the number of rows, or EXPLAIN. */
+bool scatter_explains(const struct scatter *scatter);
 /* How many rows the last scatter_fetch has given. */
 uint64_t scatter_fetched(const struct scatter *scatter);
 /* The client has room again, or was merely called: what waited for that goes on. */

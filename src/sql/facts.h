@@ -187,6 +187,9 @@ struct fact_scatter {
     /* Tier 3: `hidden` are all columns of `text`, and there is nothing else to merge; a clause: why not tier 2. */
     const struct fact_final *final;
     const char *why_combined;
+    /* EXPLAIN: what stands before the query. Then `text` is what is explained, and the result the plan of each shard.
+     */
+    const char *explains;
     bool is_copy; /* COPY (query) TO STDOUT: `text` is the whole COPY statement */
 };
 
@@ -234,6 +237,7 @@ struct facts {
     int inner_start, inner_length;
     bool copies_binary;  /* COPY in PostgreSQL's binary format */
     bool explain_mosaic; /* EXPLAIN (MOSAIC) */
+    bool explain_plain;  /* EXPLAIN, as lines of text */
     bool is_constant;    /* SELECT of what any server says alike at any time: constant.c */
 };
 

@@ -375,7 +375,8 @@ static const char *why_not(struct analysis *analysis, struct search *search)
 void scatter_find(struct analysis *analysis)
 {
     struct facts *facts = analysis->facts;
-    bool reads = facts->class == STATEMENT_SELECT || (facts->class == STATEMENT_EXPLAIN && facts->explain_mosaic);
+    bool explains = facts->explain_mosaic || facts->explain_plain;
+    bool reads = facts->class == STATEMENT_SELECT || (facts->class == STATEMENT_EXPLAIN && explains);
     if (!reads || !analysis->top || facts->is_write || facts->changes_session || is_for_one(analysis))
         return;
     struct search search = {.split = {.analysis = analysis, .marks = analysis->marks}};
@@ -383,6 +384,8 @@ void scatter_find(struct analysis *analysis)
     facts->scatter_cannot = why_not(analysis, &search);
     if (facts->scatter_cannot)
         return;
+    if (facts->explain_plain)
+        search.split.fact->explains = analysis_text(analysis, "%.*s", facts->inner_start, analysis->text);
     facts->scatter = search.split.fact;
     facts->text_bound = true;
 }

@@ -210,10 +210,12 @@ static bool option_is(const DefElem *option, const char *name)
 
 static void explain_statement(struct analysis *analysis, const ExplainStmt *explain)
 {
-    bool analyze = false;
+    bool analyze = false, is_text = true;
     ListCell *cell;
     foreach (cell, explain->options) {
         DefElem *option = lfirst(cell);
+        bool names = option->arg && IsA(option->arg, String);
+        is_text &= !option_is(option, "format") || (names && strcmp(strVal(option->arg), "text") == 0);
         bool off = option->arg && IsA(option->arg, String) &&
                    (strcmp(strVal(option->arg), "false") == 0 || strcmp(strVal(option->arg), "off") == 0);
         analysis->facts->explain_mosaic |= option_is(option, "mosaic") && !off;
@@ -223,6 +225,7 @@ static void explain_statement(struct analysis *analysis, const ExplainStmt *expl
     if (analysis->facts->class == STATEMENT_EXECUTE || analysis->facts->class == STATEMENT_DDL)
         analysis_refuse(analysis, -1, "EXPLAIN of EXECUTE or of CREATE TABLE AS", NULL, "EXPLAIN the query itself.");
     analysis->facts->class = STATEMENT_EXPLAIN;
+    analysis->facts->explain_plain = is_text && !analysis->facts->explain_mosaic;
     analysis->facts->is_constant = false; /* the plan is a server's own */
     analysis->facts->is_write &= analyze;
     inner_note(analysis, NULL, explain->options && !inner_is_old_style(analysis));

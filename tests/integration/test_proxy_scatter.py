@@ -264,6 +264,20 @@ def test_settings_of_the_session_hold_on_every_shard(session):
     session("RESET datestyle")
 
 
+def test_explain_shows_each_shard_s_plan(session, wire, proxy):
+    lines = [line for line, in session("EXPLAIN SELECT id FROM users WHERE id > 5 ORDER BY id LIMIT 3")]
+    assert lines[0] == "tier 2: all 3 shards, merged here" and any(line.startswith("  merge: in order") for line in lines)
+    places = [lines.index(f"  shard s{number}") for number in range(LAB_SHARDS)]
+    assert places == sorted(places) and all("Limit" in lines[place + 1] for place in places)
+    lines = [line for line, in session("EXPLAIN (ANALYZE, COSTS off, TIMING off) SELECT name, count(*) FROM users GROUP BY name")]
+    assert lines[0].startswith("tier 3: ") and sum("Execution Time" in line for line in lines) == LAB_SHARDS
+    assert session("EXPLAIN (FORMAT json) SELECT id FROM users")[0][0][0]["Plan"]["Node Type"] == "Append"
+    with psycopg.connect(proxy.dsn, autocommit=True) as connection:
+        found = connection.execute("EXPLAIN SELECT id FROM users WHERE id > %s", (7,))
+        assert found.fetchone() == ("tier 2: all 3 shards, merged here",) and found.statusmessage == "EXPLAIN"
+    assert kinds(wire.exchange(query("EXPLAIN SELECT nosuch FROM users"), ready=1)) == "EZ"
+
+
 # ---- transactions --------------------------------------------------------------------------------------------------
 
 
