@@ -7,6 +7,7 @@
 #include "wire/wire.h"
 
 #include <assert.h>
+#include <string.h>
 
 /* OIDs from here on are of types that a user has made: they differ from shard to shard (FirstNormalObjectId). */
 enum { FIRST_USER_OID = 16384, BINARY = 1 };
@@ -258,6 +259,17 @@ enum merge_verdict merge_admit(struct merge *merge)
     return MERGE_PASS;
 }
 
+uint64_t merge_admits(const struct merge *merge)
+{
+    return merge->offset ? 0 : merge->limit - merge->rows;
+}
+
+void merge_admitted(struct merge *merge, uint64_t rows)
+{
+    assert(rows <= merge_admits(merge));
+    merge->rows += rows;
+}
+
 /* The next field: *size < 0: NULL. */
 static const char *read_field(struct wire_reader *reader, int32_t *size)
 {
@@ -266,11 +278,19 @@ static const char *read_field(struct wire_reader *reader, int32_t *size)
     return *size > 0 ? wire_read_bytes(reader, (size_t)*size) : reader->at;
 }
 
-static void skip_fields(struct wire_reader *reader, size_t count)
+/* What stands behind so many fields; NULL: they are malformed. */
+static const char *skip_fields(const char *at, const char *end, size_t count)
 {
-    int32_t size;
-    while (count--)
-        read_field(reader, &size);
+    while (count--) {
+        if (end - at < 4)
+            return NULL;
+        int32_t size = (int32_t)wire_get32(at);
+        at += 4;
+        if (size < -1 || size > end - at)
+            return NULL;
+        at += size > 0 ? size : 0;
+    }
+    return at;
 }
 
 static mosaic_status malformed(mosaic_error *error)
@@ -333,7 +353,9 @@ mosaic_status merge_offer(struct merge *merge, size_t number, const char *row, s
     if (wire_read16(&reader) != merge->scatter->columns + merge->scatter->hidden)
         return malformed(error);
     struct wire_reader visible = reader;
-    skip_fields(&reader, merge->scatter->columns);
+    reader.at = skip_fields(reader.at, reader.end, merge->scatter->columns);
+    if (!reader.at)
+        return malformed(error);
     mosaic_status status = merge->way == MERGE_IN_ORDER ? read_keys(merge, number, &reader, error)
                                                         : add_values(merge, &visible, &reader, error);
     if (status != MOSAIC_OK)
@@ -395,20 +417,21 @@ enum merge_step merge_next(struct merge *merge, size_t *leg)
 
 void merge_row(const struct merge *merge, const char *row, size_t size, struct buffer *out)
 {
-    struct wire_reader reader = {row, row + size, false};
-    size_t at = wire_begin(out, WIRE_B_DATA_ROW);
-    if (merge->scatter->hidden == 0) {
-        buffer_add(out, row, size);
-    } else {
-        wire_16(out, (uint16_t)merge->scatter->columns);
-        wire_read16(&reader);
-        skip_fields(&reader, merge->scatter->columns);
-        if (reader.failed)
-            out->failed = true;
-        else
-            buffer_add(out, row + 2, (size_t)(reader.at - row) - 2);
+    const char *end = row + size;
+    if (merge->scatter->hidden)
+        end = size < 2 ? NULL : skip_fields(row + 2, end, merge->scatter->columns);
+    char *room = end ? buffer_reserve(out, WIRE_HEADER + (size_t)(end - row)) : NULL;
+    if (!room) {
+        out->failed = true;
+        return;
     }
-    wire_end(out, at);
+    size_t kept = (size_t)(end - row);
+    room[0] = WIRE_B_DATA_ROW;
+    wire_put32(room + 1, (uint32_t)kept + 4);
+    memcpy(room + WIRE_HEADER, row, kept);
+    if (merge->scatter->hidden)
+        wire_put16(room + WIRE_HEADER, (uint16_t)merge->scatter->columns);
+    buffer_added(out, WIRE_HEADER + kept);
 }
 
 mosaic_status merge_aggregates(struct merge *merge, struct buffer *out, bool *has_row, mosaic_error *error)

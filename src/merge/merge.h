@@ -49,6 +49,9 @@ void merge_describe_row(const struct merge *merge, const char *body, size_t size
 enum merge_verdict { MERGE_SKIP, MERGE_PASS, MERGE_FULL };
 /* Rows as they come: OFFSET and LIMIT count. FULL: this row and all others are not wanted. */
 enum merge_verdict merge_admit(struct merge *merge);
+/* So many more rows would all be passed on: OFFSET is over, and LIMIT not reached. Then as many as that were. */
+uint64_t merge_admits(const struct merge *merge);
+void merge_admitted(struct merge *merge, uint64_t rows);
 
 /*
  * A leg's next row. In order it must stay where it is until merge_next has named its leg; of aggregates the values are

@@ -10,7 +10,14 @@
 struct asked {
     const struct keys_input *input;
     bool *shards;
+    size_t count; /* of those that are asked */
 };
+
+static void add_shard(struct asked *asked, uint16_t shard)
+{
+    asked->count += !asked->shards[shard];
+    asked->shards[shard] = true;
+}
 
 static enum keys_outcome ask_owner(void *state, const struct table *table, const struct key_value *key, bool assigned)
 {
@@ -22,17 +29,19 @@ static enum keys_outcome ask_owner(void *state, const struct table *table, const
         return KEYS_READ; /* list: no row has this key */
     if (!keys_owner(table, bucket, &shard))
         return KEYS_REFUSED;
-    asked->shards[shard] = true;
+    add_shard(asked, shard);
     return KEYS_READ;
 }
 
+/* Buckets are mostly dealt out in turn: the first few name all shards. */
 static enum keys_outcome ask_all(struct asked *asked, const struct table *table)
 {
-    for (uint32_t bucket = 0; bucket < table->rule.buckets; bucket++) {
+    size_t all = asked->input->input->schema->model->shard_count;
+    for (uint32_t bucket = 0; bucket < table->rule.buckets && asked->count < all; bucket++) {
         uint16_t shard;
         if (!keys_owner(table, bucket, &shard))
             return KEYS_REFUSED;
-        asked->shards[shard] = true;
+        add_shard(asked, shard);
     }
     return KEYS_READ;
 }
@@ -41,7 +50,7 @@ static enum keys_outcome find_shards(const struct keys_input *input, struct plan
 {
     const struct fact_relation *driver = input->facts->scatter->driver;
     size_t count = input->input->schema->model->shard_count;
-    struct asked asked = {input, arena_zeroed(input->arena, count, sizeof *asked.shards)};
+    struct asked asked = {.input = input, .shards = arena_zeroed(input->arena, count, sizeof *asked.shards)};
     uint16_t *shards = arena_zeroed(input->arena, count, sizeof *shards);
     if (!asked.shards || !shards)
         return KEYS_MEMORY;

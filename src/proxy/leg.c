@@ -303,6 +303,55 @@ static void take_row(struct server *server, const char *message, const struct wi
     }
 }
 
+/* Whole rows from the beginning of the bytes on, until there are `most` bytes or rows of them. */
+static size_t count_run(const char *data, size_t size, size_t most_bytes, uint64_t most_rows, uint64_t *rows)
+{
+    struct wire_frame frame;
+    size_t at = 0;
+    for (*rows = 0; at < most_bytes && *rows < most_rows; ++*rows, at += frame.size)
+        if (wire_peek(data + at, size - at, &frame) != WIRE_MESSAGE || frame.type != WIRE_B_DATA_ROW ||
+            frame.size > size - at)
+            break;
+    return at;
+}
+
+static size_t pass_run(struct scatter *scatter, const char *data, size_t size)
+{
+    uint64_t left = scatter->given_most - scatter->given, admitted = merge_admits(scatter->merge), rows;
+    if (scatter->most)
+        return 0;
+    size_t run = count_run(data, size, size, left < admitted ? left : admitted, &rows);
+    merge_admitted(scatter->merge, rows);
+    scatter->given += rows;
+    scatter->fetched += rows;
+    batch_pass(&scatter->worker->to_client, data, run);
+    return run;
+}
+
+static size_t keep_run(struct leg *leg, const char *data, size_t size)
+{
+    uint64_t rows;
+    size_t run = count_run(data, size, LEG_KEPT - leg->next.size, UINT64_MAX, &rows);
+    buffer_add(&leg->next, data, run);
+    return buffer_failed(&leg->next) ? 0 : run;
+}
+
+size_t leg_take_run(struct client *client, const char *data, size_t size)
+{
+    struct leg *leg = leg_of(client);
+    struct scatter *scatter = leg->scatter;
+    if (!scatter->client || scatter->state >= SCATTER_FINISHED || leg_is_partial(leg))
+        return 0;
+    switch (merge_way(scatter->merge)) {
+    case MERGE_AS_THEY_COME:
+        return pass_run(scatter, data, size);
+    case MERGE_IN_ORDER:
+        return keep_run(leg, data, size);
+    default:
+        return 0;
+    }
+}
+
 /* ---- the result's columns ---- */
 
 static uint64_t shape_of(const struct buffer *description)

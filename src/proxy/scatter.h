@@ -91,6 +91,8 @@ bool leg_holds(struct client *client, char type);
 bool leg_is_held(const struct client *client);
 /* Must a row be whole before it is taken? */
 bool leg_wants_whole(const struct client *client);
+/* Whole rows at the beginning of what was read, taken together: their bytes. 0: they must be taken one by one. */
+size_t leg_take_run(struct client *client, const char *data, size_t size);
 /* A message; of a row, its first `here` bytes. False: the server is closed. */
 bool leg_take(struct server *server, const char *message, const struct wire_frame *frame, size_t here);
 /* What was read of a server, so many bytes, is used up: what it made goes to the client. */

@@ -366,16 +366,20 @@ static void take_side(struct server *server, const char *message, const struct w
 /* Is a leg of a scatter what it answers? */
 static bool is_leg_answer(const struct server *server)
 {
-    const struct expect_entry *head = expect_head(&server->expect);
-    return head && head->kind == EXPECT_LEG && server->client;
+    return server->client && server->client->is_leg && server->expect.count &&
+           expect_head(&server->expect)->kind == EXPECT_LEG;
+}
+
+/* What is merged must be whole. */
+static bool leg_needs_whole(const struct server *server, char type)
+{
+    return type != WIRE_B_DATA_ROW || leg_wants_whole(server->client);
 }
 
 /* True where a message of this type must be whole before it is looked at. */
 static bool needs_whole(const struct server *server, char type)
 {
     const struct expect_entry *head = expect_head(&server->expect);
-    if (head && head->kind == EXPECT_LEG)
-        return type != WIRE_B_DATA_ROW || (server->client && leg_wants_whole(server->client));
     if (head && (!expect_visible(head->kind) || ends_shape(head, type)))
         return true;
     if (type == WIRE_B_ROW_DESCRIPTION || type == WIRE_B_PARAMETER_DESCRIPTION)
@@ -402,8 +406,6 @@ static bool take_of_leg(struct server *server, const char *message, const struct
 /* One message, of which `here` bytes are at hand. False: the server is closed. */
 static bool take(struct server *server, const char *message, const struct wire_frame *frame, size_t here)
 {
-    if (__builtin_expect(is_leg_answer(server), 0))
-        return take_of_leg(server, message, frame, here);
     switch (frame->type) {
     case WIRE_B_READY_FOR_QUERY:
         return take_ready(server, message, frame);
@@ -452,6 +454,14 @@ static bool map_whole(struct server *server, const char *message, const struct w
     return false;
 }
 
+/* Rows that a leg takes together. 0: one by one. */
+static size_t take_run(struct server *server, const char *data, size_t size, const struct wire_frame *first)
+{
+    if (first->type != WIRE_B_DATA_ROW || first->size > size || (server_maps(server) && server_maps_rows(server)))
+        return 0;
+    return leg_take_run(server->client, data, size);
+}
+
 /* Walks the frames; returns how many bytes were used, SIZE_MAX when the server is closed. */
 static size_t walk(struct server *server, const char *data, size_t size)
 {
@@ -479,18 +489,24 @@ static size_t walk(struct server *server, const char *data, size_t size)
         enum wire_state found = wire_peek(data + at, left, &frame);
         if (found == WIRE_MORE)
             break;
-        if (found != WIRE_BAD && __builtin_expect(is_leg_answer(server), 0)) {
+        bool is_leg = __builtin_expect(is_leg_answer(server), 0);
+        if (found == WIRE_BAD || (frame.size > WHOLE_MOST && !is_leg && needs_whole(server, frame.type))) {
+            violates(server, "a message of an impossible size");
+            return SIZE_MAX;
+        }
+        if (is_leg) {
             if (leg_holds(server->client, frame.type))
                 break;
+            size_t run = take_run(server, data + at, left, &frame);
+            at += run;
+            if (run)
+                continue;
             if (frame.type == WIRE_B_DATA_ROW && frame.size > ROW_MOST && leg_wants_whole(server->client)) {
                 refuse_row(server, frame.size);
                 return SIZE_MAX;
             }
-        } else if (found == WIRE_BAD || (frame.size > WHOLE_MOST && needs_whole(server, frame.type))) {
-            violates(server, "a message of an impossible size");
-            return SIZE_MAX;
         }
-        if (frame.size > left && needs_whole(server, frame.type)) {
+        if (frame.size > left && (is_leg ? leg_needs_whole : needs_whole)(server, frame.type)) {
             if (channel_expect(&server->channel, frame.size))
                 break;
             violates(server, "out of memory");
@@ -498,12 +514,12 @@ static size_t walk(struct server *server, const char *data, size_t size)
         }
         size_t here = frame.size < left ? frame.size : left;
         server->passing_mapped = server_maps(server) && server_maps_message(server, &frame);
-        if (server->passing_mapped && is_leg_answer(server) && leg_wants_whole(server->client) &&
+        if (server->passing_mapped && is_leg && leg_wants_whole(server->client) &&
             !map_whole(server, data + at, &frame))
             return SIZE_MAX;
         if (server->passing_mapped)
             here = WIRE_HEADER;
-        if (!take(server, data + at, &frame, here))
+        if (!(is_leg ? take_of_leg : take)(server, data + at, &frame, here))
             return SIZE_MAX;
         at += here;
     }

@@ -31,6 +31,11 @@ bool server_described(struct server *server, const char *message, const struct w
                            copies);
 }
 
+bool server_maps_rows(const struct server *server)
+{
+    return rowmap_applies(server->rowmap, false);
+}
+
 bool server_maps_message(struct server *server, const struct wire_frame *frame)
 {
     const struct expect_entry *head = expect_head(&server->expect);

@@ -23,6 +23,8 @@ static inline bool server_maps(const struct server *server)
 {
     return __builtin_expect(server->rowmap != NULL, 0);
 }
+/* Are rows of a leg's such? */
+bool server_maps_rows(const struct server *server);
 bool server_maps_message(struct server *server, const struct wire_frame *frame);
 /* Bytes of that message. Returns how many may be passed on; SIZE_MAX: it cannot be read. */
 size_t server_map(struct server *server, const char *bytes, size_t size);

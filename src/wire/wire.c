@@ -269,12 +269,6 @@ bool wire_read_sasl_initial(const void *message, const struct wire_frame *frame,
 
 /* ---- writing ---------------------------------------------------------------------------------------- */
 
-static void put32(char *bytes, uint32_t value)
-{
-    for (int i = 3; i >= 0; i--, value >>= 8)
-        bytes[i] = (char)value;
-}
-
 /* Room of which every byte will be written; NULL after a failure. */
 static char *wire_room(struct buffer *out, size_t size)
 {
@@ -290,7 +284,7 @@ size_t wire_begin(struct buffer *out, char type)
     char *room = wire_room(out, WIRE_HEADER);
     if (room) {
         room[0] = type;
-        put32(room + 1, 0);
+        wire_put32(room + 1, 0);
     }
     return began;
 }
@@ -302,7 +296,7 @@ void wire_end(struct buffer *out, size_t began)
     if (out->size - began - 1 > WIRE_LENGTH_MOST)
         out->failed = true;
     else
-        put32(out->data + began + 1, (uint32_t)(out->size - began - 1));
+        wire_put32(out->data + began + 1, (uint32_t)(out->size - began - 1));
 }
 
 void wire_8(struct buffer *out, uint8_t value)
@@ -319,7 +313,7 @@ void wire_32(struct buffer *out, uint32_t value)
 {
     char *room = wire_room(out, 4);
     if (room)
-        put32(room, value);
+        wire_put32(room, value);
 }
 
 void wire_text(struct buffer *out, const char *zero_terminated)
@@ -339,7 +333,7 @@ static size_t startup_begin(struct buffer *out, uint16_t major, uint16_t minor)
 static void startup_end(struct buffer *out, size_t began)
 {
     if (!buffer_failed(out))
-        put32(out->data + began, (uint32_t)(out->size - began));
+        wire_put32(out->data + began, (uint32_t)(out->size - began));
 }
 
 void wire_startup_packet(struct buffer *out, uint16_t minor, const char *const *names_and_values)
@@ -389,7 +383,7 @@ void wire_empty(struct buffer *out, char type)
     char *room = wire_room(out, WIRE_HEADER);
     if (room) {
         room[0] = type;
-        put32(room + 1, 4);
+        wire_put32(room + 1, 4);
     }
 }
 

@@ -105,6 +105,18 @@ static inline uint16_t wire_get16(const void *bytes)
     return (uint16_t)(b[0] << 8 | b[1]);
 }
 
+static inline void wire_put16(char *bytes, uint16_t value)
+{
+    bytes[0] = (char)(value >> 8);
+    bytes[1] = (char)value;
+}
+
+static inline void wire_put32(char *bytes, uint32_t value)
+{
+    wire_put16(bytes, (uint16_t)(value >> 16));
+    wire_put16(bytes + 2, (uint16_t)value);
+}
+
 static inline enum wire_state wire_peek(const void *data, size_t size, struct wire_frame *frame)
 {
     if (size < WIRE_HEADER)

@@ -57,6 +57,24 @@ static void rows_as_they_come_are_counted(void **state)
     merge_free(NULL);
 }
 
+static void rows_come_together(void **state)
+{
+    (void)state;
+    const struct fact_scatter scatter = {.columns = 1};
+    struct merge *merge = merge_new(&scatter, 10, 1, 3);
+    assert_int_equal(merge_admits(merge), 0); /* the next one is skipped */
+    assert_int_equal(merge_admit(merge), MERGE_SKIP);
+    assert_int_equal(merge_admits(merge), 10);
+    merge_admitted(merge, 7);
+    assert_int_equal(merge_rows(merge), 7);
+    assert_int_equal(merge_admit(merge), MERGE_PASS);
+    assert_int_equal(merge_admits(merge), 2);
+    merge_admitted(merge, 2);
+    assert_int_equal(merge_admits(merge), 0);
+    assert_int_equal(merge_admit(merge), MERGE_FULL);
+    merge_free(merge);
+}
+
 static void hidden_columns_are_left_out(void **state)
 {
     (void)state;
@@ -585,6 +603,7 @@ static void failed_allocations(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(rows_as_they_come_are_counted),
+                                       cmocka_unit_test(rows_come_together),
                                        cmocka_unit_test(hidden_columns_are_left_out),
                                        cmocka_unit_test(what_has_no_order_here_is_named),
                                        cmocka_unit_test(other_legs_must_have_the_same_columns),
