@@ -274,7 +274,7 @@ static const char *add_aggregate(struct final *final, const FuncCall *call)
     struct call_pieces pieces;
     const char *name = strVal(llast(call->funcname));
     if (call->agg_order || call->agg_within_group || call->func_variadic || !shape_is_own(final->analysis, call) ||
-        list_length(call->args) != !call->agg_star)
+        list_length(call->args) != !call->agg_star || (call->agg_star && !is_named(call, "count")))
         return unknown;
     if (!clauses_call(final->analysis, (size_t)call->location, final->end, &pieces))
         return unclear;

@@ -336,7 +336,7 @@ static const char *combine_of(struct top *top, const ResTarget *target, struct f
         list_length(call->args) != !call->agg_star || !shape_is_own(top->analysis, call))
         return unknown;
     size_t at = shape_aggregate(call);
-    if (at == SIZE_MAX)
+    if (at == SIZE_MAX || (call->agg_star && aggregates[at].function != AGGREGATE_COUNT))
         return unknown;
     combine->function = aggregates[at].function;
     if (call->agg_distinct && !is_fine_distinct(top, call, combine->function))

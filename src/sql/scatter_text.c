@@ -62,11 +62,17 @@ struct reader {
     bool failed;
 };
 
+/* Is it the word AS, behind which anything is a name? x.as is a name itself. */
+static bool is_as(const struct token *token, const struct token *before)
+{
+    return word_is(&token->word, "as") && !is_sign(&before->word, '.');
+}
+
 /* Is it this reserved word, and no name? */
 static bool begins(const struct reader *reader, const char *word)
 {
-    const struct word *last = &reader->last.word;
-    return word_is(&reader->token.word, word) && !word_is(last, "as") && !is_sign(last, '.');
+    return word_is(&reader->token.word, word) && !is_as(&reader->last, &reader->before) &&
+           !is_sign(&reader->last.word, '.');
 }
 
 static bool is_distinct_from(const struct reader *reader)
@@ -207,40 +213,42 @@ static void cut(const char *text, struct piece *piece, size_t count)
     *piece = ends;
 }
 
-static void last_tokens(const char *text, const struct piece *piece, struct token *last, struct token *before)
+/* The last three, the last one first; those that there are not are empty. */
+static void last_tokens(const char *text, const struct piece *piece, struct token last[3])
 {
+    static const struct token none = {.word = {WORD_SIGN, "", 0}};
     size_t at = piece->start;
     struct token token;
-    memset(last, 0, sizeof *last);
+    last[0] = last[1] = last[2] = none;
     while (next_token(text, piece->end, &at, &token))
-        *before = *last, *last = token;
+        last[2] = last[1], last[1] = last[0], last[0] = token;
 }
 
 /* What the parser took as the target's name is its last word. */
 static void cut_label(const char *text, const ResTarget *target, struct piece *piece)
 {
-    struct token last, before;
+    struct token last[3];
     if (!target->name)
         return;
-    last_tokens(text, piece, &last, &before);
-    cut(text, piece, word_is(&before.word, "as") ? 2 : 1);
+    last_tokens(text, piece, last);
+    cut(text, piece, is_as(&last[1], &last[2]) ? 2 : 1);
 }
 
 /* False: the words are not what the tree says. */
 static bool cut_order(const char *text, const SortBy *sort, struct piece *piece)
 {
-    struct token last, before;
+    struct token last[3];
     if (sort->sortby_nulls != SORTBY_NULLS_DEFAULT) {
-        last_tokens(text, piece, &last, &before);
-        if (!word_is(&before.word, "nulls") ||
-            !word_is(&last.word, sort->sortby_nulls == SORTBY_NULLS_FIRST ? "first" : "last"))
+        last_tokens(text, piece, last);
+        if (!word_is(&last[1].word, "nulls") ||
+            !word_is(&last[0].word, sort->sortby_nulls == SORTBY_NULLS_FIRST ? "first" : "last"))
             return false;
         cut(text, piece, 2);
     }
     if (sort->sortby_dir == SORTBY_DEFAULT || sort->sortby_dir == SORTBY_USING)
         return true;
-    last_tokens(text, piece, &last, &before);
-    if (!word_is(&last.word, sort->sortby_dir == SORTBY_DESC ? "desc" : "asc"))
+    last_tokens(text, piece, last);
+    if (!word_is(&last[0].word, sort->sortby_dir == SORTBY_DESC ? "desc" : "asc"))
         return false;
     cut(text, piece, 1);
     return true;
@@ -258,7 +266,9 @@ static bool cut_all(const char *text, const SelectStmt *select, struct clauses *
 
 bool clauses_find(struct analysis *analysis, const SelectStmt *select, struct clauses *clauses)
 {
+    static const struct token none = {.word = {WORD_SIGN, "", 0}};
     struct reader reader = {.text = analysis->text, .select = select, .clauses = clauses, .start = SIZE_MAX};
+    reader.last = reader.before = none;
     reader.target_most = (size_t)list_length(select->targetList);
     reader.sort_most = (size_t)list_length(select->sortClause);
     *clauses = (struct clauses){0};
@@ -268,8 +278,13 @@ bool clauses_find(struct analysis *analysis, const SelectStmt *select, struct cl
     clauses->groups = analysis_new(analysis, reader.group_most + 1, sizeof *clauses->groups);
     size_t at = clauses->start = (size_t)analysis->facts->inner_start;
     while (!reader.failed && next_token(analysis->text, analysis->size, &at, &reader.token)) {
-        if (is_sign(&reader.token.word, ';'))
+        bool ends = is_sign(&reader.token.word, ';');
+        if (ends && reader.last.at.end) /* those in front are of empty statements */
             break;
+        if (ends) {
+            clauses->start = at;
+            continue;
+        }
         read_token(&reader);
         reader.before = reader.last, reader.last = reader.token;
     }

@@ -68,6 +68,7 @@ static void proof(void **state)
         {"SELECT * FROM t"},
         {"TABLE t"},
         {"SELECT * FROM t WHERE v = 5 ; -- all", "SELECT * FROM t WHERE v = 5"},
+        {";; SELECT * FROM t;;", " SELECT * FROM t"},
         {"/* a */ SELECT * FROM t /* b */ ;", "/* a */ SELECT * FROM t"},
         {"SELECT * FROM t WHERE id IN (1, 2)"},
         {"SELECT * FROM t WHERE id <> 3 OR v > 1"},
@@ -202,6 +203,7 @@ static void above(void **state)
          "(every(v > 1)) AS \"mosaic:2\", (bit_or(v)) AS \"mosaic:3\" FROM t",
          "max bool_and bit_or"},
         {"SELECT avg(v) FROM t", "-aggregate"},
+        {"SELECT max(*) FROM t", "-aggregate"},
         {"SELECT count(*) + 1 FROM t", "-aggregate"},
         {"SELECT count(*), 1 FROM t", "-aggregate"},
         {"SELECT count(DISTINCT v) FROM t", "-DISTINCT"},
@@ -332,6 +334,11 @@ static void order_and_limit(void **state)
          "SELECT v, -- FROM x\n $$ FROM $$ /* LIMIT */, (SELECT 1 LIMIT 1), (id) AS \"mosaic:1\" FROM t ORDER BY id "
          "LIMIT 3",
          "a"},
+        {"SELECT q.as AS x, q.from, q.as as \"as\" FROM (SELECT id, v AS from, v AS as FROM t) q ORDER BY x, q.from",
+         "SELECT q.as AS x, q.from, q.as as \"as\", (q.as) AS \"mosaic:1\", (q.from) AS \"mosaic:2\" FROM (SELECT id, "
+         "v AS "
+         "from, v AS as FROM t) q ORDER BY x, q.from",
+         "a a"},
         {"SELECT ARRAY[v, id], extract(year FROM date '2020-01-01') FROM t ORDER BY id",
          "SELECT ARRAY[v, id], extract(year FROM date '2020-01-01'), (id) AS \"mosaic:1\" FROM t ORDER BY id", "a"},
         {"SELECT id, count(*) FROM t GROUP BY id ORDER BY count(*) DESC, 1 LIMIT 10 OFFSET 20",
