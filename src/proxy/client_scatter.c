@@ -8,9 +8,6 @@
 #include "proxy/route.h"
 #include "proxy/scatter.h"
 
-#include <inttypes.h>
-#include <stdio.h>
-
 /* ---- its begin ---- */
 
 /* No server is linked: the shards are asked beside whatever the segment, or the transaction, had one for. */
@@ -150,7 +147,7 @@ enum taken client_scatter_bound(struct client *client, const struct wire_bind *b
     if (scatter_state(scatter) != SCATTER_HELD)
         return settle(client);
     client->scatter = NULL;
-    if (*bind->statement && prepared->shape &&
+    if (*bind->statement && prepared->shape && !scatter_copies(scatter) &&
         prepared->shape != prepared_shape(description->data + WIRE_HEADER, description->size - WIRE_HEADER)) {
         scatter_drop(scatter);
         return refuse_shape(client);
@@ -170,7 +167,10 @@ enum taken client_scatter_bound(struct client *client, const struct wire_bind *b
 static enum taken describe(struct client *client, const struct scatter *scatter)
 {
     struct buffer *answer = client_answer(client);
-    buffer_add(answer, scatter_description(scatter)->data, scatter_description(scatter)->size);
+    if (scatter_copies(scatter))
+        wire_empty(answer, WIRE_B_NO_DATA);
+    else
+        buffer_add(answer, scatter_description(scatter)->data, scatter_description(scatter)->size);
     return client_answered(client) ? TAKEN : client_out_of_memory(client);
 }
 
@@ -190,8 +190,12 @@ enum taken client_scatter_portal(struct client *client, const struct bound *boun
     }
     if (kind == EXPECT_DESCRIBE_PORTAL)
         return describe(client, scatter);
+    const struct buffer *description = scatter_description(scatter);
+    bool copies = scatter_copies(scatter);
+    if (copies && scatter_state(scatter) == SCATTER_HELD)
+        buffer_add(batch_make(&client->worker->to_client), description->data, description->size);
     client->fetching = scatter;
-    scatter_fetch(scatter, named->rows);
+    scatter_fetch(scatter, copies ? 0 : named->rows);
     return client->state == CLIENT_CLOSED ? TAKEN_CLOSED : TAKEN;
 }
 
@@ -200,7 +204,7 @@ void client_scatter_over(struct client *client, struct scatter *scatter)
     struct worker *worker = client->worker;
     struct buffer *out = batch_make(&worker->to_client);
     bool is_query = client->awaits_ready;
-    char tag[32];
+    char tag[SCATTER_TAG];
     client->fetching = NULL;
     if (scatter_state(scatter) != SCATTER_FAILED)
         scatter_tell_missing(scatter, out);
@@ -211,8 +215,10 @@ void client_scatter_over(struct client *client, struct scatter *scatter)
     } else if (scatter_state(scatter) == SCATTER_HELD) {
         wire_empty(out, WIRE_B_PORTAL_SUSPENDED);
     } else {
-        snprintf(tag, sizeof tag, "SELECT %" PRIu64, scatter_fetched(scatter));
-        wire_complete(out, scatter_explains(scatter) ? "EXPLAIN" : tag);
+        scatter_tag(scatter, tag);
+        if (scatter_copies(scatter))
+            wire_empty(out, WIRE_B_COPY_OUT_DONE);
+        wire_complete(out, tag);
     }
     if (is_query && scatter_state(scatter) != SCATTER_FAILED) {
         client->awaits_ready = false;

@@ -30,7 +30,7 @@ bool leg_holds(struct client *client, char type)
     bool holds = is_interrupted(scatter, leg); /* nothing may stand within another's row */
     if (!scatter->client || scatter->state >= SCATTER_FINISHED || leg_is_partial(leg) || scatter_explains(scatter))
         return false;
-    if (holds || type != WIRE_B_DATA_ROW)
+    if (holds || !leg_is_row(type))
         return leg->is_held = holds;
     switch (merge_way(scatter->merge)) {
     case MERGE_AS_THEY_COME:
@@ -239,6 +239,12 @@ static void take_as_it_comes(struct server *server, const char *message, const s
 {
     struct leg *leg = leg_of(server->client);
     struct scatter *scatter = leg->scatter;
+    if (scatter->facts.has_header && !leg->has_headed) {
+        bool is_second = scatter->has_headed;
+        leg->has_headed = scatter->has_headed = true;
+        if (is_second)
+            return;
+    }
     switch (merge_admit(scatter->merge)) {
     case MERGE_SKIP:
         return;
@@ -309,7 +315,7 @@ static size_t count_run(const char *data, size_t size, size_t most_bytes, uint64
     struct wire_frame frame;
     size_t at = 0;
     for (*rows = 0; at < most_bytes && *rows < most_rows; ++*rows, at += frame.size)
-        if (wire_peek(data + at, size - at, &frame) != WIRE_MESSAGE || frame.type != WIRE_B_DATA_ROW ||
+        if (wire_peek(data + at, size - at, &frame) != WIRE_MESSAGE || !leg_is_row(frame.type) ||
             frame.size > size - at)
             break;
     return at;
@@ -340,7 +346,9 @@ size_t leg_take_run(struct client *client, const char *data, size_t size)
 {
     struct leg *leg = leg_of(client);
     struct scatter *scatter = leg->scatter;
-    if (!scatter->client || scatter->state >= SCATTER_FINISHED || leg_is_partial(leg))
+    bool lacks_header = scatter->facts.has_header && !leg->has_headed;
+    if (!scatter->client || scatter->state >= SCATTER_FINISHED || leg_is_partial(leg) || scatter_explains(scatter) ||
+        lacks_header)
         return 0;
     switch (merge_way(scatter->merge)) {
     case MERGE_AS_THEY_COME:
@@ -394,6 +402,25 @@ static void take_description(struct leg *leg, const char *message, const struct 
         scatter_fail(scatter, &error);
     }
     buffer_free(&described);
+}
+
+/* CopyOutResponse: how many columns there are, and in which format. */
+static void take_copy(struct leg *leg, const char *message, const struct wire_frame *frame)
+{
+    struct scatter *scatter = leg->scatter;
+    mosaic_error error;
+    if (!scatter->client || scatter->state >= SCATTER_FINISHED)
+        return;
+    if (scatter->state == SCATTER_STARTING) {
+        buffer_add(&scatter->description, message, frame->size);
+        scatter_turn(scatter, SCATTER_HELD);
+    } else if (frame->size != scatter->description.size ||
+               memcmp(message, scatter->description.data, frame->size) != 0) {
+        (void)!error_set(&error, MOSAIC_UNSUPPORTED, "shard %s has other columns than the others",
+                         leg->client.worker->world->model.shards[leg->shard].name);
+        error_hint(&error, "pgmosaic status shows where definitions differ");
+        scatter_fail(scatter, &error);
+    }
 }
 
 /* ---- messages ---- */
@@ -496,14 +523,29 @@ static bool take_ready(struct server *server, const char *message, const struct 
     return server->state != SERVER_CLOSED;
 }
 
+static bool breaks(struct server *server, char type)
+{
+    mosaic_error error;
+    (void)!error_set(&error, MOSAIC_UNREACHABLE, "shard %s broke the protocol: a message of type %d",
+                     server->worker->world->model.shards[server->pool->shard].name, (unsigned char)type);
+    server_close(server, &error);
+    return false;
+}
+
 bool leg_take(struct server *server, const char *message, const struct wire_frame *frame, size_t here)
 {
     struct leg *leg = leg_of(server->client);
-    mosaic_error error;
     switch (frame->type) {
     case WIRE_B_DATA_ROW:
+    case WIRE_B_COPY_OUT_DATA:
         take_row(server, message, frame, here);
         return true;
+    case WIRE_B_COPY_OUT_RESPONSE:
+        take_copy(leg, message, frame);
+        return true;
+    case WIRE_B_NO_DATA:
+    case WIRE_B_COPY_OUT_DONE:
+        return scatter_copies(leg->scatter) || breaks(server, frame->type);
     case WIRE_B_ROW_DESCRIPTION:
         take_description(leg, message, frame);
         return true;
@@ -514,6 +556,8 @@ bool leg_take(struct server *server, const char *message, const struct wire_fram
         return true;
     case WIRE_B_COMMAND_COMPLETE:
         leg->state = LEG_COMPLETE;
+        if (scatter_copies(leg->scatter) && strncmp(body_of(message), "COPY ", 5) == 0)
+            leg->scatter->copied += strtoull(body_of(message) + 5, NULL, 10);
         return true;
     case WIRE_B_ERROR_RESPONSE:
         take_error(leg, message, frame);
@@ -530,10 +574,7 @@ bool leg_take(struct server *server, const char *message, const struct wire_fram
     default:
         break;
     }
-    (void)!error_set(&error, MOSAIC_UNREACHABLE, "shard %s broke the protocol: a message of type %d",
-                     server->worker->world->model.shards[leg->shard].name, (unsigned char)frame->type);
-    server_close(server, &error);
-    return false;
+    return breaks(server, frame->type);
 }
 
 /* Bytes that were read of its server. */

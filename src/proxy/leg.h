@@ -33,6 +33,7 @@ struct leg {
     bool is_held;      /* rows wait at its server */
     bool is_cancelled; /* its server was told to stop */
     bool has_ended;    /* merge_end was said */
+    bool has_headed;   /* COPY … HEADER: its line of names came */
     /* In order: DataRow messages that merge is given one by one, and those behind them. */
     struct buffer rows, next;
     size_t at; /* in rows: of the first that merge has not yet */
@@ -66,6 +67,8 @@ struct scatter {
     struct buffer notices, description, failure;
     uint64_t version; /* of the world that the plan was made in */
     uint64_t most, fetched;
+    uint64_t copied;                    /* COPY: rows, as the shards count them */
+    bool has_headed;                    /* COPY … HEADER: the client has the line of names */
     uint64_t given, received;           /* rows, bytes: of all of it */
     uint64_t given_most, received_most; /* UINT64_MAX: no limit */
     struct timer timer;                 /* scatter_timeout */

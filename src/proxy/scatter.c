@@ -9,6 +9,8 @@
 #include "proxy/server.h"
 #include "proxy/tally.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 enum { REQUEST_MOST = WIRE_LENGTH_MOST, TOLD_MOST = 1 << 20 };
@@ -222,6 +224,21 @@ const struct buffer *scatter_notices(const struct scatter *scatter)
 bool scatter_explains(const struct scatter *scatter)
 {
     return scatter->facts.explains != NULL;
+}
+
+bool scatter_copies(const struct scatter *scatter)
+{
+    return scatter->facts.is_copy;
+}
+
+void scatter_tag(const struct scatter *scatter, char tag[SCATTER_TAG])
+{
+    if (scatter_explains(scatter))
+        snprintf(tag, SCATTER_TAG, "EXPLAIN");
+    else if (scatter_copies(scatter))
+        snprintf(tag, SCATTER_TAG, "COPY %" PRIu64, scatter->copied);
+    else
+        snprintf(tag, SCATTER_TAG, "SELECT %" PRIu64, scatter->fetched);
 }
 
 bool scatter_is_parsed(const struct scatter *scatter)
@@ -455,6 +472,10 @@ static bool write_formats(struct scatter *scatter, const struct wire_bind *bind,
     struct buffer *out = &scatter->request;
     size_t columns = scatter->facts.columns, hidden = scatter->facts.hidden;
     uint16_t count = bind ? bind->result_count : 0;
+    if (scatter->facts.is_copy) {
+        wire_16(out, 0);
+        return true;
+    }
     if (count > 1 && count != columns) {
         (void)!error_set(error, MOSAIC_DATA, "bind message has %u result formats but query has %zu columns", count,
                          columns);

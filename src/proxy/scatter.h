@@ -72,8 +72,12 @@ const struct buffer *scatter_failure(const struct scatter *scatter);
  * with the scatter HELD (so many came), FINISHED or FAILED.
  */
 void scatter_fetch(struct scatter *scatter, uint64_t most);
-/* The word of CommandComplete: SELECT, with the number of rows, or EXPLAIN. */
+/* Is it EXPLAIN? COPY? */
 bool scatter_explains(const struct scatter *scatter);
+bool scatter_copies(const struct scatter *scatter);
+enum { SCATTER_TAG = 32 };
+/* What CommandComplete says. */
+void scatter_tag(const struct scatter *scatter, char tag[SCATTER_TAG]);
 /* How many rows the last scatter_fetch has given. */
 uint64_t scatter_fetched(const struct scatter *scatter);
 /* The client has room again, or was merely called: what waited for that goes on. */
@@ -85,6 +89,11 @@ void scatter_drop(struct scatter *scatter);
 
 /* ---- for the servers of legs: `client` is one ---- */
 
+/* A row of a result, or of COPY. */
+static inline bool leg_is_row(char type)
+{
+    return type == WIRE_B_DATA_ROW || type == WIRE_B_COPY_OUT_DATA;
+}
 /* May no message of this type be taken now? Then its server is called again once one may be. */
 bool leg_holds(struct client *client, char type);
 /* The same as leg_holds found last. */

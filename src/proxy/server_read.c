@@ -373,7 +373,7 @@ static bool is_leg_answer(const struct server *server)
 /* What is merged must be whole. */
 static bool leg_needs_whole(const struct server *server, char type)
 {
-    return type != WIRE_B_DATA_ROW || leg_wants_whole(server->client);
+    return !leg_is_row(type) || leg_wants_whole(server->client);
 }
 
 /* True where a message of this type must be whole before it is looked at. */
@@ -457,7 +457,7 @@ static bool map_whole(struct server *server, const char *message, const struct w
 /* Rows that a leg takes together. 0: one by one. */
 static size_t take_run(struct server *server, const char *data, size_t size, const struct wire_frame *first)
 {
-    if (first->type != WIRE_B_DATA_ROW || first->size > size || (server_maps(server) && server_maps_rows(server)))
+    if (!leg_is_row(first->type) || first->size > size || (server_maps(server) && server_maps_rows(server)))
         return 0;
     return leg_take_run(server->client, data, size);
 }
@@ -501,7 +501,7 @@ static size_t walk(struct server *server, const char *data, size_t size)
             at += run;
             if (run)
                 continue;
-            if (frame.type == WIRE_B_DATA_ROW && frame.size > ROW_MOST && leg_wants_whole(server->client)) {
+            if (leg_is_row(frame.type) && frame.size > ROW_MOST && leg_wants_whole(server->client)) {
                 refuse_row(server, frame.size);
                 return SIZE_MAX;
             }

@@ -211,6 +211,8 @@ struct analysis {
     bool has_volatile;        /* a volatile function is called anywhere, also in a view */
     size_t names;             /* columns named so far */
     struct mark *marks;       /* of the statement's own text */
+    const struct use *copied; /* the table that COPY TO STDOUT names */
+    bool has_header;          /* of COPY */
     const char *scatter_bars; /* why no scatter would do, a clause; NULL: nothing was seen */
 };
 

@@ -167,7 +167,7 @@ static void find_one(struct analysis *analysis, const RawStmt *raw, bool alone, 
     analysis->facts = facts;
     analysis->alone = alone, analysis->top = NULL;
     analysis->has_volatile = false, analysis->names = 0, analysis->scatter_bars = NULL;
-    analysis->marks = NULL;
+    analysis->marks = NULL, analysis->copied = NULL, analysis->has_header = false;
     analysis->depth = 0, analysis->in_view = false;
     analysis->path = analysis->context->path, analysis->path_count = analysis->context->path_count;
     analysis->uses = NULL, analysis->last_use = &analysis->uses, analysis->use_count = 0;

@@ -190,7 +190,7 @@ struct fact_scatter {
     /* EXPLAIN: what stands before the query. Then `text` is what is explained, and the result the plan of each shard.
      */
     const char *explains;
-    bool is_copy; /* COPY (query) TO STDOUT: `text` is the whole COPY statement */
+    bool is_copy, has_header; /* COPY TO STDOUT, not in binary: `text` is the whole statement */
 };
 
 struct facts {

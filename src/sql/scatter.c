@@ -264,7 +264,8 @@ static const char *check(struct analysis *analysis, struct search *search, const
         reason = shape_leaf(split, search->leaves[i].scope);
     if (!reason)
         reason = shape_top(split, analysis->top);
-    if (!reason || search->leaf_count > 1 || shape_final(split, analysis->top))
+    bool copies = analysis->facts->class == STATEMENT_COPY_TO; /* its query stands in parentheses */
+    if (!reason || copies || search->leaf_count > 1 || shape_final(split, analysis->top))
         return reason;
     split->fact->why_combined = reason;
     return NULL;
@@ -372,11 +373,27 @@ static const char *why_not(struct analysis *analysis, struct search *search)
     return reason;
 }
 
+/* COPY of a table: each shard copies its own rows. */
+static void find_copied(struct analysis *analysis, const struct use *use)
+{
+    struct fact_scatter *fact = analysis_new(analysis, 1, sizeof *fact);
+    struct fact_relation *driver = analysis_new(analysis, 1, sizeof *driver);
+    *driver = use->fact;
+    *fact = (struct fact_scatter){.driver = driver, .is_copy = true, .has_header = analysis->has_header};
+    fact->text = analysis_text(analysis, "%.*s", (int)clauses_end(analysis, 0), analysis->text);
+    analysis->facts->scatter = fact;
+    analysis->facts->text_bound = true;
+}
+
 void scatter_find(struct analysis *analysis)
 {
     struct facts *facts = analysis->facts;
     bool explains = facts->explain_mosaic || facts->explain_plain;
-    bool reads = facts->class == STATEMENT_SELECT || (facts->class == STATEMENT_EXPLAIN && explains);
+    bool copies = facts->class == STATEMENT_COPY_TO && !facts->copies_binary;
+    bool reads = facts->class == STATEMENT_SELECT || copies || (facts->class == STATEMENT_EXPLAIN && explains);
+    if (copies && analysis->copied && analysis->alone && !analysis->scan->cannot &&
+        analysis->copied->fact.relation->placement == PLACE_SHARDED)
+        find_copied(analysis, analysis->copied);
     if (!reads || !analysis->top || facts->is_write || facts->changes_session || is_for_one(analysis))
         return;
     struct search search = {.split = {.analysis = analysis, .marks = analysis->marks}};
@@ -386,6 +403,8 @@ void scatter_find(struct analysis *analysis)
         return;
     if (facts->explain_plain)
         search.split.fact->explains = analysis_text(analysis, "%.*s", facts->inner_start, analysis->text);
+    search.split.fact->is_copy = copies;
+    search.split.fact->has_header = analysis->has_header;
     facts->scatter = search.split.fact;
     facts->text_bound = true;
 }

@@ -263,6 +263,8 @@ static void copy_table(struct analysis *analysis, const CopyStmt *copy)
     struct range *range = range_new(analysis, scope);
     range_relation(analysis, range, relation);
     struct use *use = use_add(analysis, range, relation, copy->relation->location, false);
+    if (!copy->is_from && !copy->filename)
+        analysis->copied = use;
     if (!copy->is_from)
         return;
     if (relation->placement != PLACE_HOME)
@@ -271,6 +273,26 @@ static void copy_table(struct analysis *analysis, const CopyStmt *copy)
             analysis_text(analysis, "COPY into %s", relation->table ? relation->table->display : relation->name),
             "Its rows belong to more than one shard.", "Use pgmosaic load.");
     use_written(analysis, use);
+}
+
+/* Is it HEADER, and not HEADER false? */
+static bool is_header(const DefElem *option)
+{
+    static const char *const off[] = {"false", "off", "0"};
+    if (!option_is(option, "header"))
+        return false;
+    if (option->arg && IsA(option->arg, Integer))
+        return ((Integer *)option->arg)->ival != 0;
+    return !option->arg || !IsA(option->arg, String) || !NAME_IS_ONE_OF(strVal(option->arg), off);
+}
+
+static bool has_header(const CopyStmt *copy)
+{
+    ListCell *cell;
+    foreach (cell, copy->options)
+        if (is_header(lfirst(cell)))
+            return true;
+    return false;
 }
 
 static bool copies_binary(const CopyStmt *copy)
@@ -289,6 +311,7 @@ static void copy_statement(struct analysis *analysis, const CopyStmt *copy)
 {
     analysis->facts->copies_binary = copies_binary(copy);
     analysis->facts->class = copy->is_from ? STATEMENT_COPY_FROM : STATEMENT_COPY_TO;
+    analysis->has_header = has_header(copy);
     if (copy->filename)
         analysis->facts->needs_home = true; /* a file, or a program, of the server */
     if (copy->filename || !copy->query)

@@ -1,6 +1,7 @@
 """Tier 2: what several shards answer at once, merged by the proxy: the rows of one PostgreSQL, in its order, and what
 happens when a shard, the client or a connection is slow, full or gone. The proof: test_proof.py."""
 import contextlib
+import io
 import threading
 import time
 
@@ -276,6 +277,34 @@ def test_explain_shows_each_shard_s_plan(session, wire, proxy):
         found = connection.execute("EXPLAIN SELECT id FROM users WHERE id > %s", (7,))
         assert found.fetchone() == ("tier 2: all 3 shards, merged here",) and found.statusmessage == "EXPLAIN"
     assert kinds(wire.exchange(query("EXPLAIN SELECT nosuch FROM users"), ready=1)) == "EZ"
+
+
+@pytest.mark.parametrize("sql", ["COPY users TO STDOUT", "COPY users (id, city) TO STDOUT (FORMAT csv, HEADER)",
+                                 "COPY orders TO STDOUT WITH CSV HEADER",
+                                 "COPY (SELECT id, name FROM users WHERE id > 7) TO STDOUT",
+                                 "COPY (SELECT * FROM users WHERE id < 0) TO STDOUT (FORMAT csv, HEADER true)"])
+def test_copy_has_one_header_and_every_row_once(proxy, oracle, sql):
+    outputs = []
+    with contextlib.closing(proxy.psycopg2()) as connection:
+        for side in (connection, oracle):
+            out = io.StringIO()
+            with side.cursor() as cursor:
+                cursor.copy_expert(sql, out)
+                outputs.append((out.getvalue().splitlines(), cursor.rowcount))
+    (lines, count), (expected, wanted) = outputs
+    assert count == wanted and sorted(lines) == sorted(expected)
+    assert "HEADER" not in sql or lines[0] == expected[0]
+
+
+def test_copy_as_messages(wire):
+    messages = wire.exchange(query("COPY users TO STDOUT"), ready=1)
+    assert kinds(messages) == "H" + "d" * ROWS + "cCZ" and messages[-2][1] == f"COPY {ROWS}\0".encode()
+    messages = wire.exchange(parse("COPY users (id) TO STDOUT") + bind() + describe() + execute() + sync(), ready=1)
+    assert kinds(messages) == "12nH" + "d" * ROWS + "cCZ"
+    assert kinds(wire.exchange(query("COPY users (nosuch) TO STDOUT"), ready=1)) == "EZ"
+    messages = wire.exchange(query("COPY (SELECT 1 / (id - 700) FROM users) TO STDOUT"), ready=1)
+    assert kinds(messages)[-2:] == "EZ" and error_fields(messages[-2][1])["C"] == "22012"
+    assert kinds(wire.exchange(query("SELECT id FROM users WHERE id = 5"), ready=1)) == "TDCZ"
 
 
 # ---- transactions --------------------------------------------------------------------------------------------------
