@@ -45,6 +45,7 @@ struct bound {
     int32_t shift;               /* of Execute's errors: expect.h */
     struct explain_portal *rows; /* of EXPLAIN (MOSAIC): the answer; explain_rows.h */
     struct scatter *scatter;     /* its own: of what several shards answer */
+    bool is_cursor;              /* FETCH or CLOSE of one that has such a scatter */
 };
 
 /* A named portal: from Bind to the end of the transaction. */

@@ -2,6 +2,7 @@
  * Bind: where the values say that a statement belongs.
  */
 #include "base/memory.h"
+#include "proxy/client_cursor.h"
 #include "proxy/client_extended.h"
 #include "proxy/client_local.h"
 #include "proxy/client_portal.h"
@@ -307,6 +308,8 @@ static enum taken take_bind(struct client *client, const struct bind_message *me
     if (route.way == ROUTE_TYPES)
         return extended_ask_types(client, prepared, named);
     const struct facts *only = route.facts && route.facts->count == 1 ? &route.facts->facts[0] : NULL;
+    if (only && client->portals)
+        cursor_forget(client, only);
     if (only && local_applies(client, only))
         return bind_here(client, bind, prepared, only);
     if (client->status == 'E' && client->server)
@@ -315,6 +318,8 @@ static enum taken take_bind(struct client *client, const struct bind_message *me
         return TAKEN_MORE;
     if (only && prepare_sql_is(only) && client->status != 'E')
         return bind_sql(client, message, prepared, &route);
+    if (only && cursor_is(client, only) && client->status != 'E')
+        return cursor_bind(client, bind, prepared);
     if (route.way == ROUTE_REFUSED)
         return extended_refuse(client, route.error);
     if (route.way == ROUTE_EXPLAIN)

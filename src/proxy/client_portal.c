@@ -1,6 +1,7 @@
 #include "proxy/client_portal.h"
 
 #include "base/memory.h"
+#include "proxy/client_cursor.h"
 #include "proxy/client_extended.h"
 #include "proxy/client_local.h"
 #include "proxy/client_scatter.h"
@@ -51,11 +52,20 @@ void portal_forget(struct client *client, const struct scatter *scatter)
         portal_remove(client, portal ? portal->name : "");
 }
 
+bool portal_give(struct client *client, const char *from, const char *to)
+{
+    struct bound *bound = *from ? &(*find_portal(client, from))->bound : &client->bound;
+    struct bound given = {.is_local = true, .scatter = bound->scatter};
+    bound->scatter = NULL;
+    return portal_add(client, to, &given);
+}
+
 bool portal_add(struct client *client, const char *name, const struct bound *bound)
 {
     size_t size = strlen(name) + 1;
     struct bound kept = *bound;
-    prepared_hold(kept.prepared);
+    if (kept.prepared)
+        prepared_hold(kept.prepared);
     if (!*name) {
         release(&client->bound);
         client->bound = kept;
@@ -169,6 +179,8 @@ enum taken portal_here(struct client *client, const struct bound *bound, const s
 {
     if (bound->scatter)
         return client_scatter_portal(client, bound, named, kind);
+    if (bound->is_cursor)
+        return cursor_portal(client, bound, kind);
     if (kind == EXPECT_DESCRIBE_PORTAL && bound->rows)
         return describe_rows(client, bound->rows);
     if (kind == EXPECT_DESCRIBE_PORTAL)

@@ -13,6 +13,8 @@ bool portal_add(struct client *client, const char *name, const struct bound *bou
 void portal_remove(struct client *client, const char *name);
 /* bound.names_types, of a Bind for the linked server; `shape`: of the statement, 0 where it is not known. */
 bool portal_names_types(const struct client *client, const struct wire_bind *bind, bool is_whole, uint64_t shape);
+/* Its scatter is another portal's from now on. False: memory is out. */
+bool portal_give(struct client *client, const char *from, const char *to);
 /* The one that has this scatter. */
 void portal_forget(struct client *client, const struct scatter *scatter);
 

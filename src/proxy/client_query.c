@@ -2,6 +2,7 @@
  * The simple protocol: a text of one statement or several, answered up to ReadyForQuery. And function calls.
  */
 #include "proxy/client.h"
+#include "proxy/client_cursor.h"
 #include "proxy/client_local.h"
 #include "proxy/client_scatter.h"
 #include "proxy/copy_binary.h"
@@ -128,6 +129,8 @@ enum taken client_query(struct client *client, const char *message, const struct
     if (route.way == ROUTE_ASK)
         return local_ask_path(client);
     const struct facts *only = route.facts && route.facts->count == 1 ? &route.facts->facts[0] : NULL;
+    if (only && client->portals)
+        cursor_forget(client, only);
     if (only && local_applies(client, only))
         return answer_here(client, only, text, size);
     if (route.facts && route.facts->count > 1 && local_has_failed(client) &&
@@ -139,6 +142,8 @@ enum taken client_query(struct client *client, const char *message, const struct
         route = (struct route){.way = ROUTE_ANY, .shard = client->server->pool->shard, .facts = route.facts};
     if (only && prepare_sql_is(only) && client->status != 'E')
         return prepare_sql(client, &route, text, size, asked);
+    if (only && cursor_is(client, only) && client->status != 'E')
+        return cursor_query(client, only);
     if (route.way == ROUTE_REFUSED)
         return client_refuse(client, route.error, true);
     if (route.way == ROUTE_EXPLAIN)

@@ -1,6 +1,7 @@
 #include "proxy/client_scatter.h"
 
 #include "base/memory.h"
+#include "proxy/client_cursor.h"
 #include "proxy/client_extended.h"
 #include "proxy/client_portal.h"
 #include "proxy/proxy.h"
@@ -34,7 +35,12 @@ static enum taken begin(struct client *client, const struct scatter_order *order
 
 enum taken client_scatter_query(struct client *client, const char *text, size_t size, const struct route *route)
 {
+    const struct facts *facts = &route->facts->facts[0];
+    enum taken taken = facts->class == STATEMENT_DECLARE ? cursor_check(client, facts) : REACHED;
+    if (taken != REACHED)
+        return taken;
     struct scatter_order order = {.plan = route->plan,
+                                  .cursor = facts->class == STATEMENT_DECLARE ? facts->name : NULL,
                                   .text = text,
                                   .size = size,
                                   .tier = route->tier,
@@ -54,7 +60,12 @@ enum taken client_scatter_bind(struct client *client, const struct wire_bind *bi
     }
     if (*bind->portal && portal_find(client, bind->portal))
         return extended_fail(client, "42P03", "portal \"%s\" already exists", bind->portal);
+    const struct facts *facts = &route->facts->facts[0];
+    enum taken taken = facts->class == STATEMENT_DECLARE ? cursor_check(client, facts) : REACHED;
+    if (taken != REACHED)
+        return taken;
     struct scatter_order order = {.plan = route->plan,
+                                  .cursor = facts->class == STATEMENT_DECLARE ? facts->name : NULL,
                                   .types = prepared->types,
                                   .type_count = prepared->type_count,
                                   .bind = bind,
@@ -116,15 +127,23 @@ static void add_notices(const struct scatter *scatter, struct buffer *out)
         buffer_add(out, notices->data, notices->size);
 }
 
+/* A cursor that was described is there; what became of its rows is FETCH's to say. */
+static bool fails_later(const struct scatter *scatter)
+{
+    return scatter_cursor(scatter) && scatter_state(scatter) == SCATTER_FAILED && scatter_description(scatter)->size;
+}
+
 enum taken client_scatter_queried(struct client *client)
 {
     struct scatter *scatter = client->scatter;
     const struct buffer *description = scatter_description(scatter);
     if (scatter_state(scatter) == SCATTER_STARTING)
         return TAKEN_LATER;
-    if (scatter_state(scatter) != SCATTER_HELD)
+    if (scatter_state(scatter) != SCATTER_HELD && !fails_later(scatter))
         return settle(client);
     add_notices(scatter, batch_make(&client->worker->to_client));
+    if (scatter_cursor(scatter))
+        return cursor_declared(client, scatter);
     buffer_add(batch_make(&client->worker->to_client), description->data, description->size);
     client->awaits_ready = true;
     scatter_fetch(scatter, 0);
@@ -144,10 +163,11 @@ enum taken client_scatter_bound(struct client *client, const struct wire_bind *b
     const struct buffer *description = scatter_description(scatter);
     if (scatter_state(scatter) == SCATTER_STARTING)
         return TAKEN_LATER;
-    if (scatter_state(scatter) != SCATTER_HELD)
+    if (scatter_state(scatter) != SCATTER_HELD && !fails_later(scatter))
         return settle(client);
     client->scatter = NULL;
-    if (*bind->statement && prepared->shape && !scatter_copies(scatter) &&
+    bool has_shape = !scatter_copies(scatter) && !scatter_cursor(scatter) && !scatter_explains(scatter);
+    if (*bind->statement && prepared->shape && has_shape &&
         prepared->shape != prepared_shape(description->data + WIRE_HEADER, description->size - WIRE_HEADER)) {
         scatter_drop(scatter);
         return refuse_shape(client);
@@ -167,11 +187,19 @@ enum taken client_scatter_bound(struct client *client, const struct wire_bind *b
 static enum taken describe(struct client *client, const struct scatter *scatter)
 {
     struct buffer *answer = client_answer(client);
-    if (scatter_copies(scatter))
+    if (scatter_copies(scatter) || scatter_cursor(scatter))
         wire_empty(answer, WIRE_B_NO_DATA);
     else
         buffer_add(answer, scatter_description(scatter)->data, scatter_description(scatter)->size);
     return client_answered(client) ? TAKEN : client_out_of_memory(client);
+}
+
+enum taken client_scatter_failed(struct client *client, struct scatter *scatter)
+{
+    enum taken taken = tell_failure(client, scatter);
+    if (taken == TAKEN)
+        portal_forget(client, scatter);
+    return taken;
 }
 
 enum taken client_scatter_portal(struct client *client, const struct bound *bound, const struct wire_named *named,
@@ -183,13 +211,12 @@ enum taken client_scatter_portal(struct client *client, const struct bound *boun
     enum taken taken = client_leave_server(client);
     if (taken != REACHED)
         return taken;
-    if (scatter_state(scatter) == SCATTER_FAILED) {
-        taken = tell_failure(client, scatter);
-        portal_remove(client, named->name);
-        return taken;
-    }
+    if (scatter_state(scatter) == SCATTER_FAILED)
+        return client_scatter_failed(client, scatter);
     if (kind == EXPECT_DESCRIBE_PORTAL)
         return describe(client, scatter);
+    if (scatter_cursor(scatter))
+        return cursor_execute(client, scatter, named->name);
     const struct buffer *description = scatter_description(scatter);
     bool copies = scatter_copies(scatter);
     if (copies && scatter_state(scatter) == SCATTER_HELD)
@@ -203,7 +230,7 @@ void client_scatter_over(struct client *client, struct scatter *scatter)
 {
     struct worker *worker = client->worker;
     struct buffer *out = batch_make(&worker->to_client);
-    bool is_query = client->awaits_ready;
+    bool is_fetch = scatter_is_fetched(scatter), is_query = client->awaits_ready;
     char tag[SCATTER_TAG];
     client->fetching = NULL;
     if (scatter_state(scatter) != SCATTER_FAILED)
@@ -212,7 +239,7 @@ void client_scatter_over(struct client *client, struct scatter *scatter)
         (void)tell_failure(client, scatter);
         if (client->state == CLIENT_CLOSED)
             return;
-    } else if (scatter_state(scatter) == SCATTER_HELD) {
+    } else if (scatter_state(scatter) == SCATTER_HELD && !is_fetch) {
         wire_empty(out, WIRE_B_PORTAL_SUSPENDED);
     } else {
         scatter_tag(scatter, tag);
@@ -228,7 +255,7 @@ void client_scatter_over(struct client *client, struct scatter *scatter)
         client_close(client, NULL);
         return;
     }
-    if (is_query) {
+    if (is_query && !is_fetch) {
         client->scatter = NULL;
         scatter_drop(scatter);
     } else if (scatter_state(scatter) == SCATTER_FAILED) {

@@ -24,6 +24,8 @@ enum taken client_scatter_bound(struct client *client, const struct wire_bind *b
 enum taken client_scatter_portal(struct client *client, const struct bound *bound, const struct wire_named *named,
                                  enum expect_kind kind);
 
+/* A failed one is told, and its portal is gone. */
+enum taken client_scatter_failed(struct client *client, struct scatter *scatter);
 /* It has given what was asked of it, or has failed: the end of the answer. */
 void client_scatter_over(struct client *client, struct scatter *scatter);
 

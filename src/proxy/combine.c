@@ -27,8 +27,9 @@ bool combine_prepare(struct scatter *scatter, const struct scatter_order *order,
     scatter->element_types = arena_zeroed(arena, columns + 1, sizeof *scatter->element_types);
     scatter->column_count = columns;
     scatter->results = BUFFER_INIT(WIRE_LENGTH_MOST);
-    wire_16(&scatter->results, bind ? bind->result_count : 0);
-    if (bind)
+    bool is_text = !bind || order->plan->scatter->is_cursor;
+    wire_16(&scatter->results, is_text ? 0 : bind->result_count);
+    if (!is_text)
         buffer_add(&scatter->results, bind->results, 2 * (size_t)bind->result_count);
     bool taken = bound_values_take(&scatter->final_bound, arena, from->text, order->types, order->type_count, bind);
     if (scatter->final_bound.count != from->parameter_count)

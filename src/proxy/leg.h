@@ -65,7 +65,9 @@ struct scatter {
     size_t column_count;                   /* of partials */
     uint32_t *array_types, *element_types; /* of them, as the coordinator has them */
     struct buffer notices, description, failure;
-    uint64_t version; /* of the world that the plan was made in */
+    uint64_t version;   /* of the world that the plan was made in */
+    const char *cursor; /* to be declared; NULL */
+    bool is_fetched;    /* by FETCH */
     uint64_t most, fetched;
     uint64_t copied;                    /* COPY: rows, as the shards count them */
     bool has_headed;                    /* COPY … HEADER: the client has the line of names */

@@ -226,6 +226,21 @@ bool scatter_explains(const struct scatter *scatter)
     return scatter->facts.explains != NULL;
 }
 
+const char *scatter_cursor(const struct scatter *scatter)
+{
+    return scatter->cursor;
+}
+
+void scatter_declared(struct scatter *scatter)
+{
+    scatter->cursor = NULL;
+}
+
+bool scatter_is_fetched(const struct scatter *scatter)
+{
+    return scatter->is_fetched;
+}
+
 bool scatter_copies(const struct scatter *scatter)
 {
     return scatter->facts.is_copy;
@@ -233,7 +248,9 @@ bool scatter_copies(const struct scatter *scatter)
 
 void scatter_tag(const struct scatter *scatter, char tag[SCATTER_TAG])
 {
-    if (scatter_explains(scatter))
+    if (scatter->is_fetched)
+        snprintf(tag, SCATTER_TAG, "FETCH %" PRIu64, scatter->fetched);
+    else if (scatter_explains(scatter))
         snprintf(tag, SCATTER_TAG, "EXPLAIN");
     else if (scatter_copies(scatter))
         snprintf(tag, SCATTER_TAG, "COPY %" PRIu64, scatter->copied);
@@ -256,8 +273,9 @@ uint64_t scatter_fetched(const struct scatter *scatter)
     return scatter->fetched;
 }
 
-void scatter_fetch(struct scatter *scatter, uint64_t most)
+static void fetch(struct scatter *scatter, uint64_t most, bool is_sql)
 {
+    scatter->is_fetched = is_sql;
     scatter->fetched = 0;
     scatter->most = most;
     if (scatter->state != SCATTER_HELD) {
@@ -268,6 +286,16 @@ void scatter_fetch(struct scatter *scatter, uint64_t most)
     scatter_merge(scatter);
     if (scatter->state == SCATTER_RUNNING)
         scatter_wake(scatter);
+}
+
+void scatter_fetch(struct scatter *scatter, uint64_t most)
+{
+    fetch(scatter, most, false);
+}
+
+void scatter_fetch_sql(struct scatter *scatter, uint64_t most)
+{
+    fetch(scatter, most, true);
 }
 
 void scatter_resume(struct scatter *scatter)
@@ -471,11 +499,8 @@ static bool write_formats(struct scatter *scatter, const struct wire_bind *bind,
 {
     struct buffer *out = &scatter->request;
     size_t columns = scatter->facts.columns, hidden = scatter->facts.hidden;
-    uint16_t count = bind ? bind->result_count : 0;
-    if (scatter->facts.is_copy) {
-        wire_16(out, 0);
-        return true;
-    }
+    bool is_text = !bind || scatter->facts.is_cursor || scatter->facts.is_copy; /* whatever a Bind of DECLARE says */
+    uint16_t count = is_text ? 0 : bind->result_count;
     if (count > 1 && count != columns) {
         (void)!error_set(error, MOSAIC_DATA, "bind message has %u result formats but query has %zu columns", count,
                          columns);
@@ -542,6 +567,8 @@ static bool copy_facts(struct scatter *scatter, const struct scatter_order *orde
     if (to->combines)
         to->combines = arena_copy(arena, from->combines, from->columns * sizeof *from->combines);
     scatter->text = arena_copy(arena, order->text, order->size);
+    if (order->cursor)
+        scatter->cursor = arena_string(arena, order->cursor);
     scatter->size = order->size;
     return to->text && (to->sorts || !to->sort_count) && scatter->asked && scatter->text &&
            bound_values_take(&scatter->bound, arena, to->text, order->types, order->type_count, order->bind);

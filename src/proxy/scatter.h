@@ -41,6 +41,7 @@ struct scatter_order {
     const struct wire_bind *bind; /* NULL: no parameters, and all in text */
     const char *text;             /* the client's own, for places in errors */
     size_t size;
+    const char *cursor; /* DECLARE: its name; NULL */
     int tier;
     bool may_miss;               /* shards that are not reached may be left out, where that is not a wrong value */
     const mosaic_error *warning; /* to be told before the result; NULL */
@@ -72,9 +73,15 @@ const struct buffer *scatter_failure(const struct scatter *scatter);
  * with the scatter HELD (so many came), FINISHED or FAILED.
  */
 void scatter_fetch(struct scatter *scatter, uint64_t most);
+/* The same for FETCH, whose answer has its own last word. */
+void scatter_fetch_sql(struct scatter *scatter, uint64_t most);
+bool scatter_is_fetched(const struct scatter *scatter);
 /* Is it EXPLAIN? COPY? */
 bool scatter_explains(const struct scatter *scatter);
 bool scatter_copies(const struct scatter *scatter);
+/* DECLARE: the cursor's name; NULL: it is none, or has been declared. */
+const char *scatter_cursor(const struct scatter *scatter);
+void scatter_declared(struct scatter *scatter);
 enum { SCATTER_TAG = 32 };
 /* What CommandComplete says. */
 void scatter_tag(const struct scatter *scatter, char tag[SCATTER_TAG]);

@@ -190,6 +190,7 @@ struct fact_scatter {
     /* EXPLAIN: what stands before the query. Then `text` is what is explained, and the result the plan of each shard.
      */
     const char *explains;
+    bool is_cursor;           /* DECLARE: `text` is the query */
     bool is_copy, has_header; /* COPY TO STDOUT, not in binary: `text` is the whole statement */
 };
 
@@ -237,6 +238,9 @@ struct facts {
     int inner_start, inner_length;
     bool copies_binary;  /* COPY in PostgreSQL's binary format */
     bool explain_mosaic; /* EXPLAIN (MOSAIC) */
+    bool declares_plain; /* DECLARE of a cursor that is only fetched forward, in text, within its transaction */
+    bool closes;         /* CLOSE */
+    int64_t fetches;     /* FETCH forward: so many rows; INT64_MAX: all; 0: it is another one */
     bool explain_plain;  /* EXPLAIN, as lines of text */
     bool is_constant;    /* SELECT of what any server says alike at any time: constant.c */
 };

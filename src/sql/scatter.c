@@ -390,7 +390,9 @@ void scatter_find(struct analysis *analysis)
     struct facts *facts = analysis->facts;
     bool explains = facts->explain_mosaic || facts->explain_plain;
     bool copies = facts->class == STATEMENT_COPY_TO && !facts->copies_binary;
-    bool reads = facts->class == STATEMENT_SELECT || copies || (facts->class == STATEMENT_EXPLAIN && explains);
+    bool declares = facts->class == STATEMENT_DECLARE && facts->declares_plain;
+    bool reads =
+        facts->class == STATEMENT_SELECT || copies || declares || (facts->class == STATEMENT_EXPLAIN && explains);
     if (copies && analysis->copied && analysis->alone && !analysis->scan->cannot &&
         analysis->copied->fact.relation->placement == PLACE_SHARDED)
         find_copied(analysis, analysis->copied);
@@ -404,6 +406,7 @@ void scatter_find(struct analysis *analysis)
     if (facts->explain_plain)
         search.split.fact->explains = analysis_text(analysis, "%.*s", facts->inner_start, analysis->text);
     search.split.fact->is_copy = copies;
+    search.split.fact->is_cursor = declares;
     search.split.fact->has_header = analysis->has_header;
     facts->scatter = search.split.fact;
     facts->text_bound = true;

@@ -1,6 +1,8 @@
 /* Statements by their kind: queries go to query.c, all others are told here what they need. */
 #include "sql/analysis.h"
 
+#include <limits.h>
+
 /* ---- settings ---- */
 
 /* Settings that are lists of names: each is quoted where it needs to be. */
@@ -239,7 +241,14 @@ static void declare_statement(struct analysis *analysis, const DeclareCursorStmt
     facts->name = analysis_copy(analysis, declare->portalname);
     facts->is_local = !(declare->options & CURSOR_OPT_HOLD);
     facts->changes_session |= !facts->is_local;
+    facts->declares_plain = !(declare->options & (CURSOR_OPT_HOLD | CURSOR_OPT_SCROLL | CURSOR_OPT_BINARY));
     inner_note(analysis, "FOR", false);
+}
+
+static void fetch_statement(struct analysis *analysis, const FetchStmt *fetch)
+{
+    bool forward = !fetch->ismove && fetch->direction == FETCH_FORWARD && fetch->howMany > 0;
+    analysis->facts->fetches = !forward ? 0 : fetch->howMany == LONG_MAX ? INT64_MAX : fetch->howMany;
 }
 
 static void cursor_statement(struct analysis *analysis, const char *name)
@@ -399,9 +408,11 @@ void statement_analyse(struct analysis *analysis, Node *node)
         break;
     case T_FetchStmt:
         cursor_statement(analysis, ((FetchStmt *)node)->portalname);
+        fetch_statement(analysis, (FetchStmt *)node);
         break;
     case T_ClosePortalStmt:
         cursor_statement(analysis, ((ClosePortalStmt *)node)->portalname);
+        facts->closes = true;
         break;
     case T_TransactionStmt:
         transaction_statement(analysis, (TransactionStmt *)node);

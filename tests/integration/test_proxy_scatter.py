@@ -334,6 +334,72 @@ def test_an_error_fails_the_transaction(session):
     assert session("SELECT id FROM users ORDER BY id LIMIT 1") == [(1,)]
 
 
+def test_cursors_are_fetched_forward(session, oracle, proxy):
+    with contextlib.closing(proxy.psycopg2()) as connection:
+        connection.autocommit = False
+        with connection.cursor("named") as cursor:  # DECLARE, FETCH FORWARD, CLOSE
+            cursor.itersize = 700
+            cursor.execute("SELECT id, name FROM users WHERE id > %s ORDER BY id", (5,))
+            assert [row[0] for row in cursor] == list(range(6, ROWS + 1))
+        connection.commit()
+    session("BEGIN")
+    assert session("DECLARE c CURSOR FOR SELECT id FROM users ORDER BY id") == "DECLARE CURSOR"
+    assert session("FETCH c") == [(1,)] and session("FETCH 2 FROM c") == [(2,), (3,)]
+    assert session("UPDATE users SET large = large WHERE id = 5") == "UPDATE 1"
+    assert session("FETCH FORWARD 2 IN c") == [(4,), (5,)]
+    assert len(session("FETCH ALL c")) == ROWS - 5 and session("FETCH 3 c") == []
+    assert session("CLOSE c") == "CLOSE CURSOR"
+    with pytest.raises(psycopg2.errors.InvalidCursorName):
+        session("FETCH c")
+    session("ROLLBACK")
+    with pytest.raises(psycopg2.errors.NoActiveSqlTransaction):
+        session("DECLARE c CURSOR FOR SELECT id FROM users")
+    session("BEGIN")
+    session("DECLARE c NO SCROLL CURSOR FOR SELECT id, 1 / (id - 700) FROM users ORDER BY id")
+    with pytest.raises(psycopg2.errors.DuplicateCursor):
+        session("DECLARE c CURSOR FOR SELECT id FROM users")
+    session("ROLLBACK")
+    session("BEGIN")
+    session("DECLARE c CURSOR FOR SELECT id FROM users ORDER BY id")
+    with pytest.raises(psycopg2.errors.FeatureNotSupported, match="forward"):
+        session("FETCH BACKWARD 1 FROM c")
+    session("COMMIT")
+    for end in ("CLOSE ALL", "ROLLBACK TO a"):
+        session("BEGIN")
+        session("SAVEPOINT a")
+        session("DECLARE c CURSOR FOR SELECT id FROM users ORDER BY id")
+        session(end)
+        with pytest.raises(psycopg2.errors.InvalidCursorName):
+            session("FETCH c")
+        session("ROLLBACK")
+    session("BEGIN")
+    session("DECLARE c CURSOR FOR SELECT 1 / (id - 700) FROM users ORDER BY id")
+    with pytest.raises(psycopg2.errors.DivisionByZero):
+        session("FETCH ALL c")
+    with pytest.raises(psycopg2.errors.InFailedSqlTransaction):
+        session("FETCH c")
+    assert session("COMMIT") == "ROLLBACK"
+    assert session("SELECT count(*) FROM users") == [(ROWS,)]
+
+
+def test_cursors_by_the_extended_protocol(proxy, oracle, wire):
+    with psycopg.connect(proxy.dsn) as connection:
+        with connection.cursor("named") as cursor:
+            cursor.itersize = 900
+            cursor.execute("SELECT id, city FROM users WHERE id > %s ORDER BY city, id LIMIT 2500", (5,))
+            assert cursor.fetchmany(3) + cursor.fetchall() == ask(
+                oracle, "SELECT id, city FROM users WHERE id > 5 ORDER BY city, id LIMIT 2500")
+    wire.exchange(query("BEGIN"), ready=1)
+    messages = wire.exchange(parse("DECLARE c CURSOR FOR SELECT id FROM users ORDER BY id") + bind() + describe() + execute()
+                             + sync(), ready=1)
+    assert kinds(messages) == "12nCZ" and messages[-1][1] == b"T"
+    messages = wire.exchange(parse("FETCH 2 FROM c") + bind() + describe() + execute() + sync(), ready=1)
+    assert kinds(messages) == "12TDDCZ" and messages[-2][1] == b"FETCH 2\0"
+    assert kinds(wire.exchange(execute("c", rows=1) + sync(), ready=1)) == "DsZ"
+    assert kinds(wire.exchange(parse("CLOSE c") + bind() + execute() + sync(), ready=1)) == "12CZ"
+    assert kinds(wire.exchange(query("COMMIT"), ready=1)) == "CZ"
+
+
 # ---- slow, full, gone ----------------------------------------------------------------------------------------------
 
 
