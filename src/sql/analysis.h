@@ -203,9 +203,10 @@ struct analysis {
     size_t parameter_count, parameter_capacity;
     const uint32_t *assigned_types; /* of an INSERT's columns, for the targets of its SELECT, once */
     size_t assigned_type_count;
-    bool own_equals;   /* the comparison is OPERATOR(pg_catalog.=) */
-    bool home_else;    /* the home shard is needed for something other than catalogs */
-    bool prefers_home; /* catalogs, and the like, that every shard has but whose answer is the home shard's */
+    bool own_equals;     /* the comparison is OPERATOR(pg_catalog.=) */
+    bool home_else;      /* the home shard is needed for something other than catalogs */
+    bool prefers_home;   /* catalogs, and the like, that every shard has but whose answer is the home shard's */
+    bool numbers_object; /* it asks for the OID of what it names */
     bool locks;
     bool unknown_function;
     bool has_volatile;        /* a volatile function is called anywhere, also in a view */

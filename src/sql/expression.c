@@ -264,10 +264,21 @@ static void walk_window(struct analysis *analysis, struct scope *scope, WindowDe
     expression_walk(analysis, scope, window->endOffset);
 }
 
+/* A value whose number each server has for itself: regclass and its like. */
+static bool names_object(const Node *node)
+{
+    if (IsA(node, FuncCall)) {
+        const char *name = strVal(llast(((const FuncCall *)node)->funcname));
+        return strcmp(name, "pg_typeof") == 0 || strncmp(name, "to_reg", 6) == 0;
+    }
+    return IsA(node, TypeCast) && strncmp(strVal(llast(((const TypeCast *)node)->typeName->names)), "reg", 3) == 0;
+}
+
 static void walk_cast(struct analysis *analysis, struct scope *scope, TypeCast *cast)
 {
     bool modified;
     uint32_t type = name_type(analysis, cast->typeName, &modified);
+    analysis->numbers_object |= (type == 26 || type == 23 || type == 20) && names_object(cast->arg);
     clock_cast(analysis, scope, type, cast->arg);
     if (IsA(cast->arg, ParamRef))
         parameter_use(analysis, ((ParamRef *)cast->arg)->number, type, false);

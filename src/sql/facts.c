@@ -145,6 +145,8 @@ static void conclude(struct analysis *analysis)
         analysis_refuse(analysis, -1, "a function that is not known", "What it reads is not known.", NULL);
     if (analysis->prefers_home && !sharded)
         analysis->facts->needs_home = true;
+    if (analysis->numbers_object && sharded)
+        analysis->facts->needs_home = analysis->home_else = true;
     for (size_t i = 0; i < analysis->context->type_count; i++)
         if (analysis->context->types[i] == 1042)
             analysis_bar_coordinator(analysis, "postgres_fdw sends a char(n) parameter as text, with its blanks");
@@ -167,7 +169,7 @@ static void find_one(struct analysis *analysis, const RawStmt *raw, bool alone, 
     analysis->facts = facts;
     analysis->alone = alone, analysis->top = NULL;
     analysis->has_volatile = false, analysis->names = 0, analysis->scatter_bars = NULL;
-    analysis->marks = NULL, analysis->copied = NULL, analysis->has_header = false;
+    analysis->marks = NULL, analysis->numbers_object = false, analysis->copied = NULL, analysis->has_header = false;
     analysis->depth = 0, analysis->in_view = false;
     analysis->path = analysis->context->path, analysis->path_count = analysis->context->path_count;
     analysis->uses = NULL, analysis->last_use = &analysis->uses, analysis->use_count = 0;
