@@ -68,14 +68,14 @@ static char *read_all(FILE *file, size_t *size)
 static void print_scatter(const struct plan *plan)
 {
     const struct fact_scatter *scatter = plan->scatter;
-    json_t *shards = json_array(), *sorts = json_array(), *combines = scatter->combines ? json_array() : json_null();
+    json_t *asked = json_array(), *sorts = json_array(), *combines = scatter->combines ? json_array() : json_null();
     for (size_t i = 0; i < plan->shard_count; i++)
-        json_array_append_new(shards, json_integer(plan->shards[i]));
+        json_array_append_new(asked, json_integer(plan->shards[i]));
     for (size_t i = 0; i < scatter->sort_count; i++)
         json_array_append_new(sorts, json_pack("[b, b]", scatter->sorts[i].descending, scatter->sorts[i].nulls_first));
     for (size_t i = 0; scatter->combines && i < scatter->columns; i++)
         json_array_append_new(combines, json_integer(scatter->combines[i].function));
-    json_t *line = json_pack("{s:o, s:o, s:o, s:i, s:o, s:I, s:s}", "shards", shards, "sorts", sorts, "combines",
+    json_t *line = json_pack("{s:o, s:o, s:o, s:i, s:o, s:I, s:s}", "shards", asked, "sorts", sorts, "combines",
                              combines, "columns", (int)scatter->columns, "limit",
                              plan->limit == UINT64_MAX ? json_null() : json_integer((json_int_t)plan->limit), "offset",
                              (json_int_t)plan->offset, "text", scatter->text);
