@@ -148,6 +148,37 @@ const char *shape_collation(const struct analysis *analysis, const Node *node, c
     return NULL;
 }
 
+/* May a domain have another collation than its base? */
+static bool has_domain_of_text(const struct schema *schema)
+{
+    for (size_t i = 0; i < schema->type_count; i++)
+        if (schema->types[i].kind == 'd' && schema->types[i].category == 'S')
+            return true;
+    return false;
+}
+
+/* An expression has the default collation where nothing in it has another. */
+static bool has_default_collation(struct final *final, const struct piece *piece)
+{
+    struct word word;
+    for (size_t at = piece->start; words_next(final->analysis->text, piece->end, &at, &word);)
+        if (word_is(&word, "collate") || word_is(&word, "select"))
+            return false;
+    for (const struct mark *mark = final->split->marks; mark; mark = mark->next) {
+        size_t place = (size_t)mark->location;
+        if (place < piece->start || place >= piece->end || mark->kind == MARK_AGGREGATE)
+            continue;
+        const struct term *term = mark->kind == MARK_COLUMN
+                                      ? name_resolve(final->analysis, final->scope, (const ColumnRef *)mark->node)
+                                      : NULL;
+        const struct schema_type *type =
+            term && term->type ? schema_type_by_oid(final->analysis->schema, term->type) : NULL;
+        if (!type || type->kind == 'r' || (type->category == 'S' && !term->plain))
+            return false;
+    }
+    return !has_domain_of_text(final->analysis->schema);
+}
+
 static const char *add_group(struct final *final, struct piece piece, Node *node)
 {
     enum fact_partial kind;
@@ -164,6 +195,8 @@ static const char *add_group(struct final *final, struct piece piece, Node *node
     const char *reason = shape_collation(final->analysis, node, group.term, &kind, &bytewise);
     if (reason)
         return reason;
+    if (!group.term && has_default_collation(final, &piece))
+        kind = PARTIAL_ANY;
     size_t column = begin_column(final, kind);
     writing_text(&final->list, "(");
     writing_piece(&final->list, piece.start, piece.end);
@@ -304,6 +337,8 @@ static const char *add_aggregate(struct final *final, const FuncCall *call)
         const char *reason = shape_collation(final->analysis, argument, term, &kind, &bytewise);
         if (reason)
             return reason;
+        if (!term && has_default_collation(final, &pieces.arguments))
+            kind = PARTIAL_ANY;
     }
     size_t column = add_call(final, &pieces, name, kind);
     const char *reference = reference_to(final, column, bytewise);
