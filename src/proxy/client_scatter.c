@@ -169,8 +169,9 @@ enum taken client_scatter_bound(struct client *client, const struct wire_bind *b
     bool has_shape = !scatter_copies(scatter) && !scatter_cursor(scatter) && !scatter_explains(scatter);
     if (*bind->statement && prepared->shape && has_shape &&
         prepared->shape != prepared_shape(description->data + WIRE_HEADER, description->size - WIRE_HEADER)) {
+        client->avoids_scatter = scatter_combines(scatter);
         scatter_drop(scatter);
-        return refuse_shape(client);
+        return client->avoids_scatter ? REACHED : refuse_shape(client);
     }
     struct buffer *answer = client_answer(client);
     answer_held(client, answer);

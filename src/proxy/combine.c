@@ -23,6 +23,8 @@ bool combine_prepare(struct scatter *scatter, const struct scatter_order *order,
     scatter->partials = partials_new(columns, most);
     scatter->final.text = arena_string(arena, from->text);
     scatter->final.partials = arena_copy(arena, from->partials, columns * sizeof *from->partials);
+    scatter->shown_count = order->plan->scatter->columns;
+    scatter->final.shown = arena_copy(arena, from->shown, scatter->shown_count * sizeof *from->shown);
     scatter->array_types = arena_zeroed(arena, columns + 1, sizeof *scatter->array_types);
     scatter->element_types = arena_zeroed(arena, columns + 1, sizeof *scatter->element_types);
     scatter->column_count = columns;
@@ -34,8 +36,13 @@ bool combine_prepare(struct scatter *scatter, const struct scatter_order *order,
     bool taken = bound_values_take(&scatter->final_bound, arena, from->text, order->types, order->type_count, bind);
     if (scatter->final_bound.count != from->parameter_count)
         scatter->state = SCATTER_UNFIT; /* another number than the text has */
-    return taken && scatter->partials && scatter->final.text && scatter->final.partials && scatter->array_types &&
-           scatter->element_types && !buffer_failed(&scatter->results);
+    return taken && scatter->partials && scatter->final.text && scatter->final.partials && scatter->final.shown &&
+           scatter->array_types && scatter->element_types && !buffer_failed(&scatter->results);
+}
+
+bool scatter_combines(const struct scatter *scatter)
+{
+    return scatter->partials != NULL;
 }
 
 void combine_free(struct scatter *scatter)
@@ -79,6 +86,21 @@ void combine_describe(struct leg *leg, const char *body, size_t size)
         scatter_turn(scatter, SCATTER_UNFIT);
     else if (status != MOSAIC_OK)
         scatter_fail(scatter, &error);
+}
+
+void combine_modify(struct scatter *scatter)
+{
+    enum { FIELD = 18, MODIFIER = 12 }; /* behind a name: table, column, type, size; modifier; format */
+    char *at = scatter->description.data + WIRE_HEADER + 2,
+         *end = scatter->description.data + scatter->description.size;
+    for (size_t i = 0; i < scatter->shown_count && at < end; i++) {
+        char *field = memchr(at, '\0', (size_t)(end - at));
+        if (!field || end - ++field < FIELD)
+            return;
+        if (scatter->final.shown[i])
+            wire_put32(field + MODIFIER, partials_modifier(scatter->partials, scatter->final.shown[i] - 1));
+        at = field + FIELD;
+    }
 }
 
 void combine_add(struct leg *leg, const char *row, size_t size)

@@ -383,6 +383,8 @@ static void take_description(struct leg *leg, const char *message, const struct 
     if (scatter->state == SCATTER_STARTING) {
         mosaic_status status = merge_describe(scatter->merge, body, size, &error);
         merge_describe_row(scatter->merge, body, size, &scatter->description);
+        if (scatter->partials && !buffer_failed(&scatter->description))
+            combine_modify(scatter);
         if (status == MOSAIC_UNSUPPORTED)
             scatter_turn(scatter, SCATTER_UNFIT);
         else if (status != MOSAIC_OK)

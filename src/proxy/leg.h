@@ -63,6 +63,7 @@ struct scatter {
     struct bound_values final_bound;
     struct buffer results;                 /* the formats of the result, as they stand in Bind */
     size_t column_count;                   /* of partials */
+    size_t shown_count;                    /* of final.shown */
     uint32_t *array_types, *element_types; /* of them, as the coordinator has them */
     struct buffer notices, description, failure;
     uint64_t version;   /* of the world that the plan was made in */
@@ -134,6 +135,8 @@ static inline bool leg_is_partial(const struct leg *leg)
 /* How many legs may have servers now: the last one waits for the others' rows. */
 size_t combine_reachable(const struct scatter *scatter);
 void combine_describe(struct leg *leg, const char *body, size_t size);
+/* A column of the result that one of the shards' is has its modifier: numeric(12,2), which an array has lost. */
+void combine_modify(struct scatter *scatter);
 void combine_add(struct leg *leg, const char *row, size_t size);
 /* Sends the statement to the last leg's server, or goes on with it. */
 void combine_send(struct leg *leg);

@@ -32,7 +32,7 @@ struct extent { /* of the file */
 };
 
 struct column {
-    uint32_t type;
+    uint32_t type, modifier;
     bool has_null;
     size_t size; /* of its elements, in file and memory */
     struct buffer kept;
@@ -83,6 +83,11 @@ uint32_t partials_type(const struct partials *partials, size_t column)
     return partials->columns[column].type;
 }
 
+uint32_t partials_modifier(const struct partials *partials, size_t column)
+{
+    return partials->columns[column].modifier;
+}
+
 /* ---- types ---- */
 
 /* May arrays have it as an element, which unnest then gives back as it was? */
@@ -120,6 +125,7 @@ mosaic_status partials_describe(struct partials *partials, const char *body, siz
         if (!is_element(type) || !is_wanted(type, wants[i]))
             return MOSAIC_UNSUPPORTED;
         partials->columns[i].type = type->oid;
+        partials->columns[i].modifier = wire_get32(field + 12);
     }
     return MOSAIC_OK;
 }

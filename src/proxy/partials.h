@@ -27,6 +27,8 @@ MOSAIC_MUST_CHECK mosaic_status partials_describe(struct partials *partials, con
                                                   mosaic_error *error);
 /* Of a column, from 0: the home shard's OID. */
 uint32_t partials_type(const struct partials *partials, size_t column);
+/* Its modifier, -1 as an unsigned number: none. */
+uint32_t partials_modifier(const struct partials *partials, size_t column);
 /* A DataRow's body. MOSAIC_LIMIT, without an error: there are more than parameters can hold. */
 MOSAIC_MUST_CHECK mosaic_status partials_add(struct partials *partials, const char *row, size_t size,
                                              mosaic_error *error);

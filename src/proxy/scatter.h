@@ -76,6 +76,8 @@ void scatter_fetch(struct scatter *scatter, uint64_t most);
 /* The same for FETCH, whose answer has its own last word. */
 void scatter_fetch_sql(struct scatter *scatter, uint64_t most);
 bool scatter_is_fetched(const struct scatter *scatter);
+/* Does the coordinator put it together? */
+bool scatter_combines(const struct scatter *scatter);
 /* Is it EXPLAIN? COPY? */
 bool scatter_explains(const struct scatter *scatter);
 bool scatter_copies(const struct scatter *scatter);

@@ -340,6 +340,22 @@ static bool names_moment(struct analysis *analysis)
     return false;
 }
 
+/* Does a name of the client's look like a hidden column's? ORDER BY and GROUP BY could mean either. */
+static bool names_hidden(const struct analysis *analysis)
+{
+    static const char hidden[] = "mosaic:";
+    const struct columns *outputs = &analysis->top->outputs;
+    struct word word;
+    for (size_t at = 0; words_next(analysis->text, analysis->size, &at, &word);)
+        if (word.kind == WORD_QUOTED && word.size > sizeof hidden &&
+            memcmp(word.text + 1, hidden, sizeof hidden - 1) == 0)
+            return true;
+    for (size_t i = 0; i < outputs->count; i++) /* a star's, too */
+        if (outputs->list[i].name && strncmp(outputs->list[i].name, hidden, sizeof hidden - 1) == 0)
+            return true;
+    return false;
+}
+
 static const char *why_not(struct analysis *analysis, struct search *search)
 {
     const struct facts *facts = analysis->facts;
@@ -353,6 +369,8 @@ static const char *why_not(struct analysis *analysis, struct search *search)
         return "it asks for the time, and each shard has its own";
     if (!analysis->alone || analysis->scan->cannot)
         return "its text is not one statement that is understood";
+    if (names_hidden(analysis))
+        return "it has a name that hidden columns could have";
     search->leaf_count = find_leaves(analysis->top, NULL, 0);
     if (search->leaf_count > LEAVES_MOST)
         return "it unites more than is looked at";

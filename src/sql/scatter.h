@@ -54,7 +54,7 @@ const char *shape_collation(const struct analysis *analysis, const Node *node, c
 /* FROM of the second statement: the shards' columns, parameters behind the client's. */
 void shape_write_source(struct writing *out, size_t parameters, size_t columns);
 const struct fact_final *shape_final_fact(struct analysis *analysis, const char *text, const enum fact_partial *kinds,
-                                          size_t columns);
+                                          size_t columns, const size_t *shown);
 
 /* scatter_merge.c */
 /* Is it PostgreSQL's own, and no other function of that name can be meant? */

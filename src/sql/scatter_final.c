@@ -27,7 +27,8 @@ struct group {
     struct piece piece;
     struct term *term; /* NULL: it is no column */
     bool is_call;
-    const char *reference; /* to its column in the second statement */
+    size_t column;         /* in the second statement, from 1 */
+    const char *reference; /* to it */
 };
 
 struct final {
@@ -202,6 +203,7 @@ static const char *add_group(struct final *final, struct piece piece, Node *node
     writing_piece(&final->list, piece.start, piece.end);
     writing_text(&final->list, ")");
     end_column(final);
+    group.column = column;
     group.reference = reference_to(final, column, bytewise);
     final->grouped[final->grouped_count++] = column;
     final->groups[final->group_count++] = group;
@@ -410,6 +412,17 @@ static void edit_calls(struct final *final)
     }
 }
 
+/* PostgreSQL takes either of two outputs that are the same; in the second statement they may be two columns. */
+static bool has_namesake(const struct final *final, const struct column *output)
+{
+    size_t named = 0;
+    for (size_t i = 0; i < final->scope->outputs.count; i++) {
+        const char *name = final->scope->outputs.list[i].name;
+        named += name && output->name && strcmp(name, output->name) == 0;
+    }
+    return named > 1;
+}
+
 static const char *edit_column(struct final *final, const ColumnRef *reference)
 {
     struct piece piece;
@@ -422,7 +435,7 @@ static const char *edit_column(struct final *final, const ColumnRef *reference)
         if (list_nth(final->select->groupClause, (int)i) == (void *)reference)
             output = shape_output(final->scope, (Node *)reference, false);
     if (output)
-        return NULL;
+        return has_namesake(final, output) ? "it names one of two columns of the same name" : NULL;
     struct term *term = name_resolve(final->analysis, final->scope, reference);
     for (size_t i = 0; term && i < final->group_count; i++) {
         if (final->groups[i].term != term)
@@ -505,13 +518,31 @@ void shape_write_source(struct writing *out, size_t parameters, size_t columns)
 }
 
 const struct fact_final *shape_final_fact(struct analysis *analysis, const char *text, const enum fact_partial *kinds,
-                                          size_t columns)
+                                          size_t columns, const size_t *shown)
 {
     struct fact_final *fact = analysis_new(analysis, 1, sizeof *fact);
     enum fact_partial *partials = analysis_new(analysis, columns + 1, sizeof *partials);
     memcpy(partials, kinds, columns * sizeof *partials);
-    *fact = (struct fact_final){text, partials, analysis->parameter_count};
+    *fact = (struct fact_final){text, partials, shown, analysis->parameter_count};
     return fact;
+}
+
+/* Which of the shards' columns each target is. */
+static const size_t *find_shown(struct final *final)
+{
+    size_t *shown = analysis_new(final->analysis, final->clauses.target_count + 1, sizeof *shown);
+    for (size_t i = 0; i < final->clauses.target_count; i++) {
+        Node *node = ((ResTarget *)list_nth(final->select->targetList, (int)i))->val;
+        struct term *term =
+            IsA(node, ColumnRef) ? name_resolve(final->analysis, final->scope, (ColumnRef *)node) : NULL;
+        shown[i] = 0;
+        for (size_t g = 0; g < final->group_count && !shown[i]; g++) {
+            const struct group *group = &final->groups[g];
+            if ((term && group->term == term) || same_words(final, &final->clauses.targets[i], &group->piece))
+                shown[i] = group->column;
+        }
+    }
+    return shown;
 }
 
 static const char *write_both(struct final *final)
@@ -533,7 +564,7 @@ static const char *write_both(struct final *final)
     struct fact_scatter *fact = final->split->fact;
     *fact = (struct fact_scatter){.columns = clauses->target_count, .hidden = final->count};
     fact->text = writing_end(&first);
-    fact->final = shape_final_fact(analysis, writing_end(&second), final->kinds, final->count);
+    fact->final = shape_final_fact(analysis, writing_end(&second), final->kinds, final->count, find_shown(final));
     return NULL;
 }
 

@@ -492,7 +492,10 @@ static const char *add_final(struct top *top)
                                          sort->descending ? "DESC" : "ASC", sort->nulls_first ? "FIRST" : "LAST"));
     }
     writing_piece(&out, top->clauses.tail, clauses_end(top->analysis, top->clauses.tail));
-    fact->final = shape_final_fact(top->analysis, writing_end(&out), top->kinds, columns);
+    size_t *shown = analysis_new(top->analysis, fact->columns, sizeof *shown);
+    for (size_t i = 0; i < fact->columns; i++)
+        shown[i] = i + 1;
+    fact->final = shape_final_fact(top->analysis, writing_end(&out), top->kinds, columns, shown);
     fact->hidden = columns;
     fact->sorts = NULL, fact->sort_count = 0;
     return NULL;

@@ -148,7 +148,9 @@ static void read_middle(struct reader *reader)
         close_piece(reader);
         reader->part = PART_MIDDLE;
     } else if (reader->part == PART_GROUPS) {
-        read_list(reader);
+        bool all = word_is(last, "by") && (word_is(word, "all") || word_is(word, "distinct"));
+        if (!all)
+            read_list(reader);
         return;
     }
     if (begins_upper(reader) && !clauses->upper)

@@ -15,14 +15,14 @@ FAILED = {"57014", "57P01", "08006", "08003"}
 
 class Answer:
     """columns: (name, type's name) each; rows: lists of bytes or None; tag; code: SQLSTATE or None; message;
-    parameters: their types' names."""
+    parameters: their types' names; modifiers: size, modifier and format of each column."""
 
     def __init__(self):
         self.columns, self.rows, self.tag, self.code, self.message = None, [], None, None, ""
-        self.parameters = None
+        self.parameters, self.modifiers = None, None
 
     def head(self):
-        return f"ERROR {self.code}: {self.message}" if self.code else f"{self.tag}, columns {self.columns}"
+        return f"ERROR {self.code}: {self.message}" if self.code else f"{self.tag}, columns {self.columns}, {self.modifiers}"
 
 
 def contrast(expected, got, most=8):
@@ -81,6 +81,7 @@ class Side:
         for kind, body in received:
             if kind == "T":
                 answer.columns = [(column[0], self.types.get(column[3], column[3])) for column in columns(body)]
+                answer.modifiers = [column[4:7] for column in columns(body)]
             elif kind == "D":
                 row = row_values(body, raw=True)
                 if "binary" in mode:
@@ -171,6 +172,8 @@ def differing(expected, got, order, mode, is_loose):
         return f"parameters {expected.parameters} became {got.parameters}"
     if expected.columns != got.columns:
         return f"columns {expected.columns} became {got.columns}"
+    if expected.modifiers != got.modifiers:
+        return f"modifiers {expected.modifiers} became {got.modifiers}"
     if expected.tag != got.tag or len(expected.rows) != len(got.rows):
         return f"{expected.tag} became {got.tag}"
     types = [type for _, type in expected.columns or []] or [None] * 1

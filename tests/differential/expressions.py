@@ -31,9 +31,10 @@ class Expressions:
 
     def constant(self, kind, is_open=False):
         value = schema.value(self.random, kind)
+        quoted = "NULL" if value is None else f"$a${value}$a$" if self.chance(0.05) else quote(value)
         if is_open:
-            return Constant(f"expr:{kind}", kind, value, "NULL" if value is None else quote(value), True)
-        bare = None
+            return Constant(f"expr:{kind}", kind, value, quoted, True)
+        bare = f"{quoted}::{kind}"
         if value is not None and kind in ("int", "bigint") and self.chance(0.7):
             bare = value if int(value) >= 0 else f"({value})"
             if kind == "bigint":

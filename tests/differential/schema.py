@@ -14,7 +14,8 @@ COLUMN_TYPES = {
     "date": "date", "timestamptz": "timestamptz", "interval": "interval", "uuid": "uuid", "bytea": "bytea", "jsonb": "jsonb",
     "mood": "mood", "amount": "int", "label": "text", "int[]": "int[]", "text[]": "text[]", "mood[]": "mood[]",
     "timestamp": "timestamp", "time": "time", "int4range": "int4range", "inet": "inet", "duo": "duo",
-    'text COLLATE "C"': "ctext"}  # what is in another collation is not compared with others
+    'text COLLATE "C"': "ctext", 'text COLLATE "sv-x-icu"': "svtext",  # texts of another collation are not compared with others
+    "decimal": "decimal", "bit(4)": "bits"}
 # Kind of key → (columns' types, function), for tables whose equal keys may share a shard.
 KEYS = {"number": (["bigint"], "modulo"), "hashed": (["int"], "hash"), "word": (["text"], "hash"),
         "pair": (["int", "text"], "hash"), "uuid": (["uuid"], "hash"), "day": (["date"], "hash"),
@@ -38,7 +39,11 @@ def value(rng, kind, nulls=0.08):
         return rng.choice(["0.00", "1.00", "1.50", "2.25", "-3.10", "10.00", f"{rng.randrange(-5000, 5000) / 100:.2f}"])
     if kind == "float8":
         return rng.choice(["NaN", "-0", "0", "0.25", "1", "-2.5", "100.75", "Infinity", str(rng.randrange(-400, 400) / 4)])
-    if kind in ("text", "ctext"):
+    if kind == "decimal":  # what is computed of it, is of any value
+        return rng.choice(["NaN", "Infinity", "-Infinity", "0", "0.000", "1.5", "1.50", "-7.125", "12345678901234567890.5", "3"])
+    if kind == "bits":
+        return f"{rng.randrange(16):04b}"
+    if kind in ("text", "ctext", "svtext"):
         return rng.choice(TEXTS if rng.random() < 0.6 else TEXTS[:6])
     if kind == "boolean":
         return rng.choice(["t", "f"])
@@ -76,6 +81,7 @@ class Table:
     def __init__(self, name, kind, columns, key=(), function=None, text=None, parted=False, skew=0.5):
         self.name, self.kind, self.columns, self.key, self.function = name, kind, columns, list(key), function
         self.text, self.parted, self.skew, self.rows = text, parted, skew, []
+        self.of = self  # a view with the rows of one table: that
 
     def ddl(self):
         if self.text:
@@ -124,7 +130,7 @@ class Schema:
         self.views = list(self.make_views())
 
     def some_columns(self, count):
-        names = ["c", "d", '"E e"', "f", "g", "m", "n", "p"]
+        names = ["c", "d", '"E e"', '"order"', '"a""b"', "é", "n", "p"]
         types = ["text", "int", *self.random.sample(list(COLUMN_TYPES), count)]
         self.random.shuffle(types)
         return list(zip(names, types[:max(count, 2)]))
@@ -162,7 +168,9 @@ class Schema:
 
     def make_views(self):
         one, two, three = self.random.sample([table for table in self.tables if table.kind == "sharded"], 3)
-        yield Table("v_plain", "view", list(one.columns), text=f"CREATE VIEW v_plain AS SELECT * FROM {one.name};")
+        plain = Table("v_plain", "view", list(one.columns), one.key, text=f"CREATE VIEW v_plain AS SELECT * FROM {one.name};")
+        plain.of = one
+        yield plain
         columns = [("rid", "bigint"), ("x", "int"), ("y", "int")]
         yield Table("v_join", "view", columns, text=f"CREATE VIEW v_join AS SELECT a.rid * 1000 + b.rid AS rid, a.x, b.x AS y "
                     f"FROM {two.name} a LEFT JOIN {three.name} b ON a.x = b.x;")

@@ -1,12 +1,15 @@
 """Random SELECTs of growing size over a schema: joins, subqueries in every clause, CTEs, set operations, windows, grouping."""
+import os
 import random
 import re
 
 from expressions import COMMON, TYPES, Expressions
+from scattered import Scattered
 from sources import Item, Sources
 from templates import AGGREGATES, ERRORS, FLOAT_AGGREGATES, FRAMES, WINDOW_FUNCTIONS
 from tree import NOTHING, Node, clause, listed
 
+SCATTERED = float(os.environ.get("SCATTERED") or 0.45)  # share of statements that several shards can answer
 DIRECTIONS = ["", "", "", " DESC", " ASC", " NULLS FIRST", " DESC NULLS LAST"]
 LOOSE_CLASSES = {"group by", "distinct", "distinct on", "set operation", "window", "limit", "aggregate", "recursive",
                  "ordered aggregate", "grouping sets", "subquery limit"}
@@ -17,15 +20,15 @@ class Statement:
     """tree; classes: what is in it, for the counts; order: None, "all", or positions of columns that are sorted;
     is_loose: equal numbers may look unequal (1.0 for 1.00); is_many: no key was given for all its sharded tables."""
 
-    def __init__(self, tree, classes, order, is_many, parameters=False):
+    def __init__(self, tree, classes, order, is_many, is_loose=None):
         self.tree, self.classes, self.order, self.is_many = tree, frozenset(classes), order, is_many
-        self.is_loose = bool(self.classes & LOOSE_CLASSES)
+        self.is_loose = bool(self.classes & LOOSE_CLASSES) if is_loose is None else is_loose
 
     def text(self, parameters=None):
         return self.tree.text(parameters)
 
 
-class Generator(Expressions, Sources):
+class Generator(Expressions, Sources, Scattered):
     def __init__(self, schema, seed, size):
         """size: 1 (small) to 3."""
         self.schema, self.random, self.size = schema, random.Random(seed), size
@@ -40,6 +43,8 @@ class Generator(Expressions, Sources):
         return f"{letter}{self.names}"
 
     def statement(self):
+        if self.chance(SCATTERED):
+            return self.finish(*self.scattered())
         self.point = self.chance(0.12)
         if self.chance(0.04):
             return self.erroneous()
@@ -56,8 +61,8 @@ class Generator(Expressions, Sources):
         tree, order = self.ordered_by_position(tree, len(kinds))
         return self.finish(tree, order)
 
-    def finish(self, tree, order):
-        return Statement(tree, self.classes or {"plain"}, order, self.sharded > self.bound)
+    def finish(self, tree, order, is_loose=None):
+        return Statement(tree, self.classes or {"plain"}, order, self.sharded > self.bound, is_loose)
 
     def erroneous(self):
         self.note("error")

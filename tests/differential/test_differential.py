@@ -27,6 +27,7 @@ SECONDS_MOST = 2400 if FULL else 240  # a loaded machine; alone it takes a tenth
 CLUSTERS = [1, 2, 3, 7]
 TURNS = [0, 1, 1, 1, 1, 2, 2, 2, 2, 3]  # which cluster: the fewest statements where there is one shard
 REFUSED_MOST, REFUSED_OF_A_CLASS = 0.03, 0.20
+TIERS_LEAST = {1: 0.05, 2: 0.10, 3: 0.10, 4: 0.20}  # shares
 COUNTED_FROM = 25  # statements of a class
 
 
@@ -38,7 +39,7 @@ class Run:
         self.counts, self.nodes = collections.Counter(), collections.Counter()
         self.classes = collections.defaultdict(collections.Counter)
         self.tiers = collections.defaultdict(collections.Counter)  # of clusters of several shards
-        self.reasons, self.many, self.filled, self.wrong = collections.Counter(), 0, 0, []
+        self.reasons, self.examples, self.many, self.filled, self.wrong = collections.Counter(), {}, 0, 0, []
         self.twin = None
         self.oracle = Side(world.oracle, self.types(world.oracle.database))
         self.sides = [Side(proxy, self.types(cluster.databases[0])) for cluster, proxy in world.clusters]
@@ -47,12 +48,12 @@ class Run:
         return dict(self.world.query_database(database, TYPES))
 
     def turn(self, number):
-        rng = random.Random(self.seed * 1000003 + number)
+        self.number, rng = number, random.Random(self.seed * 1000003 + number)
         size = 1 + 3 * number // (STATEMENTS // SCHEMAS + 1)
         statement = Generator(self.world.schema, rng.random(), min(size, 3)).statement()
         which, mode = rng.choice(TURNS), rng.choice(MODES)
         verdict, why = self.compare(statement, which, mode)
-        self.count(statement, which, verdict, why)
+        self.count(statement, which, mode, verdict, why)
         if verdict == "wrong":
             self.wrong.append(self.report(number, statement, which, mode))
 
@@ -68,7 +69,7 @@ class Run:
                 return "indeterminate", why
         return verdict, why
 
-    def count(self, statement, which, verdict, why):
+    def count(self, statement, which, mode, verdict, why):
         self.counts[verdict] += 1
         self.filled += self.expected_rows > 0
         self.many += statement.is_many and CLUSTERS[which] > 1
@@ -79,7 +80,10 @@ class Run:
             for name in (*statement.classes, "all"):
                 self.tiers[name][tier] += 1
         if verdict == "refused":
-            self.reasons[f"{why.split(';')[0][:90]}"] += 1
+            reason = why.split(";")[0][:90]
+            self.reasons[reason] += 1
+            text = " ".join(statement.text().split())
+            self.examples.setdefault(reason, f"{self.number}, {mode}, {CLUSTERS[which]} shards: {text}")
         self.nodes.update(node_types(statement.text()))
 
     def report(self, number, statement, which, mode):
@@ -87,7 +91,7 @@ class Run:
         order = None
 
         def made(tree):
-            return Statement(tree, statement.classes, order, True)
+            return Statement(tree, statement.classes, order, True, statement.is_loose)
 
         def fails(tree):
             return self.compare(made(tree), which, mode)[0] == "wrong"
@@ -115,13 +119,14 @@ def show(run, seconds):
         print(f"  {name}: {dict(counts)}")
     print("  tiers:", ", ".join(f"{tier}: {count}" for tier, count in sorted(run.tiers["all"].items())))
     for reason, count in run.reasons.most_common(20):
-        print(f"  {count} {reason}")
+        print(f"  {count} {reason}\n      {run.examples[reason][:400]}")
 
 
 def check_bounds(run):
     done = sum(run.counts.values())
     if done >= 500:
-        assert all(run.tiers["all"][tier] >= done // 100 for tier in (1, 2, 4)), f"too few of a tier: {dict(run.tiers['all'])}"
+        few = [tier for tier, share in TIERS_LEAST.items() if run.tiers["all"][tier] < share * done]
+        assert not few, f"too few of tiers {few}: {dict(run.tiers['all'])}"
     assert run.many >= 0.6 * done, "too few statements were for several shards"
     assert run.counts["refused"] <= REFUSED_MOST * done
     assert run.counts["indeterminate"] <= 0.01 * done, "the generator makes statements that have no one answer"

@@ -10,7 +10,7 @@ import psycopg2
 import pytest
 from conftest import superuser
 from proxies import STANDIN, direct_target, eventually, start_proxy
-from rawwire import bind, close, describe, error_fields, execute, parse, query, sync
+from rawwire import bind, close, columns, describe, error_fields, execute, parse, query, sync
 
 LAB_SHARDS = 3
 ROWS = 3000
@@ -225,6 +225,25 @@ def test_messages_of_a_pipeline(wire):
     messages = wire.exchange(bind(statement="named") + execute() + bind(statement="named", portal="p") + describe("P", "p")
                              + execute("p") + close("P", "p") + sync(), ready=1)
     assert kinds(messages) == "2DDDC2TDDDC3Z"
+
+
+@pytest.mark.parametrize("sql, modifiers", [
+    ("SELECT DISTINCT score, name FROM users", [(10 << 16 | 2) + 4, -1]),
+    ("SELECT max(score), score + 0, score AS s FROM users GROUP BY score, score + 0", [-1, -1, (10 << 16 | 2) + 4]),
+    ("SELECT city, score FROM users ORDER BY city, id LIMIT 1", [-1, (10 << 16 | 2) + 4]),
+])
+def test_modifiers_of_columns_that_were_arrays(wire, sql, modifiers):
+    """numeric(10,2) is one behind GROUP BY, too."""
+    messages = wire.exchange(parse(sql) + bind() + describe("P") + execute() + sync() + query(sql), ready=2)
+    assert [[column[5] for column in columns(body)] for kind, body in messages if kind == "T"] == [modifiers] * 2
+
+
+def test_a_prepared_statement_has_the_columns_that_it_was_told_to_have(wire):
+    """What tier 3 cannot know of coalesce is no change of the statement's result."""
+    sql = "SELECT coalesce(score, score), count(*) FROM users GROUP BY score"
+    messages = wire.exchange(parse(sql, "p") + describe("S", "p") + sync() + bind(statement="p") + describe("P") + execute()
+                             + close("S", "p") + sync(), ready=2)
+    assert [[column[5] for column in columns(body)] for kind, body in messages if kind == "T"] == [[(10 << 16 | 2) + 4, -1]] * 2
 
 
 def test_rows_in_portions(wire):

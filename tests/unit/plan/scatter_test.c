@@ -264,6 +264,12 @@ static void what_is_combined(void **state)
          "SELECT (abs(v)) AS \"mosaic:1\", pg_catalog.sum(v) AS \"mosaic:2\"  FROM t  GROUP BY 1",
          "SELECT \"mosaic:1\" AS a, rank() OVER (ORDER BY (pg_catalog.sum(\"mosaic:2\")::\1"
          "2\1)) AS \"rank\"" FROM_2 "GROUP BY \"mosaic:1\" ORDER BY \"mosaic:1\", a"},
+        {"SELECT v, 1 FROM t GROUP BY ALL v, 2", /* ALL is no part of the first item */
+         "SELECT (v) AS \"mosaic:1\", (1) AS \"mosaic:2\"  FROM t  GROUP BY 1, 2",
+         "SELECT \"mosaic:1\" AS \"v\", \"mosaic:2\" AS \"?column?\"" FROM_2 "GROUP BY ALL \"mosaic:1\", 2"},
+        {"SELECT v AS \"mosaic:1\" FROM t GROUP BY v", "-hidden columns"},
+        {"SELECT DISTINCT v, t.v FROM t ORDER BY v", "-several keys"},
+        {"SELECT v, t.v FROM t GROUP BY v, t.v ORDER BY v", "-several keys"},
         {"SELECT v % 3, t.v % 3 FROM t GROUP BY v % 3", "-several keys"},
         {"SELECT v % 3 + 1 FROM t GROUP BY v % 3", "-several keys"},
         {"SELECT v, (SELECT count(*)) FROM t GROUP BY v", "-several keys"},
@@ -318,7 +324,9 @@ static void order_and_limit(void **state)
          "SELECT t.*, u.*, (\"v\") AS \"mosaic:1\", (\"t\".\"tid\") AS \"mosaic:2\" FROM t JOIN u ON u.tid = t.id "
          "ORDER BY v, 4",
          "a a"},
-        {"SELECT v FROM t ORDER BY name", "-collation"},
+        {"SELECT v AS \"mosaic:1\" FROM t ORDER BY id", "-hidden columns"},
+        {"SELECT * FROM (SELECT id, v AS \"mosaic:2\" FROM t) x ORDER BY id", "-hidden columns"},
+        {"/* mosaic: scatter=allow */ SELECT v FROM t ORDER BY name", "-collation"},
         {"SELECT v FROM t ORDER BY name COLLATE \"C\"",
          "SELECT v, (name COLLATE \"C\") AS \"mosaic:1\" FROM t ORDER BY name COLLATE \"C\"", "ab"},
         {"SELECT v FROM t ORDER BY lower(name)", "SELECT v, (lower(name)) AS \"mosaic:1\" FROM t ORDER BY lower(name)",
