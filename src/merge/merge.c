@@ -264,6 +264,11 @@ uint64_t merge_admits(const struct merge *merge)
     return merge->offset ? 0 : merge->limit - merge->rows;
 }
 
+bool merge_is_full(const struct merge *merge)
+{
+    return merge->rows == merge->limit;
+}
+
 void merge_admitted(struct merge *merge, uint64_t rows)
 {
     assert(rows <= merge_admits(merge));

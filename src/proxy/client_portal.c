@@ -60,6 +60,14 @@ bool portal_give(struct client *client, const char *from, const char *to)
     return portal_add(client, to, &given);
 }
 
+bool portal_has_scatter(const struct client *client)
+{
+    const struct portal *portal = client->portals;
+    while (portal && !portal->bound.scatter)
+        portal = portal->next;
+    return client->bound.scatter || portal;
+}
+
 bool portal_add(struct client *client, const char *name, const struct bound *bound)
 {
     size_t size = strlen(name) + 1;

@@ -17,6 +17,8 @@ bool portal_names_types(const struct client *client, const struct wire_bind *bin
 bool portal_give(struct client *client, const char *from, const char *to);
 /* The one that has this scatter. */
 void portal_forget(struct client *client, const struct scatter *scatter);
+/* Is there one that several shards answer? */
+bool portal_has_scatter(const struct client *client);
 
 /* A Bind that is answered here; all Parses were sent. The portal is `bound`, of `prepared`; its rows are taken over. */
 enum taken portal_bind_here(struct client *client, const struct wire_bind *bind, struct prepared *prepared,

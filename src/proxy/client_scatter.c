@@ -66,8 +66,8 @@ enum taken client_scatter_bind(struct client *client, const struct wire_bind *bi
         return taken;
     struct scatter_order order = {.plan = route->plan,
                                   .cursor = facts->class == STATEMENT_DECLARE ? facts->name : NULL,
-                                  .types = prepared->types,
-                                  .type_count = prepared->type_count,
+                                  .types = prepared->described ? prepared->described : prepared->types,
+                                  .type_count = prepared->described ? prepared->described_count : prepared->type_count,
                                   .bind = bind,
                                   .text = prepared->text,
                                   .size = prepared->size,
@@ -89,12 +89,13 @@ static void answer_held(struct client *client, struct buffer *answer)
 }
 
 /* The error goes to the client; a transaction that it stands in has failed. */
-static enum taken tell_failure(struct client *client, const struct scatter *scatter)
+static enum taken tell_failure(struct client *client, struct scatter *scatter)
 {
     struct buffer *answer = client_answer(client);
     const struct buffer *failure = scatter_failure(scatter);
     if (scatter_is_parsed(scatter))
         answer_held(client, answer);
+    scatter_tell_notices(scatter, answer);
     buffer_add(answer, failure->data, failure->size);
     if (client->status != 'I') {
         client->transaction.has_failed = true;
@@ -120,13 +121,6 @@ static enum taken settle(struct client *client)
     return taken;
 }
 
-static void add_notices(const struct scatter *scatter, struct buffer *out)
-{
-    const struct buffer *notices = scatter_notices(scatter);
-    if (notices->size)
-        buffer_add(out, notices->data, notices->size);
-}
-
 /* A cursor that was described is there; what became of its rows is FETCH's to say. */
 static bool fails_later(const struct scatter *scatter)
 {
@@ -141,7 +135,7 @@ enum taken client_scatter_queried(struct client *client)
         return TAKEN_LATER;
     if (scatter_state(scatter) != SCATTER_HELD && !fails_later(scatter))
         return settle(client);
-    add_notices(scatter, batch_make(&client->worker->to_client));
+    scatter_tell_notices(scatter, batch_make(&client->worker->to_client));
     if (scatter_cursor(scatter))
         return cursor_declared(client, scatter);
     buffer_add(batch_make(&client->worker->to_client), description->data, description->size);
@@ -175,7 +169,7 @@ enum taken client_scatter_bound(struct client *client, const struct wire_bind *b
     }
     struct buffer *answer = client_answer(client);
     answer_held(client, answer);
-    add_notices(scatter, answer);
+    scatter_tell_notices(scatter, answer);
     wire_empty(answer, WIRE_B_BIND_COMPLETE);
     struct bound bound = {.prepared = prepared, .is_local = true, .scatter = scatter};
     if (!portal_add(client, bind->portal, &bound) || !client_answered(client))
@@ -209,6 +203,9 @@ enum taken client_scatter_portal(struct client *client, const struct bound *boun
     struct scatter *scatter = bound->scatter;
     if (kind == EXPECT_CLOSE)
         return extended_answer_empty(client, WIRE_B_CLOSE_COMPLETE);
+    if (client->status == 'E')
+        return extended_fail(client, "25P02",
+                             "current transaction is aborted, commands ignored until end of transaction block%s", "");
     enum taken taken = client_leave_server(client);
     if (taken != REACHED)
         return taken;
@@ -259,6 +256,8 @@ void client_scatter_over(struct client *client, struct scatter *scatter)
     if (is_query && !is_fetch) {
         client->scatter = NULL;
         scatter_drop(scatter);
+        if (client->status == 'I')
+            client_portals_clear(client);
     } else if (scatter_state(scatter) == SCATTER_FAILED) {
         portal_forget(client, scatter);
     }

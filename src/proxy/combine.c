@@ -73,8 +73,7 @@ void combine_describe(struct leg *leg, const char *body, size_t size)
     if (scatter->partial_shape) {
         if (scatter->partial_shape == shape)
             return;
-        (void)!error_set(&error, MOSAIC_UNSUPPORTED, "shard %s has other columns than the others",
-                         world->model.shards[leg->shard].name);
+        (void)!error_set(&error, MOSAIC_UNSUPPORTED, "shard %s has other columns than the others", leg->name);
         error_hint(&error, "pgmosaic status shows where definitions differ");
         scatter_fail(scatter, &error);
         return;

@@ -51,6 +51,12 @@ bool leg_is_held(const struct client *client)
     return ((const struct leg *)client)->is_held;
 }
 
+bool leg_is_awaited(const struct client *client)
+{
+    const struct scatter *scatter = ((const struct leg *)client)->scatter;
+    return !scatter->client || scatter->state != SCATTER_HELD;
+}
+
 bool leg_wants_whole(const struct client *client)
 {
     const struct leg *leg = (const struct leg *)client;
@@ -178,9 +184,8 @@ static void merge_plans(struct scatter *scatter)
     buffer_add(out, buffer_string(&scatter->lines), scatter->lines.size);
     for (size_t i = 0; i < scatter->leg_count; i++) {
         const struct leg *leg = &scatter->legs[i];
-        const char *shard = scatter->worker->world->model.shards[leg->shard].name;
         struct wire_frame frame;
-        add_line(out, "  shard ", shard, strlen(shard));
+        add_line(out, "  shard ", leg->name, strlen(leg->name));
         for (size_t at = 0; at < leg->next.size; at += frame.size) {
             const char *row = leg->next.data + at;
             if (wire_peek(row, leg->next.size - at, &frame) != WIRE_MESSAGE)
@@ -234,6 +239,13 @@ void scatter_merge(struct scatter *scatter)
     }
 }
 
+/* LIMIT has all its rows: nobody waits for the other shards. */
+static void finish_full(struct scatter *scatter)
+{
+    if (scatter->client && merge_is_full(scatter->merge))
+        scatter_turn(scatter, SCATTER_FINISHED);
+}
+
 /* A row that goes on as it is, if it is wanted. */
 static void take_as_it_comes(struct server *server, const char *message, const struct wire_frame *frame, size_t here)
 {
@@ -260,9 +272,12 @@ static void take_as_it_comes(struct server *server, const char *message, const s
     if (here < frame->size) {
         server->passing_visible = true;
         scatter->talking = leg;
+        return;
     }
     if (scatter->most && scatter->fetched == scatter->most)
         scatter_turn(scatter, SCATTER_HELD);
+    else
+        finish_full(scatter);
 }
 
 /* Read over, for nobody; a shard that goes on for long is told to stop. */
@@ -331,6 +346,8 @@ static size_t pass_run(struct scatter *scatter, const char *data, size_t size)
     scatter->given += rows;
     scatter->fetched += rows;
     batch_pass(&scatter->worker->to_client, data, run);
+    if (run)
+        finish_full(scatter);
     return run;
 }
 
@@ -398,8 +415,7 @@ static void take_description(struct leg *leg, const char *message, const struct 
     if (same)
         merge_describe_row(scatter->merge, body, size, &described);
     if (!same || buffer_failed(&described) || shape_of(&described) != shape_of(&scatter->description)) {
-        (void)!error_set(&error, MOSAIC_UNSUPPORTED, "shard %s has other columns than the others",
-                         leg->client.worker->world->model.shards[leg->shard].name);
+        (void)!error_set(&error, MOSAIC_UNSUPPORTED, "shard %s has other columns than the others", leg->name);
         error_hint(&error, "pgmosaic status shows where definitions differ");
         scatter_fail(scatter, &error);
     }
@@ -418,8 +434,7 @@ static void take_copy(struct leg *leg, const char *message, const struct wire_fr
         scatter_turn(scatter, SCATTER_HELD);
     } else if (frame->size != scatter->description.size ||
                memcmp(message, scatter->description.data, frame->size) != 0) {
-        (void)!error_set(&error, MOSAIC_UNSUPPORTED, "shard %s has other columns than the others",
-                         leg->client.worker->world->model.shards[leg->shard].name);
+        (void)!error_set(&error, MOSAIC_UNSUPPORTED, "shard %s has other columns than the others", leg->name);
         error_hint(&error, "pgmosaic status shows where definitions differ");
         scatter_fail(scatter, &error);
     }
@@ -439,7 +454,7 @@ static long count_characters(const char *text, size_t size)
  */
 static long place_of(const struct scatter *scatter, long place)
 {
-    const char *ours = scatter->facts.text, *theirs = scatter->text;
+    const char *ours = scatter->asked, *theirs = scatter->text;
     size_t our_size = strlen(ours), their_size = scatter->size, least = our_size < their_size ? our_size : their_size;
     size_t before = 0, behind = 0;
     while (before < least && ours[before] == theirs[before])
@@ -454,15 +469,16 @@ static long place_of(const struct scatter *scatter, long place)
     return 0;
 }
 
-/* A shard's error, as it would be of what the client sent. */
-static void tell_error(const struct scatter *scatter, const char *message, const struct wire_frame *frame,
-                       struct buffer *out)
+/* A shard's error, as it would be of what the client sent. The coordinator's text is another one: it tells no place. */
+static void tell_error(const struct leg *leg, const char *message, const struct wire_frame *frame, struct buffer *out)
 {
+    const struct scatter *scatter = leg->scatter;
+    bool has_place = !scatter->partials || leg_is_partial(leg);
     struct wire_reader reader = wire_body(message, frame);
     size_t begun = wire_begin(out, WIRE_B_ERROR_RESPONSE);
     for (char field; (field = (char)wire_read8(&reader));) {
         const char *text = wire_read_text(&reader);
-        long place = field == 'P' ? place_of(scatter, strtol(text, NULL, 10)) : 0;
+        long place = field == 'P' && has_place ? place_of(scatter, strtol(text, NULL, 10)) : 0;
         if (field == 'P' && place == 0)
             continue;
         buffer_char(out, field);
@@ -475,23 +491,28 @@ static void tell_error(const struct scatter *scatter, const char *message, const
     wire_end(out, begun);
 }
 
-static void take_error(struct leg *leg, const char *message, const struct wire_frame *frame)
+/* False: the server is closed. */
+static bool take_error(struct leg *leg, const char *message, const struct wire_frame *frame)
 {
     struct scatter *scatter = leg->scatter;
     struct server *server = leg->client.server;
     struct buffer told = BUFFER_INIT(frame->size + 256);
+    bool is_sending = leg->state == LEG_SENDING;
     COUNT(&scatter->worker->shards[server->pool->slot], errors, 1);
     server_error_count(server, message, frame);
     if (leg->state < LEG_COMPLETE)
         leg->state = LEG_COMPLETE; /* nothing but ReadyForQuery comes now */
-    if (!scatter->client || scatter->state >= SCATTER_FINISHED)
-        return;
-    tell_error(scatter, message, frame, &told);
-    if (buffer_failed(&told))
-        scatter_fail_by(scatter, message, frame->size);
-    else
-        scatter_fail_by(scatter, told.data, told.size);
-    buffer_free(&told);
+    if (scatter->client && scatter->state < SCATTER_FINISHED) {
+        tell_error(leg, message, frame, &told);
+        if (buffer_failed(&told))
+            scatter_fail_by(scatter, message, frame->size);
+        else
+            scatter_fail_by(scatter, told.data, told.size);
+        buffer_free(&told);
+    }
+    if (is_sending)
+        server_close(server, NULL); /* it waits for the rest of a message, which will not come */
+    return !is_sending;
 }
 
 static bool take_ready(struct server *server, const char *message, const struct wire_frame *frame)
@@ -502,7 +523,7 @@ static bool take_ready(struct server *server, const char *message, const struct 
     mosaic_error error;
     if (frame->size != WIRE_HEADER + 1 || message[WIRE_HEADER] != 'I') {
         (void)!error_set(&error, MOSAIC_UNREACHABLE, "shard %s broke the protocol: ReadyForQuery within a transaction",
-                         worker->world->model.shards[leg->shard].name);
+                         leg->name);
         server_close(server, &error);
         return false;
     }
@@ -534,6 +555,18 @@ static bool breaks(struct server *server, char type)
     return false;
 }
 
+/* What comes before the client wants rows is kept for then, as much as there is room for. */
+static void take_notice(struct leg *leg, const char *message, const struct wire_frame *frame)
+{
+    struct scatter *scatter = leg->scatter;
+    if (!scatter->client || scatter->state >= SCATTER_FINISHED)
+        return;
+    if (scatter->state == SCATTER_RUNNING)
+        batch_pass(&scatter->worker->to_client, message, frame->size);
+    else if (scatter->notices.size + frame->size <= TOLD_MOST)
+        buffer_add(&scatter->notices, message, frame->size);
+}
+
 bool leg_take(struct server *server, const char *message, const struct wire_frame *frame, size_t here)
 {
     struct leg *leg = leg_of(server->client);
@@ -562,13 +595,11 @@ bool leg_take(struct server *server, const char *message, const struct wire_fram
             leg->scatter->copied += strtoull(body_of(message) + 5, NULL, 10);
         return true;
     case WIRE_B_ERROR_RESPONSE:
-        take_error(leg, message, frame);
-        return true;
+        return take_error(leg, message, frame);
     case WIRE_B_READY_FOR_QUERY:
         return take_ready(server, message, frame);
     case WIRE_B_NOTICE_RESPONSE:
-        if (leg->scatter->client && leg->scatter->state == SCATTER_RUNNING)
-            batch_pass(&server->worker->to_client, message, frame->size);
+        take_notice(leg, message, frame);
         return true;
     case WIRE_B_PARAMETER_STATUS:
     case WIRE_B_NOTIFICATION_RESPONSE:
@@ -608,6 +639,8 @@ void leg_walked(struct client *client, size_t size)
         scatter->talking = NULL;
         if (scatter->fails)
             scatter_turn(scatter, SCATTER_FAILED);
+        else
+            finish_full(scatter);
         scatter_wake(scatter);
     }
     scatter_flush(scatter);

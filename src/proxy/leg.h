@@ -18,6 +18,7 @@ enum leg_state {
 };
 
 enum {
+    TOLD_MOST = 1 << 20,             /* bytes of what is said beside rows: notices, a description, an error */
     LEG_KEPT = 64 * 1024,            /* bytes of rows that wait to be merged */
     LEG_ROW_MOST = 64 * 1024 * 1024, /* of a row that must be whole */
     LEG_DRAINED = 256 * 1024,        /* bytes that are read over before a shard is told to stop */
@@ -27,7 +28,8 @@ struct leg {
     struct client client; /* first: nobody is connected to it */
     struct scatter *scatter;
     size_t number;
-    size_t shard;
+    size_t shard, slot; /* its place in the model, and its number: of the world that the plan was made in */
+    const char *name;   /* of the shard */
     enum leg_state state;
     bool is_missing;   /* there was no connection: its rows are left out */
     bool is_held;      /* rows wait at its server */
@@ -66,9 +68,9 @@ struct scatter {
     size_t shown_count;                    /* of final.shown */
     uint32_t *array_types, *element_types; /* of them, as the coordinator has them */
     struct buffer notices, description, failure;
-    uint64_t version;   /* of the world that the plan was made in */
-    const char *cursor; /* to be declared; NULL */
-    bool is_fetched;    /* by FETCH */
+    uint64_t version, epoch; /* of the world that the plan was made in */
+    const char *cursor;      /* to be declared; NULL */
+    bool is_fetched;         /* by FETCH */
     uint64_t most, fetched;
     uint64_t copied;                    /* COPY: rows, as the shards count them */
     bool has_headed;                    /* COPY … HEADER: the client has the line of names */
@@ -82,7 +84,6 @@ struct scatter {
     bool may_miss;                      /* shards that are not reached are left out */
     bool has_missed;                    /* one was, and the client is to be told */
     mosaic_error missed;                /* why the last one was */
-    bool is_bounded;                    /* each shard was asked for a few rows only */
     size_t reached;                     /* legs before this one have servers */
     size_t active;                      /* legs that are not OVER */
     size_t buried;

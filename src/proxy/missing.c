@@ -47,7 +47,7 @@ void scatter_tell_missing(struct scatter *scatter, struct buffer *out)
         return;
     scatter->has_missed = false;
     for (size_t i = 0; i < scatter->leg_count; i++) {
-        const char *name = scatter->worker->world->model.shards[scatter->legs[i].shard].name;
+        const char *name = scatter->legs[i].name;
         if (!scatter->legs[i].is_missing)
             continue;
         if (names.size + strlen(name) < NAMES_MOST)

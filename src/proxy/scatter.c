@@ -13,7 +13,8 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { REQUEST_MOST = WIRE_LENGTH_MOST, TOLD_MOST = 1 << 20 };
+enum { REQUEST_MOST = WIRE_LENGTH_MOST };
+enum { LEFT_MS = 100 }; /* how long a shard may go on behind the end */
 
 /* ---- its end ---- */
 
@@ -59,13 +60,24 @@ void leg_over(struct leg *leg)
         bury(scatter);
 }
 
-static void cancel_leg(struct leg *leg)
+/* Of one that was asked. False: it cannot be told. Its server may be the one that is being read. */
+static bool cancel_leg(struct leg *leg)
 {
-    if (leg->is_cancelled || !leg->client.server)
-        return;
+    if (leg->state != LEG_ASKED || leg->is_cancelled)
+        return true;
     leg->is_cancelled = true;
-    if (!cancel_server(leg->client.server))
-        server_close(leg->client.server, NULL); /* leg_lost */
+    if (cancel_server(leg->client.server))
+        return true;
+    leg->client.server->unfit = true;
+    return false;
+}
+
+/* Where no server is being read: who cannot be told is closed. */
+static void cancel_legs(struct scatter *scatter)
+{
+    for (size_t i = 0; i < scatter->leg_count; i++)
+        if (!cancel_leg(&scatter->legs[i]))
+            server_close(scatter->legs[i].client.server, NULL); /* leg_lost */
 }
 
 /* Nobody wants its rows any more. */
@@ -83,12 +95,29 @@ static void drop_leg(struct leg *leg)
         server_close(client->server, NULL); /* leg_lost */
         break;
     case LEG_ASKED:
-        if (!leg->scatter->is_bounded)
-            cancel_leg(leg);
+        if (leg->scatter->state != SCATTER_FINISHED)
+            (void)cancel_leg(leg);
         break;
     default:
         break;
     }
+}
+
+/* What is asked of a shard beyond what was wanted ends by itself, or is ended soon. */
+static void finish(struct scatter *scatter)
+{
+    bool goes_on = false;
+    scatter->ended_us = scatter->worker->loop.now_us;
+    timer_cancel(&scatter->timer);
+    for (size_t i = 0; i < scatter->leg_count; i++) {
+        struct leg *leg = &scatter->legs[i];
+        goes_on |= leg->state == LEG_ASKED;
+        if (leg->state == LEG_NEW)
+            loop_again(&scatter->worker->loop, &leg->client.channel.source);
+    }
+    if (goes_on)
+        timer_set(&scatter->worker->loop.timers, &scatter->timer, scatter->worker->loop.now + LEFT_MS);
+    scatter_wake(scatter); /* rows that nobody wants are read over */
 }
 
 void scatter_drop(struct scatter *scatter)
@@ -98,7 +127,8 @@ void scatter_drop(struct scatter *scatter)
     if (scatter->client)
         tally_scatter(scatter);
     scatter->client = NULL;
-    timer_cancel(&scatter->timer);
+    if (scatter->state < SCATTER_FINISHED)
+        timer_cancel(&scatter->timer);
     scatter->active++; /* until all are looked at */
     for (size_t i = 0; i < scatter->leg_count; i++)
         drop_leg(&scatter->legs[i]);
@@ -112,11 +142,9 @@ void scatter_cancel(struct scatter *scatter)
     mosaic_error error;
     bool waits = false;
     for (size_t i = 0; i < scatter->leg_count; i++)
-        waits |= scatter->legs[i].state == LEG_NEW;
+        waits |= scatter->legs[i].state <= LEG_SENDING;
     if (!waits) {
-        for (size_t i = 0; i < scatter->leg_count; i++)
-            if (scatter->legs[i].state == LEG_ASKED)
-                cancel_leg(&scatter->legs[i]);
+        cancel_legs(scatter);
         return;
     }
     (void)!error_set(&error, MOSAIC_INTERRUPTED, "canceling statement due to user request");
@@ -132,10 +160,8 @@ void scatter_turn(struct scatter *scatter, enum scatter_state state)
     if (!scatter->client || scatter->state >= SCATTER_FINISHED)
         return;
     scatter->state = state;
-    if (state >= SCATTER_FINISHED) {
-        scatter->ended_us = scatter->worker->loop.now_us;
-        timer_cancel(&scatter->timer);
-    }
+    if (state >= SCATTER_FINISHED)
+        finish(scatter);
     if (was_running)
         client_scatter_over(scatter->client, scatter);
     else
@@ -179,14 +205,8 @@ void scatter_stop(struct scatter *scatter, const mosaic_error *error)
 {
     if (!may_fail(scatter))
         return;
-    for (size_t i = 0; i < scatter->leg_count; i++) {
-        struct leg *leg = &scatter->legs[i];
-        if (leg->state != LEG_ASKED || leg->is_cancelled)
-            continue;
-        leg->is_cancelled = true;
-        if (!cancel_server(leg->client.server))
-            leg->client.server->unfit = true; /* perhaps it is being read */
-    }
+    for (size_t i = 0; i < scatter->leg_count; i++)
+        (void)cancel_leg(&scatter->legs[i]);
     scatter_fail(scatter, error);
 }
 
@@ -194,10 +214,21 @@ static void time_out(struct timer *timer)
 {
     struct scatter *scatter = LIST_OWNER(struct scatter, timer, timer);
     mosaic_error error;
+    if (scatter->state >= SCATTER_FINISHED) {
+        cancel_legs(scatter);
+        return;
+    }
+    if (scatter->fails) {
+        client_close(scatter->client, NULL); /* it has a part of a row, and the rest does not come */
+        return;
+    }
     (void)!error_set(&error, MOSAIC_TIMEOUT, "canceling statement due to scatter_timeout");
     error_sqlstate(&error, "57014");
     COUNT(&scatter->worker->counters, query_timeouts, 1);
     scatter_stop(scatter, &error);
+    if (scatter->fails && scatter->state < SCATTER_FINISHED)
+        timer_set(&scatter->worker->loop.timers, timer,
+                  scatter->worker->loop.now + scatter->worker->settings->cancel_wait_timeout);
     scatter_flush(scatter);
 }
 
@@ -216,9 +247,11 @@ const struct buffer *scatter_description(const struct scatter *scatter)
     return &scatter->description;
 }
 
-const struct buffer *scatter_notices(const struct scatter *scatter)
+void scatter_tell_notices(struct scatter *scatter, struct buffer *out)
 {
-    return &scatter->notices;
+    if (scatter->notices.size)
+        buffer_add(out, scatter->notices.data, scatter->notices.size);
+    buffer_clear(&scatter->notices);
 }
 
 bool scatter_explains(const struct scatter *scatter)
@@ -283,6 +316,9 @@ static void fetch(struct scatter *scatter, uint64_t most, bool is_sql)
         return;
     }
     scatter->state = SCATTER_RUNNING;
+    scatter_tell_notices(scatter, batch_make(&scatter->worker->to_client));
+    for (size_t i = 0; i < scatter->leg_count; i++)
+        scatter->legs[i].client.since = scatter->worker->loop.now;
     scatter_merge(scatter);
     if (scatter->state == SCATTER_RUNNING)
         scatter_wake(scatter);
@@ -334,15 +370,38 @@ void scatter_flush(struct scatter *scatter)
 
 /* ---- servers ---- */
 
+/*
+ * May its shard still be asked, by the plan that there is? Before anything was told, whatever was read anew is planned
+ * anew. Later the rows of this shard must be those that the plan meant.
+ */
+static bool is_current(struct leg *leg)
+{
+    struct scatter *scatter = leg->scatter;
+    const struct world *world = scatter->worker->world;
+    mosaic_error error;
+    if (world->version == scatter->version)
+        return true;
+    if (scatter->state == SCATTER_STARTING) {
+        scatter_turn(scatter, SCATTER_STALE);
+        return false;
+    }
+    if (world->model.epoch == scatter->epoch && leg->shard < world->model.shard_count &&
+        world->slots[leg->shard] == leg->slot)
+        return true;
+    (void)!error_set(&error, MOSAIC_UNSUPPORTED, "the map has changed before shard %s was asked", leg->name);
+    error_sqlstate(&error, "40001");
+    error_hint(&error, "run the statement again");
+    scatter_fail(scatter, &error);
+    return false;
+}
+
 static bool link_leg(struct leg *leg)
 {
     struct scatter *scatter = leg->scatter;
     struct client *client = &leg->client;
     mosaic_error error;
-    if (client->worker->world->version != scatter->version) {
-        scatter_turn(scatter, SCATTER_STALE);
+    if (!is_current(leg))
         return false;
-    }
     struct pool *pool = pool_get(client->user, leg->shard);
     if (!pool)
         error_memory(&error);
@@ -390,7 +449,8 @@ static void send_request(struct leg *leg)
 /* A leg that has a server gets the client's settings there, then its statement. */
 static void ask(struct leg *leg)
 {
-    if (leg->state != LEG_NEW || leg->client.replays || client_prepare_server(&leg->client) != REACHED)
+    if (leg->state != LEG_NEW || !leg->client.server || leg->client.replays || !is_current(leg) ||
+        client_prepare_server(&leg->client) != REACHED)
         return;
     leg->client.is_fresh = false;
     leg->client.awaits_ready = true;
@@ -433,6 +493,10 @@ static void leg_again(struct source *source)
     struct client *client = &leg->client;
     if (leg->state == LEG_OVER)
         return;
+    if (leg->state == LEG_NEW && scatter->state >= SCATTER_FINISHED) {
+        drop_leg(leg);
+        return;
+    }
     if (client->failure) {
         mosaic_error error = *client->failure;
         if (!leg_is_left_out(leg, &error)) {
@@ -480,8 +544,7 @@ void leg_lost(struct client *client, const mosaic_error *why, bool cut)
     if (why)
         error = *why;
     else
-        (void)!error_set(&error, MOSAIC_UNREACHABLE, "the connection to shard %s was lost",
-                         client->worker->world->model.shards[leg->shard].name);
+        (void)!error_set(&error, MOSAIC_UNREACHABLE, "the connection to shard %s was lost", leg->name);
     client_server_refused(client, &error); /* told by leg_again: whose bytes are being put together now is not known */
 }
 
@@ -574,13 +637,15 @@ static bool copy_facts(struct scatter *scatter, const struct scatter_order *orde
            bound_values_take(&scatter->bound, arena, to->text, order->types, order->type_count, order->bind);
 }
 
-static void leg_init(struct scatter *scatter, size_t number, size_t shard)
+static bool leg_init(struct scatter *scatter, size_t number, size_t shard)
 {
     struct leg *leg = &scatter->legs[number];
     struct client *client = &leg->client, *owner = scatter->client;
     leg->scatter = scatter;
     leg->number = number;
     leg->shard = shard;
+    leg->slot = owner->worker->world->slots[shard];
+    leg->name = arena_string(&scatter->arena, owner->worker->world->model.shards[shard].name);
     leg->rows = leg->next = BUFFER_INIT(LEG_ROW_MOST + WORKER_SPACE);
     channel_init(&client->channel, &owner->worker->loop, -1);
     source_init(&client->channel.source, leg_ready_event, leg_again, leg_freed);
@@ -596,6 +661,7 @@ static void leg_init(struct scatter *scatter, size_t number, size_t shard)
     list_init(&client->wait_node);
     timer_init(&client->timer, NULL);
     client->session = settings_hold(owner->transaction.is_lazy ? owner->transaction.before : owner->session);
+    return leg->name;
 }
 
 static uint64_t limit_of(int64_t setting)
@@ -616,6 +682,7 @@ struct scatter *scatter_new(struct client *client, const struct scatter_order *o
     made->client = client;
     made->worker = client->worker;
     made->version = client->worker->world->version;
+    made->epoch = client->worker->world->model.epoch;
     made->leg_count = made->active = count;
     made->tier = order->tier;
     made->given_most = limit_of(client->worker->settings->scatter_max_rows);
@@ -623,10 +690,10 @@ struct scatter *scatter_new(struct client *client, const struct scatter_order *o
     timer_init(&made->timer, time_out);
     made->request = BUFFER_INIT(REQUEST_MOST);
     made->notices = made->description = made->failure = BUFFER_INIT(TOLD_MOST);
-    made->is_bounded = plan->limit != UINT64_MAX && !combines;
+    bool named = true;
     for (size_t i = 0; i < count; i++)
-        leg_init(made, i, i < plan->shard_count ? plan->shards[i] : client->worker->world->model.shard_count);
-    if ((combines && !combine_prepare(made, order, (size_t)client->worker->settings->scatter_memory)) ||
+        named &= leg_init(made, i, i < plan->shard_count ? plan->shards[i] : client->worker->world->model.shard_count);
+    if (!named || (combines && !combine_prepare(made, order, (size_t)client->worker->settings->scatter_memory)) ||
         !copy_facts(made, order) ||
         !(made->merge = merge_new(&made->facts, combines || explains ? UINT64_MAX : plan->limit,
                                   combines || explains ? 0 : plan->offset, count))) {

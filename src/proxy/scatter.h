@@ -30,13 +30,13 @@ enum scatter_state {
     SCATTER_FINISHED, /* all of them have */
     SCATTER_FAILED,   /* scatter_failure says why */
     SCATTER_UNFIT,    /* what is to be merged it cannot: another tier must answer */
-    SCATTER_STALE,    /* the map is another one than that of the plan: to be planned again */
+    SCATTER_STALE,    /* the schema or the map is another one than that of the plan: to be planned again */
 };
 
 /* What is asked. */
 struct scatter_order {
     const struct plan *plan; /* PLAN_SCATTER */
-    const uint32_t *types;   /* of the parameters, as Parse gave them; 0: not said */
+    const uint32_t *types;   /* of the parameters, as Parse gave them or a server found them; 0: not said */
     uint16_t type_count;
     const struct wire_bind *bind; /* NULL: no parameters, and all in text */
     const char *text;             /* the client's own, for places in errors */
@@ -60,8 +60,8 @@ enum scatter_state scatter_state(const struct scatter *scatter);
 bool scatter_is_busy(const struct scatter *scatter);
 /* The RowDescription that the client is to have. Not of one that is STARTING, or failed then. */
 const struct buffer *scatter_description(const struct scatter *scatter);
-/* Warnings, to be told before the description. */
-const struct buffer *scatter_notices(const struct scatter *scatter);
+/* Warnings of ours, and what the shards have said so far; none the second time. */
+void scatter_tell_notices(struct scatter *scatter, struct buffer *out);
 /* Shards whose rows are missing, in a warning; none the second time. */
 void scatter_tell_missing(struct scatter *scatter, struct buffer *out);
 /* Has a shard taken the text? */
@@ -105,6 +105,8 @@ static inline bool leg_is_row(char type)
 }
 /* May no message of this type be taken now? Then its server is called again once one may be. */
 bool leg_holds(struct client *client, char type);
+/* Does anybody wait for it, or is it to end? Not while its portal is left alone. */
+bool leg_is_awaited(const struct client *client);
 /* The same as leg_holds found last. */
 bool leg_is_held(const struct client *client);
 /* Must a row be whole before it is taken? */

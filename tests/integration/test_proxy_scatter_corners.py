@@ -1,0 +1,232 @@
+"""What several shards answer, where something happens in the middle of it: the map is read anew, a limit of time, a
+client that leaves, a shard that stops answering; and what is easily told wrong: types of parameters, notices."""
+import contextlib
+import os
+import signal
+import struct
+import time
+
+import psycopg2
+import pytest
+from conftest import run_command, superuser
+from proxies import STANDIN, config_with, eventually, start_proxy
+from rawwire import Closed, bind, describe, error_fields, execute, parse, query, row_values, sync
+
+LAB_SHARDS = 3
+ROWS = 3000
+SLOW = "(SELECT count(*) FROM generate_series(1, 3000000) x WHERE x % 7 = u.id)"
+BUSY = ("SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%generate_series%' AND state = 'active'"
+        " AND pid <> pg_backend_pid()")
+
+pytestmark = pytest.mark.skipif(bool(STANDIN), reason="only the proxy merges")
+
+
+@pytest.fixture(scope="module")
+def cluster(lab):
+    lab.everywhere("CREATE TABLE users (id bigint PRIMARY KEY, name text, f float8);"
+                   "CREATE FUNCTION loud(n bigint) RETURNS bigint LANGUAGE plpgsql IMMUTABLE AS"
+                   " $$ BEGIN RAISE WARNING 'loud %', n; RETURN n; END $$;"
+                   "CREATE FUNCTION twice(n numeric) RETURNS numeric LANGUAGE sql IMMUTABLE AS 'SELECT 2 * n'")
+    lab.add_tables(" - {name: users, key: id, function: modulo}\n")
+    lab.run("apply", "--yes", check=True)
+    for shard in range(LAB_SHARDS):
+        lab.query(shard, f"INSERT INTO users SELECT i, 'n' || i % 30, i FROM generate_series(1, {ROWS}) i"
+                         f" WHERE i % {LAB_SHARDS} = {shard}")
+    return lab
+
+
+@pytest.fixture(scope="module")
+def proxy(cluster):
+    with start_proxy(cluster) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def wire(proxy):
+    with proxy.wire() as wire:
+        yield wire
+
+
+def kinds(messages):
+    return "".join(kind for kind, _ in messages)
+
+
+def rows_of(messages):
+    return [row_values(body) for kind, body in messages if kind == "D"]
+
+
+def failure(messages):
+    return next(error_fields(body) for kind, body in messages if kind == "E")
+
+
+def ask(connection, sql):
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
+        return cursor.fetchall() if cursor.description else cursor.statusmessage
+
+
+def is_idle(cluster):
+    return all(cluster.query(shard, BUSY) == [(0,)] for shard in range(LAB_SHARDS))
+
+
+def coordinator(cluster):
+    return superuser(cluster, 0, f"{cluster.name}_coordinator")
+
+
+def busy_servers(proxy):
+    """Connections that the proxy has given away and not back."""
+    with contextlib.closing(psycopg2.connect(proxy.dsn.replace(f"dbname={proxy.database}", "dbname=pgmosaic"))) as admin:
+        admin.autocommit = True
+        with admin.cursor() as cursor:
+            cursor.execute("SHOW SERVERS")
+            names = [column.name for column in cursor.description]
+            return [row for row in (dict(zip(names, row)) for row in cursor.fetchall()) if row["state"] != "idle"]
+
+
+def reload(proxy):
+    run_command("reload", "-c", proxy.config, check=True)
+
+
+@contextlib.contextmanager
+def waiting_scatter(proxy, sql="SELECT id FROM users"):
+    """A statement of which one shard has begun to answer; the next one's only connection is taken until `free`."""
+    with contextlib.closing(proxy.psycopg2()) as holder, proxy.wire() as wire:
+        ask(holder, "BEGIN")
+        ask(holder, "SELECT id FROM users WHERE id = 1 FOR UPDATE")
+        wire.send(query(sql))
+        assert wire.read()[0] == "T"
+        yield wire, lambda: ask(holder, "ROLLBACK")
+
+
+@pytest.mark.parametrize("sql", ["SELECT id FROM users", "SELECT id FROM users ORDER BY id"])
+def test_the_map_is_read_anew_in_the_middle(cluster, sql):
+    with start_proxy(cluster, {"pool_size": 1}) as small:
+        with waiting_scatter(small, sql) as (wire, free):
+            reload(small)
+            free()
+            messages = wire.until("Z")
+        assert sorted(int(row[0]) for row in rows_of(messages)) == list(range(1, ROWS + 1))
+
+
+def test_the_coordinator_refuses_what_is_still_being_sent(cluster, proxy, wire):
+    sql = "SELECT id % 2000 AS k, repeat(id::text, 5000)::bytea AS x, twice(sum(id)) FROM users GROUP BY 1, 2 ORDER BY 1, 3"
+    assert "tier 3" in wire.ask(f"EXPLAIN (MOSAIC) {sql}")[0][0]
+    expected = wire.ask(sql)
+    assert len(expected) == ROWS
+    with coordinator(cluster) as cursor:
+        cursor.execute("ALTER FUNCTION twice RENAME TO thrice")
+        try:
+            for _ in range(2):
+                messages = wire.exchange(query(sql))
+                assert kinds(messages) == "EZ" and failure(messages)["C"] == "42883"
+            assert eventually(lambda: not busy_servers(proxy), seconds=5)
+        finally:
+            cursor.execute("ALTER FUNCTION thrice RENAME TO twice")
+    assert wire.ask(sql) == expected
+
+
+def test_errors_point_into_the_client_s_own_text(cluster, wire):
+    for sql in ("SELECT nosuch FROM users ORDER BY id LIMIT 3 OFFSET 2", "EXPLAIN SELECT nosuch FROM users",
+                "EXPLAIN (COSTS off) SELECT id FROM users WHERE nosuch > 1 ORDER BY id LIMIT 3"):
+        assert int(failure(wire.exchange(query(sql)))["P"]) == sql.index("nosuch") + 1
+    with coordinator(cluster) as cursor:
+        cursor.execute("ALTER FUNCTION twice RENAME TO thrice")
+        try:
+            assert "P" not in failure(wire.exchange(query("SELECT id % 2, twice(sum(id)) FROM users GROUP BY 1")))
+        finally:
+            cursor.execute("ALTER FUNCTION thrice RENAME TO twice")
+
+
+def warnings_of(messages):
+    return sorted(error_fields(body)["M"] for kind, body in messages if kind == "N")
+
+
+@pytest.mark.parametrize("sql", ["SELECT loud(id) FROM users WHERE id < 4", "SELECT loud(id) FROM users WHERE id < 4 ORDER BY id",
+                                 "SELECT sum(loud(id)) FROM users WHERE id < 4"])
+def test_what_the_shards_say_is_passed_on(wire, sql):
+    assert "tier 2" in wire.ask(f"EXPLAIN (MOSAIC) {sql}")[0][0]
+    expected = ["loud 1", "loud 2", "loud 3"]
+    assert warnings_of(wire.exchange(query(sql))) == expected
+    assert warnings_of(wire.exchange(parse(sql) + bind() + describe() + execute() + sync())) == expected
+
+
+def test_a_portal_ends_with_its_transaction(cluster, proxy, wire):
+    opened = parse("SELECT id FROM users ORDER BY id") + bind(portal="p") + execute("p", 2)
+    wire.exchange(query("BEGIN"))
+    assert kinds(wire.exchange(opened + sync())) == "12DDsZ"
+    assert kinds(wire.exchange(query("SELECT nosuch FROM users"))) == "EZ"
+    assert failure(wire.exchange(execute("p", 2) + sync()))["C"] == "25P02"
+    wire.exchange(query("ROLLBACK"))
+    assert failure(wire.exchange(execute("p", 2) + sync()))["C"] == "34000"
+    # A query in a segment ends it, and the portals with it.
+    wire.send(opened + query("SELECT count(*) FROM users"))
+    assert kinds(wire.until("Z")) == "12DDsTDCZ"
+    assert failure(wire.exchange(execute("p", 2) + sync()))["C"] == "34000"
+    eventually(lambda: not busy_servers(proxy))
+
+
+@pytest.mark.parametrize("sql", [f"SELECT id FROM users u WHERE {SLOW} > -1 ORDER BY id LIMIT 1",
+                                 f"SELECT id FROM users u WHERE {SLOW} > -1 LIMIT 1",
+                                 f"SELECT id FROM users u WHERE id = 3 OR id % 3 <> 0 AND {SLOW} > 10000000 LIMIT 1"])
+def test_who_leaves_takes_the_limited_rows_along(cluster, proxy, sql):
+    """Also where the last shards would compute for long after all rows of a LIMIT have come."""
+    with proxy.wire() as wire:
+        wire.send(query(sql))
+        if "OR" in sql:
+            assert kinds(wire.until("Z")) == "TDCZ"
+        else:
+            eventually(lambda: not is_idle(cluster))
+    eventually(lambda: is_idle(cluster), seconds=5)
+    eventually(lambda: not busy_servers(proxy))
+
+
+@contextlib.contextmanager
+def deaf_shard(cluster, shard, like):
+    """A backend that answers nothing for as long as the block lasts."""
+    find = BUSY.replace("count(*)", "pid").replace("generate_series", like)
+    pid = eventually(lambda: cluster.query(shard, find))[0][0]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+        cluster.query(shard, f"SELECT pg_terminate_backend({pid})")
+
+
+def test_a_shard_that_falls_silent_within_a_row(cluster):
+    """The client has half a row: nothing but the end of its connection can tell it."""
+    sql = "SELECT id, repeat('x', 50000000) FROM users WHERE id IN (3, 4)"
+    with start_proxy(cluster, {"scatter_timeout": "2s", "cancel_wait_timeout": "500ms"}) as hasty, hasty.wire() as wire:
+        wire.send(query(sql))
+        assert wire.read()[0] == "T"
+        wire.fill()
+        stopped = []
+        try:
+            for shard in range(LAB_SHARDS):
+                find = BUSY.replace("count(*)", "pid").replace("generate_series", "repeat(")
+                stopped += [pid for pid, in cluster.query(shard, find)]
+            assert stopped
+            for pid in stopped:
+                os.kill(pid, signal.SIGSTOP)
+            with pytest.raises(Closed):
+                while True:
+                    wire.read()
+        finally:
+            for pid in stopped:
+                os.kill(pid, signal.SIGCONT)
+    eventually(lambda: is_idle(cluster))
+
+
+def test_another_map_in_the_middle_fails_the_statement(cluster):
+    """The last one: the map of the others is over."""
+    with start_proxy(cluster, {"pool_size": 1}) as small:
+        with waiting_scatter(small) as (wire, free):
+            cluster.everywhere("CREATE TABLE later (id bigint PRIMARY KEY)")
+            cluster.add_tables(" - {name: users, key: id, function: modulo}\n - {name: later, key: id}\n")
+            cluster.run("apply", "--yes", check=True)
+            config_with(cluster, {"unix_socket_dir": f'"{small.config.parent}"', "pool_size": 1}, small.config.parent)
+            reload(small)
+            free()
+            messages = wire.until("Z")
+            assert "C" not in kinds(messages) and failure(messages)["C"] == "40001"
+            assert len(wire.ask("SELECT id FROM users")) == ROWS
