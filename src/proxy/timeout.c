@@ -2,9 +2,14 @@
 
 #include "proxy/cancel.h"
 #include "proxy/client.h"
+#include "proxy/client_portal.h"
 #include "proxy/pool.h"
+#include "proxy/proxy.h"
+#include "proxy/scatter.h"
 #include "proxy/server.h"
 #include "proxy/tally.h"
+
+enum { PATIENCE_LEAST = 1000 }; /* ms: with a server that was told to stop */
 
 /* Who waits longest comes first. */
 static void look_at_waiting(struct pool *pool, int64_t now)
@@ -41,6 +46,25 @@ static void end_idle_transaction(struct client *client)
     client_close(client, &error);
 }
 
+/* It was told to stop, and says nothing, though what it says would be read. */
+static bool is_dumb(const struct server *server, int64_t passed)
+{
+    const struct client *client = server->client;
+    const struct proxy_settings *settings = server->worker->settings;
+    int64_t patience = settings->cancel_wait_timeout > PATIENCE_LEAST ? settings->cancel_wait_timeout : PATIENCE_LEAST;
+    bool is_read = client->is_leg ? !leg_is_held(client) : !channel_stuck(&client->channel);
+    return is_read && passed > settings->query_timeout + patience;
+}
+
+static void end_dumb(struct server *server)
+{
+    const char *name = server->worker->world->model.shards[server->pool->shard].name;
+    mosaic_error error;
+    (void)!error_set(&error, MOSAIC_UNREACHABLE, "shard %s did not end a statement that was over query_timeout", name);
+    error_shard(&error, name);
+    server_close(server, &error);
+}
+
 static void look_at_active(struct pool *pool, int64_t now)
 {
     const struct proxy_settings *settings = pool->worker->settings;
@@ -52,31 +76,59 @@ static void look_at_active(struct pool *pool, int64_t now)
             continue;
         int64_t passed = now - client->since;
         tally_look(server);
-        if (settings->query_timeout && client->awaits_ready && passed > settings->query_timeout &&
-            server->cancels == 0) {
+        bool is_over = settings->query_timeout && passed > settings->query_timeout && client->awaits_ready &&
+                       (!client->is_leg || leg_is_awaited(client));
+        if (is_over && is_dumb(server, passed)) {
+            end_dumb(server);
+            next = pool->active.next; /* its client may have had another one here */
+        } else if (is_over && server->cancels == 0) {
             COUNT(&pool->worker->counters, query_timeouts, 1);
             cancel_server(server); /* PostgreSQL says so: 57014 */
         } else if (settings->idle_transaction_timeout && is_idle_in_transaction(client) &&
                    passed > settings->idle_transaction_timeout) {
             end_idle_transaction(client);
+            next = pool->active.next;
         }
     }
 }
 
+/* No shard has its transaction, but a portal has servers of several. */
+static bool is_idle_with_portal(const struct client *client)
+{
+    return is_idle_in_transaction(client) && !client->server && !client->fetching && !client->scatter &&
+           portal_has_scatter(client);
+}
+
+static bool is_idle(const struct client *client)
+{
+    return client->state == CLIENT_READY && !client->server && !client->waits && !client->scatter && !client->fetching;
+}
+
+static void look_at_client(struct client *client, const struct proxy_settings *settings, int64_t passed)
+{
+    mosaic_error error;
+    if (settings->idle_transaction_timeout && passed > settings->idle_transaction_timeout &&
+        is_idle_with_portal(client)) {
+        end_idle_transaction(client);
+        return;
+    }
+    if (!settings->client_idle_timeout || passed <= settings->client_idle_timeout || !is_idle(client))
+        return;
+    (void)!error_set(&error, MOSAIC_TIMEOUT, "the connection was idle for longer than client_idle_timeout");
+    error_sqlstate(&error, "57P05");
+    COUNT(&client->worker->counters, idle_timeouts, 1);
+    client_close(client, &error);
+}
+
 static void look_at_clients(struct worker *worker, int64_t now)
 {
-    int64_t most = worker->settings->client_idle_timeout;
-    for (struct list *node = worker->clients.next, *next; most && node != &worker->clients; node = next) {
+    const struct proxy_settings *settings = worker->settings;
+    if (!settings->client_idle_timeout && !settings->idle_transaction_timeout)
+        return;
+    for (struct list *node = worker->clients.next, *next; node != &worker->clients; node = next) {
         struct client *client = LIST_OWNER(struct client, node, node);
-        mosaic_error error;
         next = node->next;
-        if (client->state != CLIENT_READY || client->server || client->waits || client->scatter ||
-            now - client->since <= most)
-            continue;
-        (void)!error_set(&error, MOSAIC_TIMEOUT, "the connection was idle for longer than client_idle_timeout");
-        error_sqlstate(&error, "57P05");
-        COUNT(&worker->counters, idle_timeouts, 1);
-        client_close(client, &error);
+        look_at_client(client, settings, now - client->since);
     }
 }
 

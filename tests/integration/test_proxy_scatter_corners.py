@@ -165,6 +165,27 @@ def test_a_portal_ends_with_its_transaction(cluster, proxy, wire):
     eventually(lambda: not busy_servers(proxy))
 
 
+def test_a_portal_that_is_fetched_is_not_idle(cluster):
+    slow = "SELECT count(*) FROM users u, generate_series(1, 5000000) x WHERE u.id < 16 AND x % 7 > -1"
+    with start_proxy(cluster, {"client_idle_timeout": "300ms"}) as hasty, hasty.wire() as wire:
+        messages = wire.exchange(parse(slow) + bind() + execute() + sync())
+        assert kinds(messages) == "12DCZ"
+
+
+def test_a_portal_left_alone_in_a_transaction_is_idle(cluster):
+    with start_proxy(cluster, {"idle_transaction_timeout": "300ms", "query_timeout": "300ms"}) as hasty:
+        with hasty.wire() as wire:
+            wire.exchange(query("BEGIN"))
+            assert kinds(wire.exchange(parse("SELECT id FROM users") + bind(portal="p") + execute("p", 2) + sync())) == "12DDsZ"
+            assert failure(wire.until("E"))["C"] == "25P03"
+        eventually(lambda: not busy_servers(hasty))
+    with start_proxy(cluster, {"query_timeout": "1s"}) as hasty, hasty.wire() as wire:
+        wire.exchange(query("BEGIN"))
+        wire.exchange(parse("SELECT id FROM users, generate_series(1, 50)") + bind(portal="p") + execute("p", 2) + sync())
+        time.sleep(3)  # its own time, as between the portions of a portal of one shard
+        assert kinds(wire.exchange(execute("p") + sync()))[-3:] == "DCZ"
+
+
 @pytest.mark.parametrize("sql", [f"SELECT id FROM users u WHERE {SLOW} > -1 ORDER BY id LIMIT 1",
                                  f"SELECT id FROM users u WHERE {SLOW} > -1 LIMIT 1",
                                  f"SELECT id FROM users u WHERE id = 3 OR id % 3 <> 0 AND {SLOW} > 10000000 LIMIT 1"])
@@ -191,6 +212,20 @@ def deaf_shard(cluster, shard, like):
     finally:
         os.kill(pid, signal.SIGCONT)
         cluster.query(shard, f"SELECT pg_terminate_backend({pid})")
+
+
+@pytest.mark.parametrize("limit", ["query_timeout", "scatter_timeout"])
+def test_a_shard_that_says_nothing_any_more(cluster, limit):
+    sql = f"SELECT id FROM users u WHERE {SLOW} > -1 ORDER BY id"
+    with start_proxy(cluster, {limit: "500ms", "cancel_wait_timeout": "500ms"}) as hasty, hasty.wire() as wire:
+        wire.send(query(sql))
+        with deaf_shard(cluster, 1, "generate_series"):
+            fields = failure(wire.until("Z"))
+            assert fields["C"] in ("57014", "08006")
+            assert wire.ask("SELECT name FROM users WHERE id = 3") == [["n3"]]
+            if limit == "query_timeout":
+                eventually(lambda: not busy_servers(hasty))
+        eventually(lambda: is_idle(cluster))
 
 
 def test_a_shard_that_falls_silent_within_a_row(cluster):
