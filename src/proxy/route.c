@@ -362,6 +362,24 @@ static bool lacks_types(const struct facts *facts, const struct route_parameters
 }
 
 /*
+ * Tier 3 is two statements, and each would find its own type for a parameter that Parse left open. PostgreSQL finds one
+ * for the whole, which a server is asked for.
+ */
+static bool lacks_common_types(const struct plan *plan, const struct facts *facts,
+                               const struct route_parameters *parameters)
+{
+    enum { UNKNOWN = 705 };
+    if (plan->kind != PLAN_SCATTER || !plan->scatter->final || !parameters || !parameters->values ||
+        parameters->prepared->described)
+        return false;
+    const struct prepared *prepared = parameters->prepared;
+    bool lacks = prepared->type_count < facts->parameter_count;
+    for (uint16_t i = 0; i < prepared->type_count; i++)
+        lacks |= prepared->types[i] == 0 || prepared->types[i] == UNKNOWN;
+    return lacks;
+}
+
+/*
  * Catalogs are asked of the home shard. In a transaction that is open on another one they are read there, where they
  * say the same of tables and functions (apply sees to it); of types only if their OIDs agree.
  */
@@ -496,6 +514,10 @@ bool route_text(struct client *client, const char *text, size_t size, const stru
         }
         if (plan_make(&found.list->facts[i], &input, &worker->scratch, &plan, &error) != MOSAIC_OK)
             return false;
+        if (lacks_common_types(&plan, &found.list->facts[i], parameters)) {
+            route->way = ROUTE_TYPES;
+            return true;
+        }
         bool unproved = plan.kind == PLAN_REFUSED || plan.kind == PLAN_COORDINATOR || plan.kind == PLAN_SCATTER;
         if (unproved && parameters && parameters->more) {
             route->way = ROUTE_MORE;

@@ -108,6 +108,15 @@ def test_the_map_is_read_anew_in_the_middle(cluster, sql):
         assert sorted(int(row[0]) for row in rows_of(messages)) == list(range(1, ROWS + 1))
 
 
+def test_types_of_parameters_are_found_once(wire):
+    """PostgreSQL types a parameter where it meets it first; the two statements of tier 3 would find two types."""
+    sql = "SELECT name, sum(f) FROM users WHERE id > $1 GROUP BY name HAVING sum(f) / 1000 > $1 ORDER BY 1"
+    value = struct.pack("!q", 149)
+    expected = wire.exchange(parse(sql, types=[20]) + bind([value], formats=[1]) + execute() + sync())
+    messages = wire.exchange(parse(sql) + bind([value], formats=[1]) + execute() + sync())
+    assert rows_of(messages) == rows_of(expected) and 0 < len(rows_of(expected)) < 30
+
+
 def test_the_coordinator_refuses_what_is_still_being_sent(cluster, proxy, wire):
     sql = "SELECT id % 2000 AS k, repeat(id::text, 5000)::bytea AS x, twice(sum(id)) FROM users GROUP BY 1, 2 ORDER BY 1, 3"
     assert "tier 3" in wire.ask(f"EXPLAIN (MOSAIC) {sql}")[0][0]
