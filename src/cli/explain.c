@@ -73,15 +73,18 @@ static void print_json(struct explaining *explaining, const struct explain_input
     json_t *relations = json_array();
     for (size_t i = 0; i < input->facts->relation_count; i++)
         json_array_append_new(relations, relation_json(explaining, &input->facts->relations[i], input->values));
+    const struct fact_scatter *scatter = explanation->tier == 3 ? explanation->plan.scatter : NULL;
     json_t *object = json_pack(
-        "{s:o*, s:s, s:o, s:s, s:s?, s:o, s:o, s:s?, s:o, s:I, s:b}", "line",
+        "{s:o*, s:s, s:o, s:s, s:s?, s:o, s:o, s:s?, s:s?, s:s?, s:o, s:I, s:b}", "line",
         explaining->line ? json_integer((json_int_t)explaining->line) : NULL, "statement",
         statement_class_name(input->facts->class), "tier",
         explanation->tier ? json_integer(explanation->tier) : json_null(), "way", explain_way_name(explanation->way),
         "shard", has_shard(explanation) ? model->shards[explanation->plan.shard].name : NULL, "bucket",
         has_bucket ? json_integer(explanation->plan.bucket) : json_null(), "relations", relations, "why_not_one_shard",
-        explanation->tier > 1 ? explanation->reason : NULL, "error", error_json(explanation), "epoch",
-        (json_int_t)model->epoch, "map_is_assumed", explaining->source.assumed);
+        explanation->tier > 1 ? explanation->reason : NULL, "why_not_every_shard",
+        explanation->tier == 4 ? input->facts->scatter_cannot : NULL, "why_not_merged",
+        scatter ? scatter->why_combined : NULL, "error", error_json(explanation), "epoch", (json_int_t)model->epoch,
+        "map_is_assumed", explaining->source.assumed);
     output_json_line(stdout, object);
 }
 

@@ -388,6 +388,21 @@ static bool stands_before(const char *text, size_t place, char sign)
     return place && text[place - 1] == sign;
 }
 
+/* With DISTINCT an item of ORDER BY is one of the targets, which in other words the second statement could not see. */
+static bool sorts_are_targets(const struct final *final)
+{
+    const SelectStmt *select = final->select;
+    bool all = true;
+    for (size_t i = 0; select->distinctClause && i < final->clauses.sort_count; i++) {
+        Node *node = ((SortBy *)list_nth(select->sortClause, (int)i))->node;
+        bool found = IsA(node, ColumnRef) || shape_output(final->scope, node, true);
+        for (size_t t = 0; t < final->clauses.target_count && !found; t++)
+            found = same_words(final, &final->clauses.sorts[i], &final->clauses.targets[t]);
+        all &= found;
+    }
+    return all;
+}
+
 /* Calls that GROUP BY has, within larger expressions: nothing binds closer than a call. */
 static void edit_calls(struct final *final)
 {
@@ -580,6 +595,8 @@ const char *shape_final(struct split *split, struct scope *scope)
     if (!clauses_find(final.analysis, select, &final.clauses) || !final.clauses.select_end || final.clauses.with_ties)
         return unclear;
     final.end = clauses_end(final.analysis, final.clauses.tail);
+    if (!sorts_are_targets(&final))
+        return unclear;
     const char *reason = add_groups(&final);
     if (!reason) {
         edit_pieces(&final);

@@ -236,6 +236,19 @@ static void cut_label(const char *text, const ResTarget *target, struct piece *p
     cut(text, piece, is_as(&last[1], &last[2]) ? 2 : 1);
 }
 
+/* USING and the operator behind it. */
+static bool cut_using(const char *text, struct piece *piece)
+{
+    struct token token;
+    size_t kept = piece->start;
+    for (size_t at = piece->start, end = at; next_token(text, piece->end, &at, &token); end = token.at.end)
+        if (word_is(&token.word, "using"))
+            kept = end;
+    bool found = kept > piece->start;
+    piece->end = found ? kept : piece->end;
+    return found;
+}
+
 /* False: the words are not what the tree says. */
 static bool cut_order(const char *text, const SortBy *sort, struct piece *piece)
 {
@@ -247,7 +260,9 @@ static bool cut_order(const char *text, const SortBy *sort, struct piece *piece)
             return false;
         cut(text, piece, 2);
     }
-    if (sort->sortby_dir == SORTBY_DEFAULT || sort->sortby_dir == SORTBY_USING)
+    if (sort->sortby_dir == SORTBY_USING)
+        return cut_using(text, piece);
+    if (sort->sortby_dir == SORTBY_DEFAULT)
         return true;
     last_tokens(text, piece, last);
     if (!word_is(&last[0].word, sort->sortby_dir == SORTBY_DESC ? "desc" : "asc"))

@@ -85,7 +85,8 @@ class KeyedSources:
 
     def join_by_key(self, left, right, conditions):
         items = [*left.items, *right.items]
-        kind = self.pick("JOIN", "INNER JOIN", "JOIN", "LEFT JOIN", "LEFT JOIN", "RIGHT JOIN", "LEFT OUTER JOIN", ",", "LATERAL")
+        kind = self.pick("JOIN", "INNER JOIN", "JOIN", "LEFT JOIN", "LEFT JOIN", "RIGHT JOIN", "LEFT OUTER JOIN", "FULL JOIN", ",",
+                         "LATERAL")
         keys = right.keys if kind == "RIGHT JOIN" else left.keys
         if kind == ",":
             conditions.append(self.same_keys(left, right))
@@ -180,11 +181,11 @@ class KeyedSources:
     def scattered_where(self, found, parts):
         """parts: conditions that it has in any case."""
         items, keys, table = found.items, found.keys, found.table
-        for _ in range(self.pick(0, 1, 1, 1, 2)):
+        for _ in range(self.pick(0, 0, 1, 1, 2)):
             parts.append(self.condition([items], 2))
-        if self.chance(0.2):
-            parts.append(self.key_list(keys, table))
         if self.chance(0.15):
+            parts.append(self.key_list(keys, table))
+        if self.chance(0.12):
             parts.append(self.correlated(keys, table, items))
         if self.point:
             parts += self.bind_keys(items)

@@ -374,6 +374,7 @@ class Scattered(KeyedSources):
         kinds = kinds if word == "UNION ALL" else [*key_kinds, *kinds]
         for kind in kinds:
             self.loosen(kind)
+        self.loosened |= "text" in kinds  # char(5) and text make a char(n) of any length
         tree = Node("query", parts)
         if not all(kind in SORTABLE for kind in kinds) or self.chance(0.5):
             return Node("query", [tree, self.bounds(False) if self.chance(0.2) else NOTHING]), None

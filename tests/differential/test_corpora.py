@@ -1,9 +1,13 @@
 """Fixed SELECTs through the proxy: the numbered cases of what other proxies answer wrongly, analytic queries, and a few
-hundred by theme. Each gives one PostgreSQL's answer or is refused; what is refused is counted by theme."""
+hundred by theme. Each gives one PostgreSQL's answer or is refused; what is refused is counted by theme. Those of which
+docs/features.md is made are answered in the tier that it says."""
 import collections
+import contextlib
 import os
 
 import analytic
+import features
+import psycopg2
 import pytest
 import themes
 from compare import Side, contrast, judge
@@ -64,6 +68,32 @@ def test_statements_by_theme(make_lab):
     for theme, sql in themes.statements():
         corpus.check(theme, sql)
     corpus.close()
+
+
+def tiers(proxy):
+    """Tier → statements that were answered in it."""
+    connection = psycopg2.connect(proxy.dsn.replace(f"dbname={proxy.database}", "dbname=pgmosaic"))
+    connection.autocommit = True
+    with contextlib.closing(connection), connection.cursor() as cursor:
+        cursor.execute("SHOW TIERS")
+        return {row[0]: row[1] for row in cursor.fetchall()}
+
+
+@pytest.mark.deadline(1800 if FULL else 300)
+def test_what_the_page_of_features_says(make_lab):
+    corpus = Corpus(make_lab(1, "features"), themes.schema(), "features_")
+    (_, proxy), side = next(pair for pair in zip(corpus.world.clusters, corpus.sides) if pair[0][0].shards == 3)
+    others = []
+    for section, feature, at_run_time, sql in features.rows(features.SECTIONS):
+        expected = at_run_time or side.tier(sql)
+        corpus.check(section, sql)
+        before = tiers(proxy)
+        side.ask(sql, "simple")
+        grown = [tier for tier, count in tiers(proxy).items() if count != before[tier]]
+        if grown != [str(expected) if expected else "refused"]:
+            others.append(f"{section}, {feature}: tier {expected} became {grown}")
+    corpus.close()
+    assert others == []
 
 
 @pytest.mark.deadline(1800 if FULL else 300)

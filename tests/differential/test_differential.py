@@ -52,6 +52,8 @@ class Run:
         size = 1 + 3 * number // (STATEMENTS // SCHEMAS + 1)
         statement = Generator(self.world.schema, rng.random(), min(size, 3)).statement()
         which, mode = rng.choice(TURNS), rng.choice(MODES)
+        if mode == "copy" and statement.is_loose and "every shard" in statement.classes:
+            mode = "simple"  # COPY does not tell of types, whose equal values may be written in two ways
         verdict, why = self.compare(statement, which, mode)
         self.count(statement, which, mode, verdict, why)
         if verdict == "wrong":
@@ -61,7 +63,7 @@ class Run:
         expected = self.oracle.ask(statement, mode)
         self.expected_rows = len(expected.rows)
         got = self.sides[which].ask(statement, mode)
-        verdict, why = judge(expected, got, statement.order, mode, statement.is_loose)
+        verdict, why = judge(expected, got, statement.order, mode, statement.is_loose, statement.may_lose_modifiers)
         if verdict == "wrong":
             twin = self.world.twin()
             self.twin = self.twin or Side(twin, self.types(twin.database))

@@ -99,6 +99,10 @@ def test_json_says_why_it_is_the_coordinator_s(cluster):
     said = json.loads(explain(cluster, "--json", "SELECT count(*) FROM users a, users b"))
     assert (said["tier"], said["way"], said["shard"], said["error"]) == (4, "the coordinator", None, None)
     assert said["why_not_one_shard"] == "it is not proved that one shard has all the statement needs of users"
+    assert said["why_not_every_shard"] == "it may look at rows of users that have other keys"
+    said = json.loads(explain(cluster, "--json", "SELECT name, count(*) FROM users GROUP BY name"))
+    assert (said["tier"], said["why_not_merged"]) == (3, "its GROUP BY puts rows of several keys together")
+    assert said["why_not_every_shard"] is None
 
 
 def test_hints_and_several_statements(cluster):

@@ -48,6 +48,12 @@ def test_the_reference_is_the_one_of_this_command(directory):
     assert made == kept, "run scripts/reference"
 
 
+def test_the_page_of_features_is_the_one_of_this_command(directory):
+    made = directory / "features.md"
+    subprocess.run([CHECKOUT / "scripts/features", made], check=True, timeout=60)
+    assert made.read_text() == (CHECKOUT / "docs/features.md").read_text(), "run scripts/features"
+
+
 def test_pages_that_cannot_be_written_are_a_failure(directory):
     done = run_command("manual", "man", directory / "missing")
     assert done.returncode == 1 and "missing" in done.stderr

@@ -37,6 +37,8 @@ PAIR = ["int4", "text"]
     (answer([b"1.0"], ["numeric"]), answer([b"1.00"], ["numeric"]), None, True, "equal"),
     (answer([b"0.30000000000000004"], ["float8"]), answer([b"0.3"], ["float8"]), None, False, "equal"),
     (answer([b"0.3001"], ["float8"]), answer([b"0.3"], ["float8"]), None, True, "wrong"),
+    (answer([b"a"], ["bpchar"]), answer([b"a "], ["bpchar"]), "all", True, "equal"),
+    (answer([b"a"], ["bpchar"]), answer([b"a "], ["bpchar"]), "all", False, "wrong"),
     (answer([b"-0"], ["float8"]), answer([b"0"], ["float8"]), None, False, "wrong"),
     (answer([b"NaN"], ["float8"]), answer([b"NaN"], ["float8"]), "all", False, "equal"),
     (answer([None]), answer([None]), None, False, "equal"),
@@ -49,6 +51,17 @@ PAIR = ["int4", "text"]
 ])
 def test_judge(one, two, order, loose, verdict):
     assert judge(one, two, order, "simple", loose)[0] == verdict
+
+
+@pytest.mark.parametrize("one, two, may_lose, verdict", [
+    ((-1, 7, 0), (-1, 7, 0), False, "equal"), ((-1, 7, 0), (-1, -1, 0), False, "wrong"), ((-1, 7, 0), (-1, -1, 0), True, "equal"),
+    ((-1, 7, 0), (-1, 8, 0), True, "wrong"), ((-1, 7, 0), (4, -1, 0), True, "wrong"), ((-1, 7, 0), (-1, -1, 1), True, "wrong"),
+])
+def test_judge_of_modifiers(one, two, may_lose, verdict):
+    answers = [answer([b"1"]), answer([b"1"])]
+    for made, modifiers in zip(answers, (one, two)):
+        made.modifiers = [modifiers]
+    assert judge(*answers, None, "simple", False, may_lose)[0] == verdict
 
 
 def test_a_failing_tree_is_made_small():

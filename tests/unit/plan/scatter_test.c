@@ -269,6 +269,11 @@ static void what_is_combined(void **state)
          "SELECT \"mosaic:1\" AS \"v\", \"mosaic:2\" AS \"?column?\"" FROM_2 "GROUP BY ALL \"mosaic:1\", 2"},
         {"SELECT v AS \"mosaic:1\" FROM t GROUP BY v", "-hidden columns"},
         {"SELECT DISTINCT v, t.v FROM t ORDER BY v", "-several keys"},
+        {"SELECT DISTINCT (v + 1), v FROM t ORDER BY v + 1", "-several keys"},
+        {"SELECT DISTINCT v + 1, v FROM t ORDER BY v + 1 USING < NULLS LAST, t.v",
+         "SELECT (v + 1) AS \"mosaic:1\", (v) AS \"mosaic:2\"  FROM t  GROUP BY 1, 2",
+         "SELECT DISTINCT \"mosaic:1\" AS \"?column?\", \"mosaic:2\" AS \"v\"" FROM_2
+         "ORDER BY \"mosaic:1\" USING < NULLS LAST, \"mosaic:2\""},
         {"SELECT v, t.v FROM t GROUP BY v, t.v ORDER BY v", "-several keys"},
         {"SELECT v % 3, t.v % 3 FROM t GROUP BY v % 3", "-several keys"},
         {"SELECT v % 3 + 1 FROM t GROUP BY v % 3", "-several keys"},
