@@ -72,8 +72,8 @@ a volatile function | SELECT id, random() < 2 FROM users
 a setting | SELECT id, current_setting('TimeZone') FROM users
 """,
     "Aggregates of all rows": """
-count, sum, min, max, bool_and, bool_or, bit_and, bit_or, bit_xor | SELECT count(*), sum(country), min(score), max(born), bool_and(id > 0),
-  bit_or(country) FROM users
+count, sum, min, max, bool_and, bool_or, bit_and, bit_or, bit_xor | SELECT count(*), sum(country), min(score),
+  max(born), bool_and(id > 0), bit_or(country) FROM users
 sum of floats (=4) | SELECT sum(ratio) FROM users WHERE ratio > 0 AND ratio < 100
 min and max of texts in the database's collation | SELECT min(name), max(name) FROM users
 min and max of texts by bytes | SELECT min(name COLLATE "C"), max(name COLLATE "C") FROM users
