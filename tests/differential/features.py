@@ -1,5 +1,5 @@
-"""What SQL has, with a statement each, over the tables of themes.py. docs/features.md is made of it by scripts/features; test_corpora.py
-compares each answer with one PostgreSQL's, and the tier with what the page says.
+"""What SQL has, with a statement each, over the tables of themes.py. scripts/features makes docs/features.md of it;
+test_corpora.py compares each answer with one PostgreSQL's, and the tier with what the page says.
 
 A section a key; a line each: feature | statement; a line that begins with blanks goes on with the one before. The tier is not
 written here: EXPLAIN says it. Behind the feature, in parentheses with an equals sign: the tier at run time, where only then
@@ -16,7 +16,8 @@ a join by key | SELECT u.name, o.item FROM users u JOIN orders o ON o.user_id = 
 a LEFT JOIN by key | SELECT u.id, o.k FROM users u LEFT JOIN orders o ON o.user_id = u.id AND o.total > 30
 a join by key and more | SELECT u.id, o.k, t.a FROM users u JOIN orders o ON o.user_id = u.id LEFT JOIN t ON t.id = u.id
 a FULL JOIN by key | SELECT u.id, o.k FROM users u FULL JOIN orders o ON o.user_id = u.id
-a FULL JOIN by key, of which WHERE wants one side | SELECT u.id, o.k FROM users u FULL JOIN orders o ON o.user_id = u.id WHERE u.country = 1
+a FULL JOIN by key, of which WHERE wants one side | SELECT u.id, o.k FROM users u FULL JOIN orders o ON o.user_id = u.id WHERE
+  u.country = 1
 a join by another column | SELECT a.id, b.id FROM users a JOIN users b ON a.name = b.name AND a.id < b.id
 a join of tables that are split in different ways | SELECT u.id, e.n FROM users u JOIN events e ON e.id = u.id
 CROSS JOIN | SELECT count(*) FROM users a CROSS JOIN docs b
@@ -26,10 +27,12 @@ a reference table alone | SELECT code, name FROM countries
 a home table alone | SELECT k, v FROM settings
 a home table and all rows of a sharded one | SELECT u.id, s.v FROM users u JOIN settings s ON s.k = u.id
 a subquery in FROM | SELECT s.id, s.low FROM (SELECT id, lower(name) AS low FROM users WHERE mood = 'ok') s WHERE s.low > 'a'
-a subquery with GROUP BY key | SELECT s.user_id, s.n FROM (SELECT user_id, count(*) AS n FROM orders GROUP BY user_id) s WHERE s.n > 1
+a subquery with GROUP BY key | SELECT s.user_id, s.n FROM (SELECT user_id, count(*) AS n FROM orders GROUP BY user_id) s WHERE
+  s.n > 1
 a subquery with another GROUP BY | SELECT s.mood, s.n FROM (SELECT mood, count(*) AS n FROM users GROUP BY mood) s WHERE s.n > 1
 a subquery with LIMIT | SELECT * FROM (SELECT id, score FROM users ORDER BY score DESC NULLS LAST, id LIMIT 5) s WHERE s.score > 10
-UNION ALL in FROM | SELECT s.id, s.x FROM (SELECT id, name AS x FROM users UNION ALL SELECT user_id, item FROM orders) s WHERE s.x > 'b'
+UNION ALL in FROM | SELECT s.id, s.x FROM (SELECT id, name AS x FROM users UNION ALL SELECT user_id, item FROM orders) s WHERE
+  s.x > 'b'
 LATERAL by key | SELECT u.id, l.item FROM users u CROSS JOIN LATERAL (SELECT item FROM orders o WHERE o.user_id = u.id ORDER BY k
   LIMIT 1) l
 LATERAL by another column | SELECT d.tag, l.id FROM docs d, LATERAL (SELECT id FROM users WHERE id > d.n ORDER BY id LIMIT 2) l
@@ -43,10 +46,12 @@ rows of a function beside each row | SELECT u.id, g FROM users u, generate_serie
 rows of a function that all rows are joined to | SELECT g, u.name FROM generate_series(1, 4) g LEFT JOIN users u ON u.id = g
 """,
     "WITH": """
-WITH, used once | WITH w AS (SELECT id, name FROM users WHERE score > 50) SELECT w.name, o.item FROM w JOIN orders o ON o.user_id = w.id
+WITH, used once | WITH w AS (SELECT id, name FROM users WHERE score > 50) SELECT w.name, o.item FROM w JOIN orders o ON
+  o.user_id = w.id
 WITH, used twice | WITH w AS (SELECT id, name FROM users) SELECT a.id FROM w a JOIN w b ON a.id = b.id
 WITH that aggregates | WITH w AS (SELECT mood, count(*) AS n FROM users GROUP BY mood) SELECT * FROM w WHERE n > 2
-WITH RECURSIVE | WITH RECURSIVE r(id, d) AS (SELECT id, 0 FROM users WHERE id = 1 UNION SELECT u.id, d + 1 FROM r JOIN users u ON u.id
+WITH RECURSIVE | WITH RECURSIVE r(id, d) AS (SELECT id, 0 FROM users WHERE id = 1 UNION SELECT u.id, d + 1 FROM r JOIN users u
+  ON u.id
   = r.id * 2 WHERE d < 6) SELECT * FROM r
 """,
     "Conditions and subqueries in expressions": """
