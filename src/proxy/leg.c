@@ -1,19 +1,15 @@
 /*
- * What the servers of legs say, merged. Whatever is made goes into the worker's batch, and from there to the client
+ * What the servers of legs say. Whatever is made goes into the worker's batch, and from there to the client
  * when what was read is used up (leg_walked).
  */
 #include "proxy/leg.h"
 
 #include "proxy/cancel.h"
-#include "proxy/client_scatter.h"
-#include "proxy/effect.h"
 #include "proxy/proxy.h"
 #include "proxy/server_error.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-enum { MADE_MOST = 128 * 1024 }; /* of merged rows, before they are sent */
 
 /* ---- what waits ---- */
 
@@ -70,175 +66,6 @@ bool leg_wants_whole(const struct client *client)
 
 /* ---- rows ---- */
 
-static const char *body_of(const char *message)
-{
-    return message + WIRE_HEADER;
-}
-
-/* The next row of a leg for the merge, or its end. False: neither is there. */
-static bool offer_next(struct leg *leg)
-{
-    struct scatter *scatter = leg->scatter;
-    struct wire_frame frame = {0};
-    mosaic_error error;
-    if (leg->at == leg->rows.size) {
-        struct buffer used = leg->rows;
-        leg->rows = leg->next;
-        leg->next = used;
-        buffer_clear(&leg->next);
-        leg->at = 0;
-        if (leg->is_held) {
-            leg->is_held = false;
-            if (leg->client.server)
-                loop_again(&scatter->worker->loop, &leg->client.server->channel.source);
-        }
-    }
-    if (leg->at == leg->rows.size) {
-        if (leg->state < LEG_COMPLETE)
-            return false;
-        merge_end(scatter->merge, leg->number);
-        return true;
-    }
-    const char *message = leg->rows.data + leg->at;
-    (void)wire_peek(message, leg->rows.size - leg->at, &frame);
-    leg->at += frame.size;
-    leg->head = body_of(message);
-    leg->head_size = frame.size - WIRE_HEADER;
-    if (merge_offer(scatter->merge, leg->number, leg->head, leg->head_size, &error) == MOSAIC_OK)
-        return true;
-    scatter_fail(scatter, &error);
-    return false;
-}
-
-/* May one more row go to the client? Else it has failed. */
-static bool may_give(struct scatter *scatter)
-{
-    mosaic_error error;
-    if (scatter->given < scatter->given_most) {
-        scatter->given++;
-        scatter->fetched++;
-        return true;
-    }
-    (void)!error_set(&error, MOSAIC_LIMIT, "this statement gives more rows than scatter_max_rows (%llu)",
-                     (unsigned long long)scatter->given_most);
-    error_sqlstate(&error, "54000");
-    error_hint(&error, "ask for less, by a key or LIMIT");
-    scatter_stop(scatter, &error);
-    return false;
-}
-
-static void merge_in_order(struct scatter *scatter)
-{
-    struct buffer *out = batch_make(&scatter->worker->to_client);
-    while (scatter->state == SCATTER_RUNNING) {
-        size_t number = 0;
-        if (out->size > MADE_MOST)
-            scatter_flush(scatter);
-        if (!scatter->client || channel_stuck(&scatter->client->channel))
-            return; /* scatter_resume */
-        if (scatter->most && scatter->fetched == scatter->most) {
-            scatter_turn(scatter, SCATTER_HELD);
-            return;
-        }
-        switch (merge_next(scatter->merge, &number)) {
-        case MERGE_NEEDS:
-            if (!offer_next(&scatter->legs[number]))
-                return;
-            break;
-        case MERGE_ROW:
-            if (!may_give(scatter))
-                return;
-            merge_row(scatter->merge, scatter->legs[number].head, scatter->legs[number].head_size, out);
-            break;
-        case MERGE_DROP:
-            break;
-        default:
-            scatter_turn(scatter, SCATTER_FINISHED);
-            return;
-        }
-    }
-}
-
-static bool all_complete(const struct scatter *scatter)
-{
-    for (size_t i = 0; i < scatter->leg_count; i++)
-        if (scatter->legs[i].state < LEG_COMPLETE)
-            return false;
-    return true;
-}
-
-static void add_line(struct buffer *out, const char *before, const char *text, size_t size)
-{
-    size_t at = wire_begin(out, WIRE_B_DATA_ROW);
-    wire_16(out, 1);
-    wire_32(out, (uint32_t)(strlen(before) + size));
-    buffer_text(out, before);
-    buffer_add(out, text, size);
-    wire_end(out, at);
-}
-
-/* EXPLAIN: why so, and each shard's own plan below its name. */
-static void merge_plans(struct scatter *scatter)
-{
-    struct buffer *out = batch_make(&scatter->worker->to_client);
-    buffer_add(out, buffer_string(&scatter->lines), scatter->lines.size);
-    for (size_t i = 0; i < scatter->leg_count; i++) {
-        const struct leg *leg = &scatter->legs[i];
-        struct wire_frame frame;
-        add_line(out, "  shard ", leg->name, strlen(leg->name));
-        for (size_t at = 0; at < leg->next.size; at += frame.size) {
-            const char *row = leg->next.data + at;
-            if (wire_peek(row, leg->next.size - at, &frame) != WIRE_MESSAGE)
-                break;
-            uint32_t size = frame.size - WIRE_HEADER > 6 ? wire_get32(body_of(row) + 2) : 0;
-            add_line(out, "    ", body_of(row) + 6, size);
-        }
-    }
-    scatter_turn(scatter, SCATTER_FINISHED);
-}
-
-static void merge_aggregated(struct scatter *scatter)
-{
-    mosaic_error error;
-    bool has_row;
-    size_t number;
-    for (size_t i = 0; i < scatter->leg_count; i++)
-        merge_end(scatter->merge, i);
-    if (merge_next(scatter->merge, &number) != MERGE_DONE)
-        return;
-    mosaic_status status = merge_aggregates(scatter->merge, batch_make(&scatter->worker->to_client), &has_row, &error);
-    if (status != MOSAIC_OK) {
-        scatter_fail(scatter, &error);
-        return;
-    }
-    scatter->fetched = scatter->given = has_row;
-    scatter_turn(scatter, SCATTER_FINISHED);
-}
-
-void scatter_merge(struct scatter *scatter)
-{
-    if (!scatter->client || scatter->state != SCATTER_RUNNING)
-        return;
-    if (scatter_explains(scatter)) {
-        if (all_complete(scatter))
-            merge_plans(scatter);
-        return;
-    }
-    switch (merge_way(scatter->merge)) {
-    case MERGE_IN_ORDER:
-        merge_in_order(scatter);
-        break;
-    case MERGE_AGGREGATES:
-        if (all_complete(scatter))
-            merge_aggregated(scatter);
-        break;
-    default:
-        if (all_complete(scatter))
-            scatter_turn(scatter, SCATTER_FINISHED);
-        break;
-    }
-}
-
 /* LIMIT has all its rows: nobody waits for the other shards. */
 static void finish_full(struct scatter *scatter)
 {
@@ -266,7 +93,7 @@ static void take_as_it_comes(struct server *server, const char *message, const s
     default:
         break;
     }
-    if (!may_give(scatter))
+    if (!scatter_may_give(scatter))
         return;
     batch_pass(&scatter->worker->to_client, message, here);
     if (here < frame->size) {
@@ -303,7 +130,7 @@ static void take_row(struct server *server, const char *message, const struct wi
         return;
     }
     if (leg_is_partial(leg)) {
-        combine_add(leg, body_of(message), frame->size - WIRE_HEADER);
+        combine_add(leg, leg_body(message), frame->size - WIRE_HEADER);
         return;
     }
     switch (scatter_explains(scatter) ? MERGE_IN_ORDER : merge_way(scatter->merge)) { /* plans are kept as well */
@@ -318,7 +145,7 @@ static void take_row(struct server *server, const char *message, const struct wi
         }
         break;
     default:
-        if (merge_offer(scatter->merge, leg->number, body_of(message), frame->size - WIRE_HEADER, &error) != MOSAIC_OK)
+        if (merge_offer(scatter->merge, leg->number, leg_body(message), frame->size - WIRE_HEADER, &error) != MOSAIC_OK)
             scatter_fail(scatter, &error);
         break;
     }
@@ -381,13 +208,13 @@ size_t leg_take_run(struct client *client, const char *data, size_t size)
 
 static uint64_t shape_of(const struct buffer *description)
 {
-    return prepared_shape(body_of(description->data), description->size - WIRE_HEADER);
+    return prepared_shape(leg_body(description->data), description->size - WIRE_HEADER);
 }
 
 static void take_description(struct leg *leg, const char *message, const struct wire_frame *frame)
 {
     struct scatter *scatter = leg->scatter;
-    const char *body = body_of(message);
+    const char *body = leg_body(message);
     size_t size = frame->size - WIRE_HEADER;
     struct buffer described = BUFFER_INIT(frame->size + 64);
     mosaic_error error;
@@ -591,8 +418,8 @@ bool leg_take(struct server *server, const char *message, const struct wire_fram
         return true;
     case WIRE_B_COMMAND_COMPLETE:
         leg->state = LEG_COMPLETE;
-        if (scatter_copies(leg->scatter) && strncmp(body_of(message), "COPY ", 5) == 0)
-            leg->scatter->copied += strtoull(body_of(message) + 5, NULL, 10);
+        if (scatter_copies(leg->scatter) && strncmp(leg_body(message), "COPY ", 5) == 0)
+            leg->scatter->copied += strtoull(leg_body(message) + 5, NULL, 10);
         return true;
     case WIRE_B_ERROR_RESPONSE:
         return take_error(leg, message, frame);

@@ -1,4 +1,6 @@
-/* The inside of scatter.h: what scatter.c, which has its life and its servers, shares with leg.c, which has the rows.
+/*
+ * The inside of scatter.h: what scatter.c, which has its life, shares with scatter_new.c, its begin, leg_server.c, the
+ * servers of its legs, leg.c, their answers, and scatter_rows.c, their rows.
  */
 #ifndef MOSAIC_PROXY_LEG_H
 #define MOSAIC_PROXY_LEG_H
@@ -34,7 +36,6 @@ struct leg {
     bool is_missing;   /* there was no connection: its rows are left out */
     bool is_held;      /* rows wait at its server */
     bool is_cancelled; /* its server was told to stop */
-    bool has_ended;    /* merge_end was said */
     bool has_headed;   /* COPY … HEADER: its line of names came */
     /* In order: DataRow messages that merge is given one by one, and those behind them. */
     struct buffer rows, next;
@@ -96,6 +97,12 @@ static inline struct leg *leg_of(struct client *client)
     return (struct leg *)client;
 }
 
+/* Of a message. */
+static inline const char *leg_body(const char *message)
+{
+    return message + WIRE_HEADER;
+}
+
 static inline bool leg_is_talking(const struct leg *leg)
 {
     return leg && leg->client.server && leg->client.server->passing;
@@ -115,6 +122,14 @@ void scatter_flush(struct scatter *scatter);
 /* Servers that were held are read again. */
 void scatter_wake(struct scatter *scatter);
 void leg_over(struct leg *leg);
+/* Nobody wants its rows any more. */
+void leg_drop(struct leg *leg);
+/* It is called: it has been given a server, or its settings; or the server is lost. */
+void leg_again(struct source *source);
+void leg_freed(struct source *source);
+void scatter_timed_out(struct timer *timer);
+/* May one more row go to the client? Else it has failed. */
+bool scatter_may_give(struct scatter *scatter);
 /* Those which have no server yet get one, in order. */
 void scatter_reach(struct scatter *scatter);
 

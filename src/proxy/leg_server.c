@@ -1,0 +1,176 @@
+/*
+ * How legs come to servers, are asked, and lose them.
+ */
+#include "proxy/leg.h"
+#include "proxy/proxy.h"
+#include "proxy/server.h"
+
+enum { REQUEST_MOST = WIRE_LENGTH_MOST };
+
+/*
+ * May its shard still be asked, by the plan that there is? Before anything was told, whatever was read anew is planned
+ * anew. Later the rows of this shard must be those that the plan meant.
+ */
+static bool is_current(struct leg *leg)
+{
+    struct scatter *scatter = leg->scatter;
+    const struct world *world = scatter->worker->world;
+    mosaic_error error;
+    if (world->version == scatter->version)
+        return true;
+    if (scatter->state == SCATTER_STARTING) {
+        scatter_turn(scatter, SCATTER_STALE);
+        return false;
+    }
+    if (world->model.epoch == scatter->epoch && leg->shard < world->model.shard_count &&
+        world->slots[leg->shard] == leg->slot)
+        return true;
+    (void)!error_set(&error, MOSAIC_UNSUPPORTED, "the map has changed before shard %s was asked", leg->name);
+    error_sqlstate(&error, "40001");
+    error_hint(&error, "run the statement again");
+    scatter_fail(scatter, &error);
+    return false;
+}
+
+static bool link_leg(struct leg *leg)
+{
+    struct scatter *scatter = leg->scatter;
+    struct client *client = &leg->client;
+    mosaic_error error;
+    if (!is_current(leg))
+        return false;
+    struct pool *pool = pool_get(client->user, leg->shard);
+    if (!pool)
+        error_memory(&error);
+    switch (pool ? pool_assign(pool, client, &error) : POOL_FAILED) {
+    case POOL_LINKED:
+        return true;
+    case POOL_WAITS:
+        return false;
+    default:
+        if (!leg_is_left_out(leg, &error))
+            scatter_fail(scatter, &error);
+        return false;
+    }
+}
+
+static void send_request(struct leg *leg)
+{
+    struct scatter *scatter = leg->scatter;
+    struct worker *worker = scatter->worker;
+    struct server *server = leg->client.server;
+    struct buffer out = BUFFER_INIT(REQUEST_MOST);
+    uint16_t count = scatter->bound.count;
+    uint32_t *types = arena_allocate(&scatter->arena, (count + 1u) * sizeof *types);
+    for (uint16_t i = 0; types && i < count; i++)
+        types[i] = schema_oid_on(worker->world->schema, leg->shard, scatter->bound.types[i]);
+    wire_parse(&out, "", scatter->asked, strlen(scatter->asked), types, count);
+    buffer_add(&out, scatter->request.data, scatter->request.size);
+    leg->state = LEG_ASKED;
+    mosaic_error error;
+    bool failed = !types || buffer_failed(&out) || !expect_add(&server->expect, EXPECT_LEG, 0, NULL);
+    if (!failed) {
+        COUNT(&worker->shards[server->pool->slot], bytes_sent, out.size);
+        if (!channel_send(&server->channel, out.data, out.size)) {
+            server->channel.readable = true; /* it will see the end */
+            loop_again(&worker->loop, &server->channel.source);
+        }
+    }
+    buffer_free(&out);
+    if (failed) {
+        error_memory(&error);
+        server_close(server, &error);
+    }
+}
+
+/* A leg that has a server gets the client's settings there, then its statement. */
+static void ask(struct leg *leg)
+{
+    if (leg->state != LEG_NEW || !leg->client.server || leg->client.replays || !is_current(leg) ||
+        client_prepare_server(&leg->client) != REACHED)
+        return;
+    leg->client.is_fresh = false;
+    leg->client.awaits_ready = true;
+    leg->client.since = leg->client.worker->loop.now;
+    leg->client.began_us = leg->client.worker->loop.now_us;
+    leg->client.server->unnamed = 0;
+    if (leg->scatter->partials && !leg_is_partial(leg))
+        combine_send(leg);
+    else
+        send_request(leg);
+}
+
+void scatter_reach(struct scatter *scatter)
+{
+    while (scatter->client && scatter->state < SCATTER_FINISHED && scatter->reached < combine_reachable(scatter)) {
+        struct leg *leg = &scatter->legs[scatter->reached];
+        if (leg->state != LEG_OVER && !leg->client.server &&
+            (leg->client.waits || leg->client.failure || !link_leg(leg)) && !leg->is_missing)
+            return;
+        scatter->reached++;
+        ask(leg);
+    }
+}
+
+void leg_again(struct source *source)
+{
+    struct leg *leg = (struct leg *)LIST_OWNER(struct client, channel.source, source);
+    struct scatter *scatter = leg->scatter;
+    struct client *client = &leg->client;
+    if (leg->state == LEG_OVER)
+        return;
+    if (leg->state == LEG_NEW && scatter->state >= SCATTER_FINISHED) {
+        leg_drop(leg);
+        return;
+    }
+    if (client->failure) {
+        mosaic_error error = *client->failure;
+        if (!leg_is_left_out(leg, &error)) {
+            leg_over(leg);
+            scatter_fail(scatter, &error);
+        }
+    } else if (leg->state == LEG_SENDING) {
+        combine_send(leg);
+    } else if (leg->state == LEG_NEW && client->server) {
+        ask(leg);
+    } else if (leg->state == LEG_NEW && leg->number < scatter->reached && !client->waits && link_leg(leg)) {
+        ask(leg);
+    }
+    if (!scatter->client)
+        return;
+    scatter_reach(scatter);
+    scatter_flush(scatter);
+}
+
+void leg_lost(struct client *client, const mosaic_error *why, bool cut)
+{
+    struct leg *leg = leg_of(client);
+    struct scatter *scatter = leg->scatter;
+    mosaic_error error;
+    client->replays = false;
+    if (!scatter->client || leg->state == LEG_OVER) {
+        leg_over(leg);
+        return;
+    }
+    if (cut) {
+        client_close(scatter->client, NULL); /* it has a part of a message */
+        leg_over(leg);
+        return;
+    }
+    if (leg->state == LEG_NEW && !why) {
+        loop_again(&scatter->worker->loop, &client->channel.source); /* another one will do */
+        return;
+    }
+    if (why)
+        error = *why;
+    else
+        (void)!error_set(&error, MOSAIC_UNREACHABLE, "the connection to shard %s was lost", leg->name);
+    client_server_refused(client, &error); /* told by leg_again: whose bytes are being put together now is not known */
+}
+
+void leg_closed(struct client *client)
+{
+    struct leg *leg = leg_of(client);
+    if (leg->scatter->client)
+        client_close(leg->scatter->client, NULL);
+}
