@@ -13,14 +13,6 @@
 
 enum { MAP_MOST = 64 * 1024 * 1024, DIGEST_BYTES = 16, MD5_DIGITS = 32 };
 
-void coordinator_condition(struct buffer *sql, const struct table *table, const char *const *columns, uint32_t bucket)
-{
-    uint16_t part_of_shard[SHARDS_MOST];
-    map_parts(table->map, part_of_shard);
-    sql_part(sql, &table->rule, columns, table->map);
-    buffer_format(sql, " = %u", part_of_shard[table->map->owner[bucket]]);
-}
-
 /* ---- the fingerprint ---- */
 
 static int compare_texts(const void *a, const void *b)

@@ -11,7 +11,7 @@
  *       operator, collation …
  *     table with row security       a view that refuses to be read: its policies do not stand here
  *
- * `key = 5` does not prune partitions; the condition that coordinator_condition says, beside it, does.
+ * `key = 5` does not prune partitions; the condition that plan/prune.c says, beside it, does.
  *
  * What it cannot say, and who routes must not send here: ONLY (foreign partitions stand behind every table), system
  * columns (tableoid, ctid, xmin …), TABLESAMPLE, FOR UPDATE and SHARE, columns that are functionally dependent on a
@@ -25,14 +25,6 @@
 #include "pq/pq.h"
 
 enum { COORDINATOR_FINGERPRINT_SIZE = 80 };
-
-/*
- * Appends the condition that a row's bucket is owned by whoever owns this one: what prunes the partitions of a table
- * with a map. `columns` are the key's columns of the relation as SQL expressions: names, quoted where needed, with an
- * alias before them or none. It is true of every row with a key of this bucket, so adding it beside `key = …` in the
- * same WHERE or ON changes no result.
- */
-void coordinator_condition(struct buffer *sql, const struct table *table, const char *const *columns, uint32_t bucket);
 
 /*
  * All that the coordinator's definitions depend on, as a text: what stands on the home shard (columns, types, enums,

@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "plan/keys.h"
+#include "plan/prune.h"
 #include "plan/scatter.h"
 
 #include <stdio.h>
@@ -341,6 +342,15 @@ static void try_coordinator(struct planning *planning)
         error_detail(planning->error, "%sThe coordinator could, but it is not ready: %s.", said, input->no_coordinator);
 }
 
+/* The coordinator asks the shards of the keys alone. */
+static enum step prune(struct planning *planning)
+{
+    struct keys_input input = keys_input(planning);
+    mosaic_error ignored;
+    input.error = &ignored;
+    return prune_plan(&input, &planning->plan->pruned) == KEYS_MEMORY ? OUT_OF_MEMORY : GO_ON;
+}
+
 mosaic_status plan_make(const struct facts *facts, const struct plan_input *input, struct arena *arena,
                         struct plan *plan, mosaic_error *error)
 {
@@ -355,6 +365,8 @@ mosaic_status plan_make(const struct facts *facts, const struct plan_input *inpu
         return error_memory(error);
     if (plan->kind == PLAN_REFUSED)
         try_coordinator(&planning);
+    if (plan->kind == PLAN_COORDINATOR && facts->pruning && prune(&planning) == OUT_OF_MEMORY)
+        return error_memory(error);
     if (plan->kind == PLAN_REFUSED || plan->kind == PLAN_COORDINATOR || plan->kind == PLAN_SCATTER) {
         plan->error = arena_allocate(arena, sizeof *plan->error);
         if (!plan->error)

@@ -150,6 +150,8 @@ static enum taken bind_on_server(struct client *client, const struct bind_messag
     taken = extended_ensure(client, prepared, named);
     if (taken != REACHED)
         return taken;
+    if (route->pruned && !extended_send_pruned(client, prepared, route->pruned))
+        return client_out_of_memory(client);
     mosaic_error error;
     if (only && !copy_binary_may_bind(client, only, &error))
         return extended_refuse(client, &error);
@@ -157,6 +159,7 @@ static enum taken bind_on_server(struct client *client, const struct bind_messag
     if (client->is_tentative && !client_keep_tentative(client, only, prepared->text, prepared->size))
         return client_out_of_memory(client);
     struct bound bound = {.prepared = prepared, .has_effect = only && effect_is(only)};
+    bound.shift = route->pruned ? EXPECT_NO_PLACE : 0;
     bound.names_types = portal_names_types(client, bind, message->here == message->frame->size,
                                            named ? prepared->shape : client->unnamed_shape);
     if (only && only->changes_session)
@@ -166,7 +169,7 @@ static enum taken bind_on_server(struct client *client, const struct bind_messag
     client->is_harmless = false;
     if (!tally_begin(client, prepared->text, prepared->size, route))
         return client_out_of_memory(client);
-    pass_bind(client, message, named ? prepared_name(prepared) : "");
+    pass_bind(client, message, named && !route->pruned ? prepared_name(prepared) : "");
     return expect_add(&client->server->expect, EXPECT_BIND, 0, NULL) ? TAKEN : client_out_of_memory(client);
 }
 

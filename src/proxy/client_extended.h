@@ -28,6 +28,8 @@ bool extended_is_alone(const struct client *client, const struct prepared *prepa
 enum taken extended_ensure(struct client *client, struct prepared *prepared, const struct client_statement *named);
 /* The linked server parses it as its unnamed statement; kind: PARSE, or PARSE_OURS. False: memory is out. */
 bool extended_send_unnamed(struct client *client, struct prepared *prepared, enum expect_kind kind);
+/* Of a statement that the linked server has, another text, as its unnamed statement. False: memory is out. */
+bool extended_send_pruned(struct client *client, const struct prepared *prepared, const char *text);
 /* By the client's name for it; NULL: there is none, and the client was told. *named: NULL for the unnamed one. */
 struct prepared *extended_find(struct client *client, const char *name, const struct client_statement **named,
                                enum taken *taken);

@@ -221,6 +221,16 @@ bool extended_send_unnamed(struct client *client, struct prepared *prepared, enu
     return expect_add(&server->expect, kind, 0, kind == EXPECT_PARSE ? prepared_hold(prepared) : NULL);
 }
 
+bool extended_send_pruned(struct client *client, const struct prepared *prepared, const char *text)
+{
+    struct prepared pruned = *prepared;
+    pruned.text = text;
+    pruned.size = (uint32_t)strlen(text);
+    client->server->unnamed = 0; /* it is not the client's */
+    write_parse(client, "", &pruned);
+    return expect_add(&client->server->expect, EXPECT_PARSE_OURS, 0, NULL);
+}
+
 static bool send_held_one(struct client *client, const struct held_parse *held)
 {
     if (!held->statement)

@@ -26,14 +26,21 @@ static enum taken send_held(struct client *client)
 }
 
 static enum taken send_query(struct client *client, const char *message, const struct wire_frame *frame,
-                             enum expect_kind kind, uint32_t detail)
+                             enum expect_kind kind, uint32_t detail, const char *pruned)
 {
     struct server *server = client->server;
-    batch_pass(&client->worker->to_server, message, frame->size);
+    if (pruned)
+        wire_query(batch_make(&client->worker->to_server), pruned);
+    else
+        batch_pass(&client->worker->to_server, message, frame->size);
     server->unnamed = 0;
     client->in_segment = false;
     client->awaits_ready = true;
-    return expect_add(&server->expect, kind, detail, NULL) ? TAKEN : client_out_of_memory(client);
+    if (!expect_add(&server->expect, kind, detail, NULL))
+        return client_out_of_memory(client);
+    if (pruned)
+        expect_shift(&server->expect, EXPECT_NO_PLACE);
+    return TAKEN;
 }
 
 static enum taken answer_here(struct client *client, const struct facts *facts, const char *text, size_t size)
@@ -67,7 +74,7 @@ static enum taken call_function(struct client *client, const char *message, cons
     }
     enum taken taken = client_reach(client, route_any(client));
     client->transaction.has_written = true;
-    return taken == REACHED ? send_query(client, message, frame, EXPECT_FUNCTION, 0) : taken;
+    return taken == REACHED ? send_query(client, message, frame, EXPECT_FUNCTION, 0, NULL) : taken;
 }
 
 /* What must be known before it is sent: effects, and whether the connection stays this client's own. */
@@ -175,5 +182,5 @@ enum taken client_query(struct client *client, const char *message, const struct
         return client_out_of_memory(client);
     if (!tally_begin(client, text, size, &route))
         return client_out_of_memory(client);
-    return send_query(client, message, frame, EXPECT_QUERY, mapped ? EXPECT_MAPPED : 0);
+    return send_query(client, message, frame, EXPECT_QUERY, mapped ? EXPECT_MAPPED : 0, route.pruned);
 }

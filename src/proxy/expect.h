@@ -53,8 +53,9 @@ enum { EXPECT_SILENT = 1 };
 enum { EXPECT_MAPPED = 1 };
 /* Detail of DESCRIBE_PORTAL: the unnamed one. */
 enum { EXPECT_UNNAMED = 1 };
-/* A longer way than this is not corrected. */
-enum { EXPECT_SHIFT_MOST = (1 << 23) - 1 };
+/* A longer way than this is not corrected. EXPECT_NO_PLACE: the server's text is another one, places in it say nothing.
+ */
+enum { EXPECT_SHIFT_MOST = (1 << 23) - 2, EXPECT_NO_PLACE = (1 << 23) - 1 };
 
 struct expect_entry {
     enum expect_kind kind : 8;
@@ -91,7 +92,7 @@ static inline struct expect_entry *expect_head(const struct expect *expect)
 /* Of the last one added. */
 static inline void expect_shift(struct expect *expect, int32_t shift)
 {
-    if (shift >= -EXPECT_SHIFT_MOST && shift <= EXPECT_SHIFT_MOST)
+    if (shift >= -EXPECT_SHIFT_MOST && shift <= EXPECT_NO_PLACE)
         expect_at(expect, expect->count - 1)->shift = shift;
 }
 static inline void expect_pop(struct expect *expect)

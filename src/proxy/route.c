@@ -339,6 +339,7 @@ static void combine(struct client *client, struct route *route, const struct pla
         route->tier = 4;
         route->error = plan->error;
         route->position = position;
+        route->pruned = plan->pruned;
         break;
     default:
         break;

@@ -25,6 +25,7 @@ struct route {
     bool aside;                        /* beside the open transaction, which no shard has yet */
     int tier;                          /* 2 to 4 where one shard is not enough; 0: one is, or it is refused */
     const struct plan *plan;           /* of ROUTE_SCATTER; as long as `facts` */
+    const char *pruned;                /* what the coordinator is sent instead; NULL: the text as it is */
     uint32_t bucket;                   /* PLAN_NO_BUCKET: none */
     const char *relation;              /* whose key decided; NULL: none */
     const struct facts_list *facts;    /* NULL: nothing was analysed. Valid until the next look-up */

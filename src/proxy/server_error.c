@@ -83,6 +83,8 @@ void server_error_pass(struct server *server, const char *message, const struct 
     size_t begun = wire_begin(out, WIRE_B_ERROR_RESPONSE);
     for (char field; (field = (char)wire_read8(&reader));) {
         const char *text = wire_read_text(&reader);
+        if (field == 'P' && shift == EXPECT_NO_PLACE)
+            continue;
         buffer_char(out, field);
         if (field == 'P' && shift)
             buffer_format(out, "%ld%c", strtol(text, NULL, 10) - shift, '\0');

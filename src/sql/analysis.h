@@ -366,6 +366,11 @@ enum figured figure_name(const Node *node, const char **name);
 /* scatter.c: tier 2, once prove is done. */
 void scatter_find(struct analysis *analysis);
 
+/* Is it on the side of no outer join that may be filled with NULLs? */
+bool range_is_preserved(const struct range *range);
+/* prune.c: the same, where the coordinator will answer. */
+void prune_find(struct analysis *analysis);
+
 /* scatter_text.c */
 /* Bytes of the statement's text. */
 struct piece {
@@ -380,6 +385,7 @@ struct clauses {
     size_t start;       /* of all: not that of EXPLAIN */
     size_t select_end;  /* behind the word SELECT; 0: it has no list */
     size_t targets_end; /* behind the last target; 0: the same */
+    size_t where;       /* where WHERE begins; 0: there is none */
     size_t upper;       /* where GROUP BY, HAVING or WINDOW begins; 0: there is none */
     size_t order;       /* where ORDER BY begins; 0: there is none */
     size_t tail;        /* behind what LIMIT, OFFSET and FETCH stand behind */

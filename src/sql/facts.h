@@ -195,6 +195,20 @@ struct fact_scatter {
     bool is_copy, has_header; /* COPY TO STDOUT, not in binary: `text` is the whole statement */
 };
 
+/*
+ * Tier 4: a condition of the key's bucket may stand beside what binds a relation of the top FROM, so that the
+ * coordinator asks the shards of its keys alone: before WHERE condition AND … after.
+ */
+struct fact_prune {
+    const struct fact_relation *relation; /* bound */
+    const char *const *columns;           /* of its key, as SQL */
+};
+struct fact_pruning {
+    const char *before, *condition, *after; /* of the text; condition NULL: it has no WHERE */
+    const struct fact_prune *prunes;
+    size_t count;
+};
+
 struct facts {
     enum statement_class class;
     int start, length; /* of the statement in the text, bytes; both 0: the whole text (the only statement) */
@@ -208,8 +222,9 @@ struct facts {
     const struct fact_scatter *scatter;
     /* A clause: why not; NULL where it was not tried (no sharded relation, a write, one shard in any case). */
     const char *scatter_cannot;
-    bool reads_clock;    /* the time of its transaction: now() and its like */
-    bool sets_unknown;   /* a setting that only its connection knows: set_config of what is no literal */
+    const struct fact_pruning *pruning; /* NULL: nothing to prune by. Of this text: text_bound */
+    bool reads_clock;                   /* the time of its transaction: now() and its like */
+    bool sets_unknown;                  /* a setting that only its connection knows: set_config of what is no literal */
     bool needs_home;     /* catalogs, home tables, sequences, advisory locks, LISTEN …: the home shard answers */
     bool reads_catalogs; /* needs_home, for catalogs alone, which it reads; what calls no volatile function */
     bool is_write;

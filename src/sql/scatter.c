@@ -47,7 +47,7 @@ bool split_binds(const struct term *term, size_t column)
     return term && term->bound.count;
 }
 
-static bool is_preserved(const struct range *range)
+bool range_is_preserved(const struct range *range)
 {
     for (const struct join *join = range->scope->joins; join; join = join->next) {
         bool left = range->index >= join->first && range->index < join->middle;
@@ -74,7 +74,8 @@ static size_t key_column(const struct term *term)
 
 bool split_is_key(const struct term *term)
 {
-    if (!term || term->nulled || term->is_constant || term->recursive || (term->range && !is_preserved(term->range)))
+    if (!term || term->nulled || term->is_constant || term->recursive ||
+        (term->range && !range_is_preserved(term->range)))
         return false;
     /* Nothing is carried into a WITH query that others name, too; and what they are made of would be looked at 2ⁿ
      * times. */
@@ -414,13 +415,21 @@ void scatter_find(struct analysis *analysis)
     if (copies && analysis->copied && analysis->alone && !analysis->scan->cannot &&
         analysis->copied->fact.relation->placement == PLACE_SHARDED)
         find_copied(analysis, analysis->copied);
-    if (!reads || !analysis->top || facts->is_write || facts->changes_session || is_for_one(analysis))
+    bool is_one = is_for_one(analysis);
+    if (!analysis->top || facts->is_write || facts->changes_session)
         return;
+    if (!reads || is_one) {
+        if (!is_one || facts->needs_home) /* it may be of two places */
+            prune_find(analysis);
+        return;
+    }
     struct search search = {.split = {.analysis = analysis, .marks = analysis->marks}};
     search.split.fact = analysis_new(analysis, 1, sizeof *search.split.fact);
     facts->scatter_cannot = why_not(analysis, &search);
-    if (facts->scatter_cannot)
+    if (facts->scatter_cannot) {
+        prune_find(analysis);
         return;
+    }
     if (facts->explain_plain)
         search.split.fact->explains = analysis_text(analysis, "%.*s", facts->inner_start, analysis->text);
     search.split.fact->is_copy = copies;

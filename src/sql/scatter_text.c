@@ -153,6 +153,8 @@ static void read_middle(struct reader *reader)
             read_list(reader);
         return;
     }
+    if (begins(reader, "where") && !clauses->where)
+        clauses->where = reader->token.at.start;
     if (begins_upper(reader) && !clauses->upper)
         clauses->upper = reader->token.at.start;
     if (word_is(last, "group") && word_is(word, "by"))

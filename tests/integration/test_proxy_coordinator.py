@@ -1,6 +1,7 @@
 """Tier 4: what no shard is proved for is answered by the coordinator as one PostgreSQL would, in transactions too, or
 refused with the reason. What the coordinator itself is made of: test_coordinator.py."""
 import contextlib
+import json
 import random
 import threading
 import time
@@ -198,6 +199,36 @@ def test_copy_and_explain(proxy, session, oracle):
     assert outputs[0] == outputs[1]
     plan = "\n".join(line for line, in session("EXPLAIN (VERBOSE) SELECT name FROM users, notes WHERE score > 3"))
     assert plan.count("Remote SQL") == LAB_SHARDS + 1
+
+
+@pytest.mark.parametrize("sql, asked", [
+    ("SELECT u.id, n.sku FROM users u, notes n WHERE u.id = 4", 2),
+    ("SELECT * FROM users u JOIN notes n ON n.id < u.id AND u.id = 4", 2),
+    ("SELECT * FROM users u JOIN notes n ON true WHERE u.id = 4 -- here\n ORDER BY n.id", 2),
+    ("SELECT * FROM notes n LEFT JOIN users u ON u.id = n.id AND u.id = 4", 4),
+    ("SELECT * FROM users, notes WHERE users.id IN (4, 7)", 2),
+    ("SELECT a.id, b.id FROM users a, users b WHERE a.id = 4 AND b.name = 'n1'", 4),
+    ("SELECT a.x FROM users AS a (x), notes WHERE a.x = 4", 2)])
+def test_only_the_shards_of_the_keys_are_asked(session, oracle, sql, asked):
+    """users is split by modulo of 3 shards: 4 and 7 are on one."""
+    assert sorted(map(repr, session(sql))) == sorted(map(repr, ask(oracle, sql)))
+    plan = session(f"EXPLAIN (COSTS off, FORMAT json) {sql}")[0][0]
+    assert json.dumps(plan).count('"Foreign Scan"') == asked
+
+
+def test_a_key_that_is_bound_prunes_too(lab, proxy):
+    direct = direct_target(lab).dsn.replace(f"dbname={lab.name}", "dbname=one")
+    with psycopg.connect(proxy.dsn, autocommit=True) as connection, psycopg.connect(direct) as one:
+        for key in (4, 5, 6, 4):
+            for sql in ("SELECT u.id, n.sku FROM users u, notes n WHERE u.id = %s ORDER BY 2",
+                        "SELECT u.id, n.sku FROM notes n LEFT JOIN users u ON u.id = %s ORDER BY 2"):
+                for _ in range(7):
+                    assert connection.execute(sql, (key,)).fetchall() == one.execute(sql, (key,)).fetchall()
+        plan = connection.execute("EXPLAIN (COSTS off, FORMAT json) SELECT u.id FROM users u, notes n WHERE u.id = %s", (4,))
+        assert json.dumps(plan.fetchone()[0]).count('"Foreign Scan"') == 2
+        with pytest.raises(psycopg.errors.UndefinedColumn) as unknown:
+            connection.execute("SELECT nosuch FROM users u, notes n WHERE u.id = %s", (4,))
+        assert unknown.value.diag.message_primary
 
 
 def test_settings_of_the_session_hold_there(session):

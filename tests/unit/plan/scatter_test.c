@@ -311,6 +311,55 @@ static void what_is_combined(void **state)
     assert_int_equal(wrong, 0);
 }
 
+/* Tier 4: where a condition of buckets may stand, and of which columns. NULL: nowhere. */
+struct pruned {
+    const char *text, *before, *condition, *after, *columns;
+};
+
+static void what_is_pruned(void **state)
+{
+    (void)state;
+    static const struct pruned rows[] = {
+        {"SELECT * FROM t, home WHERE t.id = 5", "SELECT * FROM t, home ", " t.id = 5", "", "\"t\".\"id\""},
+        {"SELECT count(*) FROM t x JOIN u ON u.w = x.v AND x.id IN (1, 2) -- both\n GROUP BY x.v ORDER BY 1;",
+         "SELECT count(*) FROM t x JOIN u ON u.w = x.v AND x.id IN (1, 2) -- both\n ", NULL, "GROUP BY x.v ORDER BY 1",
+         "\"x\".\"id\""},
+        {"SELECT * FROM t AS \"A\" (k), u WHERE k = 5 AND w = 1 LIMIT 3", "SELECT * FROM t AS \"A\" (k), u ",
+         " k = 5 AND w = 1", " LIMIT 3", "\"A\".\"k\""},
+        {"SELECT * FROM c2, u WHERE a = 1 AND b = 2", "SELECT * FROM c2, u ", " a = 1 AND b = 2", "",
+         "\"c2\".\"a\" \"c2\".\"b\""},
+        {"SELECT * FROM u LEFT JOIN t ON t.id = 5", NULL},
+        {"SELECT * FROM home LEFT JOIN t ON t.id = 5", NULL},
+        {"SELECT * FROM (SELECT * FROM t WHERE id = 5) x, u", NULL},
+        {"SELECT * FROM t, u WHERE t.id > 5", NULL},
+        {"SELECT * FROM tv, u WHERE tv.id = 5", NULL},
+        {"SELECT * FROM t WHERE id = 5", NULL},
+        {"SELECT * FROM t, u WHERE t.id = 5 UNION SELECT * FROM t, u", NULL},
+    };
+    int wrong = 0;
+    for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {
+        struct arena arena = ARENA_INIT;
+        struct facts facts;
+        struct plan plan;
+        char columns[200] = "";
+        world_plan(&world, rows[r].text, NULL, 0, &arena, &facts, &plan);
+        const struct fact_pruning *got = facts.pruning;
+        const struct fact_prune *prune = got ? &got->prunes[0] : NULL;
+        for (size_t i = 0; prune && i < prune->relation->relation->table->column_count; i++)
+            sprintf(columns + strlen(columns), "%s%s", i ? " " : "", prune->columns[i]);
+        bool same = got && rows[r].before && strcmp(got->before, rows[r].before) == 0 &&
+                    strcmp(got->after, rows[r].after) == 0 && strcmp(columns, rows[r].columns) == 0 &&
+                    !got->condition == !rows[r].condition &&
+                    (!got->condition || strcmp(got->condition, rows[r].condition) == 0) && facts.text_bound;
+        if (!(rows[r].before ? same : !got))
+            fprintf(stderr, "%s\n    got %s|%s|%s of %s\n", rows[r].text, got ? got->before : "nothing",
+                    got && got->condition ? got->condition : "", got ? got->after : "", columns);
+        wrong += !(rows[r].before ? same : !got);
+        arena_free(&arena);
+    }
+    assert_int_equal(wrong, 0);
+}
+
 static void order_and_limit(void **state)
 {
     (void)state;
@@ -532,6 +581,7 @@ int main(void)
         cmocka_unit_test(proof),
         cmocka_unit_test(above),
         cmocka_unit_test(what_is_combined),
+        cmocka_unit_test(what_is_pruned),
         cmocka_unit_test(order_and_limit),
         cmocka_unit_test(shards_are_those_that_own_a_key),
         cmocka_unit_test(limits_are_read_of_parameters),
