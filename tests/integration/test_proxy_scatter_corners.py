@@ -2,15 +2,19 @@
 client that leaves, a shard that stops answering; and what is easily told wrong: types of parameters, notices."""
 import contextlib
 import os
+import resource
 import signal
+import socket
 import struct
+import threading
 import time
+from random import Random
 
 import psycopg2
 import pytest
 from conftest import run_command, superuser
 from proxies import STANDIN, config_with, eventually, start_proxy
-from rawwire import Closed, bind, describe, error_fields, execute, parse, query, row_values, sync
+from rawwire import Closed, Refused, bind, cancel_request, describe, error_fields, execute, parse, query, row_values, sync
 
 LAB_SHARDS = 3
 ROWS = 3000
@@ -259,6 +263,80 @@ def test_a_shard_that_falls_silent_within_a_row(cluster):
             for pid in stopped:
                 os.kill(pid, signal.SIGCONT)
     eventually(lambda: is_idle(cluster))
+
+
+STATEMENTS = ["SELECT id FROM users", "SELECT id, repeat('x', 200) FROM users ORDER BY id", "SELECT id FROM users LIMIT 3",
+              "SELECT count(*), sum(id) FROM users", "SELECT name, count(*), avg(f) FROM users GROUP BY name",
+              "SELECT id, repeat('y', 300000) FROM users WHERE id < 40", "SELECT 1 / (id - 1500) FROM users",
+              "EXPLAIN SELECT id FROM users", "COPY (SELECT id FROM users) TO STDOUT",
+              "SELECT id AS k, repeat(id::text, 3000)::bytea AS x, sum(id) FROM users GROUP BY 1, 2"]
+
+
+def cancel(wire):
+    with socket.create_connection((wire.host, wire.port)) as connection:
+        connection.sendall(cancel_request(wire.pid, wire.key))
+
+
+def misbehave(wire, random):
+    """What a client may do to statements over several shards. False: it leaves in the middle."""
+    sql, other = random.choices(STATEMENTS, k=2)
+    way = random.choice(["ask", "leave", "read and leave", "portal", "portals", "cancel", "cursor"])
+    if way in ("leave", "read and leave"):
+        wire.send(query(sql))
+        return way == "leave" or not wire.read()
+    if way == "ask":
+        wire.exchange(query(sql))
+    elif way == "portal":
+        wire.exchange(parse(sql) + bind() + describe() + execute(rows=random.choice([0, 1, 7])) + sync())
+    elif way == "portals":
+        wire.exchange(query("BEGIN"))
+        wire.exchange(parse(sql) + bind(portal="a") + execute("a", 2) + parse(other) + bind(portal="b") + execute("b", 1)
+                      + execute("a", 3) + sync())
+        wire.exchange(query(random.choice(["COMMIT", "SELECT nosuch FROM users"])) + query("ROLLBACK"), ready=2)
+    elif way == "cancel":
+        wire.send(query(sql))
+        cancel(wire)
+        wire.until("Z")
+    else:
+        wire.exchange(query("BEGIN") + query("DECLARE c CURSOR FOR SELECT id FROM users ORDER BY id") + query("FETCH 5 FROM c")
+                      + query(sql) + query("COMMIT"), ready=5)
+    return random.random() < 0.7
+
+
+@pytest.mark.parametrize("shortage", [False, True])
+def test_whatever_clients_do_nothing_is_left_behind(cluster, shortage):
+    """The map is read anew meanwhile; with a shortage there are no sockets either, for a cancel or a connection."""
+    failures, until = [], time.monotonic() + 6
+
+    def work(seed):
+        random = Random(seed)
+        while time.monotonic() < until:
+            try:
+                with small.wire() as wire:
+                    while time.monotonic() < until and misbehave(wire, random):
+                        pass
+            except (OSError, Closed, Refused) as error:
+                if not shortage or isinstance(error, TimeoutError):
+                    failures.append(repr(error))
+
+    with start_proxy(cluster, {"pool_size": 3, "scatter_memory": "256kB", "query_wait_timeout": "5s"}) as small:
+        threads = [threading.Thread(target=work, args=(seed,)) for seed in range(12)]
+        for thread in threads:
+            thread.start()
+        while time.monotonic() < until:
+            time.sleep(0.3)
+            if shortage:
+                count = len(os.listdir(f"/proc/{small.process.pid}/fd"))
+                resource.prlimit(small.process.pid, resource.RLIMIT_NOFILE, (count, 4096))
+                time.sleep(0.3)
+                resource.prlimit(small.process.pid, resource.RLIMIT_NOFILE, (4096, 4096))
+            small.process.send_signal(signal.SIGHUP)
+        for thread in threads:
+            thread.join(60)
+        assert not failures and not any(thread.is_alive() for thread in threads)
+        eventually(lambda: not busy_servers(small))
+        with small.wire() as wire:
+            assert wire.ask("SELECT count(*) FROM users") == [[str(ROWS)]]
 
 
 def test_another_map_in_the_middle_fails_the_statement(cluster):
