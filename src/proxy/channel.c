@@ -11,7 +11,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { OUT_FIRST = 4096, IN_FIRST = 512, PIECE_MOST = 1 << 18 };
+enum { OUT_FIRST = 4096, IN_FIRST = 512, PIECE_MOST = 1 << 18, CORKED_MOST = 8192 };
 
 void channel_init(struct channel *channel, struct loop *loop, int fd)
 {
@@ -22,7 +22,7 @@ void channel_init(struct channel *channel, struct loop *loop, int fd)
     channel->in_size = channel->in_capacity = 0;
     channel->in = channel->out = NULL;
     channel->tls = NULL;
-    channel->is_posted = false;
+    channel->is_posted = channel->is_corked = channel->is_released = false;
 }
 
 void channel_start_tls(struct channel *channel, struct tls *tls)
@@ -49,9 +49,13 @@ static void free_out(struct channel *channel)
 
 void channel_close(struct channel *channel)
 {
+    bool is_released = channel->is_released;
+    channel_uncork(channel);
     if (channel->is_posted)
         outbox_flush(channel->loop->outbox);
-    tls_free(channel->tls); /* says good-bye, so before the socket goes */
+    if (is_released)
+        outbox_end(channel->loop->outbox); /* which knows it */
+    tls_free(channel->tls);                /* says good-bye, so before the socket goes */
     channel->tls = NULL;
     if (channel->fd >= 0)
         close(channel->fd);
@@ -290,10 +294,60 @@ void channel_sent(struct channel *channel, const char *bytes, size_t size, int r
     }
 }
 
+void channel_cork(struct channel *channel)
+{
+    if (channel->is_posted)
+        outbox_flush(channel->loop->outbox); /* what the kernel has no room for is to come first */
+    channel->is_corked |= !channel->out_size && !channel->broken && channel->fd >= 0;
+}
+
+void channel_release(struct channel *channel)
+{
+    if (!channel->is_corked || channel->is_released)
+        return;
+    channel->is_released = outbox_release(channel->loop->outbox, channel);
+    if (!channel->is_released)
+        channel_uncork(channel);
+}
+
+void channel_uncork(struct channel *channel)
+{
+    bool waits = channel->is_corked && channel->out_size;
+    channel->is_corked = channel->is_released = false;
+    if (!waits)
+        return;
+    if (channel->is_posted)
+        outbox_flush(channel->loop->outbox);
+    flush(channel);
+    if (channel->out_size)
+        want_room(channel, true);
+    if (channel->broken) { /* whose it is will see the end */
+        channel->readable = true;
+        loop_again(channel->loop, &channel->source);
+    }
+}
+
+/* True: it waits with what is corked already, or went with it. */
+static bool send_corked(struct channel *channel, const void *bytes, size_t size)
+{
+    bool fits = size <= CORKED_MOST, is_released = channel->is_released;
+    bool is_full = channel->out_size + size > CORKED_MOST;
+    if (fits && !keep_out(channel, bytes, size))
+        return true; /* it is broken */
+    if (!fits || is_full) {
+        channel_uncork(channel);
+        channel_cork(channel);
+        channel->is_released = is_released;
+    }
+    return fits;
+}
+
 bool channel_send(struct channel *channel, const void *bytes, size_t size)
 {
     if (channel->broken || channel->fd < 0)
         return false;
+    if (__builtin_expect(channel->is_corked, 0) && send_corked(channel, bytes, size))
+        return !channel->broken;
     if (channel->is_posted)
         outbox_flush(channel->loop->outbox);
     if (!channel->tls && !channel->out_size && !channel->broken &&
@@ -308,6 +362,7 @@ bool channel_send(struct channel *channel, const void *bytes, size_t size)
         return true;
     if (!keep_out(channel, (const char *)bytes + took, size - took))
         return false;
+    channel->is_corked = false;
     want_room(channel, true);
     return true;
 }

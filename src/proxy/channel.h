@@ -18,13 +18,15 @@ struct tls;
 struct channel {
     struct source source; /* first: events come with its address */
     struct loop *loop;
-    int fd;          /* -1: closed */
-    bool readable;   /* there may be more to read: no event will say so again */
-    bool hung_up;    /* the other side has closed */
-    bool broken;     /* nothing more can be sent */
-    bool wants_room; /* EPOLLOUT is asked for */
-    bool is_posted;  /* bytes of it are in the outbox */
-    struct tls *tls; /* NULL: plain */
+    int fd;           /* -1: closed */
+    bool readable;    /* there may be more to read: no event will say so again */
+    bool hung_up;     /* the other side has closed */
+    bool broken;      /* nothing more can be sent */
+    bool wants_room;  /* EPOLLOUT is asked for */
+    bool is_posted;   /* bytes of it are in the outbox */
+    bool is_corked;   /* `out` waits for what comes behind it, not for room */
+    bool is_released; /* at the end of the turn it is corked no more */
+    struct tls *tls;  /* NULL: plain */
     uint32_t out_at, out_size, out_capacity;
     uint32_t in_size, in_capacity;
     char *in, *out;
@@ -61,7 +63,15 @@ bool channel_send(struct channel *channel, const void *bytes, size_t size);
 void channel_sent(struct channel *channel, const char *bytes, size_t size, int result);
 static inline bool channel_stuck(const struct channel *channel)
 {
-    return channel->out_size != 0;
+    return channel->out_size != 0 && !channel->is_corked;
 }
+/*
+ * What is sent from now on is put together, up to a few kilobytes, as a server of PostgreSQL does: until it is
+ * released, which counts at the end of the turn, so that what is still sent in this one goes by the same call.
+ */
+void channel_cork(struct channel *channel);
+void channel_release(struct channel *channel);
+/* Of the outbox: the turn is over. */
+void channel_uncork(struct channel *channel);
 
 #endif

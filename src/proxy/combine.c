@@ -25,7 +25,6 @@ bool combine_prepare(struct scatter *scatter, const struct scatter_order *order,
     scatter->final.partials = arena_copy(arena, from->partials, columns * sizeof *from->partials);
     scatter->shown_count = order->plan->scatter->columns;
     scatter->final.shown = arena_copy(arena, from->shown, scatter->shown_count * sizeof *from->shown);
-    scatter->array_types = arena_zeroed(arena, columns + 1, sizeof *scatter->array_types);
     scatter->element_types = arena_zeroed(arena, columns + 1, sizeof *scatter->element_types);
     scatter->column_count = columns;
     scatter->results = BUFFER_INIT(WIRE_LENGTH_MOST);
@@ -37,7 +36,7 @@ bool combine_prepare(struct scatter *scatter, const struct scatter_order *order,
     if (scatter->final_bound.count != from->parameter_count)
         scatter->state = SCATTER_UNFIT; /* another number than the text has */
     return taken && scatter->partials && scatter->final.text && scatter->final.partials && scatter->final.shown &&
-           scatter->array_types && scatter->element_types && !buffer_failed(&scatter->results);
+           scatter->element_types && !buffer_failed(&scatter->results);
 }
 
 bool scatter_combines(const struct scatter *scatter)
@@ -142,42 +141,45 @@ static void write_text(const struct scatter *scatter, struct buffer *out)
     buffer_text(out, at);
 }
 
-static void find_types(struct scatter *scatter, size_t place)
+/* The statement, of the client's parameters and an array of each column. False: memory is out. */
+static bool write_parse(struct leg *leg, struct buffer *out)
 {
+    struct scatter *scatter = leg->scatter;
     const struct schema *schema = scatter->worker->world->schema;
-    for (size_t i = 0; i < scatter->column_count; i++) {
-        uint32_t type = partials_type(scatter->partials, i);
-        scatter->element_types[i] = schema_oid_on(schema, place, type);
-        scatter->array_types[i] = schema_oid_on(schema, place, schema_type_by_oid(schema, type)->array);
+    const struct bound_values *bound = &scatter->final_bound;
+    size_t count = bound->count + scatter->column_count;
+    struct buffer text = BUFFER_INIT(WIRE_LENGTH_MOST);
+    uint32_t *types = arena_allocate(&scatter->arena, (count + 1) * sizeof *types);
+    uint32_t *there = arena_allocate(&scatter->arena, (count + 1) * sizeof *there);
+    for (size_t i = 0; types && there && i < count; i++) {
+        uint32_t type = i < bound->count ? bound->types[i] : partials_type(scatter->partials, i - bound->count);
+        types[i] = i < bound->count ? type : schema_type_by_oid(schema, type)->array;
+        there[i] = schema_oid_on(schema, leg->shard, types[i]);
+        if (i >= bound->count)
+            scatter->element_types[i - bound->count] = schema_oid_on(schema, leg->shard, type);
     }
-}
-
-static void write_parse(struct scatter *scatter, size_t place, struct buffer *out)
-{
-    const struct schema *schema = scatter->worker->world->schema;
-    size_t at = wire_begin(out, WIRE_PARSE);
-    wire_text(out, "");
-    write_text(scatter, out);
-    buffer_char(out, '\0');
-    wire_16(out, (uint16_t)(scatter->final_bound.count + scatter->column_count));
-    for (uint16_t i = 0; i < scatter->final_bound.count; i++)
-        wire_32(out, schema_oid_on(schema, place, scatter->final_bound.types[i]));
-    for (size_t i = 0; i < scatter->column_count; i++)
-        wire_32(out, scatter->array_types[i]);
-    wire_end(out, at);
+    write_text(scatter, &text);
+    bool failed = !types || !there || buffer_failed(&text);
+    if (!failed) {
+        scatter->final_kept = leg_statement(scatter, text.data, types, (uint16_t)count);
+        leg_write_parse(leg, scatter->final_kept, text.data, there, (uint16_t)count, out);
+    }
+    buffer_free(&text);
+    return !failed;
 }
 
 /* Bind up to the client's values; the arrays and the formats of the result are still to come. */
 static void write_bind(struct scatter *scatter, struct buffer *out)
 {
     const struct bound_values *bound = &scatter->final_bound;
+    const char *name = scatter->final_kept ? prepared_name(scatter->final_kept) : "";
     size_t count = bound->count + scatter->column_count;
-    size_t size =
-        4 + 1 + 1 + 2 + 2 * count + 2 + bound->values.size + partials_finish(scatter->partials) + scatter->results.size;
+    size_t size = 4 + 1 + strlen(name) + 1 + 2 + 2 * count + 2 + bound->values.size +
+                  partials_finish(scatter->partials) + scatter->results.size;
     buffer_char(out, WIRE_BIND);
     wire_32(out, (uint32_t)size);
     wire_text(out, "");
-    wire_text(out, "");
+    wire_text(out, name);
     wire_16(out, (uint16_t)count);
     buffer_add(out, buffer_string(&bound->formats), bound->formats.size);
     for (size_t i = 0; i < scatter->column_count; i++)
@@ -200,8 +202,8 @@ static void write_end(const struct scatter *scatter, struct buffer *out)
 static bool begin(struct leg *leg, struct buffer *out)
 {
     struct scatter *scatter = leg->scatter;
-    find_types(scatter, leg->shard);
-    write_parse(scatter, leg->shard, out);
+    if (!write_parse(leg, out))
+        return false;
     write_bind(scatter, out);
     leg->state = LEG_SENDING;
     return expect_add(&leg->client.server->expect, EXPECT_LEG, 0, NULL);

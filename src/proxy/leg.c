@@ -329,7 +329,9 @@ static bool take_error(struct leg *leg, const char *message, const struct wire_f
     server_error_count(server, message, frame);
     if (leg->state < LEG_COMPLETE)
         leg->state = LEG_COMPLETE; /* nothing but ReadyForQuery comes now */
-    if (scatter->client && scatter->state < SCATTER_FINISHED) {
+    if (leg_is_stale(leg, message, frame)) {
+        scatter_turn(scatter, SCATTER_STALE);
+    } else if (scatter->client && scatter->state < SCATTER_FINISHED) {
         tell_error(leg, message, frame, &told);
         if (buffer_failed(&told))
             scatter_fail_by(scatter, message, frame->size);
@@ -388,10 +390,12 @@ static void take_notice(struct leg *leg, const char *message, const struct wire_
     struct scatter *scatter = leg->scatter;
     if (!scatter->client || scatter->state >= SCATTER_FINISHED)
         return;
-    if (scatter->state == SCATTER_RUNNING)
+    if (scatter->state == SCATTER_RUNNING) {
         batch_pass(&scatter->worker->to_client, message, frame->size);
-    else if (scatter->notices.size + frame->size <= TOLD_MOST)
+        channel_release(&scatter->client->channel); /* whoever watches is told at once */
+    } else if (scatter->notices.size + frame->size <= TOLD_MOST) {
         buffer_add(&scatter->notices, message, frame->size);
+    }
 }
 
 bool leg_take(struct server *server, const char *message, const struct wire_frame *frame, size_t here)
@@ -413,8 +417,10 @@ bool leg_take(struct server *server, const char *message, const struct wire_fram
         return true;
     case WIRE_B_PARSE_COMPLETE:
         leg->scatter->is_parsed = true;
+        leg->is_parsing = false;
         return true;
     case WIRE_B_BIND_COMPLETE:
+    case WIRE_B_CLOSE_COMPLETE:
         return true;
     case WIRE_B_COMMAND_COMPLETE:
         leg->state = LEG_COMPLETE;

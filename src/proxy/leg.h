@@ -33,10 +33,12 @@ struct leg {
     size_t shard, slot; /* its place in the model, and its number: of the world that the plan was made in */
     const char *name;   /* of the shard */
     enum leg_state state;
-    bool is_missing;   /* there was no connection: its rows are left out */
-    bool is_held;      /* rows wait at its server */
-    bool is_cancelled; /* its server was told to stop */
-    bool has_headed;   /* COPY … HEADER: its line of names came */
+    bool is_missing;       /* there was no connection: its rows are left out */
+    bool is_held;          /* rows wait at its server */
+    bool is_cancelled;     /* its server was told to stop */
+    bool has_headed;       /* COPY … HEADER: its line of names came */
+    bool is_parsing;       /* its server is being given `kept`, and may not want it */
+    struct prepared *kept; /* the scatter's; NULL: the unnamed statement */
     /* In order: DataRow messages that merge is given one by one, and those behind them. */
     struct buffer rows, next;
     size_t at; /* in rows: of the first that merge has not yet */
@@ -56,18 +58,20 @@ struct scatter {
     const char *asked; /* of each shard */
     const char *text;  /* the client's own */
     size_t size;
-    struct buffer lines;       /* EXPLAIN: rows that come first */
-    struct bound_values bound; /* for the shards */
-    struct buffer request;     /* Bind, Describe, Execute, Sync */
+    struct buffer lines;                /* EXPLAIN: rows that come first */
+    struct bound_values bound;          /* for the shards */
+    struct buffer request;              /* Bind, Describe, Execute, Sync */
+    bool is_prepared;                   /* the client has prepared it under a name: so do servers */
+    struct prepared *kept, *final_kept; /* held; NULL: none */
     /* Tier 3: the rows of all legs but the last go to the coordinator, which is that last leg. */
     struct partials *partials; /* NULL: tier 2 */
     uint64_t partial_shape;    /* of the legs' columns; 0: none was described yet */
     struct fact_final final;
     struct bound_values final_bound;
-    struct buffer results;                 /* the formats of the result, as they stand in Bind */
-    size_t column_count;                   /* of partials */
-    size_t shown_count;                    /* of final.shown */
-    uint32_t *array_types, *element_types; /* of them, as the coordinator has them */
+    struct buffer results;   /* the formats of the result, as they stand in Bind */
+    size_t column_count;     /* of partials */
+    size_t shown_count;      /* of final.shown */
+    uint32_t *element_types; /* of partials, as the coordinator has them */
     struct buffer notices, description, failure;
     uint64_t version, epoch; /* of the world that the plan was made in */
     const char *cursor;      /* to be declared; NULL */
@@ -137,6 +141,18 @@ void scatter_reach(struct scatter *scatter);
 
 /* A leg was refused a connection. True: its rows are left out, and the others go on. */
 bool leg_is_left_out(struct leg *leg, const mosaic_error *why);
+
+/* ---- leg_statement.c: what servers keep ---- */
+
+/* The statement that servers keep of a text. NULL: none, it is parsed each time. `types`: the home shard's OIDs. A
+ * reference to be released. */
+struct prepared *leg_statement(struct scatter *scatter, const char *text, const uint32_t *types, uint16_t count);
+/* Parse, unless the leg's server has it already. `there`: the types' OIDs on that one. */
+void leg_write_parse(struct leg *leg, struct prepared *kept, const char *text, const uint32_t *there, uint16_t count,
+                     struct buffer *out);
+/* An error of a leg. True: what its server kept cannot be run any more, and nothing was told yet: to be planned anew.
+ */
+bool leg_is_stale(struct leg *leg, const char *message, const struct wire_frame *frame);
 
 /* ---- combine.c: tier 3 ---- */
 

@@ -64,7 +64,8 @@ static void send_request(struct leg *leg)
     uint32_t *types = arena_allocate(&scatter->arena, (count + 1u) * sizeof *types);
     for (uint16_t i = 0; types && i < count; i++)
         types[i] = schema_oid_on(worker->world->schema, leg->shard, scatter->bound.types[i]);
-    wire_parse(&out, "", scatter->asked, strlen(scatter->asked), types, count);
+    if (types)
+        leg_write_parse(leg, scatter->kept, scatter->asked, types, count, &out);
     buffer_add(&out, scatter->request.data, scatter->request.size);
     leg->state = LEG_ASKED;
     mosaic_error error;

@@ -91,7 +91,7 @@ void loop_bury(struct loop *loop, struct source *source)
 void loop_turn(struct loop *loop, int most_ms)
 {
     struct epoll_event events[EVENTS_MOST];
-    outbox_flush(loop->outbox); /* what was sent between two turns */
+    outbox_end(loop->outbox); /* what was sent between two turns */
     int wait = list_empty(&loop->again) ? timers_wait(&loop->timers, loop->now, most_ms) : 0;
     int count = epoll_wait(loop->epoll, events, EVENTS_MOST, wait);
     loop->now_us = loop_clock_us();
@@ -111,6 +111,6 @@ void loop_turn(struct loop *loop, int most_ms)
         list_remove(node);
         source->again(source);
     }
-    outbox_flush(loop->outbox);
+    outbox_end(loop->outbox);
     free_buried(loop);
 }

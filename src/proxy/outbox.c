@@ -28,7 +28,8 @@ struct outbox {
     struct io_uring_sqe *entries;
     unsigned *sq_tail, *sq_mask, *sq_array, *cq_head, *cq_tail, *cq_mask;
     struct io_uring_cqe *answers;
-    size_t count;
+    size_t count, released_count;
+    struct channel *released[PIECES];
     struct piece pieces[PIECES];
 };
 
@@ -83,6 +84,14 @@ bool outbox_add(struct outbox *outbox, struct channel *channel, const void *byte
     piece->channel = channel;
     piece->size = (uint32_t)size;
     memcpy(piece->bytes, bytes, size);
+    return true;
+}
+
+bool outbox_release(struct outbox *outbox, struct channel *channel)
+{
+    if (outbox->released_count == PIECES)
+        return false;
+    outbox->released[outbox->released_count++] = channel;
     return true;
 }
 
@@ -151,6 +160,13 @@ void outbox_flush(struct outbox *outbox)
         struct piece *piece = &outbox->pieces[i];
         channel_sent(piece->channel, piece->bytes, piece->size, results[i]);
     }
+}
+
+void outbox_end(struct outbox *outbox)
+{
+    outbox_flush(outbox);
+    while (outbox->released_count)
+        channel_uncork(outbox->released[--outbox->released_count]);
 }
 
 void outbox_free(struct outbox *outbox)

@@ -17,5 +17,9 @@ void outbox_free(struct outbox *outbox);
 /* False: there is no room; send it by other ways, after outbox_flush. */
 bool outbox_add(struct outbox *outbox, struct channel *channel, const void *bytes, size_t size);
 void outbox_flush(struct outbox *outbox);
+/* channel_uncork is called for it at the end of the turn. False: there is no room. */
+bool outbox_release(struct outbox *outbox, struct channel *channel);
+/* The end of a turn: outbox_flush, then channel_uncork for those which were released. */
+void outbox_end(struct outbox *outbox);
 
 #endif

@@ -91,7 +91,8 @@ static struct prepared *make(struct prepared_table *table, uint64_t hash, const 
         own_types[i] = type_at(types, i);
     char *own_text = (char *)(own_types + type_count);
     memcpy(own_text, text, size);
-    if (has_moment(text, size))
+    bool is_alone = has_moment(text, size);
+    if (is_alone)
         hash = table->last_number; /* in the table, but found by nobody */
     *made = (struct prepared){.table = table,
                               .references = 1,
@@ -101,7 +102,8 @@ static struct prepared *make(struct prepared_table *table, uint64_t hash, const 
                               .text = own_text,
                               .size = (uint32_t)size,
                               .type_count = type_count,
-                              .types = own_types};
+                              .types = own_types,
+                              .is_alone = is_alone};
     if (table->count++ > table->chain_count * 2)
         grow(table);
     made->next = table->chains[hash % table->chain_count];

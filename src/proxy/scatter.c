@@ -31,6 +31,8 @@ static void bury(struct scatter *scatter)
 {
     timer_cancel(&scatter->timer);
     merge_free(scatter->merge);
+    prepared_release(scatter->kept);
+    prepared_release(scatter->final_kept);
     buffer_free(&scatter->request);
     buffer_free(&scatter->notices);
     buffer_free(&scatter->description);
@@ -152,6 +154,14 @@ void scatter_cancel(struct scatter *scatter)
 
 /* ---- states ---- */
 
+/* What is still to come in this turn, as ReadyForQuery, goes with what was put together. */
+static void over(struct scatter *scatter)
+{
+    struct client *client = scatter->client;
+    client_scatter_over(client, scatter);
+    channel_release(&client->channel);
+}
+
 void scatter_turn(struct scatter *scatter, enum scatter_state state)
 {
     bool was_running = scatter->state == SCATTER_RUNNING;
@@ -161,7 +171,7 @@ void scatter_turn(struct scatter *scatter, enum scatter_state state)
     if (state >= SCATTER_FINISHED)
         finish(scatter);
     if (was_running)
-        client_scatter_over(scatter->client, scatter);
+        over(scatter);
     else
         loop_again(&scatter->worker->loop, &scatter->client->channel.source);
 }
@@ -324,6 +334,8 @@ static void fetch(struct scatter *scatter, uint64_t most, bool is_sql)
         return;
     }
     scatter->state = SCATTER_RUNNING;
+    if (!scatter->notices.size)
+        channel_cork(&scatter->client->channel);
     scatter_tell_notices(scatter, batch_make(&scatter->worker->to_client));
     for (size_t i = 0; i < scatter->leg_count; i++)
         scatter->legs[i].client.since = scatter->worker->loop.now;

@@ -51,7 +51,7 @@ static bool write_request(struct scatter *scatter, const struct wire_bind *bind,
     struct buffer *out = &scatter->request;
     size_t at = wire_begin(out, WIRE_BIND);
     wire_text(out, "");
-    wire_text(out, "");
+    wire_text(out, scatter->kept ? prepared_name(scatter->kept) : "");
     wire_16(out, scatter->bound.count);
     buffer_add(out, buffer_string(&scatter->bound.formats), scatter->bound.formats.size);
     wire_16(out, scatter->bound.count);
@@ -143,6 +143,7 @@ struct scatter *scatter_new(struct client *client, const struct scatter_order *o
     made->epoch = client->worker->world->model.epoch;
     made->leg_count = made->active = count;
     made->tier = order->tier;
+    made->is_prepared = order->bind && *order->bind->statement && !explains;
     made->given_most = limit_of(client->worker->settings->scatter_max_rows);
     made->received_most = limit_of(client->worker->settings->scatter_max_bytes);
     timer_init(&made->timer, scatter_timed_out);
@@ -166,6 +167,7 @@ struct scatter *scatter_new(struct client *client, const struct scatter_order *o
     if (order->warning)
         wire_warning(&made->notices, order->warning->sqlstate, order->warning->message, order->warning->detail,
                      order->warning->hint);
+    made->kept = leg_statement(made, made->asked, made->bound.types, made->bound.count);
     if (!write_request(made, order->bind, error)) {
         scatter_drop(made);
         return NULL;

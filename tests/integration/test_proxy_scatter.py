@@ -329,6 +329,46 @@ def test_copy_as_messages(wire):
     assert kinds(wire.exchange(query("SELECT id FROM users WHERE id = 5"), ready=1)) == "TDCZ"
 
 
+def test_what_a_client_prepares_is_prepared_once_at_each_shard(lab, proxy):
+    sql = "SELECT id, name FROM users WHERE id > %s ORDER BY name, id LIMIT 3"
+    with start_proxy(lab, {"pool_size": 1}) as small:
+        with psycopg.connect(small.dsn, autocommit=True) as connection, psycopg.connect(one_dsn(lab)) as one:
+            for least in (5, 900, 2000):
+                assert connection.execute(sql, (least,), prepare=True).fetchall() == one.execute(sql, (least,)).fetchall()
+            kept = "SELECT statement FROM pg_prepared_statements WHERE statement LIKE '%mosaic:1%'"
+            assert len(connection.execute(kept).fetchall()) == 1
+
+
+def test_servers_keep_no_more_statements_than_they_may(lab, proxy):
+    with start_proxy(lab, {"max_prepared_statements": 2, "pool_size": 1}) as small, small.wire() as wire:
+        for number in range(5):
+            wire.exchange(parse(f"SELECT id, {number} FROM users ORDER BY id LIMIT 2", f"s{number}") + sync(), ready=1)
+        for number in (0, 1, 2, 3, 4, 4, 0, 2):
+            messages = wire.exchange(bind(statement=f"s{number}") + execute() + sync(), ready=1)
+            assert kinds(messages) == "2DDCZ" and messages[1][1].endswith(str(number).encode())
+        sql = "SELECT count(*) FROM pg_prepared_statements WHERE name LIKE 'mosaic%'"
+        assert int(wire.exchange(query(sql), ready=1)[1][1][6:]) <= 2
+
+
+def test_statements_that_are_kept_follow_the_definitions(lab, proxy):
+    def run(name):
+        return kinds(wire.exchange(bind(statement=name) + describe() + execute() + sync(), ready=1))
+
+    with proxy.wire() as wire:
+        wire.exchange(parse("SELECT user_id FROM orders ORDER BY n, user_id LIMIT 3", "hidden") + sync(), ready=1)
+        wire.exchange(parse("SELECT n FROM orders ORDER BY n, user_id LIMIT 3", "seen") + describe("S", "seen") + sync(), ready=1)
+        assert [run("hidden"), run("seen")] == ["2TDDDCZ"] * 2
+        lab.everywhere("ALTER TABLE orders ALTER n TYPE bigint")
+        try:
+            assert run("hidden") == "2TDDDCZ"
+            messages = wire.exchange(bind(statement="seen") + describe() + execute() + sync(), ready=1)
+            assert error_fields(messages[0][1])["M"] == "cached plan must not change result type"
+            assert run("hidden") == "2TDDDCZ"
+        finally:
+            lab.everywhere("ALTER TABLE orders ALTER n TYPE int")
+            lab.run("apply", "--yes", check=True)  # the coordinator is made of the definitions
+
+
 # ---- transactions --------------------------------------------------------------------------------------------------
 
 

@@ -92,20 +92,22 @@ def reload(proxy):
 
 
 @contextlib.contextmanager
-def waiting_scatter(proxy, sql="SELECT id FROM users"):
+def waiting_scatter(cluster, proxy, sql="SELECT id FROM users"):
     """A statement of which one shard has begun to answer; the next one's only connection is taken until `free`."""
     with contextlib.closing(proxy.psycopg2()) as holder, proxy.wire() as wire:
         ask(holder, "BEGIN")
         ask(holder, "SELECT id FROM users WHERE id = 1 FOR UPDATE")
         wire.send(query(sql))
-        assert wire.read()[0] == "T"
+        begun = "SELECT 1 FROM pg_stat_activity WHERE query LIKE 'SELECT id%FROM users%' AND state <> 'active'"
+        assert eventually(lambda: cluster.query(0, begun))
+        time.sleep(0.2)  # it was read, too
         yield wire, lambda: ask(holder, "ROLLBACK")
 
 
 @pytest.mark.parametrize("sql", ["SELECT id FROM users", "SELECT id FROM users ORDER BY id"])
 def test_the_map_is_read_anew_in_the_middle(cluster, sql):
     with start_proxy(cluster, {"pool_size": 1}) as small:
-        with waiting_scatter(small, sql) as (wire, free):
+        with waiting_scatter(cluster, small, sql) as (wire, free):
             reload(small)
             free()
             messages = wire.until("Z")
@@ -342,7 +344,7 @@ def test_whatever_clients_do_nothing_is_left_behind(cluster, shortage):
 def test_another_map_in_the_middle_fails_the_statement(cluster):
     """The last one: the map of the others is over."""
     with start_proxy(cluster, {"pool_size": 1}) as small:
-        with waiting_scatter(small) as (wire, free):
+        with waiting_scatter(cluster, small) as (wire, free):
             cluster.everywhere("CREATE TABLE later (id bigint PRIMARY KEY)")
             cluster.add_tables(" - {name: users, key: id, function: modulo}\n - {name: later, key: id}\n")
             cluster.run("apply", "--yes", check=True)
