@@ -138,16 +138,17 @@ class Scattered(KeyedSources):
         """An item of ORDER BY, of a kind that has an order."""
         collate = self.pick(' COLLATE "C"', ' collate pg_catalog."C"', ' COLLATE "POSIX"') \
             if kind == "text" and self.chance(0.12) else ""
+        tree = Node("list", ["(", tree, ")"]) if self.chance(0.06) else tree
         return Node("key", [tree, collate, self.random.choice(DIRECTIONS)])
 
     def named(self, outputs, at):
         """An output in ORDER BY: its place, its label, its expression again."""
         output = outputs[at]
-        form = self.random.random()
+        form, shape = self.random.random(), "({})" if self.chance(0.06) else "{}"
         if form < 0.4 or isinstance(output.tree, str):
-            return Node("key", [str(at + 1), self.random.choice(DIRECTIONS[:9])])
+            return Node("key", [shape.format(at + 1), self.random.choice(DIRECTIONS[:9])])
         if form < 0.7 and output.label and output.label not in WORDS:
-            return Node("key", [output.label, self.random.choice(DIRECTIONS)])
+            return Node("key", [shape.format(output.label), self.random.choice(DIRECTIONS)])
         return self.direction(output.kind, output.tree)
 
     def order_by(self, keys):
@@ -205,10 +206,20 @@ class Scattered(KeyedSources):
             outputs = [*outputs, *starred] if before else starred
         elif self.chance(0.15):
             outputs.append(self.window_by_key(items, keys))
+        elif self.chance(0.05):
+            outputs.append(Output(Node("expr:any", [self.random.choice(items).alias]), "any"))  # a row
+        outputs += self.bare_constant() if targets is None and not is_distinct else []
         targets = targets or self.labelled(outputs)
         rest = None if is_distinct else self.total(items)
         last, order = self.sorted_outputs(outputs, rest)
         return Node("query", [self.word(head), self.gap(), targets, tree, where, last]), order
+
+    def bare_constant(self):
+        """Of no type of its own: a text, or what a parameter is taken for."""
+        if not self.chance(0.06):
+            return []
+        self.note("bare constant")
+        return [Output(self.constant("text", is_open=True), "any")]
 
     def distinct_outputs(self, outputs, keys, items):
         self.note("distinct")
@@ -283,6 +294,7 @@ class Scattered(KeyedSources):
             self.note("made of aggregates")
             outputs.append(Output(self.expression(kind, above, 2), kind))
         having = clause(self.gap(), "HAVING ", self.condition(above, 1)) if self.chance(0.12) else NOTHING
+        outputs += self.bare_constant()
         targets = self.labelled(outputs)
         last = NOTHING
         if self.chance(0.15):
@@ -307,9 +319,11 @@ class Scattered(KeyedSources):
             kind = self.random.choice(COMMON)
             self.note("made of aggregates")
             shown.append(Output(self.expression(kind, above, 2), kind))
+        windows = NOTHING
         if self.chance(0.12):
-            shown.append(self.window_over_groups(by, made))
-        shown = shown or [Output("count(*)", "bigint")]
+            window, windows = self.window_over_groups(by, made)
+            shown.append(window)
+        shown = (shown or [Output("count(*)", "bigint")]) + self.bare_constant()
         self.random.shuffle(shown)
         targets = self.labelled(shown)
         group = self.group_by(by, shown, columns)
@@ -317,7 +331,7 @@ class Scattered(KeyedSources):
         last, order = self.sorted_outputs(shown, self.total_groups(by, made))
         head = "SELECT DISTINCT" if self.chance(0.05) and last is NOTHING and all(
             output.kind in SORTABLE for output in shown) else "SELECT"
-        return Node("query", [self.word(head), self.gap(), targets, tree, where, group, having, last]), order
+        return Node("query", [self.word(head), self.gap(), targets, tree, where, group, having, windows, last]), order
 
     def group_by(self, by, shown, columns):
         names = {text.split(".")[-1] for text in columns}
@@ -326,7 +340,7 @@ class Scattered(KeyedSources):
             place = next((at for at, output in enumerate(shown) if output.tree is each), None)
             label = shown[place].label if place is not None else None
             if place is not None and self.chance(0.3):
-                parts.append(str(place + 1))
+                parts.append(f"({place + 1})" if self.chance(0.1) else str(place + 1))
             elif label and label not in names and self.chance(0.4):
                 parts.append(label)
             else:
@@ -351,7 +365,13 @@ class Scattered(KeyedSources):
         if sums and self.chance(0.5):
             call = Node("aggregate", ["max(", self.random.choice(sums), ")"])
         partition = Node("list", ["PARTITION BY ", by[0][1]]) if self.chance(0.4) else ""
-        return Output(Node("expr:any", [call, " OVER (", partition, " ORDER BY ", order, ")"]), "any")
+        form = self.random.random()
+        if form < 0.6:
+            return Output(Node("expr:any", [call, " OVER (", partition, " ORDER BY ", order, ")"]), "any"), NOTHING
+        within = Node("list", [" ORDER BY ", order])
+        over = Node("list", [" OVER (w", within, ")"]) if form > 0.8 else " OVER w"
+        windows = Node("windows", [self.gap(), "WINDOW w AS (", partition, "" if form > 0.8 else within, ")"])
+        return Output(Node("expr:any", [call, over]), "any"), windows
 
     # ---- set operations ----
 

@@ -9,7 +9,7 @@ from sources import Item, Sources
 from templates import AGGREGATES, ERRORS, FLOAT_AGGREGATES, FRAMES, WINDOW_FUNCTIONS
 from tree import NOTHING, Node, clause, listed
 
-SCATTERED = float(os.environ.get("SCATTERED") or 0.45)  # share of statements that several shards can answer
+SCATTERED = float(os.environ.get("SCATTERED") or 0.5)  # share of statements that several shards may answer for themselves
 DIRECTIONS = ["", "", "", " DESC", " ASC", " NULLS FIRST", " DESC NULLS LAST"]
 LOOSE_CLASSES = {"group by", "distinct", "distinct on", "set operation", "window", "limit", "aggregate", "recursive",
                  "ordered aggregate", "grouping sets", "subquery limit"}

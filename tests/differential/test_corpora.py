@@ -2,19 +2,17 @@
 hundred by theme. Each gives one PostgreSQL's answer or is refused; what is refused is counted by theme. Those of which
 docs/features.md is made are answered in the tier that it says."""
 import collections
-import contextlib
 import os
 
 import analytic
 import features
-import psycopg2
 import pytest
 import themes
 from compare import Side, contrast, judge
 from nodes import is_ordered
 from proxies import STANDIN
 from rawwire import TYPES
-from world import World
+from world import World, tiers
 
 pytestmark = [pytest.mark.skipif(bool(STANDIN), reason="what is tested is the proxy's own"), pytest.mark.plain]
 FULL = bool(os.environ.get("PGMOSAIC_FULL"))
@@ -68,15 +66,6 @@ def test_statements_by_theme(make_lab):
     for theme, sql in themes.statements():
         corpus.check(theme, sql)
     corpus.close()
-
-
-def tiers(proxy):
-    """Tier → statements that were answered in it."""
-    connection = psycopg2.connect(proxy.dsn.replace(f"dbname={proxy.database}", "dbname=pgmosaic"))
-    connection.autocommit = True
-    with contextlib.closing(connection), connection.cursor() as cursor:
-        cursor.execute("SHOW TIERS")
-        return {row[0]: row[1] for row in cursor.fetchall()}
 
 
 @pytest.mark.deadline(1800 if FULL else 300)

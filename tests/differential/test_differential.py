@@ -17,7 +17,7 @@ from rawwire import TYPES
 from schema import Schema
 from shrink import shrink
 from statements import Generator, Statement
-from world import World
+from world import World, tiers
 
 pytestmark = pytest.mark.skipif(bool(STANDIN), reason="what is tested is the proxy's own")
 FULL = bool(os.environ.get("PGMOSAIC_FULL"))
@@ -120,6 +120,9 @@ def show(run, seconds):
     for name, counts in sorted(run.classes.items()):
         print(f"  {name}: {dict(counts)}")
     print("  tiers:", ", ".join(f"{tier}: {count}" for tier, count in sorted(run.tiers["all"].items())))
+    answered = sum((collections.Counter(tiers(proxy)) for cluster, proxy in run.world.clusters if cluster.shards > 1),
+                   collections.Counter())
+    print("  at run time:", ", ".join(f"{tier}: {count}" for tier, count in sorted(answered.items())))
     for reason, count in run.reasons.most_common(20):
         print(f"  {count} {reason}\n      {run.examples[reason][:400]}")
 

@@ -15,6 +15,16 @@ from proxies import direct_target, start_proxy
 LOCALE = "TEMPLATE template0 ENCODING 'UTF8' LOCALE_PROVIDER icu ICU_LOCALE 'en-US' LC_COLLATE 'C.UTF-8' LC_CTYPE 'C.UTF-8'"
 
 
+def tiers(proxy):
+    """Tier → statements that were answered in it."""
+    import psycopg2
+    connection = psycopg2.connect(proxy.dsn.replace(f"dbname={proxy.database}", "dbname=pgmosaic"))
+    connection.autocommit = True
+    with contextlib.closing(connection), connection.cursor() as cursor:
+        cursor.execute("SHOW TIERS")
+        return {row[0]: row[1] for row in cursor.fetchall()}
+
+
 class Cluster:
     """A cluster of n shards in databases of the lab's server; it is to start_proxy what a lab is."""
 
