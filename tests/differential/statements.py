@@ -23,7 +23,7 @@ class Statement:
     def __init__(self, tree, classes, order, is_many, is_loose=None):
         self.tree, self.classes, self.order, self.is_many = tree, frozenset(classes), order, is_many
         self.is_loose = bool(self.classes & LOOSE_CLASSES) if is_loose is None else is_loose
-        self.may_lose_modifiers = bool(self.classes & {"group by", "distinct"})
+        self.may_lose_modifiers = bool(self.classes & {"group by", "distinct", "united", "set operation"})
 
     def text(self, parameters=None):
         return self.tree.text(parameters)
