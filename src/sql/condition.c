@@ -116,8 +116,19 @@ static void value_lost(struct analysis *analysis, const struct operand *operand)
         value_use(analysis, &operand->value, operand->value.type, false);
 }
 
+/* The cast is not sent: sorted for a merge join, 'a ' would come behind 'aa'. */
+static void check_blanks(struct analysis *analysis, const struct term *a, const struct term *b)
+{
+    enum { BPCHAR = 1042, VARCHAR = 1043 };
+    if (a && b && ((a->type == BPCHAR && b->type == VARCHAR) || (a->type == VARCHAR && b->type == BPCHAR)))
+        analysis_bar_coordinator(
+            analysis,
+            "postgres_fdw sorts a varchar with its trailing blanks, also where it is compared with a char(n)");
+}
+
 void condition_equal(struct analysis *analysis, const struct filter *filter, struct term *a, struct term *b)
 {
+    check_blanks(analysis, a, b);
     if (!a || !b || a->nondeterministic || b->nondeterministic)
         return;
     enum family family = family_of(a->type);

@@ -55,7 +55,8 @@ def test_judge(one, two, order, loose, verdict):
 
 @pytest.mark.parametrize("one, two, may_lose, verdict", [
     ((-1, 7, 0), (-1, 7, 0), False, "equal"), ((-1, 7, 0), (-1, -1, 0), False, "wrong"), ((-1, 7, 0), (-1, -1, 0), True, "equal"),
-    ((-1, 7, 0), (-1, 8, 0), True, "wrong"), ((-1, -1, 0), (-1, 7, 0), True, "equal"), ((-1, 7, 0), (4, -1, 0), True, "wrong"), ((-1, 7, 0), (-1, -1, 1), True, "wrong"),
+    ((-1, 7, 0), (-1, 8, 0), True, "wrong"), ((-1, -1, 0), (-1, 7, 0), True, "equal"),
+    ((-1, 7, 0), (4, -1, 0), True, "wrong"), ((-1, 7, 0), (-1, -1, 1), True, "wrong"),
 ])
 def test_judge_of_modifiers(one, two, may_lose, verdict):
     answers = [answer([b"1"]), answer([b"1"])]
