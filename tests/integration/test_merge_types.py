@@ -14,6 +14,8 @@ import pytest
 
 from conftest import BUILD, environment
 
+pytestmark = pytest.mark.plain
+
 LAB_SHARDS = 1
 ROWS = 500
 SEED = int(os.environ.get("SEED") or random.SystemRandom().randrange(1 << 32))

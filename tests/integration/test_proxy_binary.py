@@ -40,7 +40,7 @@ EXPRESSIONS = [
     "repeat(name, 40000), ms, repeat(name, 40000), ps", "name", "1",
 ]
 
-pytestmark = pytest.mark.skipif(bool(STANDIN), reason="only the proxy has shards")
+pytestmark = [pytest.mark.plain, pytest.mark.skipif(bool(STANDIN), reason="only the proxy has shards")]
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ TIERS = {2: "SELECT id FROM users WHERE name >= '' ORDER BY id",
          3: "SELECT name, count(*), avg(id) FROM users GROUP BY name",
          4: "SELECT a.id FROM users a JOIN users b ON a.id = b.id + 1 WHERE a.name >= ''"}
 
-pytestmark = pytest.mark.skipif(bool(STANDIN), reason="of the proxy itself")
+pytestmark = [pytest.mark.plain, pytest.mark.skipif(bool(STANDIN), reason="of the proxy itself")]
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ SLOW = "(SELECT count(*) FROM generate_series(1, 3000000) x WHERE x % 7 = u.id)"
 BUSY = ("SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%generate_series%' AND state = 'active'"
         " AND pid <> pg_backend_pid()")
 
-pytestmark = pytest.mark.skipif(bool(STANDIN), reason="only the proxy merges")
+pytestmark = [pytest.mark.plain, pytest.mark.skipif(bool(STANDIN), reason="only the proxy merges")]
 
 
 @pytest.fixture(scope="module")
