@@ -513,13 +513,14 @@ static size_t walk(struct server *server, const char *data, size_t size)
             return SIZE_MAX;
         }
         size_t here = frame.size < left ? frame.size : left;
-        server->passing_mapped = server_maps(server) && server_maps_message(server, &frame);
+        server->passing_mapped =
+            server_maps(server) && server_may_map(frame.type) && server_maps_message(server, &frame);
         if (server->passing_mapped && is_leg && leg_wants_whole(server->client) &&
             !map_whole(server, data + at, &frame))
             return SIZE_MAX;
         if (server->passing_mapped)
             here = WIRE_HEADER;
-        if (!(is_leg ? take_of_leg : take)(server, data + at, &frame, here))
+        if (is_leg ? !take_of_leg(server, data + at, &frame, here) : !take(server, data + at, &frame, here))
             return SIZE_MAX;
         at += here;
     }

@@ -25,6 +25,11 @@ static inline bool server_maps(const struct server *server)
 }
 /* Are rows of a leg's such? */
 bool server_maps_rows(const struct server *server);
+/* The message itself. Of another type none is. */
+static inline bool server_may_map(char type)
+{
+    return type == WIRE_B_DATA_ROW || type == WIRE_B_COPY_OUT_DATA;
+}
 bool server_maps_message(struct server *server, const struct wire_frame *frame);
 /* Bytes of that message. Returns how many may be passed on; SIZE_MAX: it cannot be read. */
 size_t server_map(struct server *server, const char *bytes, size_t size);
