@@ -17,6 +17,7 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -275,6 +276,7 @@ def main():
     scratch = pathlib.Path(tempfile.mkdtemp(prefix="pgmosaic-bench-"))
     scratch.chmod(0o755)
     bench = None
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # servers go whatever ends it
     with contextlib.ExitStack() as ends:
         ends.callback(shutil.rmtree, scratch, ignore_errors=True)
         started = time.monotonic()
