@@ -15,7 +15,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { BACKLOG = 4096, ACCEPTS_A_TURN = 64 };
+enum { BACKLOG = 4096, ACCEPTS_A_TURN = 64, ACCEPT_AGAIN_MS = 100 };
 
 /* ---- accepting ---- */
 
@@ -72,8 +72,13 @@ static void accept_some(struct source *source)
         int fd = accept4(listener->fd, (struct sockaddr *)&address, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd < 0 && (errno == ECONNABORTED || errno == EINTR))
             continue;
-        if (fd < 0)
-            return; /* none left, or none to be had: out of descriptors, the next event tries again */
+        if (fd < 0) {
+            /* Out of descriptors, or memory: who waits is told of once only, so no event would try again. */
+            if (errno != EAGAIN)
+                timer_set(&listener->worker->loop.timers, &listener->timer,
+                          listener->worker->loop.now + ACCEPT_AGAIN_MS);
+            return;
+        }
         hand_over(listener, fd, &address);
     }
     loop_again(&listener->worker->loop, source);
@@ -83,6 +88,11 @@ static void listener_ready(struct source *source, uint32_t events)
 {
     (void)events;
     accept_some(source);
+}
+
+static void listener_again(struct timer *timer)
+{
+    accept_some(&LIST_OWNER(struct listener, timer, timer)->source);
 }
 
 static void listener_freed(struct source *source)
@@ -101,6 +111,7 @@ static mosaic_status add(struct proxy *proxy, int fd, const char *path, const ch
         return error_errno(error, "cannot listen on %s", address);
     }
     source_init(&listener->source, listener_ready, accept_some, listener_freed);
+    timer_init(&listener->timer, listener_again);
     listener->worker = &proxy->workers[0];
     listener->fd = fd;
     listener->is_unix = path != NULL;
@@ -236,6 +247,7 @@ void listeners_close(struct proxy *proxy)
             continue;
         close(listener->fd);
         listener->fd = -1;
+        timer_cancel(&listener->timer);
         list_remove(&listener->source.node);
         listener->source.buried = true;
         if (listener->path && !atomic_load(&listener->is_handed_over))

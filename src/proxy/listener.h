@@ -10,6 +10,7 @@
 struct listener {
     struct source source; /* first */
     struct list node;     /* of proxy->listeners */
+    struct timer timer;   /* until it tries again, having had no descriptor */
     struct worker *worker;
     int fd;
     atomic_bool is_handed_over;

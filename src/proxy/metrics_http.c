@@ -18,7 +18,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-enum { BACKLOG = 16, WAIT_S = 5, METRICS_MOST = 64 << 20 };
+enum { BACKLOG = 16, WAIT_S = 5, ACCEPT_AGAIN_MS = 100, METRICS_MOST = 64 << 20 };
 
 struct metrics_http {
     struct proxy *proxy;
@@ -138,6 +138,8 @@ static void *run(void *context)
         int fd = polled[0].revents ? accept4(http->fd, NULL, NULL, SOCK_CLOEXEC) : -1;
         if (fd >= 0)
             serve(http, fd);
+        else if (polled[0].revents) /* out of descriptors: not at once again */
+            (void)poll(polled + 1, 1, ACCEPT_AGAIN_MS);
     }
     return NULL;
 }

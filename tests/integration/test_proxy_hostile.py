@@ -3,11 +3,13 @@
 After each of them an honest client must be served (`still_serves`).
 """
 import base64
+import concurrent.futures
 import contextlib
 import os
 import pathlib
 import random
 import re
+import resource
 import socket
 import ssl
 import struct
@@ -17,7 +19,7 @@ import time
 
 import pytest
 from conftest import COMMAND
-from proxies import STANDIN, direct_target, start_proxy
+from proxies import STANDIN, direct_target, eventually, start_proxy
 from rawwire import Closed, Refused, bind, describe, error_fields, execute, message, parse, query, split, startup, sync
 
 LAB_SHARDS = 1
@@ -197,6 +199,27 @@ def test_ten_thousand_that_say_nothing(lab, data):
             wire.close()
         still_serves(proxy)
         at_most(each, (8 + 10 * bool(data)) * KIB)
+
+
+def numbers_in_use(proxy):
+    return {int(name) for name in os.listdir(f"/proc/{proxy.process.pid}/fd")}
+
+
+def test_who_comes_while_there_is_no_descriptor_is_let_in_when_there_is(proxy):
+    """Nobody else comes, whose connection would tell the proxy to look."""
+    still_serves(proxy)
+    eventually(lambda: numbers_in_use(proxy) == (time.sleep(0.3), numbers_in_use(proxy))[1])
+    taken, limits = numbers_in_use(proxy), resource.prlimit(proxy.process.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(proxy.process.pid, resource.RLIMIT_NOFILE, (min(set(range(len(taken) + 1)) - taken), limits[1]))
+    try:
+        with concurrent.futures.ThreadPoolExecutor(1) as executor:
+            waiting = executor.submit(still_serves, proxy)
+            time.sleep(0.4)
+            assert not waiting.done()
+            resource.prlimit(proxy.process.pid, resource.RLIMIT_NOFILE, limits)
+            waiting.result(10)
+    finally:
+        resource.prlimit(proxy.process.pid, resource.RLIMIT_NOFILE, limits)
 
 
 def proxy_descriptors(proxy):
