@@ -10,19 +10,14 @@ import pathlib
 import random
 
 from conftest import superuser
-from proxies import direct_target, start_proxy
+from proxies import direct_target, shown, start_proxy
 
 LOCALE = "TEMPLATE template0 ENCODING 'UTF8' LOCALE_PROVIDER icu ICU_LOCALE 'en-US' LC_COLLATE 'C.UTF-8' LC_CTYPE 'C.UTF-8'"
 
 
 def tiers(proxy):
     """Tier → statements that were answered in it."""
-    import psycopg2
-    connection = psycopg2.connect(proxy.dsn.replace(f"dbname={proxy.database}", "dbname=pgmosaic"))
-    connection.autocommit = True
-    with contextlib.closing(connection), connection.cursor() as cursor:
-        cursor.execute("SHOW TIERS")
-        return {row[0]: row[1] for row in cursor.fetchall()}
+    return {row["tier"]: row["statements"] for row in shown(proxy, "SHOW TIERS")}
 
 
 class Cluster:

@@ -8,6 +8,7 @@ import faulthandler
 import json
 import os
 import pathlib
+import random
 import shutil
 import signal
 import subprocess
@@ -19,6 +20,7 @@ import pytest
 CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("PGMOSAIC_BUILD", CHECKOUT / "build")).resolve()
 COMMAND = BUILD / "pgmosaic"
+SEED = int(os.environ.get("SEED") or random.SystemRandom().randrange(1 << 32))
 SANITIZER_MARKS = ("AddressSanitizer", "LeakSanitizer", "ThreadSanitizer", "runtime error:")
 # What would lead a command to another cluster than the test's own, or make a `make` speak as one within another.
 FOREIGN = ("PGMOSAIC_CONFIG", "PGDATABASE", "PGUSER", "PGHOST", "PGPORT", "PGPASSFILE", "PGPASSWORD", "PGSERVICE",
@@ -214,6 +216,20 @@ def make_lab(module_directory):
 def lab(make_lab, request):
     """One lab for the module, of LAB_SHARDS (a global of the test file, default 2) shards."""
     return make_lab(getattr(request.module, "LAB_SHARDS", 2))
+
+
+@pytest.fixture
+def rng(request):
+    """The test's own random numbers. SEED repeats a run's."""
+    print(f"SEED={SEED}")
+    return random.Random(f"{SEED} {request.node.name}")
+
+
+@pytest.fixture
+def session(proxy):
+    """A function that runs a statement through the module's proxy: its rows, or its tag."""
+    with proxy.session() as run:
+        yield run
 
 
 def citus_missing():

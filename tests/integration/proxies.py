@@ -15,7 +15,7 @@ import tempfile
 import time
 
 import pytest
-from conftest import COMMAND, SANITIZER_MARKS, environment, run_command
+from conftest import COMMAND, SANITIZER_MARKS, environment, run_command, superuser
 from rawwire import Wire
 
 STANDIN = os.environ.get("PROXY_STANDIN")
@@ -49,11 +49,35 @@ class Target:
         return environment({"PGHOST": self.host, "PGPORT": self.port, "PGUSER": self.user, "PGPASSWORD": self.password,
                             "PGDATABASE": self.database, "PGCONNECT_TIMEOUT": "10"})
 
-    def psycopg2(self):
+    def psycopg2(self, **options):
         import psycopg2
-        connection = psycopg2.connect(self.dsn)
+        connection = psycopg2.connect(self.dsn, **options)
         connection.autocommit = True
         return connection
+
+    @contextlib.contextmanager
+    def session(self):
+        """A function that runs a statement on one connection, as `ask` does."""
+        with contextlib.closing(self.psycopg2()) as connection:
+            yield lambda sql: ask(connection, sql)
+
+
+def ask(connection, sql):
+    """A statement's rows, or its tag where it has none."""
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
+        return cursor.fetchall() if cursor.description else cursor.statusmessage
+
+
+def shown(proxy, command, user=None):
+    """The rows of a command of the database pgmosaic, as dicts."""
+    connection = proxy.psycopg2(dbname="pgmosaic", user=user or proxy.user)
+    with contextlib.closing(connection), connection.cursor() as cursor:
+        cursor.execute(command)
+        if not cursor.description:
+            return []
+        names = [column.name for column in cursor.description]
+        return [dict(zip(names, row)) for row in cursor.fetchall()]
 
 
 def password_of(lab, port):
@@ -67,6 +91,21 @@ def password_of(lab, port):
 def direct_target(lab, shard=0):
     words = dict(re.findall(r"(\w+)=(\S+)", lab.conninfo(shard)))
     return Target(words["host"], int(words["port"]), words["user"], password_of(lab, words["port"]), words["dbname"])
+
+
+def one_target(lab):
+    """The database that make_one made."""
+    direct = direct_target(lab)
+    return Target(direct.host, direct.port, direct.user, direct.password, "one")
+
+
+def make_one(lab, sql):
+    """One PostgreSQL for all rows: a database of its own on the first shard's server, in which sql has run."""
+    with superuser(lab, 0) as cursor:
+        cursor.execute(f'CREATE DATABASE one OWNER "{lab.name}"')
+    connection = one_target(lab).psycopg2()
+    ask(connection, sql)
+    return connection
 
 
 def free_port():

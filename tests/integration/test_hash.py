@@ -4,8 +4,6 @@ The C side is build/tests/unit/keyprobe, a filter over the internal library. SEE
 """
 import hashlib
 import io
-import os
-import random
 import subprocess
 
 import psycopg2
@@ -15,15 +13,8 @@ from conftest import BUILD, environment
 
 LAB_SHARDS = 1
 KEYS = 10_000
-SEED = int(os.environ.get("SEED") or random.SystemRandom().randrange(1 << 32))
 TYPES = ["int2", "int4", "int8", "text", "varchar", "bpchar", "uuid", "bytea", "date", "timestamp", "timestamptz",
          "numeric"]
-
-
-@pytest.fixture(autouse=True)
-def rng(request):
-    print(f"SEED={SEED}")
-    return random.Random(f"{SEED} {request.node.name}")
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,6 @@ Rows come in COPY's binary format, whose rows are bodies of DataRow; build/tests
 repeats a run.
 """
 import io
-import os
-import random
 import struct
 import subprocess
 
@@ -18,7 +16,6 @@ pytestmark = pytest.mark.plain
 
 LAB_SHARDS = 1
 ROWS = 500
-SEED = int(os.environ.get("SEED") or random.SystemRandom().randrange(1 << 32))
 
 
 def digits(rng, most):
@@ -114,12 +111,6 @@ TYPES = {
     "xid8": unsigned(64),
 }
 TEXTS = ("text", "bpchar", "varchar", "name")
-
-
-@pytest.fixture(autouse=True)
-def rng(request):
-    print(f"SEED={SEED}")
-    return random.Random(f"{SEED} {request.node.name}")
 
 
 @pytest.fixture(scope="module")

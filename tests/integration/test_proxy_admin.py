@@ -18,7 +18,7 @@ import urllib.request
 import psycopg2
 import pytest
 from conftest import COMMAND, environment, run_command
-from proxies import STANDIN, Target, eventually, free_port, password_of, start_proxy
+from proxies import STANDIN, Target, eventually, free_port, password_of, shown, start_proxy
 
 LAB_SHARDS = 2
 pytestmark = pytest.mark.skipif(bool(STANDIN), reason="of the proxy itself")
@@ -53,23 +53,6 @@ def proxy(cluster, metrics_port):
         yield started
 
 
-def admin(proxy, user=None):
-    connection = psycopg2.connect(host=proxy.host, port=proxy.port, user=user or proxy.user, password=proxy.password,
-                                  dbname="pgmosaic", connect_timeout=10)
-    connection.autocommit = True
-    return connection
-
-
-def ask(proxy, command, user=None):
-    """The rows of one command, as dicts."""
-    with contextlib.closing(admin(proxy, user)) as connection, connection.cursor() as cursor:
-        cursor.execute(command)
-        if not cursor.description:
-            return []
-        names = [column.name for column in cursor.description]
-        return [dict(zip(names, row)) for row in cursor.fetchall()]
-
-
 def in_background(call):
     """Runs it in a thread; .result() waits for it and gives what it returned or raises."""
     class Running(threading.Thread):
@@ -93,13 +76,13 @@ def in_background(call):
 # ---- SHOW ----
 
 def test_every_show_of_the_help_answers_with_rows(proxy):
-    listed = ask(proxy, "SHOW HELP")
+    listed = shown(proxy, "SHOW HELP")
     shows = [row["command"] for row in listed if row["command"].startswith("SHOW")]
     assert len(shows) > 15
     with contextlib.closing(proxy.psycopg2()) as client, client.cursor() as cursor:
         cursor.execute("SELECT 1")
         for command in shows:
-            rows = ask(proxy, command.split(" [")[0])
+            rows = shown(proxy, command.split(" [")[0])
             assert rows or command.startswith(("SHOW PLANS", "SHOW MAP")), command
 
 
@@ -108,42 +91,42 @@ def test_pools_clients_and_servers_agree(proxy):
         client.autocommit = False
         cursor.execute("SELECT pg_backend_pid()")
         pid = cursor.fetchone()[0]
-        servers = [row for row in ask(proxy, "SHOW SERVERS") if row["state"] == "active"]
+        servers = [row for row in shown(proxy, "SHOW SERVERS") if row["state"] == "active"]
         assert [row["remote_pid"] for row in servers] == [pid]
-        mine = [row for row in ask(proxy, "SHOW CLIENTS") if row["id"] == servers[0]["link"]]
+        mine = [row for row in shown(proxy, "SHOW CLIENTS") if row["id"] == servers[0]["link"]]
         assert len(mine) == 1 and mine[0]["state"] == "active" and mine[0]["link"] == servers[0]["id"]
         assert mine[0]["addr"] == "127.0.0.1" and mine[0]["user"] == proxy.user
-        pools = [row for row in ask(proxy, "SHOW POOLS") if row["shard"] == servers[0]["shard"]]
+        pools = [row for row in shown(proxy, "SHOW POOLS") if row["shard"] == servers[0]["shard"]]
         assert [(row["cl_active"], row["sv_active"]) for row in pools] == [(1, 1)]
         client.rollback()
-    assert not [row for row in ask(proxy, "SHOW SERVERS") if row["state"] == "active"]
+    assert not [row for row in shown(proxy, "SHOW SERVERS") if row["state"] == "active"]
 
 
 def test_counters_count(proxy):
-    before = {row["shard"]: row for row in ask(proxy, "SHOW STATS")}
+    before = {row["shard"]: row for row in shown(proxy, "SHOW STATS")}
     with contextlib.closing(proxy.psycopg2()) as client, client.cursor() as cursor:
         for _ in range(10):
             cursor.execute("SELECT 1")
         with pytest.raises(psycopg2.errors.DivisionByZero):
             cursor.execute("SELECT 1/0")
-    after = {row["shard"]: row for row in ask(proxy, "SHOW STATS")}
+    after = {row["shard"]: row for row in shown(proxy, "SHOW STATS")}
     grown = {name: sum(after[shard][name] - before[shard][name] for shard in after)
              for name in ("total_xact_count", "total_query_count", "total_errors", "total_received", "total_sent")}
     assert grown["total_xact_count"] == 11 and grown["total_query_count"] == 11 and grown["total_errors"] == 1
     assert grown["total_received"] > 300 and grown["total_sent"] > 100
-    eventually(lambda: sum(row["avg_xact_count"] for row in ask(proxy, "SHOW STATS_AVERAGES")) > 0)
+    eventually(lambda: sum(row["avg_xact_count"] for row in shown(proxy, "SHOW STATS_AVERAGES")) > 0)
 
 
 def test_the_map_and_the_shards(proxy, cluster):
-    rows = ask(proxy, "SHOW MAP account")
+    rows = shown(proxy, "SHOW MAP account")
     assert [(row["shard"], row["share"]) for row in rows] == [("s0", "50.0"), ("s1", "50.0")]
-    shards = {row["shard"]: row for row in ask(proxy, "SHOW SHARDS")}
+    shards = {row["shard"]: row for row in shown(proxy, "SHOW SHARDS")}
     most, reserved = (cluster.query(0, f"SELECT current_setting('{name}')::int")[0][0]
                       for name in ("max_connections", "superuser_reserved_connections"))
     assert shards["s0"]["server_max"] == most - reserved
-    assert [row["role"] for row in ask(proxy, "SHOW SHARDS")].count("home") == 1
+    assert [row["role"] for row in shown(proxy, "SHOW SHARDS")].count("home") == 1
     with pytest.raises(psycopg2.Error, match="there is no table nothing"):
-        ask(proxy, "SHOW MAP nothing")
+        shown(proxy, "SHOW MAP nothing")
 
 
 def test_a_driver_of_the_extended_protocol(proxy):
@@ -171,27 +154,27 @@ def test_pause_waits_for_transactions_and_holds_new_ones(proxy):
         client.autocommit = False
         cursor = client.cursor()
         cursor.execute("SELECT now()")
-        pausing = in_background(lambda: ask(proxy, "PAUSE"))
-        eventually(lambda: all(row["state"] == "paused" for row in ask(proxy, "SHOW SHARDS")))
+        pausing = in_background(lambda: shown(proxy, "PAUSE"))
+        eventually(lambda: all(row["state"] == "paused" for row in shown(proxy, "SHOW SHARDS")))
         assert pausing.is_alive()
         cursor.execute("SELECT 2")  # the transaction goes on
         client.commit()
         pausing.result()
-        assert sum(row["current_connections"] for row in ask(proxy, "SHOW SHARDS")) == 0
+        assert sum(row["current_connections"] for row in shown(proxy, "SHOW SHARDS")) == 0
         waiting = in_background(lambda: other.cursor().execute("SELECT 3"))
-        eventually(lambda: [row for row in ask(proxy, "SHOW CLIENTS") if row["state"] == "waiting"])
-        assert {row["key"]: row["value"] for row in ask(proxy, "SHOW STATE")}["paused"] == "yes"
-        ask(proxy, "RESUME")
+        eventually(lambda: [row for row in shown(proxy, "SHOW CLIENTS") if row["state"] == "waiting"])
+        assert {row["key"]: row["value"] for row in shown(proxy, "SHOW STATE")}["paused"] == "yes"
+        shown(proxy, "RESUME")
         waiting.result()
 
 
 def test_pause_of_one_shard_leaves_the_others(proxy):
-    ask(proxy, "PAUSE s1")
-    states = {row["shard"]: row["state"] for row in ask(proxy, "SHOW SHARDS")}
+    shown(proxy, "PAUSE s1")
+    states = {row["shard"]: row["state"] for row in shown(proxy, "SHOW SHARDS")}
     assert states == {"s0": "active", "s1": "paused", "@coordinator": "active"}
-    ask(proxy, "RESUME s1")
+    shown(proxy, "RESUME s1")
     with pytest.raises(psycopg2.Error, match="there is no shard s9"):
-        ask(proxy, "PAUSE s9")
+        shown(proxy, "PAUSE s9")
 
 
 def test_reconnect_closes_what_is_free_and_wait_close_waits(proxy):
@@ -200,8 +183,8 @@ def test_reconnect_closes_what_is_free_and_wait_close_waits(proxy):
         cursor = client.cursor()
         cursor.execute("SELECT pg_backend_pid()")
         before = cursor.fetchone()[0]
-        ask(proxy, "RECONNECT")
-        closing = in_background(lambda: ask(proxy, "WAIT_CLOSE"))
+        shown(proxy, "RECONNECT")
+        closing = in_background(lambda: shown(proxy, "WAIT_CLOSE"))
         time.sleep(0.2)
         assert closing.is_alive()
         client.rollback()
@@ -214,9 +197,9 @@ def test_reconnect_closes_what_is_free_and_wait_close_waits(proxy):
 def test_one_client_can_be_killed(proxy):
     with contextlib.closing(proxy.psycopg2()) as client, contextlib.closing(proxy.psycopg2()) as other:
         client.cursor().execute("SET application_name = 'victim'")
-        victims = [row["id"] for row in ask(proxy, "SHOW CLIENTS") if row["port"] == client_port(client)]
+        victims = [row["id"] for row in shown(proxy, "SHOW CLIENTS") if row["port"] == client_port(client)]
         assert len(victims) == 1
-        ask(proxy, f"KILL_CLIENT {victims[0]}")
+        shown(proxy, f"KILL_CLIENT {victims[0]}")
         with pytest.raises(psycopg2.OperationalError):
             client.cursor().execute("SELECT 1")
         other.cursor().execute("SELECT 1")
@@ -228,10 +211,10 @@ def test_who_is_not_there_cannot_be_killed(proxy):
         # Of the first thread, of the second, and of one that there is not.
         for number in (999999, (1 << 32) + 999999, (7 << 32) + 1):
             with pytest.raises(psycopg2.Error, match=f"there is no client {number}"):
-                ask(proxy, f"KILL_CLIENT {number}")
+                shown(proxy, f"KILL_CLIENT {number}")
         client.cursor().execute("SELECT 1")
         with pytest.raises(psycopg2.OperationalError):  # itself, too
-            with contextlib.closing(admin(proxy)) as console, console.cursor() as cursor:
+            with contextlib.closing(proxy.psycopg2(dbname="pgmosaic")) as console, console.cursor() as cursor:
                 cursor.execute("SHOW CLIENTS")
                 own = [row for row in cursor.fetchall() if row[5] == client_port(console)]
                 cursor.execute(f"KILL_CLIENT {own[0][17]}")
@@ -245,36 +228,36 @@ def client_port(connection):
 def test_kill_ends_all_and_holds_back_until_resume(proxy):
     with contextlib.closing(proxy.psycopg2()) as client:
         client.cursor().execute("SELECT 1")
-        ask(proxy, "KILL")
+        shown(proxy, "KILL")
         with pytest.raises(psycopg2.OperationalError):
             client.cursor().execute("SELECT 1")
-    ask(proxy, "RESUME")
+    shown(proxy, "RESUME")
     with contextlib.closing(proxy.psycopg2()) as client:
         client.cursor().execute("SELECT 1")
 
 
 def test_disabled_logins_are_refused_but_here(proxy):
-    ask(proxy, "DISABLE")
+    shown(proxy, "DISABLE")
     try:
         with pytest.raises(psycopg2.OperationalError, match="logins are disabled"):
             proxy.psycopg2()
     finally:
-        ask(proxy, "ENABLE")
+        shown(proxy, "ENABLE")
     proxy.psycopg2().close()
 
 
 def test_set_until_reload(proxy):
     def pool_size():
-        return {row["key"]: row["value"] for row in ask(proxy, "SHOW CONFIG")}["pool_size"]
+        return {row["key"]: row["value"] for row in shown(proxy, "SHOW CONFIG")}["pool_size"]
     before = pool_size()
-    ask(proxy, "SET pool_size = 33")
+    shown(proxy, "SET pool_size = 33")
     assert pool_size() == "33"
     for wrong, says in (("SET pool_size = 0", "out of range"), ("SET threads = 3", "cannot be changed"),
                         ("SET query_timeout = 5", "has no unit"), ("SET pol_size = 5", "did you mean \"pool_size\""),
                         ("SET min_pool_size = 50", "is over pool_size")):
         with pytest.raises(psycopg2.Error, match=says):
-            ask(proxy, wrong)
-    ask(proxy, "RELOAD")
+            shown(proxy, wrong)
+    shown(proxy, "RELOAD")
     assert pool_size() == before
 
 
@@ -282,12 +265,12 @@ def test_set_until_reload(proxy):
 
 def test_rights(cluster):
     with start_proxy(cluster, {"auth_type": "trust", "stats_users": "[reader]", "admin_users": "[boss]"}) as proxy:
-        assert ask(proxy, "SHOW VERSION", user="reader")
+        assert shown(proxy, "SHOW VERSION", user="reader")
         with pytest.raises(psycopg2.errors.InsufficientPrivilege):
-            ask(proxy, "RELOAD", user="reader")
-        ask(proxy, "RELOAD", user="boss")
+            shown(proxy, "RELOAD", user="reader")
+        shown(proxy, "RELOAD", user="boss")
         with pytest.raises(psycopg2.OperationalError, match="may not use the database pgmosaic"):
-            ask(proxy, "SHOW VERSION", user="nobody")
+            shown(proxy, "SHOW VERSION", user="nobody")
 
 
 # ---- metrics ----
@@ -375,7 +358,7 @@ def test_the_log_is_json_of_one_line_an_event_without_passwords(cluster, directo
             Target(proxy.host, proxy.port, proxy.user, "wrong-secret", proxy.database).psycopg2()
         with pytest.raises(psycopg2.OperationalError):
             Target(proxy.host, proxy.port, proxy.user, proxy.password, "missing").psycopg2()
-        ask(proxy, "SET pool_size = 21")
+        shown(proxy, "SET pool_size = 21")
 
         def events():
             return [json.loads(line) for line in path.read_text().splitlines()]
@@ -388,8 +371,8 @@ def test_the_log_is_json_of_one_line_an_event_without_passwords(cluster, directo
         assert login["user"] == proxy.user and login["database"] == proxy.database and login["client"] > 0
         # logrotate's way: move the file, then RELOAD.
         path.rename(directory / "old.log")
-        ask(proxy, "RELOAD")
-        ask(proxy, "RESUME")
+        shown(proxy, "RELOAD")
+        shown(proxy, "RESUME")
         eventually(lambda: path.exists() and "RESUME" in path.read_text())
         assert proxy.password not in path.read_text() + (directory / "old.log").read_text()
         assert "wrong-secret" not in (directory / "old.log").read_text()
@@ -415,7 +398,7 @@ def test_statements_are_logged_with_their_plans_and_refusals_with_their_reasons(
         assert "secret" not in proxy.log
         refused = events("refused")[0]
         assert refused["statement"] == "DELETE FROM account" and refused["sqlstate"] == "0A000"
-        assert sum(row["value"] for row in ask(proxy, "SHOW TOTALS") if row["name"] == "refusals") == 1
+        assert sum(row["value"] for row in shown(proxy, "SHOW TOTALS") if row["name"] == "refusals") == 1
 
 
 @contextlib.contextmanager
@@ -497,7 +480,7 @@ def test_a_trace_id_is_in_the_log_and_at_the_shard(cluster):
         for trace in of_prepared():
             eventually(lambda trace=trace: [line for line in lines(1) if f"<shop {trace}>" in line and "'f'" in line])
         # Off again: nothing of it is left for a later session.
-        ask(proxy, "SET trace = false")
+        shown(proxy, "SET trace = false")
         with contextlib.closing(psycopg2.connect(proxy.dsn + " application_name=shop")) as client:
             for key in (1, 2, 1, 2):
                 client.cursor().execute(f"SELECT n FROM account WHERE id = {key}")
@@ -516,7 +499,7 @@ def reload(proxy, **options):
 def test_reload_by_command_and_signal(cluster):
     with start_proxy(cluster, {"pool_size": 5, "threads": 1}) as proxy:
         def pool_size():
-            return {row["key"]: row["value"] for row in ask(proxy, "SHOW CONFIG")}["pool_size"]
+            return {row["key"]: row["value"] for row in shown(proxy, "SHOW CONFIG")}["pool_size"]
         good = proxy.config.read_text()
         proxy.config.write_text(good.replace("pool_size: 5", "pool_size: 6").replace("threads: 1", "threads: 2"))
         assert reload(proxy, check=True).stdout == "reloaded\n"
@@ -547,7 +530,7 @@ def test_a_reload_may_put_the_shards_in_another_order(cluster):
     sql = "SELECT n, inet_server_port() FROM account WHERE id = %s"
     with start_proxy(cluster, {"threads": 2}) as proxy:
         def counts():
-            return {row["shard"]: row["total_query_count"] for row in ask(proxy, "SHOW STATS")}
+            return {row["shard"]: row["total_query_count"] for row in shown(proxy, "SHOW STATS")}
         with contextlib.closing(proxy.psycopg2()) as client, contextlib.closing(proxy.psycopg2()) as other:
             cursor, others = client.cursor(), other.cursor()
             for _ in range(20):
@@ -555,18 +538,18 @@ def test_a_reload_may_put_the_shards_in_another_order(cluster):
             client.autocommit = False
             cursor.execute(sql, (1,))
             assert cursor.fetchall() == [(1, ports[1])]
-            ask(proxy, "PAUSE s0")
+            shown(proxy, "PAUSE s0")
             before = counts()
             assert before["s1"] >= 21 > before["s0"]
             text = proxy.config.read_text()
             lines = [found[0] for found in SHARD_LINE.finditer(text)]
             proxy.config.write_text(text.replace("".join(lines), "".join(reversed(lines))))
             reload(proxy, check=True)
-            assert [row["shard"] for row in ask(proxy, "SHOW SHARDS")] == ["s1", "s0", "@coordinator"]
+            assert [row["shard"] for row in shown(proxy, "SHOW SHARDS")] == ["s1", "s0", "@coordinator"]
             assert counts() == before
-            states = {row["shard"]: (row["state"], row["role"]) for row in ask(proxy, "SHOW SHARDS")}
+            states = {row["shard"]: (row["state"], row["role"]) for row in shown(proxy, "SHOW SHARDS")}
             assert states == {"s0": ("paused", "home"), "s1": ("active", ""), "@coordinator": ("active", "coordinator")}
-            ask(proxy, "RESUME s0")
+            shown(proxy, "RESUME s0")
             # The transaction that is open on s1 is still there, and nowhere else.
             cursor.execute(sql, (1,))
             assert cursor.fetchall() == [(1, ports[1])]
@@ -591,10 +574,10 @@ def test_a_reload_may_take_a_shard_away(make_lab):
             client.autocommit = False
             cursor.execute("SELECT now()")
             other.cursor().execute("SET mosaic.shard = 's1'")
-            pausing = in_background(lambda: ask(proxy, "PAUSE s1"))  # it waits for the transaction
-            eventually(lambda: "paused" in [row["state"] for row in ask(proxy, "SHOW SHARDS")])
+            pausing = in_background(lambda: shown(proxy, "PAUSE s1"))  # it waits for the transaction
+            eventually(lambda: "paused" in [row["state"] for row in shown(proxy, "SHOW SHARDS")])
             waiting = in_background(lambda: other.cursor().execute("SELECT 1"))
-            eventually(lambda: [row for row in ask(proxy, "SHOW CLIENTS") if row["state"] == "waiting"])
+            eventually(lambda: [row for row in shown(proxy, "SHOW CLIENTS") if row["state"] == "waiting"])
             proxy.config.write_text(text.replace(line, ""))
             reload(proxy, check=True)
             with pytest.raises(psycopg2.Error, match="shard s1 was taken out of the config"):
@@ -604,11 +587,11 @@ def test_a_reload_may_take_a_shard_away(make_lab):
             with pytest.raises(psycopg2.Error, match="shard s1 was taken out of the config"):
                 cursor.execute("SELECT 2")
             client.rollback()
-            assert [row["shard"] for row in ask(proxy, "SHOW SHARDS")] == ["s0"]
-            assert not [row for row in ask(proxy, "SHOW SERVERS") if row["shard"] != "s0"]
+            assert [row["shard"] for row in shown(proxy, "SHOW SHARDS")] == ["s0"]
+            assert not [row for row in shown(proxy, "SHOW SERVERS") if row["shard"] != "s0"]
             proxy.config.write_text(text)
             reload(proxy, check=True)
-            ask(proxy, "RESUME s1")
+            shown(proxy, "RESUME s1")
             cursor.execute("SELECT 4")
             assert cursor.fetchall() == [(4,)]
             client.rollback()
@@ -621,7 +604,7 @@ def test_the_budget_is_a_warning_with_numbers(cluster):
         assert re.search(r"may open 5000 connections to shard s0, which allows \d+", proxy.log)
         assert "set max_shard_connections to" in proxy.log
         proxy.psycopg2().close()
-        eventually(lambda: [row["over_budget"] for row in ask(proxy, "SHOW SHARDS")][:2] == [1, 1])
+        eventually(lambda: [row["over_budget"] for row in shown(proxy, "SHOW SHARDS")][:2] == [1, 1])
 
 
 # ---- from PgBouncer ----
@@ -729,7 +712,7 @@ def test_a_stop_does_not_wait_for_ever(cluster, how):
             busy.cursor().execute("SELECT now()")
             if how == "SHUTDOWN":
                 with contextlib.suppress(psycopg2.OperationalError):
-                    ask(proxy, "SHUTDOWN")
+                    shown(proxy, "SHUTDOWN")
             else:
                 proxy.process.send_signal(signal.SIGTERM)
                 time.sleep(0.3)
@@ -742,7 +725,7 @@ def test_a_stop_does_not_wait_for_ever(cluster, how):
 def test_shutdown_wait_for_clients_waits_for_them(cluster):
     with start_proxy(cluster) as proxy:
         with contextlib.closing(proxy.psycopg2()) as client:
-            ask(proxy, "SHUTDOWN WAIT_FOR_CLIENTS")
+            shown(proxy, "SHUTDOWN WAIT_FOR_CLIENTS")
             time.sleep(0.3)
             client.cursor().execute("SELECT 1")
             assert proxy.alive()
@@ -885,7 +868,7 @@ def test_a_shard_that_is_down_is_shown_and_logged_once(single):
             with contextlib.suppress(psycopg2.Error), contextlib.closing(proxy.psycopg2()) as client:
                 client.cursor().execute("SELECT 1")
             time.sleep(0.1)
-        assert [row["state"] for row in ask(proxy, "SHOW SHARDS")] == ["down"]
+        assert [row["state"] for row in shown(proxy, "SHOW SHARDS")] == ["down"]
         eventually(lambda: "shard_down" in proxy.log)
         assert proxy.log.count("shard_down") == 1
         run_command("lab", "start", "single", "s0", cwd=single.directory, check=True)
@@ -896,4 +879,4 @@ def test_a_shard_that_is_down_is_shown_and_logged_once(single):
                 return True
         eventually(works)
         eventually(lambda: "shard_up" in proxy.log)
-        assert [row["state"] for row in ask(proxy, "SHOW SHARDS")] == ["active"]
+        assert [row["state"] for row in shown(proxy, "SHOW SHARDS")] == ["active"]

@@ -10,7 +10,7 @@ import psycopg
 import psycopg2
 import pytest
 from conftest import superuser
-from proxies import STANDIN, direct_target, eventually, start_proxy
+from proxies import STANDIN, ask, eventually, make_one, one_target, start_proxy
 
 LAB_SHARDS = 3
 SCHEMA = """
@@ -42,14 +42,8 @@ def rows():
 
 @pytest.fixture(scope="module")
 def oracle(lab):
-    """One PostgreSQL with all rows: a database of its own on the first shard's server."""
-    with superuser(lab, 0) as cursor:
-        cursor.execute(f'CREATE DATABASE one OWNER "{lab.name}"')
-    connection = psycopg2.connect(lab.conninfo(0).replace(f"dbname={lab.name}", "dbname=one"))
-    connection.autocommit = True
-    connection.cursor().execute(SCHEMA)
-    yield connection
-    connection.close()
+    with contextlib.closing(make_one(lab, SCHEMA)) as connection:
+        yield connection
 
 
 @pytest.fixture(scope="module")
@@ -70,18 +64,6 @@ def proxy(lab, oracle):
                     else:
                         cursor.execute(f"INSERT INTO {table} VALUES ({', '.join(['%s'] * len(row))})", row)
         yield proxy
-
-
-@pytest.fixture
-def session(proxy):
-    with contextlib.closing(proxy.psycopg2()) as connection:
-        yield lambda sql: ask(connection, sql)
-
-
-def ask(connection, sql):
-    with connection.cursor() as cursor:
-        cursor.execute(sql)
-        return cursor.fetchall() if cursor.description else cursor.statusmessage
 
 
 def refused(run, sql, *words):
@@ -139,7 +121,7 @@ def test_the_answer_is_one_postgresql_s(session, oracle, sql):
 
 @pytest.mark.parametrize("binary", [False, True])
 def test_by_the_extended_protocol(lab, proxy, oracle, binary):
-    direct = direct_target(lab).dsn.replace(f"dbname={lab.name}", "dbname=one")
+    direct = one_target(lab).dsn
     with psycopg.connect(proxy.dsn, autocommit=True) as connection, psycopg.connect(direct) as one:
         for sql, parameters in [("SELECT id, name, score, joined FROM users WHERE score > %s ORDER BY id", (10,)),
                                 ("SELECT feels, tags FROM users, items WHERE id = ANY(%s) ORDER BY id, sku", ([1, 2, 3],)),
@@ -180,7 +162,7 @@ def test_functions_are_not_inlined_and_settings_of_the_database_are_there(lab, p
     lab.run("apply", "--yes", check=True)
     sql = "SELECT count(*), max(joined)::text FROM padded, users WHERE size_of(code) = 2"
     with start_proxy(lab) as other, contextlib.closing(other.psycopg2()) as session:
-        with contextlib.closing(psycopg2.connect(direct_target(lab).dsn.replace(f"dbname={lab.name}", "dbname=one"))) as one:
+        with contextlib.closing(psycopg2.connect(one_target(lab).dsn)) as one:
             assert ask(session, sql) == ask(one, sql) == [(200, "2026-01-28 21:00:00+09")]
     for shard in range(LAB_SHARDS):
         lab.query(shard, f'ALTER DATABASE "{lab.name}" RESET ALL')
@@ -217,7 +199,7 @@ def test_only_the_shards_of_the_keys_are_asked(session, oracle, sql, asked):
 
 
 def test_a_key_that_is_bound_prunes_too(lab, proxy):
-    direct = direct_target(lab).dsn.replace(f"dbname={lab.name}", "dbname=one")
+    direct = one_target(lab).dsn
     with psycopg.connect(proxy.dsn, autocommit=True) as connection, psycopg.connect(direct) as one:
         for key in (4, 5, 6, 4):
             for sql in ("SELECT u.id, n.sku FROM users u, notes n WHERE u.id = %s ORDER BY 2",
@@ -420,8 +402,7 @@ def counts(session):
 
 
 def test_operators_see_it(proxy):
-    admin = psycopg2.connect(proxy.dsn.replace(f"dbname={proxy.database}", "dbname=pgmosaic"))
-    admin.autocommit = True
+    admin = proxy.psycopg2(dbname="pgmosaic")
     roles = {row[0]: row[-1] for row in ask(admin, "SHOW SHARDS")}
     assert roles["@coordinator"] == "coordinator" and list(roles.values()).count("home") == 1
     counted = {row[1]: row[2] for row in ask(admin, "SHOW STATS_TOTALS")}

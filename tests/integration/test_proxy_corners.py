@@ -5,7 +5,7 @@ import contextlib
 import psycopg2
 import pytest
 import rawwire
-from proxies import STANDIN, start_proxy
+from proxies import STANDIN, ask, start_proxy
 
 LAB_SHARDS = 3
 SCHEMA = """
@@ -40,18 +40,6 @@ def proxy(cluster):
                 cursor.execute("INSERT INTO users VALUES (%s, 'n' || %s, ARRAY['x', NULL])", (key, key))
             cursor.execute("INSERT INTO notes VALUES (1), (2)")
         yield proxy
-
-
-@pytest.fixture
-def session(proxy):
-    with contextlib.closing(proxy.psycopg2()) as connection:
-        yield lambda sql: ask(connection, sql)
-
-
-def ask(connection, sql):
-    with connection.cursor() as cursor:
-        cursor.execute(sql)
-        return cursor.fetchall() if cursor.description else cursor.statusmessage
 
 
 def refused(run, sql):

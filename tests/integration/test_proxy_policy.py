@@ -5,11 +5,10 @@ import json
 import time
 import urllib.request
 
-import psycopg
 import psycopg2
 import pytest
 from conftest import run_command
-from proxies import STANDIN, config_with, eventually, free_port, start_proxy
+from proxies import STANDIN, ask, config_with, eventually, free_port, shown, start_proxy
 from rawwire import bind, describe, error_fields, execute, parse, query, sync
 
 LAB_SHARDS = 3
@@ -46,23 +45,11 @@ def denying(cluster):
         yield proxy
 
 
-def ask(connection, sql):
-    with connection.cursor() as cursor:
-        cursor.execute(sql)
-        return cursor.fetchall() if cursor.description else cursor.statusmessage
-
-
-@contextlib.contextmanager
-def session(proxy):
-    with contextlib.closing(proxy.psycopg2()) as connection:
-        yield lambda sql: ask(connection, sql)
-
-
 # ---- allow, warn, deny ---------------------------------------------------------------------------------------------
 
 
 def test_the_cluster_is_as_it_should_be(cluster):
-    with start(cluster) as proxy, session(proxy) as run:
+    with start(cluster) as proxy, proxy.session() as run:
         for tier, sql in TIERS.items():
             assert run(f"EXPLAIN (MOSAIC) {sql}")[0][0].startswith(f"tier {tier}: ")
         assert [len(run(sql)) for sql in TIERS.values()] == [ROWS, ROWS, ROWS - 1]
@@ -82,7 +69,7 @@ def test_deny_refuses_and_says_how_to_go_on(denying, tier):
 
 @pytest.mark.parametrize("tier", TIERS)
 def test_who_knows_better_allows_it(denying, tier):
-    with session(denying) as run:
+    with denying.session() as run:
         assert len(run(f"/* mosaic: scatter=allow */ {TIERS[tier]}")) >= ROWS - 1
         with pytest.raises(psycopg2.errors.FeatureNotSupported):
             run(TIERS[tier])
@@ -96,7 +83,7 @@ def test_who_knows_better_allows_it(denying, tier):
 
 
 def test_a_choice_that_is_none_is_refused(denying):
-    with session(denying) as run:
+    with denying.session() as run:
         with pytest.raises(psycopg2.Error, match="scatter=maybe") as refused:
             run("SET mosaic.scatter = 'maybe'")
         assert refused.value.pgcode == "22023"
@@ -105,16 +92,16 @@ def test_a_choice_that_is_none_is_refused(denying):
 
 
 def test_nobody_knows_better_where_hints_are_off(cluster):
-    with start(cluster, scatter="deny", hints="false") as proxy, session(proxy) as run:
+    with start(cluster, scatter="deny", hints="false") as proxy, proxy.session() as run:
         with pytest.raises(psycopg2.errors.FeatureNotSupported) as refused:
             run(f"/* mosaic: scatter=allow */ {TIERS[2]}")
         assert "scatter_users" in refused.value.diag.message_hint
 
 
 def test_users_have_their_own_choice(cluster):
-    with start(cluster, scatter="deny", scatter_users=f"[{cluster.name}=allow]") as proxy, session(proxy) as run:
+    with start(cluster, scatter="deny", scatter_users=f"[{cluster.name}=allow]") as proxy, proxy.session() as run:
         assert len(run(TIERS[2])) == ROWS
-    with start(cluster, scatter_users=f"[somebody=allow, {cluster.name}=deny]") as proxy, session(proxy) as run:
+    with start(cluster, scatter_users=f"[somebody=allow, {cluster.name}=deny]") as proxy, proxy.session() as run:
         with pytest.raises(psycopg2.errors.FeatureNotSupported):
             run(TIERS[4])
 
@@ -149,7 +136,7 @@ def test_refusals_in_a_pipeline_and_a_transaction(denying):
 
 
 def test_a_number_of_shards_is_a_limit(cluster):
-    with start(cluster, scatter_max_shards=2) as proxy, session(proxy) as run:
+    with start(cluster, scatter_max_shards=2) as proxy, proxy.session() as run:
         assert len(run("SELECT id FROM users WHERE id IN (1, 2) ORDER BY id")) == 2
         for sql in TIERS.values():
             with pytest.raises(psycopg2.errors.ProgramLimitExceeded, match="scatter_max_shards"):
@@ -184,7 +171,7 @@ def busy(cluster, text):
 
 @pytest.mark.parametrize("sql", [TIERS[2], TIERS[3], "SELECT id FROM users"])
 def test_rows_are_a_limit(limited, sql):
-    with session(limited) as run:
+    with limited.session() as run:
         code, message = refusal(run, sql)
         assert code == "54000" and message == f"this statement gives more rows than scatter_max_rows ({ROWS - 10})"
         assert len(run(f"{sql} LIMIT {ROWS - 10}")) == ROWS - 10
@@ -193,7 +180,7 @@ def test_rows_are_a_limit(limited, sql):
 
 def test_rows_of_the_coordinator_are_a_limit(limited):
     large = "SELECT a.id, b.id FROM users a JOIN users b ON a.id <> b.id"
-    with session(limited) as run:
+    with limited.session() as run:
         code, message = refusal(run, large)
         assert code == "54000" and message == f"this statement gives more rows than scatter_max_rows ({ROWS - 10})"
         if limited.settings["pool_mode"] == "transaction":
@@ -205,7 +192,7 @@ def test_rows_of_the_coordinator_are_a_limit(limited):
 @pytest.mark.parametrize("sql", ["SELECT id, repeat('b', 9000) FROM users", "SELECT id, repeat('b', 9000) FROM users ORDER BY 1",
                                  "SELECT a.id, repeat('b', 9000) FROM users a JOIN users b ON a.id <> b.id"])
 def test_bytes_are_a_limit(limited, cluster, sql):
-    with session(limited) as run:
+    with limited.session() as run:
         code, message = refusal(run, sql)
         assert code == "54000" and message == "for this statement more bytes came than scatter_max_bytes (2097152)"
         assert run("SELECT name FROM users WHERE id = 7") == [("n7",)]
@@ -214,7 +201,7 @@ def test_bytes_are_a_limit(limited, cluster, sql):
 
 @pytest.mark.parametrize("tier", SLOW)
 def test_time_is_a_limit(limited, cluster, tier):
-    with session(limited) as run:
+    with limited.session() as run:
         started = time.monotonic()
         assert refusal(run, SLOW[tier]) == ("57014", "canceling statement due to scatter_timeout")
         assert 0.9 < time.monotonic() - started < 8
@@ -248,18 +235,13 @@ def test_limits_in_a_pipeline_and_a_transaction(cluster, tier):
 
 
 def tiers(proxy):
-    connection = psycopg2.connect(proxy.dsn.replace(f"dbname={proxy.database}", "dbname=pgmosaic"))
-    connection.autocommit = True
-    with contextlib.closing(connection), connection.cursor() as cursor:
-        cursor.execute("SHOW TIERS")
-        names = [column.name for column in cursor.description]
-        return {row[0]: dict(zip(names, row)) for row in cursor.fetchall()}
+    return {row["tier"]: row for row in shown(proxy, "SHOW TIERS")}
 
 
 def test_each_tier_is_counted(cluster):
     port = free_port()
     with start(cluster, threads=2, metrics_listen=f"127.0.0.1:{port}") as proxy:
-        with session(proxy) as run:
+        with proxy.session() as run:
             before = tiers(proxy)
             for key in range(1, 6):
                 run(f"SELECT name FROM users WHERE id = {key}")
@@ -286,7 +268,7 @@ def entries(proxy, event):
 
 
 def test_what_is_slow_is_logged(cluster):
-    with start(cluster, log_min_duration="150ms", log_format="json") as proxy, session(proxy) as run:
+    with start(cluster, log_min_duration="150ms", log_format="json") as proxy, proxy.session() as run:
         run("SELECT name FROM users WHERE id = 7")
         run("SELECT pg_sleep(0.4), id FROM users WHERE id = 7")
         run("SELECT id FROM users u WHERE id IN (1, 2)"
@@ -307,7 +289,7 @@ def test_a_slow_pipeline_is_logged_once(cluster):
 
 
 def test_the_log_of_statements_has_tiers(cluster):
-    with start(cluster, log_statements="true", log_format="json") as proxy, session(proxy) as run:
+    with start(cluster, log_statements="true", log_format="json") as proxy, proxy.session() as run:
         for sql in ("SELECT name FROM users WHERE id = 7", *TIERS.values()):
             run(sql)
         assert eventually(lambda: len(entries(proxy, "statement")) >= 4)
@@ -377,7 +359,7 @@ def attempt(run, sql):
 
 
 def test_partial_results_as_a_setting_and_of_no_shard_at_all(cluster):
-    with start(cluster, partial_results="true") as proxy, session(proxy) as run:
+    with start(cluster, partial_results="true") as proxy, proxy.session() as run:
         assert len(run(TIERS[2])) == ROWS
         with stopped(cluster, "s1"), stopped(cluster, "s2"):
             assert len(run(TIERS[2])) == ROWS / LAB_SHARDS

@@ -8,8 +8,7 @@ import time
 import psycopg
 import psycopg2
 import pytest
-from conftest import superuser
-from proxies import STANDIN, direct_target, eventually, start_proxy
+from proxies import STANDIN, ask, eventually, make_one, one_target, start_proxy
 from rawwire import bind, close, columns, describe, error_fields, execute, parse, query, sync
 
 LAB_SHARDS = 3
@@ -34,18 +33,8 @@ pytestmark = pytest.mark.skipif(bool(STANDIN), reason="only the proxy merges")
 
 @pytest.fixture(scope="module")
 def oracle(lab):
-    """One PostgreSQL with all rows: a database of its own on the first shard's server."""
-    with superuser(lab, 0) as cursor:
-        cursor.execute(f'CREATE DATABASE one OWNER "{lab.name}"')
-    connection = psycopg2.connect(one_dsn(lab))
-    connection.autocommit = True
-    connection.cursor().execute(SCHEMA + FILL)
-    yield connection
-    connection.close()
-
-
-def one_dsn(lab):
-    return direct_target(lab).dsn.replace(f"dbname={lab.name}", "dbname=one")
+    with contextlib.closing(make_one(lab, SCHEMA + FILL)) as connection:
+        yield connection
 
 
 @pytest.fixture(scope="module")
@@ -63,21 +52,9 @@ def proxy(lab, oracle, module_directory):
 
 
 @pytest.fixture
-def session(proxy):
-    with contextlib.closing(proxy.psycopg2()) as connection:
-        yield lambda sql: ask(connection, sql)
-
-
-@pytest.fixture
 def wire(proxy):
     with proxy.wire() as wire:
         yield wire
-
-
-def ask(connection, sql):
-    with connection.cursor() as cursor:
-        cursor.execute(sql)
-        return cursor.fetchall() if cursor.description else cursor.statusmessage
 
 
 def tier(session, sql):
@@ -174,7 +151,7 @@ def test_rows_without_an_order(session, oracle, sql):
 
 @pytest.mark.parametrize("binary", [False, True])
 def test_by_the_extended_protocol(lab, proxy, binary):
-    with psycopg.connect(proxy.dsn, autocommit=True) as connection, psycopg.connect(one_dsn(lab)) as one:
+    with psycopg.connect(proxy.dsn, autocommit=True) as connection, psycopg.connect(one_target(lab).dsn) as one:
         for sql, parameters in [("SELECT id, name, score, born, f FROM users WHERE score > %s ORDER BY id", (10,)),
                                 ("SELECT id FROM users WHERE id = ANY(%s) ORDER BY id", ([1, 2, 3, 77],)),
                                 ("SELECT count(*), sum(amount), max(amount) FROM orders WHERE amount BETWEEN %s AND %s", (5, 50)),
@@ -190,7 +167,7 @@ def test_by_the_extended_protocol(lab, proxy, binary):
 
 def test_parameters_that_a_shard_is_not_told(lab, proxy):
     """They stand where only the merge, or the coordinator, looks; their types are as PostgreSQL finds them."""
-    with psycopg.connect(proxy.dsn, autocommit=True) as connection, psycopg.connect(one_dsn(lab)) as one:
+    with psycopg.connect(proxy.dsn, autocommit=True) as connection, psycopg.connect(one_target(lab).dsn) as one:
         for sql, parameters in [("SELECT count(*) FROM users WHERE id > %s LIMIT %s", (10, 1)),
                                 ("SELECT name, count(*) FROM users GROUP BY name HAVING count(*) > %s ORDER BY 1", (3,)),
                                 ("SELECT name, %s::text FROM users WHERE id < %s GROUP BY name ORDER BY 1 LIMIT %s",
@@ -332,7 +309,7 @@ def test_copy_as_messages(wire):
 def test_what_a_client_prepares_is_prepared_once_at_each_shard(lab, proxy):
     sql = "SELECT id, name FROM users WHERE id > %s ORDER BY name, id LIMIT 3"
     with start_proxy(lab, {"pool_size": 1}) as small:
-        with psycopg.connect(small.dsn, autocommit=True) as connection, psycopg.connect(one_dsn(lab)) as one:
+        with psycopg.connect(small.dsn, autocommit=True) as connection, psycopg.connect(one_target(lab).dsn) as one:
             for least in (5, 900, 2000):
                 assert connection.execute(sql, (least,), prepare=True).fetchall() == one.execute(sql, (least,)).fetchall()
             kept = "SELECT statement FROM pg_prepared_statements WHERE statement LIKE '%mosaic:1%'"

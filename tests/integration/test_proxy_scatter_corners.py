@@ -10,10 +10,9 @@ import threading
 import time
 from random import Random
 
-import psycopg2
 import pytest
 from conftest import run_command, superuser
-from proxies import STANDIN, config_with, eventually, start_proxy
+from proxies import STANDIN, ask, config_with, eventually, shown, start_proxy
 from rawwire import Closed, Refused, bind, cancel_request, describe, error_fields, execute, parse, query, row_values, sync
 
 LAB_SHARDS = 3
@@ -63,12 +62,6 @@ def failure(messages):
     return next(error_fields(body) for kind, body in messages if kind == "E")
 
 
-def ask(connection, sql):
-    with connection.cursor() as cursor:
-        cursor.execute(sql)
-        return cursor.fetchall() if cursor.description else cursor.statusmessage
-
-
 def is_idle(cluster):
     return all(cluster.query(shard, BUSY) == [(0,)] for shard in range(LAB_SHARDS))
 
@@ -79,12 +72,7 @@ def coordinator(cluster):
 
 def busy_servers(proxy):
     """Connections that the proxy has given away and not back."""
-    with contextlib.closing(psycopg2.connect(proxy.dsn.replace(f"dbname={proxy.database}", "dbname=pgmosaic"))) as admin:
-        admin.autocommit = True
-        with admin.cursor() as cursor:
-            cursor.execute("SHOW SERVERS")
-            names = [column.name for column in cursor.description]
-            return [row for row in (dict(zip(names, row)) for row in cursor.fetchall()) if row["state"] != "idle"]
+    return [row for row in shown(proxy, "SHOW SERVERS") if row["state"] != "idle"]
 
 
 def reload(proxy):
