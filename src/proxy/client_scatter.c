@@ -11,13 +11,26 @@
 
 /* ---- its begin ---- */
 
-/* No server is linked: the shards are asked beside whatever the segment, or the transaction, had one for. */
-static enum taken begin(struct client *client, const struct scatter_order *order, const struct route *route)
+/*
+ * The order has its text, and what is bound; the rest is the route's. No server is linked: the shards are asked beside
+ * whatever the segment, or the transaction, had one for.
+ */
+static enum taken begin(struct client *client, struct scatter_order *order, const struct route *route)
 {
+    const struct facts *facts = &route->facts->facts[0];
+    bool declares = facts->class == STATEMENT_DECLARE;
     mosaic_error error;
-    enum taken taken = client_leave_server(client);
+    enum taken taken = declares ? cursor_check(client, facts) : REACHED;
+    if (taken == REACHED)
+        taken = client_leave_server(client);
     if (taken != REACHED)
         return taken;
+    order->plan = route->plan;
+    order->cursor = declares ? facts->name : NULL;
+    order->tier = route->tier;
+    order->may_miss = route->may_miss;
+    order->warning = route->warning;
+    order->explanation = route->explanation;
     if (route->aside && !transaction_read(&client->transaction))
         return client_out_of_memory(client);
     client->scatter = scatter_new(client, order, &error);
@@ -35,18 +48,7 @@ static enum taken begin(struct client *client, const struct scatter_order *order
 
 enum taken client_scatter_query(struct client *client, const char *text, size_t size, const struct route *route)
 {
-    const struct facts *facts = &route->facts->facts[0];
-    enum taken taken = facts->class == STATEMENT_DECLARE ? cursor_check(client, facts) : REACHED;
-    if (taken != REACHED)
-        return taken;
-    struct scatter_order order = {.plan = route->plan,
-                                  .cursor = facts->class == STATEMENT_DECLARE ? facts->name : NULL,
-                                  .text = text,
-                                  .size = size,
-                                  .tier = route->tier,
-                                  .may_miss = route->may_miss,
-                                  .warning = route->warning,
-                                  .explanation = route->explanation};
+    struct scatter_order order = {.text = text, .size = size};
     return begin(client, &order, route);
 }
 
@@ -60,21 +62,11 @@ enum taken client_scatter_bind(struct client *client, const struct wire_bind *bi
     }
     if (*bind->portal && portal_find(client, bind->portal))
         return extended_fail(client, "42P03", "portal \"%s\" already exists", bind->portal);
-    const struct facts *facts = &route->facts->facts[0];
-    enum taken taken = facts->class == STATEMENT_DECLARE ? cursor_check(client, facts) : REACHED;
-    if (taken != REACHED)
-        return taken;
-    struct scatter_order order = {.plan = route->plan,
-                                  .cursor = facts->class == STATEMENT_DECLARE ? facts->name : NULL,
-                                  .types = prepared->described ? prepared->described : prepared->types,
+    struct scatter_order order = {.types = prepared->described ? prepared->described : prepared->types,
                                   .type_count = prepared->described ? prepared->described_count : prepared->type_count,
                                   .bind = bind,
                                   .text = prepared->text,
-                                  .size = prepared->size,
-                                  .tier = route->tier,
-                                  .may_miss = route->may_miss,
-                                  .warning = route->warning,
-                                  .explanation = route->explanation};
+                                  .size = prepared->size};
     return begin(client, &order, route);
 }
 
