@@ -157,10 +157,7 @@ static void write_statement(struct buffer *out, uint32_t key)
     wire_16(out, 0);
     wire_end(out, at);
     wire_describe(out, 'P', "");
-    at = wire_begin(out, WIRE_EXECUTE);
-    wire_text(out, "");
-    wire_32(out, 0);
-    wire_end(out, at);
+    wire_execute(out, "");
     wire_empty(out, WIRE_SYNC);
 }
 

@@ -192,10 +192,7 @@ static void write_end(const struct scatter *scatter, struct buffer *out)
 {
     buffer_add(out, scatter->results.data, scatter->results.size);
     wire_describe(out, 'P', "");
-    size_t at = wire_begin(out, WIRE_EXECUTE);
-    wire_text(out, "");
-    wire_32(out, 0);
-    wire_end(out, at);
+    wire_execute(out, "");
     wire_empty(out, WIRE_SYNC);
 }
 

@@ -60,10 +60,7 @@ static bool write_request(struct scatter *scatter, const struct wire_bind *bind,
         return false;
     wire_end(out, at);
     wire_describe(out, 'P', "");
-    at = wire_begin(out, WIRE_EXECUTE);
-    wire_text(out, "");
-    wire_32(out, 0);
-    wire_end(out, at);
+    wire_execute(out, "");
     wire_empty(out, WIRE_SYNC);
     return !buffer_failed(out) || (error_memory(error), false);
 }

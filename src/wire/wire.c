@@ -405,6 +405,14 @@ void wire_describe(struct buffer *out, char kind, const char *name)
     wire_named(out, WIRE_DESCRIBE, kind, name);
 }
 
+void wire_execute(struct buffer *out, const char *portal)
+{
+    size_t began = wire_begin(out, WIRE_EXECUTE);
+    wire_text(out, portal);
+    wire_32(out, 0);
+    wire_end(out, began);
+}
+
 void wire_password(struct buffer *out, const void *bytes, size_t size)
 {
     size_t began = wire_begin(out, WIRE_PASSWORD);

@@ -290,6 +290,7 @@ void wire_parse(struct buffer *out, const char *name, const char *sql, size_t sq
 void wire_empty(struct buffer *out, char type); /* a message without a body: Sync, Flush, ParseComplete … */
 void wire_close(struct buffer *out, char kind, const char *name);
 void wire_describe(struct buffer *out, char kind, const char *name);
+void wire_execute(struct buffer *out, const char *portal); /* all its rows */
 void wire_password(struct buffer *out, const void *bytes,
                    size_t size); /* the body as it is: a password with its zero */
 void wire_sasl_initial(struct buffer *out, const char *mechanism, const void *bytes, size_t size);

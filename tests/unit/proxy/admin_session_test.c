@@ -105,10 +105,7 @@ static void bind(struct fixture *fixture, const char *portal, const char *statem
 
 static void execute(struct fixture *fixture, const char *portal)
 {
-    size_t began = wire_begin(&fixture->in, WIRE_EXECUTE);
-    wire_text(&fixture->in, portal);
-    wire_32(&fixture->in, 0);
-    wire_end(&fixture->in, began);
+    wire_execute(&fixture->in, portal);
 }
 
 static void sync_message(struct fixture *fixture)
