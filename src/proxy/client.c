@@ -2,6 +2,7 @@
 
 #include "base/memory.h"
 #include "proxy/cancel.h"
+#include "proxy/commit.h"
 #include "proxy/console.h"
 #include "proxy/effect.h"
 #include "proxy/login_server.h"
@@ -162,6 +163,7 @@ void client_close(struct client *client, const mosaic_error *why)
         atomic_fetch_sub(&client->user->account->clients, 1);
     }
     client->state = CLIENT_CLOSED;
+    commit_leave(client);
     pool_forget(client);
     leave_servers(client);
     timer_cancel(&client->timer);
@@ -454,7 +456,7 @@ static bool is_held_up(const struct client *client)
 {
     const struct server *server = client->server;
     if (client->waits || client->replays || client->question || channel_stuck(&client->channel) ||
-        awaits_scatter(client))
+        awaits_scatter(client) || commit_is_busy(client))
         return true;
     if (client->is_admin && console_is_busy(client))
         return true;

@@ -22,6 +22,7 @@
 
 enum client_state { CLIENT_STARTUP, CLIENT_LOGIN, CLIENT_WELCOME, CLIENT_READY, CLIENT_CLOSED };
 
+struct commit;
 struct console;
 struct login_server;
 struct lookup_question;
@@ -39,6 +40,7 @@ struct held_parse {
 /* What a portal was bound to. */
 struct bound {
     struct prepared *prepared;   /* held; NULL: there is no such portal */
+    uint64_t server;             /* the number of that which has it; 0: is_local */
     bool is_local;               /* answered here: BEGIN before a shard is open, PREPARE, what says EXPLAIN (MOSAIC) */
     bool has_effect;             /* Execute does something to the session */
     bool names_types;            /* its rows may, in binary, by OIDs that are not the home shard's: rowmap.h */
@@ -79,7 +81,8 @@ struct client {
     bool skips;          /* an error in the segment: nothing until Sync */
     bool replays;        /* the server is being given this client's settings */
     bool is_harmless;    /* the segment has but parsed and described: it may go on on another shard */
-    bool is_pinned;      /* the session has what no list knows: its servers are its own */
+    bool is_pinned;      /* the session has what no list knows, or pool_mode is session: its servers are its own */
+    bool has_unlisted;   /* the first of these */
     bool has_unknown;    /* the connection to the shard of unknown_slot has a setting that is not known */
     bool is_leg;         /* nobody is connected: it is a part of a scatter; scatter.h */
     bool avoids_scatter; /* the message in hand cannot be merged here: once */
@@ -98,6 +101,7 @@ struct client {
     struct tally *tally;      /* of what the linked server answers; NULL: nothing is measured; tally.h */
     struct scatter *scatter;  /* its own: of the message in hand */
     struct scatter *fetching; /* a portal's, whose rows are on their way */
+    struct commit *commit;    /* of its transaction over several shards, under way; commit.h */
     int64_t since;            /* ms: of waiting, or of the transaction, or of the last activity */
     struct timer timer;
     struct settings_state *session; /* as of the last statement that was confirmed */
@@ -208,6 +212,8 @@ void client_server_lost(struct client *client, const mosaic_error *error, bool c
 void client_pin(struct client *client, const struct facts *facts);
 void client_forget_temporary(struct client *client);
 void client_schema_changed(struct client *client);
+/* The transaction that has changed the schema is over: it is read anew. */
+void client_settle_schema(struct client *client);
 /* The statement that is tried, to be kept if it succeeds. False: memory is out. */
 bool client_keep_tentative(struct client *client, const struct facts *facts, const char *text, size_t size);
 /* Clients that waited for a reading of the schema go on. */

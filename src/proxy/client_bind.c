@@ -111,6 +111,8 @@ static void settle(struct client *client, const struct facts *only)
         return;
     client->is_tentative = false;
     transaction_replayed(&client->transaction);
+    if (client->tentative)
+        transaction_follow(&client->transaction, client->tentative, client->tentative_size);
     memory_free(client->tentative);
     client->tentative = NULL;
 }
@@ -158,7 +160,8 @@ static enum taken bind_on_server(struct client *client, const struct bind_messag
     settle(client, only);
     if (client->is_tentative && !client_keep_tentative(client, only, prepared->text, prepared->size))
         return client_out_of_memory(client);
-    struct bound bound = {.prepared = prepared, .has_effect = only && effect_is(only)};
+    struct bound bound = {
+        .prepared = prepared, .server = client->server->number, .has_effect = only && effect_is(only)};
     bound.shift = route->pruned ? EXPECT_NO_PLACE : 0;
     bound.names_types = portal_names_types(client, bind, message->here == message->frame->size,
                                            named ? prepared->shape : client->unnamed_shape);
@@ -236,7 +239,7 @@ static enum taken bind_execute(struct client *client, const struct bind_message 
         return taken;
     settle(client, NULL);
     struct prepared *executed = found.statement->prepared;
-    struct bound bound = {.prepared = executed, .has_effect = effect_is(found.facts)};
+    struct bound bound = {.prepared = executed, .server = client->server->number, .has_effect = effect_is(found.facts)};
     bound.names_types = portal_names_types(client, &message->bind, message->here == message->frame->size, 0);
     if (!prepare_sql_parse(client, executed, prepared, &bound.shift) ||
         !portal_add(client, message->bind.portal, &bound))

@@ -6,10 +6,12 @@
  */
 #include "proxy/client_extended.h"
 
+#include "proxy/branch.h"
 #include "proxy/client_local.h"
 #include "proxy/client_portal.h"
 #include "proxy/prepare_sql.h"
 #include "proxy/route.h"
+#include "proxy/server.h"
 #include "proxy/server_rows.h"
 
 #include <string.h>
@@ -116,10 +118,16 @@ static enum taken pass_portal(struct client *client, const char *message, const 
         if (taken != REACHED)
             return taken;
     }
-    bool open = client->server && !client->is_fresh;
     const struct bound *bound = portal_find(client, named->name);
     if (bound && bound->is_local)
         return portal_here(client, bound, named, kind);
+    const struct server *has_it = bound && client->status == 'T' ? branch_by_number(client, bound->server) : NULL;
+    if (has_it) {
+        enum taken taken = client_reach(client, has_it->pool->shard);
+        if (taken != REACHED)
+            return taken;
+    }
+    bool open = client->server && !client->is_fresh;
     if (!open && kind == EXPECT_CLOSE)
         return extended_answer_empty(client, WIRE_B_CLOSE_COMPLETE);
     if (!open)

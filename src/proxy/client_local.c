@@ -1,6 +1,8 @@
 #include "proxy/client_local.h"
 
 #include "base/memory.h"
+#include "proxy/branch.h"
+#include "proxy/commit.h"
 #include "proxy/effect.h"
 #include "proxy/proxy.h"
 #include "proxy/route.h"
@@ -26,6 +28,12 @@ static bool may_be_lazy(const struct client *client)
     return model->engine == ENGINE_POSTGRES && model->shard_count > 1;
 }
 
+/* Is it the end of a transaction that is open on several shards? */
+static bool ends_branches(const struct client *client)
+{
+    return client->commit || (client->status == 'T' && branch_is_parked(client));
+}
+
 bool local_applies(const struct client *client, const struct facts *facts)
 {
     const struct transaction *transaction = &client->transaction;
@@ -37,7 +45,7 @@ bool local_applies(const struct client *client, const struct facts *facts)
         return has_no_server(client) && (lazy || (client->status == 'I' && may_be_lazy(client)));
     case STATEMENT_COMMIT:
     case STATEMENT_ROLLBACK:
-        return lazy && transaction->is_plain && !facts->chain;
+        return (lazy && transaction->is_plain && !facts->chain) || ends_branches(client);
     case STATEMENT_SAVEPOINT:
     case STATEMENT_RELEASE:
     case STATEMENT_ROLLBACK_TO:
@@ -105,8 +113,11 @@ static bool begin(struct client *client, const char *text, size_t size, struct b
     return true;
 }
 
-static void end(struct client *client, bool committed, struct buffer *answer)
+/* The transaction is over, wherever it was. */
+static void forget(struct client *client, bool committed)
 {
+    if (!committed)
+        branches_roll_back(client);
     struct settings_state *before = transaction_end(&client->transaction);
     client->status = 'I';
     client->path_is_local = false;
@@ -115,7 +126,46 @@ static void end(struct client *client, bool committed, struct buffer *answer)
     else
         effect_set_session(client, before);
     client->path = NULL;
+    client_settle_schema(client);
+}
+
+static void end(struct client *client, bool committed, struct buffer *answer)
+{
+    forget(client, committed);
     wire_complete(answer, committed ? "COMMIT" : "ROLLBACK");
+}
+
+static enum taken refuse_chain(struct client *client)
+{
+    mosaic_error error;
+    (void)!error_set(&error, MOSAIC_UNSUPPORTED, "AND CHAIN of a transaction that is open on several shards");
+    error_hint(&error, "say COMMIT or ROLLBACK, then BEGIN");
+    return client_refuse(client, &error, true);
+}
+
+enum taken local_end_branches(struct client *client, const struct facts *facts)
+{
+    bool ends = facts->class == STATEMENT_COMMIT || facts->class == STATEMENT_ROLLBACK;
+    mosaic_error error;
+    if (!ends || !ends_branches(client))
+        return REACHED;
+    if (facts->chain)
+        return refuse_chain(client);
+    if (!client->commit && client->server) {
+        enum taken taken = branch_park(client);
+        if (taken != REACHED)
+            return taken;
+    }
+    if (facts->class == STATEMENT_ROLLBACK)
+        return REACHED;
+    if (!client->commit && !commit_begin(client))
+        return client_out_of_memory(client);
+    if (commit_is_busy(client))
+        return TAKEN_LATER;
+    if (commit_end(client, &error))
+        return REACHED;
+    forget(client, false);
+    return client_refuse(client, &error, false);
 }
 
 static bool savepoint(struct client *client, const struct facts *facts, const char *text, size_t size,
@@ -138,7 +188,8 @@ static bool savepoint(struct client *client, const struct facts *facts, const ch
         return fail(client, answer, failed, "3B001", error.message);
     }
     bool plain = facts->class == STATEMENT_SET_TRANSACTION && !transaction->savepoints;
-    if (!transaction_keep(transaction, text, size, plain || facts->class != STATEMENT_SET_TRANSACTION))
+    if (transaction->is_lazy &&
+        !transaction_keep(transaction, text, size, plain || facts->class != STATEMENT_SET_TRANSACTION))
         return false;
     transaction->is_bare &= facts->class != STATEMENT_SET_TRANSACTION;
     effect_apply(client, facts, text, size, "");
@@ -155,7 +206,7 @@ static bool savepoint(struct client *client, const struct facts *facts, const ch
 static bool carry_out_failed(struct client *client, const struct facts *facts, const char *text, size_t size,
                              struct buffer *answer, bool *failed)
 {
-    bool lazy = client->transaction.is_lazy;
+    bool is_kept = transaction_may_spread(&client->transaction); /* what comes is told the shards later */
     if ((facts->class == STATEMENT_COMMIT || facts->class == STATEMENT_ROLLBACK) && facts->chain)
         return fail(client, answer, failed, "0A000",
                     "AND CHAIN of a transaction that failed before a shard had it: end it by ROLLBACK, and BEGIN anew");
@@ -163,7 +214,7 @@ static bool carry_out_failed(struct client *client, const struct facts *facts, c
         end(client, false, answer);
         return true;
     }
-    if (facts->class == STATEMENT_ROLLBACK_TO && lazy)
+    if (facts->class == STATEMENT_ROLLBACK_TO && is_kept)
         return savepoint(client, facts, text, size, answer, failed);
     return fail(client, answer, failed, "25P02",
                 "current transaction is aborted, commands ignored until end of transaction block");

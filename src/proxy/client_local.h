@@ -18,6 +18,11 @@ bool local_has_failed(const struct client *client);
  */
 bool local_carry_out(struct client *client, const struct facts *facts, const char *text, size_t size,
                      struct buffer *answer, bool *failed);
+/*
+ * The end of a transaction that is open on several shards. REACHED: they have committed, or it is to be rolled back:
+ * local_carry_out does and says so. TAKEN: it could not be committed, and the client was told.
+ */
+enum taken local_end_branches(struct client *client, const struct facts *facts);
 /* In a transaction that no shard has yet: is it run on a shard that is then rolled back, and kept to be replayed? */
 bool local_is_tentative(const struct client *client, const struct facts *facts);
 /* Is it of those that can be? */

@@ -175,6 +175,9 @@ static enum taken execute_here(struct client *client, const struct bound *bound,
     if (!only || !local_applies(client, only))
         return extended_fail(client, "0A000", "this statement was bound before the transaction was open on a shard%s",
                              "");
+    enum taken taken = local_end_branches(client, only);
+    if (taken != REACHED)
+        return taken;
     struct buffer *answer = client_answer(client);
     if (!local_carry_out(client, only, prepared->text, prepared->size, answer, &failed))
         return client_out_of_memory(client);

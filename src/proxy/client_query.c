@@ -45,6 +45,9 @@ static enum taken send_query(struct client *client, const char *message, const s
 
 static enum taken answer_here(struct client *client, const struct facts *facts, const char *text, size_t size)
 {
+    enum taken taken = local_end_branches(client, facts);
+    if (taken != REACHED)
+        return taken;
     struct buffer *answer = client_answer(client);
     bool failed;
     if (!local_carry_out(client, facts, text, size, answer, &failed))

@@ -2,6 +2,7 @@
  * A client and its servers: getting one of a shard, making it have the client's session and transaction, losing it.
  */
 #include "base/memory.h"
+#include "proxy/branch.h"
 #include "proxy/client.h"
 #include "proxy/effect.h"
 #include "proxy/proxy.h"
@@ -64,6 +65,7 @@ void client_server_lost(struct client *client, const mosaic_error *why, bool cut
         client->transaction.has_failed = true;
         client->transaction.is_lazy = false;
         client->status = 'E';
+        branches_break(client);
     }
     if (!busy) {
         if (!was_open && !pending)
@@ -88,7 +90,7 @@ void client_server_lost(struct client *client, const mosaic_error *why, bool cut
         loop_again(&client->worker->loop, &client->channel.source);
 }
 
-static enum taken refuse_second(struct client *client, size_t shard)
+static enum taken refuse_second(struct client *client, size_t shard, const char *why)
 {
     const struct model *model = &client->worker->world->model;
     mosaic_error error;
@@ -96,7 +98,7 @@ static enum taken refuse_second(struct client *client, size_t shard)
     (void)!error_set(&error, MOSAIC_UNSUPPORTED,
                      "this statement belongs to shard %s, but the transaction is open on shard %s",
                      model->shards[shard].name, model->shards[client->server->pool->shard].name);
-    error_detail(&error, "A transaction over several shards is not supported yet.");
+    error_detail(&error, "%s", why);
     error_hint(&error, client->status == 'T' ? "what the transaction did so far stands: COMMIT or ROLLBACK it first"
                                              : "send Sync between statements of different shards");
     return client_refuse(client, &error, client->status != 'T');
@@ -121,28 +123,12 @@ static enum taken leave_harmlessly(struct client *client)
     return TAKEN_LATER;
 }
 
-static struct server *kept_for(const struct client *client, size_t shard)
-{
-    for (struct list *node = client->kept.next; node != &client->kept; node = node->next) {
-        struct server *server = LIST_OWNER(struct server, kept_node, node);
-        if (server->pool->shard == shard)
-            return server;
-    }
-    return NULL;
-}
-
 static enum taken link_any(struct client *client, size_t shard)
 {
-    struct server *own = list_empty(&client->kept) ? NULL : kept_for(client, shard);
+    struct server *own = list_empty(&client->kept) ? NULL : branch_of(client, shard);
     mosaic_error error;
     if (own) {
-        struct pool *pool = own->pool;
-        list_remove(&own->kept_node);
-        list_remove(&own->node);
-        list_append(&pool->active, &own->node);
-        pool->kept_count--;
-        pool->active_count++;
-        server_link(own, client);
+        branch_link(client, own);
         return REACHED;
     }
     struct pool *pool = pool_get(client->user, shard);
@@ -165,9 +151,9 @@ enum taken client_prepare_server(struct client *client)
     int64_t delay = worker->settings->server_check_delay;
     bool stale = delay && worker->loop.now - server->used_at > delay;
     /* A transaction that is to be replayed begins with the settings from before it. */
-    struct settings_state *wanted = client->transaction.is_lazy ? client->transaction.before : client->session;
-    if (server->session == wanted && !stale)
-        return REACHED;
+    struct settings_state *wanted = *branch_untold(client) ? client->transaction.before : client->session;
+    if ((server->session == wanted && !stale) || server->status != 'I')
+        return REACHED; /* a branch is told what it lacks */
     if (!settings_can_become(server->session, wanted)) {
         /* It was given to a client that waited: it cannot serve this one. */
         client->server = NULL;
@@ -242,7 +228,7 @@ static enum taken open_transaction(struct client *client)
         return transaction_was_replayed(client);
     if (!expect_add(&server->expect, EXPECT_OURS, 0, NULL))
         return client_out_of_memory(client);
-    wire_query(batch_make(&client->worker->to_server), buffer_string(&transaction->kept));
+    wire_query(batch_make(&client->worker->to_server), branch_untold(client));
     if (transaction->is_plain) {
         transaction_is_there(client);
         return REACHED;
@@ -257,6 +243,14 @@ enum taken client_tell_failure(struct client *client)
     mosaic_error error = *client->failure;
     memory_free(client->failure);
     client->failure = NULL;
+    if (client->transaction.is_broken) {
+        bool is_asked = client->server && client->server->expect.count;
+        if (is_asked)
+            server_close(client->server, &error); /* which tells it, behind what was answered */
+        branches_break(client);
+        if (is_asked)
+            return client->state == CLIENT_CLOSED ? TAKEN_CLOSED : TAKEN;
+    }
     return client_refuse(client, &error, client->status != 'I');
 }
 
@@ -338,7 +332,10 @@ enum taken client_reach(struct client *client, size_t shard)
             if (taken != TAKEN)
                 return taken;
         } else {
-            return refuse_second(client, shard);
+            const char *why = branch_why_not(client, shard);
+            taken = why ? refuse_second(client, shard, why) : branch_park(client);
+            if (taken != REACHED)
+                return taken;
         }
     }
     if (!client->server) {
@@ -356,9 +353,10 @@ enum taken client_reach(struct client *client, size_t shard)
     if (taken == REACHED && __builtin_expect(client->worker->settings->trace, 0) && !client->probes &&
         !client->is_opening && !trace_begin(client))
         return client_out_of_memory(client);
-    if (taken == REACHED && client->transaction.is_lazy && !client->probes)
+    bool probes = client->probes && client->server && client->server->status == 'I'; /* outside of the transaction */
+    if (taken == REACHED && !probes && (client->is_opening || *branch_untold(client)))
         taken = open_transaction(client);
-    if (taken == REACHED && !client->probes) {
+    if (taken == REACHED && !probes) {
         client->is_fresh = false;
         client->left_sync = false;
         client->since = client->worker->loop.now;
@@ -439,9 +437,7 @@ static void end_tentative(struct client *client, char status)
         client->transaction.has_failed = true;
     memory_free(client->tentative);
     client->tentative = NULL;
-    settings_release(server->session);
-    server->session = settings_hold(client->transaction.before);
-    server_roll_back(server);
+    server_roll_back(server, client->transaction.before);
 }
 
 /* ---- what a session has beside its settings ---- */
@@ -478,7 +474,7 @@ static void add_temporary(struct client *client, const char *name)
 
 void client_pin(struct client *client, const struct facts *facts)
 {
-    client->is_pinned = true;
+    client->is_pinned = client->has_unlisted = true;
     client->path = NULL;
     if (facts->class == STATEMENT_DDL && facts->name)
         add_temporary(client, facts->name);
@@ -488,6 +484,14 @@ void client_schema_changed(struct client *client)
 {
     const struct model *model = &client->worker->world->model;
     client->schema_dirty = model->engine == ENGINE_POSTGRES && model->shard_count > 1;
+}
+
+void client_settle_schema(struct client *client)
+{
+    if (!client->schema_dirty)
+        return;
+    client->schema_dirty = false;
+    client->needs_reading = proxy_ask_reload(client->worker->proxy);
 }
 
 void clients_world_changed(struct worker *worker)
@@ -517,7 +521,7 @@ void client_cycle_ended(struct client *client, char status)
     struct worker *worker = client->worker;
     bool was_aside = client->status != 'I' && client->server->status == 'I' && status != 'I';
     client->status = status;
-    client->awaits_ready = client->in_segment = client->skips = client->is_opening = false;
+    client->awaits_ready = client->in_segment = client->skips = client->is_opening = client->left_sync = false;
     struct shard_counters *counters = &worker->shards[client->server->pool->slot];
     COUNT(counters, queries, 1);
     if (__builtin_expect(client->tally != NULL, 0))
@@ -537,13 +541,11 @@ void client_cycle_ended(struct client *client, char status)
         COUNT(counters, transactions, 1);
         COUNT(counters, transaction_us, us);
         histogram_add(&counters->latency, (uint64_t)us);
-        if (client->schema_dirty) {
-            client->schema_dirty = false;
-            client->needs_reading = proxy_ask_reload(worker->proxy);
-        }
+        client_settle_schema(client);
         if (client->portals || client->bound.prepared)
             client_portals_clear(client);
         server_unlink(client->server);
+        branches_roll_back(client); /* of a transaction that ended elsewhere than by its COMMIT: it had failed */
         if (worker->stopping) {
             client_stop(client);
             return;

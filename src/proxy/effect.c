@@ -34,6 +34,7 @@ bool effect_is(const struct facts *facts)
     case STATEMENT_RELEASE:
     case STATEMENT_ROLLBACK_TO:
     case STATEMENT_SET:
+    case STATEMENT_SET_TRANSACTION:
     case STATEMENT_DISCARD:
     case STATEMENT_DEALLOCATE:
         return true;
@@ -241,7 +242,7 @@ static void apply_set(struct client *client, const struct facts *facts, const ch
         if (!buffer_failed(&replay))
             effect_set_session(client, settings_with(client->session, facts->name, replay.data, facts->value));
         else
-            client->is_pinned = true; /* too large to be kept: the connection keeps it */
+            client->is_pinned = client->has_unlisted = true; /* too large to be kept: the connection keeps it */
     }
     buffer_free(&replay);
 }
@@ -277,7 +278,7 @@ static void apply_discard(struct client *client, const struct facts *facts)
         server_statements_clear(&client->server->statements);
     /* Nothing is left of what made its connections its own. */
     client->is_pinned = client->worker->settings->pool_mode == POOL_SESSION;
-    client->has_unknown = false;
+    client->has_unknown = client->has_unlisted = false;
     client_forget_temporary(client);
     if (client->is_pinned)
         return;
@@ -322,12 +323,21 @@ bool effect_writes(const struct facts *facts)
     }
 }
 
+/* Is it of what each shard of a transaction must be told? */
+static bool is_followed(enum statement_class class)
+{
+    return class == STATEMENT_SAVEPOINT || class == STATEMENT_RELEASE || class == STATEMENT_ROLLBACK_TO ||
+           class == STATEMENT_SET || class == STATEMENT_SET_TRANSACTION;
+}
+
 void effect_apply(struct client *client, const struct facts *facts, const char *text, size_t size, const char *tag)
 {
     struct transaction *transaction = &client->transaction;
     struct settings_state *session;
     if (!transaction->is_open && facts->class != STATEMENT_COMMIT && facts->class != STATEMENT_ROLLBACK)
         transaction_opened(transaction, client->session); /* perhaps of one statement alone */
+    if (is_followed(facts->class))
+        transaction_follow(transaction, text, size);
     switch (facts->class) {
     case STATEMENT_COMMIT:
     case STATEMENT_ROLLBACK:
@@ -335,7 +345,7 @@ void effect_apply(struct client *client, const struct facts *facts, const char *
         break;
     case STATEMENT_SAVEPOINT:
         if (facts->name && !transaction_savepoint(transaction, facts->name, client->session))
-            client->is_pinned = true;
+            client->is_pinned = client->has_unlisted = true;
         break;
     case STATEMENT_RELEASE:
         if (facts->name)

@@ -15,6 +15,7 @@
 #define EXPECT_LIST(X)                                                                                       \
     X(QUERY, true, "a simple query: everything up to ReadyForQuery")                                         \
     X(OURS, false, "a query of the proxy's: settings replayed, a check, a reset")                            \
+    X(COMMIT, false, "a query of a commit over several shards: commit.h")                                    \
     X(FUNCTION, true, "a function call: everything up to ReadyForQuery")                                     \
     X(PARSE, true, "ParseComplete")                                                                          \
     X(PARSE_OURS, false, "the server lacked a statement that the client has parsed before")                  \

@@ -5,6 +5,8 @@
 #include "plan/guard.h"
 #include "plan/hint.h"
 #include "proxy/beside.h"
+#include "proxy/branch.h"
+#include "proxy/client_extended.h"
 #include "proxy/effect.h"
 #include "proxy/proxy.h"
 #include "proxy/server.h"
@@ -390,8 +392,29 @@ static bool may_read_here(const struct client *client)
            client->worker->world->types_agree[client->server->pool->shard];
 }
 
+/* The end of a transaction that is open on several shards, where it would end on one of them alone. */
+static bool ends_one(const struct client *client, const struct facts_list *list)
+{
+    bool ends = false;
+    for (size_t i = 0; list && i < list->count; i++)
+        ends |= list->facts[i].class == STATEMENT_COMMIT || list->facts[i].class == STATEMENT_ROLLBACK ||
+                list->facts[i].class == STATEMENT_TWO_PHASE;
+    return ends && client->status == 'T' && branch_is_parked(client);
+}
+
+static enum taken refuse_end(struct client *client)
+{
+    mosaic_error error;
+    (void)!error_set(&error, MOSAIC_UNSUPPORTED,
+                     "the end of a transaction that is open on several shards must be a COMMIT or ROLLBACK by itself");
+    error_hint(&error, "send it as a text of its own");
+    return client->in_segment ? extended_refuse(client, &error) : client_refuse(client, &error, true);
+}
+
 enum taken route_reach(struct client *client, const struct route *route)
 {
+    if (ends_one(client, route->facts))
+        return refuse_end(client);
     if (route->aside)
         return client_reach_beside(client, route->shard);
     enum taken taken = client_leave_coordinator(client, route->shard);

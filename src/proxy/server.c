@@ -1,8 +1,10 @@
 #include "proxy/server.h"
 
 #include "base/memory.h"
+#include "proxy/branch.h"
 #include "proxy/cancel.h"
 #include "proxy/client.h"
+#include "proxy/commit.h"
 #include "proxy/effect.h"
 #include "proxy/login_client.h"
 #include "proxy/proxy.h"
@@ -117,6 +119,8 @@ static void drop_expected(struct server *server)
 void server_close(struct server *server, const mosaic_error *why)
 {
     struct client *client = server->client, *keeper = server->keeper;
+    struct commit_part *part = server->part;
+    char status = server->status;
     bool cut = server->passing && server->passing_visible;
     if (server->state == SERVER_CLOSED)
         return;
@@ -130,6 +134,7 @@ void server_close(struct server *server, const mosaic_error *why)
     server->state = SERVER_CLOSED;
     server->client = NULL;
     server->keeper = NULL;
+    server->part = NULL;
     timer_cancel(&server->timer);
     channel_close(&server->channel);
     loop_bury(&server->worker->loop, &server->channel.source);
@@ -146,6 +151,10 @@ void server_close(struct server *server, const mosaic_error *why)
     if (client) {
         client->server = NULL;
         client_server_lost(client, why, cut);
+    } else if (part) {
+        commit_part_lost(part, why);
+    } else if (keeper && status != 'I') {
+        branch_lost(keeper, why);
     } else if (keeper) {
         client_server_lost(keeper, why, cut);
     }
@@ -211,13 +220,41 @@ void server_unlink(struct server *server)
         pool_return(server);
 }
 
-void server_roll_back(struct server *server)
+void server_park(struct server *server)
+{
+    struct client *client = server->client;
+    server->client = NULL;
+    client->server = NULL;
+    keep(server, client);
+}
+
+bool server_has_gone_back(struct server *server, struct settings_state *session)
+{
+    struct settings_state *left = settings_leave_empty(session, server->session);
+    if (!left)
+        return false;
+    settings_release(server->session);
+    server->session = left;
+    return true;
+}
+
+void server_roll_back(struct server *server, struct settings_state *session)
 {
     server->client->server = NULL;
     server->client = NULL;
+    server->keeper = NULL;
     server->state = SERVER_RESETTING;
-    if (!server_ask(server, "ROLLBACK"))
+    if (!server_has_gone_back(server, session) || !server_ask(server, "ROLLBACK"))
         server_close(server, NULL);
+}
+
+void server_free(struct server *server, struct client *client)
+{
+    server->state = SERVER_RESETTING;
+    if (client && client->is_pinned)
+        keep(server, client);
+    else if (!server->cancels)
+        pool_return(server); /* else cancel_ended does */
 }
 
 void server_release_kept(struct server *server)

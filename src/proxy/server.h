@@ -17,6 +17,7 @@
 
 #include <libpq-fe.h>
 
+struct commit_part;
 struct login_client;
 
 /* What a new connection says of itself. */
@@ -52,13 +53,15 @@ struct server {
     bool sees_copy;    /* CopyInResponse came: the client may send data */
     char passing_type; /* of a message that goes through in pieces */
     bool passing_visible;
-    bool passing_mapped;    /* rowmap is to see it */
-    uint32_t passing;       /* bytes of it still to come */
-    struct list cancellers; /* those requests */
-    unsigned cancels;       /* cancel requests on their way to it: it must not serve another client before they end */
-    struct client *client;  /* linked */
-    struct client *keeper;  /* whose own it is */
-    struct list kept_node;  /* of keeper->kept */
+    bool passing_mapped;      /* rowmap is to see it */
+    uint32_t passing;         /* bytes of it still to come */
+    struct list cancellers;   /* those requests */
+    unsigned cancels;         /* cancel requests on their way to it: it must not serve another client before they end */
+    struct client *client;    /* linked */
+    struct client *keeper;    /* whose own it is */
+    struct list kept_node;    /* of keeper->kept */
+    size_t told;              /* while parked: bytes of keeper->transaction.kept that it has run */
+    struct commit_part *part; /* of a commit over several shards, which has it then; commit.h */
     struct expect expect;
     struct settings_state *session;      /* the settings it has; held */
     struct settings_state *session_next; /* being replayed; held */
@@ -99,8 +102,16 @@ static inline bool server_is_clean(const struct server *server)
 {
     return server->status == 'I' && server->expect.count == 0 && server->passing == 0;
 }
-/* Its client lets go of it in a transaction, which is rolled back; then it is free for others. */
-void server_roll_back(struct server *server);
+/* Its client is linked to it no more, but keeps it. */
+void server_park(struct server *server);
+/* Its client lets go of it in a transaction, which is rolled back: `session` is what it then has; then it is free for
+ * others. */
+void server_roll_back(struct server *server, struct settings_state *session);
+/* Its transaction is undone, before which it had these settings: what of the user's own was set stays known, and empty.
+ * False: memory is out. */
+MOSAIC_MUST_CHECK bool server_has_gone_back(struct server *server, struct settings_state *session);
+/* It is in no transaction and nobody is linked to it: the client's again, if that keeps its servers, else anybody's. */
+void server_free(struct server *server, struct client *client);
 /* A cancel request to it has ended; frees it for others when it was the last. */
 void server_cancel_ended(struct server *server);
 /* server_read.c: reads once, and deals with what came. */

@@ -4,6 +4,7 @@
  */
 #include "base/memory.h"
 #include "proxy/client.h"
+#include "proxy/commit.h"
 #include "proxy/effect.h"
 #include "proxy/scatter.h"
 #include "proxy/server.h"
@@ -133,6 +134,7 @@ static bool take_error(struct server *server, const char *message, const struct 
     server_error_count(server, message, frame);
     switch (head->kind) {
     case EXPECT_OURS:
+    case EXPECT_COMMIT:
         remember_error(server, message, frame);
         return true;
     case EXPECT_QUERY:
@@ -168,6 +170,12 @@ static bool take_ready(struct server *server, const char *message, const struct 
         return false;
     }
     enum expect_kind kind = head->kind;
+    if (kind == EXPECT_COMMIT) {
+        expect_pop(&server->expect);
+        server->status = status;
+        commit_answered(server->part);
+        return server->state != SERVER_CLOSED;
+    }
     if (kind == EXPECT_OURS || kind == EXPECT_SYNC_OURS) {
         pop(server);
         return ours_done(server, status);
@@ -224,6 +232,7 @@ static int answers(enum expect_kind kind, char type)
     switch (kind) {
     case EXPECT_QUERY:
     case EXPECT_OURS:
+    case EXPECT_COMMIT:
     case EXPECT_FUNCTION:
         return STAYS;
     case EXPECT_PARSE:
@@ -291,6 +300,8 @@ static void take_asked(struct server *server, const struct expect_entry *head, c
                        const struct wire_frame *frame)
 {
     struct wire_reader reader = wire_body(message, frame);
+    if (head->kind == EXPECT_COMMIT)
+        commit_take(server->part, message, frame);
     if ((head->kind == EXPECT_DESCRIBE_OURS || head->kind == EXPECT_SHAPE_HERE) &&
         frame->type == WIRE_B_PARAMETER_DESCRIPTION) {
         prepared_describe(head->subject, message + WIRE_HEADER, frame->size - WIRE_HEADER);

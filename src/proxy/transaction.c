@@ -48,7 +48,14 @@ bool transaction_read(struct transaction *transaction)
 void transaction_replayed(struct transaction *transaction)
 {
     transaction->is_lazy = false;
-    buffer_free(&transaction->kept);
+}
+
+void transaction_follow(struct transaction *transaction, const char *text, size_t size)
+{
+    if (transaction->is_lazy || !transaction->kept.size)
+        return;
+    if (!transaction_keep(transaction, text, size, false))
+        buffer_free(&transaction->kept);
 }
 
 bool transaction_savepoint(struct transaction *transaction, const char *name, struct settings_state *session)

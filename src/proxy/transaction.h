@@ -1,8 +1,9 @@
 /*
- * What a client's transaction is before a shard has it, and what of the session's settings its end undoes.
+ * What a client's transaction is apart from its shards, and what of the session's settings its end undoes.
  *
  * BEGIN, SET LOCAL, SET TRANSACTION and SAVEPOINT that come before a statement needs a shard are answered here and
- * kept, word for word, to be replayed in order on the shard that is then opened.
+ * kept, word for word, to be replayed in order on the shard that is then opened. What of this kind comes later is kept
+ * behind them, so that a further shard can join (branch.h): each branch is brought up to date when it is used next.
  */
 #ifndef MOSAIC_PROXY_TRANSACTION_H
 #define MOSAIC_PROXY_TRANSACTION_H
@@ -18,10 +19,11 @@ struct transaction {
     bool has_written;              /* rows or settings, or may have: effect_writes */
     bool wants_snapshot;           /* REPEATABLE READ or SERIALIZABLE, as far as it was said */
     bool has_failed;               /* by an error of ours: only its end, or ROLLBACK TO, is left */
+    bool is_broken;                /* what it did on a shard is gone */
     bool is_plain;                 /* the statements kept are such that cannot fail */
     bool is_bare;                  /* they are BEGIN and savepoints alone: nothing was set by itself */
     bool has_read;                 /* a query was answered beside it: transaction_read */
-    struct buffer kept;            /* statements, each with a semicolon and a newline */
+    struct buffer kept;            /* statements, each with a semicolon and a newline; freed: not all are known */
     struct settings_state *before; /* the session's settings when it began; held */
     struct savepoint *savepoints;  /* the innermost first */
 };
@@ -40,8 +42,15 @@ bool transaction_keep(struct transaction *transaction, const char *text, size_t 
  * no memory.
  */
 bool transaction_read(struct transaction *transaction);
-/* The shard has it now. */
+/* A shard has it now. */
 void transaction_replayed(struct transaction *transaction);
+/* The linked server has run this: so must those that join, or that are used again. */
+void transaction_follow(struct transaction *transaction, const char *text, size_t size);
+/* Is all known that a further shard must be given? */
+static inline bool transaction_may_spread(const struct transaction *transaction)
+{
+    return transaction->is_open && transaction->kept.size > 0;
+}
 
 bool transaction_savepoint(struct transaction *transaction, const char *name, struct settings_state *session);
 bool transaction_has_savepoint(const struct transaction *transaction, const char *name);

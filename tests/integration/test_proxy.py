@@ -52,9 +52,9 @@ def test_settings_are_of_one_client(proxy):
     assert ask(one, "SHOW work_mem") == [("7MB",)]
 
 
-def test_a_second_shard_is_refused_and_nothing_lost(proxy):
+def test_a_second_shard_is_refused_where_one_snapshot_is_wanted_and_nothing_lost(proxy):
     connection = proxy.psycopg2()
-    ask(connection, "BEGIN")
+    ask(connection, "BEGIN ISOLATION LEVEL SERIALIZABLE")
     ask(connection, "SAVEPOINT a")
     ask(connection, "UPDATE users SET name = 'changed' WHERE id = 1")
     with pytest.raises(psycopg2.Error) as refused:

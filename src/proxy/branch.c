@@ -1,0 +1,143 @@
+#include "proxy/branch.h"
+
+#include "base/memory.h"
+#include "proxy/proxy.h"
+#include "proxy/route.h"
+#include "proxy/server.h"
+#include "proxy/tally.h"
+
+static struct server *kept_server(struct list *node)
+{
+    return LIST_OWNER(struct server, kept_node, node);
+}
+
+bool branch_is_parked(const struct client *client)
+{
+    for (struct list *node = client->kept.next; node != &client->kept; node = node->next)
+        if (kept_server(node)->status != 'I')
+            return true;
+    return false;
+}
+
+struct server *branch_of(const struct client *client, size_t shard)
+{
+    for (struct list *node = client->kept.next; node != &client->kept; node = node->next)
+        if (kept_server(node)->pool->shard == shard)
+            return kept_server(node);
+    return NULL;
+}
+
+struct server *branch_by_number(const struct client *client, uint64_t number)
+{
+    for (struct list *node = client->kept.next; node != &client->kept; node = node->next)
+        if (kept_server(node)->number == number)
+            return kept_server(node);
+    return NULL;
+}
+
+const char *branch_why_not(const struct client *client, size_t shard)
+{
+    const struct model *model = &client->worker->world->model;
+    if (shard >= model->shard_count)
+        return "The coordinator does not see what a transaction has not committed.";
+    if (client->status != 'T')
+        return "A transaction over several shards must begin by BEGIN.";
+    if (!transaction_may_spread(&client->transaction))
+        return "Not all that the transaction began with is known, so that no other shard can be told.";
+    if (client->has_unlisted)
+        return "The session has temporary tables, or what else only its connection knows: such a transaction cannot be "
+               "prepared.";
+    if (route_wants_snapshot(client))
+        return "The transaction wants one snapshot for all its statements, and over several shards there is none.";
+    return NULL;
+}
+
+/* What the segment did on the linked server is ended there. REACHED: it is. */
+static enum taken end_segment(struct client *client)
+{
+    struct server *server = client->server;
+    if (client->left_sync || !client->in_segment) {
+        client->left_sync &= server->expect.count > 0;
+        return server->expect.count ? TAKEN_LATER : REACHED;
+    }
+    client->left_sync = true;
+    wire_empty(batch_make(&client->worker->to_server), WIRE_SYNC);
+    return expect_add(&server->expect, EXPECT_SYNC_OURS, 0, NULL) ? TAKEN_LATER : client_out_of_memory(client);
+}
+
+enum taken branch_park(struct client *client)
+{
+    struct server *server = client->server;
+    if (client->is_fresh && server_is_clean(server)) {
+        server_unlink(server);
+        return REACHED;
+    }
+    enum taken taken = end_segment(client);
+    if (taken != REACHED)
+        return taken;
+    bool failed = server->status != 'T';
+    tally_end(client);
+    server->told = client->transaction.kept.size;
+    server_park(server);
+    if (!failed)
+        return REACHED;
+    client->cycle_failed = false;
+    client->transaction.has_failed = true;
+    client->status = 'E';
+    client->skips = client->in_segment;
+    return TAKEN;
+}
+
+void branch_link(struct client *client, struct server *server)
+{
+    struct pool *pool = server->pool;
+    list_remove(&server->kept_node);
+    list_remove(&server->node);
+    list_append(&pool->active, &server->node);
+    pool->kept_count--;
+    pool->active_count++;
+    server_link(server, client);
+}
+
+const char *branch_untold(const struct client *client)
+{
+    const struct buffer *kept = &client->transaction.kept;
+    size_t told = client->server->status == 'I' ? 0 : client->server->told;
+    return kept->size > told ? kept->data + told : "";
+}
+
+void branches_roll_back(struct client *client)
+{
+    struct settings_state *before = client->transaction.is_open ? client->transaction.before : client->session;
+    struct list *node, *next;
+    if (client->server && client->server->status != 'I')
+        server_roll_back(client->server, before);
+    for (node = client->kept.next; node != &client->kept; node = next) {
+        struct server *server = kept_server(node);
+        next = node->next;
+        if (server->status == 'I')
+            continue; /* of a session's own servers one that was not in it */
+        branch_link(client, server);
+        server_roll_back(server, before);
+    }
+}
+
+void branches_break(struct client *client)
+{
+    branches_roll_back(client);
+    buffer_free(&client->transaction.kept);
+}
+
+void branch_lost(struct client *client, const mosaic_error *why)
+{
+    mosaic_error error;
+    if (client->state == CLIENT_CLOSED)
+        return;
+    if (why)
+        error = *why;
+    else
+        (void)!error_set(&error, MOSAIC_UNREACHABLE, "the connection to a shard of the transaction was lost");
+    error_detail(&error, "What the transaction did there was rolled back by the end of the connection.");
+    client->transaction.is_broken = true;
+    client_server_refused(client, &error);
+}

@@ -1,0 +1,242 @@
+"""Transactions over several shards: committed on all of them or on none, with savepoints, settings and cursors."""
+import contextlib
+
+import psycopg
+import psycopg2
+import pytest
+from proxies import STANDIN, ask, start_proxy
+from rawwire import bind, execute, parse, sync
+
+LAB_SHARDS = 3
+SCHEMA = """
+CREATE TABLE accounts (id bigint PRIMARY KEY, balance bigint NOT NULL CHECK (balance >= 0), note text);
+CREATE TABLE entries (account_id bigint REFERENCES accounts (id) DEFERRABLE INITIALLY DEFERRED, n int,
+                      PRIMARY KEY (account_id, n));
+CREATE TABLE home (id int PRIMARY KEY, word text);
+"""
+TABLES = (" - {name: accounts, key: id, function: modulo}\n"
+          " - {name: entries, key: account_id, function: modulo}\n")
+
+pytestmark = pytest.mark.skipif(bool(STANDIN), reason="only the proxy knows several shards")
+
+
+@pytest.fixture(scope="module")
+def proxy(lab):
+    lab.everywhere(SCHEMA)
+    lab.add_tables(TABLES)
+    lab.run("apply", "--yes", check=True)
+    with start_proxy(lab, {"schema_check_interval": "200ms"}) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def one(proxy):
+    """A connection that has six accounts, two on each shard."""
+    with contextlib.closing(proxy.psycopg2()) as connection:
+        for table in ("entries", "accounts"):
+            for key in range(12):
+                ask(connection, f"DELETE FROM {table} WHERE {'id' if table == 'accounts' else 'account_id'} = {key}")
+        for key in range(6):
+            ask(connection, f"INSERT INTO accounts VALUES ({key}, 100)")
+        yield connection
+
+
+def kinds(messages):
+    return [kind for kind, _ in messages]
+
+
+def balances(lab):
+    return dict(row for i in range(LAB_SHARDS) for row in lab.query(i, "SELECT id, balance FROM accounts"))
+
+
+def nothing_is_left(lab):
+    for i in range(LAB_SHARDS):
+        assert lab.query(i, "SELECT * FROM pg_prepared_xacts") == []
+        assert lab.query(i, "SELECT * FROM mosaic.decision") == []
+
+
+def test_a_transfer_between_shards_is_committed_on_both(proxy, lab, one):
+    for text in ("BEGIN", "UPDATE accounts SET balance = balance - 30 WHERE id = 0",
+                 "UPDATE accounts SET balance = balance + 30 WHERE id = 1", "COMMIT"):
+        ask(one, text)
+    assert balances(lab) == {0: 70, 1: 130, 2: 100, 3: 100, 4: 100, 5: 100}
+    nothing_is_left(lab)
+
+
+def test_own_writes_are_read_on_each_shard_and_rolled_back_on_all(proxy, lab, one):
+    ask(one, "BEGIN")
+    for key in (0, 1, 2, 0, 1):
+        ask(one, f"UPDATE accounts SET balance = balance + 1 WHERE id = {key}")
+    assert [ask(one, f"SELECT balance FROM accounts WHERE id = {key}") for key in range(3)] == [[(102,)], [(102,)], [(101,)]]
+    ask(one, "ROLLBACK")
+    assert set(balances(lab).values()) == {100}
+    assert ask(one, "SELECT balance FROM accounts WHERE id = 2") == [(100,)]
+    nothing_is_left(lab)
+
+
+def test_an_error_on_one_shard_fails_the_transaction_on_all(proxy, lab, one):
+    ask(one, "BEGIN")
+    ask(one, "UPDATE accounts SET balance = 7 WHERE id = 0")
+    with pytest.raises(psycopg2.errors.CheckViolation):
+        ask(one, "UPDATE accounts SET balance = -1 WHERE id = 1")
+    with pytest.raises(psycopg2.errors.InFailedSqlTransaction):
+        ask(one, "SELECT balance FROM accounts WHERE id = 0")
+    assert one.cursor().execute("COMMIT") is None
+    assert set(balances(lab).values()) == {100}
+
+
+def test_a_deferred_constraint_that_fails_at_commit_undoes_all(proxy, lab, one):
+    for broken in (0, 1, 2):
+        ask(one, "BEGIN")
+        for key in range(3):
+            ask(one, f"UPDATE accounts SET balance = 5 WHERE id = {key}")
+        ask(one, f"INSERT INTO entries VALUES ({broken + 9}, 1)")
+        with pytest.raises(psycopg2.errors.ForeignKeyViolation):
+            ask(one, "COMMIT")
+        assert one.info.transaction_status == psycopg2.extensions.TRANSACTION_STATUS_IDLE
+        assert set(balances(lab).values()) == {100}
+    nothing_is_left(lab)
+
+
+def test_savepoints_hold_over_shards(proxy, lab, one):
+    script = """BEGIN; UPDATE accounts SET balance = 1 WHERE id = 0; SAVEPOINT a; UPDATE accounts SET balance = 2 WHERE id = 0;
+        UPDATE accounts SET balance = 2 WHERE id = 1; SAVEPOINT b; UPDATE accounts SET balance = 3 WHERE id = 2;
+        ROLLBACK TO a; UPDATE accounts SET balance = 4 WHERE id = 2; SAVEPOINT c; UPDATE accounts SET balance = 5 WHERE id = 0;
+        UPDATE accounts SET balance = 6 WHERE id = 1; RELEASE c; SAVEPOINT d; UPDATE accounts SET balance = 9 WHERE id = 1;
+        ROLLBACK TO d; COMMIT"""
+    for text in script.split(";"):
+        ask(one, text)
+    assert balances(lab) == {0: 5, 1: 6, 2: 4, 3: 100, 4: 100, 5: 100}
+
+
+def test_rollback_to_a_savepoint_after_an_error_on_another_shard(proxy, lab, one):
+    ask(one, "BEGIN")
+    ask(one, "UPDATE accounts SET balance = 1 WHERE id = 0")
+    ask(one, "SAVEPOINT a")
+    ask(one, "UPDATE accounts SET balance = 2 WHERE id = 0")
+    with pytest.raises(psycopg2.errors.UniqueViolation):
+        ask(one, "INSERT INTO accounts VALUES (1, 1)")
+    ask(one, "ROLLBACK TO SAVEPOINT a")
+    ask(one, "UPDATE accounts SET balance = 3 WHERE id = 2")
+    ask(one, "COMMIT")
+    assert balances(lab) == {0: 1, 1: 100, 2: 3, 3: 100, 4: 100, 5: 100}
+
+
+def test_settings_of_the_transaction_hold_on_each_shard(proxy, one):
+    ask(one, "BEGIN")
+    ask(one, "SELECT balance FROM accounts WHERE id = 0")
+    ask(one, "SET LOCAL work_mem = '7MB'")
+    ask(one, "SET application_name = 'transfer'")
+    for key in range(3):
+        assert ask(one, f"SELECT current_setting('work_mem'), current_setting('application_name') FROM accounts "
+                        f"WHERE id = {key}") == [("7MB", "transfer")]
+    ask(one, "SET LOCAL work_mem = '9MB'")
+    assert ask(one, "SELECT current_setting('work_mem') FROM accounts WHERE id = 0") == [("9MB",)]
+    ask(one, "COMMIT")
+    for key in range(3):
+        assert ask(one, f"SELECT current_setting('work_mem'), current_setting('application_name') FROM accounts "
+                        f"WHERE id = {key}") == [("4MB", "transfer")]
+    ask(one, "BEGIN")
+    ask(one, "SELECT balance FROM accounts WHERE id = 0")
+    ask(one, "SET application_name = 'other'")
+    ask(one, "SELECT balance FROM accounts WHERE id = 1")
+    ask(one, "ROLLBACK")
+    for key in range(3):
+        assert ask(one, f"SELECT current_setting('application_name') FROM accounts WHERE id = {key}") == [("transfer",)]
+
+
+def test_with_the_extended_protocol_and_in_pipelines(proxy, lab, one):
+    with psycopg.connect(proxy.dsn, prepare_threshold=0) as connection:
+        for key in range(6):
+            connection.execute("UPDATE accounts SET balance = balance + %s WHERE id = %s", (key, key))
+        connection.commit()
+        assert balances(lab) == {key: 100 + key for key in range(6)}
+        with connection.pipeline():
+            for key in range(6):
+                connection.execute("UPDATE accounts SET balance = %s WHERE id = %s", (50 + key, key))
+        connection.rollback()
+        assert balances(lab) == {key: 100 + key for key in range(6)}
+        with connection.pipeline():
+            for key in range(6):
+                connection.execute("UPDATE accounts SET balance = %s WHERE id = %s", (50 + key, key))
+            connection.commit()
+        assert balances(lab) == {key: 50 + key for key in range(6)}
+        with pytest.raises(psycopg.errors.CheckViolation), connection.pipeline():
+            for key in range(6):
+                connection.execute("UPDATE accounts SET balance = %s WHERE id = %s", (3 - key, key))
+        connection.rollback()
+        assert balances(lab) == {key: 50 + key for key in range(6)}
+    nothing_is_left(lab)
+
+
+def test_a_read_takes_no_part_in_the_vote(proxy, lab, one):
+    ask(one, "BEGIN")
+    ask(one, "SELECT balance FROM accounts WHERE id = 0")
+    ask(one, "UPDATE accounts SET balance = 8 WHERE id = 1")
+    ask(one, "SELECT balance FROM accounts WHERE id = 2")
+    ask(one, "COMMIT")
+    assert balances(lab)[1] == 8
+    ask(one, "BEGIN")
+    for key in range(3):
+        ask(one, f"SELECT balance FROM accounts WHERE id = {key}")
+    ask(one, "COMMIT")
+    assert ask(one, "SELECT 1") == [(1,)]
+
+
+def test_home_tables_and_portals_on_another_shard(proxy, lab, one):
+    with psycopg.connect(proxy.dsn) as connection:
+        connection.execute("INSERT INTO home VALUES (1, 'a'), (2, 'b') ON CONFLICT DO NOTHING")
+        connection.execute("UPDATE accounts SET note = 'x' WHERE id = 2")
+        connection.execute("UPDATE accounts SET note = 'y' WHERE id = 1")
+        assert connection.execute("SELECT word FROM home ORDER BY id").fetchall() == [("a",), ("b",)]
+        connection.commit()
+    with proxy.wire() as wire:
+        wire.ask("BEGIN")
+        wire.ask("UPDATE accounts SET balance = 1 WHERE id = 0")
+        rows = "SELECT n FROM generate_series(1, 5) AS n, accounts WHERE id = 0"
+        first = wire.exchange(parse(rows) + bind(portal="p") + execute("p", 2) + sync())
+        wire.ask("UPDATE accounts SET balance = 1 WHERE id = 1")
+        second = wire.exchange(execute("p") + sync())
+        assert [kinds(each).count("D") for each in (first, second)] == [2, 3]
+        wire.ask("COMMIT")
+    assert balances(lab)[0] == 1 and balances(lab)[1] == 1
+
+
+@pytest.mark.parametrize("text", ["SELECT 1; COMMIT", "ROLLBACK; SELECT 1", "COMMIT AND CHAIN", "PREPARE TRANSACTION 'x'"])
+def test_an_end_that_would_be_one_of_a_single_shard_is_refused(proxy, lab, one, text):
+    ask(one, "BEGIN")
+    for key in range(2):
+        ask(one, f"UPDATE accounts SET balance = 1 WHERE id = {key}")
+    with pytest.raises(psycopg2.errors.FeatureNotSupported, match="several shards"):
+        ask(one, text)
+    ask(one, "ROLLBACK")
+    assert set(balances(lab).values()) == {100}
+
+
+@pytest.mark.parametrize("lost", [0, 1])
+def test_a_shard_that_is_lost_fails_the_transaction(proxy, lab, one, lost):
+    ask(one, "BEGIN")
+    for key in range(2):
+        ask(one, f"UPDATE accounts SET balance = 1 WHERE id = {key}")
+    ask(one, "SAVEPOINT a")
+    lab.query(lost, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'idle in transaction' "
+                    "AND datname = current_database() AND pid <> pg_backend_pid()")
+    with pytest.raises(psycopg2.Error) as found:
+        for _ in range(50):
+            ask(one, "SELECT balance FROM accounts WHERE id = 0")
+            ask(one, "SELECT balance FROM accounts WHERE id = 1")
+    assert found.value.pgcode in ("08006", "57P01"), found.value
+    with pytest.raises(psycopg2.Error):
+        ask(one, "ROLLBACK TO a")
+    one.cursor().execute("COMMIT")
+    assert set(balances(lab).values()) == {100}
+    assert ask(one, "SELECT balance FROM accounts WHERE id = 0") == [(100,)]
+
+
+def test_snapshots_over_shards_are_refused(proxy, one):
+    ask(one, "BEGIN ISOLATION LEVEL REPEATABLE READ")
+    ask(one, "SELECT balance FROM accounts WHERE id = 0")
+    with pytest.raises(psycopg2.errors.FeatureNotSupported) as found:
+        ask(one, "SELECT balance FROM accounts WHERE id = 1")
+    assert "one snapshot" in found.value.diag.message_detail
+    ask(one, "ROLLBACK")
