@@ -4,6 +4,7 @@
 #include "plan/keys.h"
 #include "plan/prune.h"
 #include "plan/scatter.h"
+#include "plan/write.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -323,23 +324,57 @@ static enum step try_scatter(struct planning *planning)
     return scatter_plan(&input, planning->plan) == KEYS_MEMORY ? OUT_OF_MEMORY : GO_ON;
 }
 
+/* A sentence behind what the detail says already. */
+static void add_detail(struct planning *planning, const char *sentence)
+{
+    char said[sizeof planning->error->detail + 2];
+    size_t size = strlen(planning->error->detail);
+    const char *end = size == 0 ? "" : planning->error->detail[size - 1] == '.' ? " " : ". ";
+    snprintf(said, sizeof said, "%s%s", planning->error->detail, end);
+    error_detail(planning->error, "%s%s", said, sentence);
+}
+
+/* A write that is not one shard's: several may do it. */
+static enum step try_write(struct planning *planning)
+{
+    const struct facts *facts = planning->facts;
+    mosaic_error error = {.message = ""};
+    if (!planning->input->has_writes || strcmp(planning->error->sqlstate, "0A000") != 0)
+        return GO_ON;
+    if (!facts->write && facts->write_cannot) {
+        char sentence[256];
+        snprintf(sentence, sizeof sentence, "Several shards cannot do it: %s.", facts->write_cannot);
+        add_detail(planning, sentence);
+        if (facts->write_remedy)
+            error_hint(planning->error, "%s", facts->write_remedy);
+    }
+    if (!facts->write)
+        return GO_ON;
+    struct keys_input input = keys_input(planning);
+    input.error = &error;
+    enum keys_outcome outcome = write_plan(&input, planning->plan);
+    if (outcome == KEYS_REFUSED && *error.message)
+        *planning->error = error;
+    return outcome == KEYS_MEMORY ? OUT_OF_MEMORY : GO_ON;
+}
+
 /* A refused read: the coordinator takes it, or it is said why not. */
 static void try_coordinator(struct planning *planning)
 {
     const struct plan_input *input = planning->input;
     const char *cannot = planning->facts->coordinator_cannot;
-    char said[sizeof planning->error->detail + 2];
+    char sentence[sizeof planning->error->detail];
     if (!(input->has_coordinator || input->no_coordinator) || !is_for_coordinator(planning))
         return;
-    size_t size = strlen(planning->error->detail);
-    const char *end = size == 0 ? "" : planning->error->detail[size - 1] == '.' ? " " : ". ";
-    snprintf(said, sizeof said, "%s%s", planning->error->detail, end);
-    if (!cannot && input->has_coordinator)
+    if (!cannot && input->has_coordinator) {
         planning->plan->kind = PLAN_COORDINATOR;
-    else if (cannot)
-        error_detail(planning->error, "%sThe coordinator cannot answer it: %s.", said, cannot);
+        return;
+    }
+    if (cannot)
+        snprintf(sentence, sizeof sentence, "The coordinator cannot answer it: %s.", cannot);
     else
-        error_detail(planning->error, "%sThe coordinator could, but it is not ready: %s.", said, input->no_coordinator);
+        snprintf(sentence, sizeof sentence, "The coordinator could, but it is not ready: %s.", input->no_coordinator);
+    add_detail(planning, sentence);
 }
 
 /* The coordinator asks the shards of the keys alone. */
@@ -363,11 +398,13 @@ mosaic_status plan_make(const struct facts *facts, const struct plan_input *inpu
         return error_memory(error);
     if (plan->kind == PLAN_REFUSED && try_scatter(&planning) == OUT_OF_MEMORY)
         return error_memory(error);
+    if (plan->kind == PLAN_REFUSED && try_write(&planning) == OUT_OF_MEMORY)
+        return error_memory(error);
     if (plan->kind == PLAN_REFUSED)
         try_coordinator(&planning);
     if (plan->kind == PLAN_COORDINATOR && facts->pruning && prune(&planning) == OUT_OF_MEMORY)
         return error_memory(error);
-    if (plan->kind == PLAN_REFUSED || plan->kind == PLAN_COORDINATOR || plan->kind == PLAN_SCATTER) {
+    if (plan->kind != PLAN_SHARD && plan->kind != PLAN_ANY) {
         plan->error = arena_allocate(arena, sizeof *plan->error);
         if (!plan->error)
             return error_memory(error);

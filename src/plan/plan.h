@@ -13,19 +13,56 @@ enum plan_kind {
     PLAN_SHARD,       /* `shard` answers the statement's untouched bytes */
     PLAN_ANY,         /* every shard would give the same answer: the one that is open already, else any */
     PLAN_SCATTER,     /* tier 2: each of `shards` answers scatter->text, merged here; `error` says why not a shard */
+    PLAN_WRITE,       /* several shards do it in one transaction: write->parts; `error` says why not a shard */
     PLAN_COORDINATOR, /* tier 4: PostgreSQL's executor over foreign tables; `error` says why not a shard */
     PLAN_REFUSED,     /* `error` says why, what would prove it, and how to write it */
 };
 
 enum { PLAN_NO_BUCKET = UINT32_MAX };
 
+/* What one shard is told. */
+struct plan_write_part {
+    uint16_t shard;
+    const char *text; /* not zero-terminated */
+    size_t size;
+    /* The client's parameters, numbered from 1, that $1, $2 … of this text are. NULL: all of them, as they stand. */
+    const uint16_t *parameters;
+    size_t parameter_count;
+    const uint32_t *rows; /* an INSERT that is split: which rows of the client's, from 0, ascending; else NULL */
+    size_t row_count;
+};
+
+/* What the shards' tags are for the client. */
+enum plan_tags {
+    TAGS_SUM,  /* their counts are added */
+    TAGS_SAME, /* all must be the same: another one is a copy that has gone astray. RETURNING's rows are those of one */
+};
+
+/*
+ * A write on several shards. All parts stand in one transaction, or none does. Where tags are the same (a reference
+ * table), whoever writes must have the first part's shard to himself before the others are told, as by LOCK TABLE …
+ * IN SHARE ROW EXCLUSIVE MODE there: else two writers could follow each other in another order elsewhere.
+ */
+struct plan_write {
+    const struct plan_write_part *parts; /* ascending by shard; at least 2 */
+    size_t part_count;
+    enum plan_tags tags;
+    const char *tag; /* what the tag begins with, before a blank and the count: "INSERT 0", "UPDATE", "DELETE" */
+    const struct schema_relation *target; /* what is written */
+    bool has_returning;
+    bool returning_in_row_order; /* each part's k-th row of RETURNING is of its k-th of `rows`: in the client's order */
+    bool reads_clock;            /* now() and its like must be one moment on all shards */
+    bool stores_clock;           /* only a column's default reads it: no text could be told another moment */
+};
+
 struct plan {
     enum plan_kind kind;
     uint16_t shard;
-    uint32_t bucket;      /* PLAN_NO_BUCKET where no key decided, or several buckets of one shard */
-    const char *relation; /* display name of the table whose key decided; NULL: none */
-    const char *pruned;   /* PLAN_COORDINATOR: the text, with conditions of buckets; NULL: as it is */
-    mosaic_error *error;  /* PLAN_REFUSED, PLAN_COORDINATOR, PLAN_SCATTER */
+    uint32_t bucket;                /* PLAN_NO_BUCKET where no key decided, or several buckets of one shard */
+    const char *relation;           /* display name of the table whose key decided; NULL: none */
+    const char *pruned;             /* PLAN_COORDINATOR: the text, with conditions of buckets; NULL: as it is */
+    mosaic_error *error;            /* PLAN_REFUSED, PLAN_COORDINATOR, PLAN_SCATTER, PLAN_WRITE */
+    const struct plan_write *write; /* PLAN_WRITE alone */
     /* PLAN_SCATTER alone: */
     const struct fact_scatter *scatter;
     const uint16_t *shards; /* ascending; those that own a bucket and, where the driver is bound, one of its keys */
@@ -59,8 +96,11 @@ struct plan_input {
     size_t parameter_count;
     const struct plan_hint *hint; /* may be NULL */
     bool has_scatter;             /* the caller can ask several shards and merge what they say */
-    bool has_coordinator;         /* it is there, and in step with the schema */
-    const char *no_coordinator;   /* why it is not, where there should be one; NULL */
+    bool has_writes;              /* it can write on several shards in one transaction; then `text` is the whole text */
+    const char *text;
+    size_t size;
+    bool has_coordinator;       /* it is there, and in step with the schema */
+    const char *no_coordinator; /* why it is not, where there should be one; NULL */
 };
 
 /*

@@ -46,21 +46,20 @@ static enum keys_outcome ask_all(struct asked *asked, const struct table *table)
     return KEYS_READ;
 }
 
-static enum keys_outcome find_shards(const struct keys_input *input, struct plan *plan)
+enum keys_outcome scatter_shards(const struct keys_input *input, const struct fact_relation *driver,
+                                 const uint16_t **shards, size_t *count)
 {
-    const struct fact_relation *driver = input->facts->scatter->driver;
-    size_t count = input->input->schema->model->shard_count;
-    struct asked asked = {.input = input, .shards = arena_zeroed(input->arena, count, sizeof *asked.shards)};
-    uint16_t *shards = arena_zeroed(input->arena, count, sizeof *shards);
-    if (!asked.shards || !shards)
+    size_t all = input->input->schema->model->shard_count;
+    struct asked asked = {.input = input, .shards = arena_zeroed(input->arena, all, sizeof *asked.shards)};
+    uint16_t *list = arena_zeroed(input->arena, all, sizeof *list);
+    *shards = list, *count = 0;
+    if (!asked.shards || !list)
         return KEYS_MEMORY;
     enum keys_outcome outcome =
         driver->is_bound ? keys_each(input, driver, ask_owner, &asked) : ask_all(&asked, driver->relation->table);
-    plan->shard_count = 0;
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < all; i++)
         if (asked.shards[i])
-            shards[plan->shard_count++] = (uint16_t)i;
-    plan->shards = shards;
+            list[(*count)++] = (uint16_t)i;
     return outcome;
 }
 
@@ -137,7 +136,7 @@ enum keys_outcome scatter_plan(const struct keys_input *input, struct plan *plan
     struct plan found = *plan;
     if (!read_limits(input, &found) || names_moment(input))
         return KEYS_REFUSED;
-    enum keys_outcome outcome = find_shards(input, &found);
+    enum keys_outcome outcome = scatter_shards(input, input->facts->scatter->driver, &found.shards, &found.shard_count);
     if (outcome != KEYS_READ)
         return outcome;
     found.kind = found.shard_count > 1 ? PLAN_SCATTER : found.shard_count ? PLAN_SHARD : PLAN_ANY;

@@ -10,5 +10,8 @@
  * parameter). KEYS_REFUSED is that, too.
  */
 enum keys_outcome scatter_plan(const struct keys_input *input, struct plan *plan);
+/* The shards that own one of the relation's keys or, where it is not bound, a bucket of its table; ascending. */
+enum keys_outcome scatter_shards(const struct keys_input *input, const struct fact_relation *driver,
+                                 const uint16_t **shards, size_t *count);
 
 #endif

@@ -167,6 +167,16 @@ struct parameter {
     uint32_t type;  /* what its uses give it, while they agree */
     bool conflicts; /* they do not, or one is not understood */
     bool is_key;
+    size_t uses, stored; /* of these, by clock_stored */
+};
+
+/* The statement itself, where it is an INSERT, UPDATE or DELETE. */
+struct written {
+    const Node *statement; /* NULL: it is none */
+    struct range *target;
+    struct scope *scope; /* of the target, and of what stands beside it in FROM or USING */
+    struct scope *rows;  /* INSERT: that of VALUES and of its query */
+    struct scope *query; /* INSERT … of a query: that of its SELECT */
 };
 
 /* What stands where in the statement's own text, of whatever query: a column's name, a subquery, an aggregate. */
@@ -210,10 +220,13 @@ struct analysis {
     bool locks;
     bool unknown_function;
     bool has_volatile;        /* a volatile function is called anywhere, also in a view */
+    bool has_volatile_within; /* not by what is done for each row that the statement writes: in a subquery, a WITH */
     size_t names;             /* columns named so far */
     struct mark *marks;       /* of the statement's own text */
     const struct use *copied; /* the table that COPY TO STDOUT names */
     bool has_header;          /* of COPY */
+    struct written written;
+    bool *stored;             /* literals that clock_stored has seen, by number; NULL: none */
     const char *scatter_bars; /* why no scatter would do, a clause; NULL: nothing was seen */
 };
 
@@ -307,6 +320,8 @@ void expression_list(struct analysis *analysis, struct scope *scope, List *list)
 
 /* clock.c: notes in the facts what may ask for the present. */
 void clock_cast(struct analysis *analysis, struct scope *scope, uint32_t type, Node *from);
+/* A value that is stored as it is in a column of this type: where no moment is read in it, it is known to be none. */
+void clock_stored(struct analysis *analysis, const struct fact_value *value, uint32_t type);
 void clock_call(struct analysis *analysis, struct scope *scope, const FuncCall *call, const char *name);
 
 /* part.c: refuses what would tell of one shard's part of a table as if it were all. */
@@ -368,6 +383,8 @@ void scatter_find(struct analysis *analysis);
 
 /* Is it on the side of no outer join that may be filled with NULLs? */
 bool range_is_preserved(const struct range *range);
+/* write.c: whether several shards may do what the statement writes, once prove is done. */
+void write_find(struct analysis *analysis);
 /* prune.c: the same, where the coordinator will answer. */
 void prune_find(struct analysis *analysis);
 

@@ -72,6 +72,19 @@ void clock_cast(struct analysis *analysis, struct scope *scope, uint32_t type, N
         analysis->facts->reads_clock = true;
 }
 
+void clock_stored(struct analysis *analysis, const struct fact_value *value, uint32_t type)
+{
+    if (has_time(analysis, type) || (value->type && has_time(analysis, value->type)))
+        return;
+    if (value->source == VALUE_PARAMETER && !value->is_cast && value->number <= analysis->parameter_count)
+        analysis->parameters[value->number - 1].stored++;
+    if (value->source != VALUE_LITERAL)
+        return;
+    if (!analysis->stored)
+        analysis->stored = analysis_new(analysis, analysis->scan->count, sizeof *analysis->stored);
+    analysis->stored[value->number] = true;
+}
+
 void clock_call(struct analysis *analysis, struct scope *scope, const FuncCall *call, const char *name)
 {
     /* date(x) is x::date. */

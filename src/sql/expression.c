@@ -142,6 +142,7 @@ static void system_function(struct analysis *analysis, struct scope *scope, cons
         for (struct scope *at = scope; at; at = at->parent)
             at->has_volatile = true;
         analysis->has_volatile = true;
+        analysis->has_volatile_within |= scope != analysis->written.rows && scope != analysis->written.scope;
         if (!NAME_IS_ONE_OF(name, anywhere)) {
             analysis->facts->needs_home = analysis->home_else = true;
             analysis->facts->is_write = true;

@@ -161,6 +161,7 @@ static void conclude(struct analysis *analysis)
         return;
     prove(analysis);
     scatter_find(analysis);
+    write_find(analysis);
 }
 
 static void find_one(struct analysis *analysis, const RawStmt *raw, bool alone, struct facts *facts)
@@ -168,7 +169,7 @@ static void find_one(struct analysis *analysis, const RawStmt *raw, bool alone, 
     *facts = (struct facts){0};
     analysis->facts = facts;
     analysis->alone = alone, analysis->top = NULL;
-    analysis->has_volatile = false, analysis->names = 0, analysis->scatter_bars = NULL;
+    analysis->has_volatile = analysis->has_volatile_within = false, analysis->names = 0, analysis->scatter_bars = NULL;
     analysis->marks = NULL, analysis->numbers_object = false, analysis->copied = NULL, analysis->has_header = false;
     analysis->depth = 0, analysis->in_view = false;
     analysis->path = analysis->context->path, analysis->path_count = analysis->context->path_count;
@@ -178,6 +179,7 @@ static void find_one(struct analysis *analysis, const RawStmt *raw, bool alone, 
     analysis->parameters = NULL, analysis->parameter_count = analysis->parameter_capacity = 0;
     analysis->prefers_home = analysis->home_else = analysis->unknown_function = false;
     analysis->assigned_types = NULL;
+    analysis->written = (struct written){0}, analysis->stored = NULL;
     if (!alone) {
         facts->start = raw->stmt_location;
         facts->length = raw->stmt_len ? raw->stmt_len : (int)analysis->size - raw->stmt_location;

@@ -195,6 +195,36 @@ struct fact_scatter {
     bool is_copy, has_header; /* COPY TO STDOUT, not in binary: `text` is the whole statement */
 };
 
+/* How several shards do what a statement writes. */
+enum fact_spread {
+    SPREAD_OWN,  /* each does to its own rows what the statement would do to all: the statement as it is */
+    SPREAD_ROWS, /* INSERT … VALUES: each row goes to the shard of its key */
+    SPREAD_SAME, /* a reference table: every shard does the same */
+};
+
+/*
+ * A write on several shards, in one transaction: what they do together is what one PostgreSQL with all rows would do.
+ */
+struct fact_write {
+    enum fact_spread spread;
+    /* OWN: whose keys, where it is_bound, name the shards. ROWS: its keys are the rows', one alternative a row. */
+    const struct fact_relation *driver;
+    const struct schema_relation *target; /* what is written */
+    const char *tag;                      /* what its command tag begins with: "INSERT 0", "UPDATE", "DELETE" */
+    bool has_returning;
+    bool returns_each_row; /* ROWS: RETURNING gives one row for each that is inserted, none is left out */
+    bool reads_clock;      /* the time of its transaction is read, by the text */
+    bool stores_clock;     /* only by the default of a column */
+    /*
+     * Literals and parameters, by their number from 0, that are stored as they are by a type that reads no 'now' in
+     * them; all others may be read as the present. NULL: none is.
+     */
+    const bool *stored_literals, *stored_parameters;
+    size_t stored_literal_count, stored_parameter_count;
+    size_t start; /* of the statement in the text: not that of EXPLAIN */
+    size_t words; /* ROWS: before the word VALUES, from `start` on (rows.h) */
+};
+
 /*
  * Tier 4: a condition of the key's bucket may stand beside what binds a relation of the top FROM, so that the
  * coordinator asks the shards of its keys alone: before WHERE condition AND … after.
@@ -222,6 +252,9 @@ struct facts {
     const struct fact_scatter *scatter;
     /* A clause: why not; NULL where it was not tried (no sharded relation, a write, one shard in any case). */
     const char *scatter_cannot;
+    const struct fact_write *write; /* how several shards do it; NULL: not proved, or one shard does in any case */
+    /* A clause: why they cannot, and what would help (NULL: nothing is known); NULL where it was not tried. */
+    const char *write_cannot, *write_remedy;
     const struct fact_pruning *pruning; /* NULL: nothing to prune by. Of this text: text_bound */
     bool reads_clock;                   /* the time of its transaction: now() and its like */
     bool sets_unknown;                  /* a setting that only its connection knows: set_config of what is no literal */

@@ -93,6 +93,22 @@ static bool is_sharded(const struct range *range)
     return range->relation && range->relation->placement == PLACE_SHARDED;
 }
 
+/* Of the statement itself, not of a WITH query. */
+static void note_written(struct analysis *analysis, struct scope *scope, const void *statement, struct range *target)
+{
+    if (!scope->parent)
+        analysis->written = (struct written){.statement = statement, .target = target, .scope = scope};
+}
+
+/* What a SET stores, where it is a value. */
+static void note_stored(struct analysis *analysis, const struct range *target, const ResTarget *set)
+{
+    struct fact_value value;
+    const struct schema_column *column = target->relation ? schema_column(target->relation, set->name) : NULL;
+    if (column && !set->indirection && operand_value(analysis, set->val, &value))
+        clock_stored(analysis, &value, column->type);
+}
+
 static struct columns returning(struct analysis *analysis, struct scope *scope, List *list)
 {
     struct columns outputs = {0};
@@ -114,11 +130,13 @@ static size_t key_index(const struct range *range, const char *name)
     return SIZE_MAX;
 }
 
-static void assign(struct analysis *analysis, struct scope *scope, struct use *use, ResTarget *target)
+static void assign(struct analysis *analysis, struct scope *scope, struct range *range, ResTarget *target)
 {
+    struct use *use = range->use;
     size_t key = use && is_sharded(use->range) ? key_index(use->range, target->name) : SIZE_MAX;
     if (key == SIZE_MAX || target->indirection) {
         expression_walk(analysis, scope, (Node *)target);
+        note_stored(analysis, range, target);
         return;
     }
     const struct schema_column *column = schema_column(use->range->relation, target->name);
@@ -143,7 +161,7 @@ static void assign_all(struct analysis *analysis, struct scope *scope, struct ra
     }
     ListCell *cell;
     foreach (cell, targets)
-        assign(analysis, scope, use, lfirst(cell));
+        assign(analysis, scope, target, lfirst(cell));
 }
 
 /* ---- INSERT ---- */
@@ -216,8 +234,10 @@ static void walk_rows(struct analysis *analysis, struct scope *scope, List *rows
                 if (!operand.value.type)
                     keys[row * width + i].type = type;
             }
-            if (operand.is_value)
+            if (operand.is_value) {
                 value_use(analysis, &operand.value, operand.value.type ? operand.value.type : type, is_key);
+                clock_stored(analysis, &operand.value, type);
+            }
         }
         for (size_t i = 0; i < width; i++)
             if (list_length(list) <= positions[i])
@@ -277,6 +297,8 @@ static void insert_rows(struct analysis *analysis, struct scope *scope, InsertSt
     analysis->assigned_types = types;
     analysis->assigned_type_count = type_count;
     struct columns columns = query_analyse(analysis, scope, false, insert->selectStmt);
+    if (analysis->written.target == target)
+        analysis->written.query = analysis->top;
     analysis->assigned_types = NULL;
     if (width)
         insert_query(analysis, use, &columns, positions);
@@ -299,6 +321,7 @@ static void on_conflict(struct analysis *analysis, struct scope *scope, OnConfli
     foreach (cell, clause->targetList) {
         ResTarget *set = lfirst(cell);
         expression_walk(analysis, scope, (Node *)set);
+        note_stored(analysis, target, set);
         if (!is_sharded(target) || key_index(target, set->name) == SIZE_MAX)
             continue;
         bool same = IsA(set->val, ColumnRef) && list_length(((ColumnRef *)set->val)->fields) == 2 &&
@@ -347,6 +370,9 @@ static struct columns insert_analyse(struct analysis *analysis, struct scope *sc
     query_with(analysis, scope, insert->withClause);
     struct scope *rows = scope_new(analysis, scope, true);
     struct range *target = target_range(analysis, scope, insert->relation);
+    note_written(analysis, scope, insert, target);
+    if (analysis->written.target == target)
+        analysis->written.rows = rows;
     scope->visible_from = scope->item_count; /* the rows do not see the table */
     insert_rows(analysis, rows, insert, target);
     scope->visible_from = 0;
@@ -359,6 +385,7 @@ static struct columns update_analyse(struct analysis *analysis, struct scope *sc
 {
     query_with(analysis, scope, update->withClause);
     struct range *target = target_range(analysis, scope, update->relation);
+    note_written(analysis, scope, update, target);
     query_from(analysis, scope, update->fromClause);
     condition_where(analysis, scope, filter_new(analysis, scope, 0, scope->range_count), update->whereClause);
     assign_all(analysis, scope, target, update->targetList);
@@ -368,7 +395,7 @@ static struct columns update_analyse(struct analysis *analysis, struct scope *sc
 static struct columns delete_analyse(struct analysis *analysis, struct scope *scope, DeleteStmt *delete)
 {
     query_with(analysis, scope, delete->withClause);
-    target_range(analysis, scope, delete->relation);
+    note_written(analysis, scope, delete, target_range(analysis, scope, delete->relation));
     query_from(analysis, scope, delete->usingClause);
     condition_where(analysis, scope, filter_new(analysis, scope, 0, scope->range_count), delete->whereClause);
     return returning(analysis, scope, delete->returningList);

@@ -52,6 +52,7 @@ void parameter_use(struct analysis *analysis, int number, uint32_t type, bool is
     parameter->conflicts |= !type || (parameter->type && parameter->type != type);
     parameter->type = type ? type : parameter->type;
     parameter->is_key |= is_key;
+    parameter->uses++;
 }
 
 void value_use(struct analysis *analysis, const struct fact_value *value, uint32_t type, bool is_key)

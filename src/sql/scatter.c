@@ -32,7 +32,7 @@ struct leaf {
 };
 
 struct search {
-    struct split split;
+    struct split *split;
     struct leaf *leaves;
     size_t leaf_count;
 };
@@ -207,8 +207,7 @@ static bool are_alike(const struct table *a, const struct table *b)
     return same_owners(a, b);
 }
 
-/* Why this use is not bound to κ; NULL: it is. */
-static const char *unbound(struct analysis *analysis, const struct table *driver, const struct use *use)
+const char *split_unbound(struct analysis *analysis, const struct table *driver, const struct use *use)
 {
     const struct table *table = use->fact.relation->table;
     bool bound = use->range != NULL && table->column_count == driver->column_count;
@@ -250,19 +249,33 @@ static const char *check_sets(struct analysis *analysis, const struct split *spl
     return reason ? reason : check_sets(analysis, split, scope->right);
 }
 
+/* Above the rows that are inserted nothing may pick of them, or count them. */
+static const char *check_inserted(const struct search *search, const struct scope *top)
+{
+    if (top->select->limitCount || top->select->limitOffset)
+        return "its LIMIT or OFFSET picks of all rows";
+    for (size_t i = 0; i < search->leaf_count; i++)
+        if (shape_is_one_row(search->leaves[i].scope))
+            return "it aggregates over all keys";
+    return NULL;
+}
+
 static const char *check(struct analysis *analysis, struct search *search, const struct candidate *driver)
 {
-    struct split *split = &search->split;
+    struct split *split = search->split;
     const struct table *table = driver->base->relation->table;
     split->width = table->column_count;
     for (const struct use *use = analysis->uses; use; use = use->next) {
-        const char *reason = use->fact.relation->placement == PLACE_SHARDED ? unbound(analysis, table, use) : NULL;
+        const char *reason =
+            use->fact.relation->placement == PLACE_SHARDED ? split_unbound(analysis, table, use) : NULL;
         if (reason)
             return reason;
     }
     const char *reason = check_sets(analysis, split, analysis->top);
     for (size_t i = 0; !reason && i < search->leaf_count; i++)
         reason = shape_leaf(split, search->leaves[i].scope);
+    if (!split->fact)
+        return reason ? reason : check_inserted(search, analysis->top);
     if (!reason)
         reason = shape_top(split, analysis->top);
     bool copies = analysis->facts->class == STATEMENT_COPY_TO; /* its query stands in parentheses */
@@ -282,31 +295,59 @@ static const struct fact_relation *driver_fact(struct analysis *analysis, const 
     return fact;
 }
 
+void split_suppose(struct analysis *analysis, struct scope *scope, struct term *const *terms, size_t width,
+                   struct supposed *supposed)
+{
+    struct fact_value *symbols = analysis_new(analysis, width, sizeof *symbols);
+    for (size_t i = 0; i < width; i++) {
+        struct condition *condition = analysis_new(analysis, 1, sizeof *condition);
+        symbols[i] = (struct fact_value){.source = VALUE_SYMBOL, .number = (uint32_t)i};
+        *condition = (struct condition){.filter = filter_new(analysis, scope, 0, scope->range_count),
+                                        .a = terms[i],
+                                        .values = {&symbols[i], 1},
+                                        .next = supposed->first};
+        supposed->first = condition;
+        supposed->last = supposed->last ? supposed->last : condition;
+    }
+}
+
 static const char *attempt(struct analysis *analysis, struct search *search, size_t number)
 {
-    struct fact_value *symbols = analysis_new(analysis, KEY_COLUMNS_MAX, sizeof *symbols);
-    struct condition *first = NULL, *last = NULL;
-    for (uint32_t i = 0; i < KEY_COLUMNS_MAX; i++)
-        symbols[i] = (struct fact_value){.source = VALUE_SYMBOL, .number = i};
+    struct supposed supposed = {NULL, NULL};
     for (size_t l = 0; l < search->leaf_count; l++) {
         const struct candidate *candidate = chosen(&search->leaves[l], number);
-        struct scope *scope = search->leaves[l].scope;
-        for (size_t i = 0; i < candidate->base->relation->table->column_count; i++) {
-            struct condition *condition = analysis_new(analysis, 1, sizeof *condition);
-            *condition = (struct condition){.filter = filter_new(analysis, scope, 0, scope->range_count),
-                                            .a = candidate->terms[i],
-                                            .values = {&symbols[i], 1},
-                                            .next = first};
-            first = condition;
-            last = last ? last : condition;
-        }
+        split_suppose(analysis, search->leaves[l].scope, candidate->terms,
+                      candidate->base->relation->table->column_count, &supposed);
     }
-    prove_under(analysis, first, last);
+    prove_under(analysis, supposed.first, supposed.last);
     const struct candidate *driver = chosen(&search->leaves[0], number);
     const char *reason = check(analysis, search, driver);
     if (!reason)
-        search->split.fact->driver = driver_fact(analysis, search, driver);
-    prove_forget(analysis, last);
+        search->split->driver = driver_fact(analysis, search, driver);
+    prove_forget(analysis, supposed.last);
+    return reason;
+}
+
+const char *split_query(struct split *split)
+{
+    struct analysis *analysis = split->analysis;
+    struct search search = {.split = split, .leaf_count = find_leaves(analysis->top, NULL, 0)};
+    if (search.leaf_count > LEAVES_MOST)
+        return "it unites more than is looked at";
+    search.leaves = analysis_new(analysis, search.leaf_count, sizeof *search.leaves);
+    (void)find_leaves(analysis->top, search.leaves, 0);
+    size_t attempts = 0;
+    for (size_t i = 0; i < search.leaf_count; i++) {
+        struct leaf *leaf = &search.leaves[i];
+        find_candidates(analysis, leaf);
+        attempts = leaf->count > attempts ? leaf->count : attempts;
+        if (!leaf->count)
+            return "its FROM has no sharded table whose key is in every row";
+    }
+    const char *reason = attempt(analysis, &search, 0);
+    for (size_t i = 1; reason && i < attempts; i++)
+        if (!attempt(analysis, &search, i))
+            return NULL;
     return reason;
 }
 
@@ -357,7 +398,7 @@ static bool names_hidden(const struct analysis *analysis)
     return false;
 }
 
-static const char *why_not(struct analysis *analysis, struct search *search)
+static const char *why_not(struct analysis *analysis, struct split *split)
 {
     const struct facts *facts = analysis->facts;
     if (analysis->scatter_bars)
@@ -372,24 +413,7 @@ static const char *why_not(struct analysis *analysis, struct search *search)
         return "its text is not one statement that is understood";
     if (names_hidden(analysis))
         return "it has a name that hidden columns could have";
-    search->leaf_count = find_leaves(analysis->top, NULL, 0);
-    if (search->leaf_count > LEAVES_MOST)
-        return "it unites more than is looked at";
-    search->leaves = analysis_new(analysis, search->leaf_count, sizeof *search->leaves);
-    (void)find_leaves(analysis->top, search->leaves, 0);
-    size_t attempts = 0;
-    for (size_t i = 0; i < search->leaf_count; i++) {
-        struct leaf *leaf = &search->leaves[i];
-        find_candidates(analysis, leaf);
-        attempts = leaf->count > attempts ? leaf->count : attempts;
-        if (!leaf->count)
-            return "its FROM has no sharded table whose key is in every row";
-    }
-    const char *reason = attempt(analysis, search, 0);
-    for (size_t i = 1; reason && i < attempts; i++)
-        if (!attempt(analysis, search, i))
-            return NULL;
-    return reason;
+    return split_query(split);
 }
 
 /* COPY of a table: each shard copies its own rows. */
@@ -423,18 +447,19 @@ void scatter_find(struct analysis *analysis)
             prune_find(analysis);
         return;
     }
-    struct search search = {.split = {.analysis = analysis, .marks = analysis->marks}};
-    search.split.fact = analysis_new(analysis, 1, sizeof *search.split.fact);
-    facts->scatter_cannot = why_not(analysis, &search);
+    struct split split = {.analysis = analysis, .marks = analysis->marks};
+    split.fact = analysis_new(analysis, 1, sizeof *split.fact);
+    facts->scatter_cannot = why_not(analysis, &split);
     if (facts->scatter_cannot) {
         prune_find(analysis);
         return;
     }
+    split.fact->driver = split.driver;
     if (facts->explain_plain)
-        search.split.fact->explains = analysis_text(analysis, "%.*s", facts->inner_start, analysis->text);
-    search.split.fact->is_copy = copies;
-    search.split.fact->is_cursor = declares;
-    search.split.fact->has_header = analysis->has_header;
-    facts->scatter = search.split.fact;
+        split.fact->explains = analysis_text(analysis, "%.*s", facts->inner_start, analysis->text);
+    split.fact->is_copy = copies;
+    split.fact->is_cursor = declares;
+    split.fact->has_header = analysis->has_header;
+    facts->scatter = split.fact;
     facts->text_bound = true;
 }

@@ -9,9 +9,21 @@
 struct split {
     struct analysis *analysis;
     size_t width;
-    struct fact_scatter *fact; /* in the making */
+    struct fact_scatter *fact; /* in the making; NULL: the rows are inserted, and none is merged */
     const struct mark *marks;
+    const struct fact_relation *driver; /* found */
 };
+
+/* A supposition: these terms, columns of a scope's rows that matter, are κ. In front of those before it. */
+struct supposed {
+    struct condition *first, *last;
+};
+void split_suppose(struct analysis *analysis, struct scope *scope, struct term *const *terms, size_t width,
+                   struct supposed *supposed);
+/* Why a use of a sharded relation is not bound to κ, the key of `driver`; a clause. NULL: it is. */
+const char *split_unbound(struct analysis *analysis, const struct table *driver, const struct use *use);
+/* Is analysis->top, above WHERE too, split by a key? A clause why not; NULL: it is, by the key of split->driver. */
+const char *split_query(struct split *split);
 
 /* Is the term bound to κ's column, and to nothing else? Its rows may still have NULL there. */
 bool split_binds(const struct term *term, size_t column);

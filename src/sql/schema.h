@@ -27,8 +27,11 @@ struct schema_column {
     int32_t modifier; /* atttypmod */
     int16_t number;   /* attnum, from 1 */
     bool not_null;
-    bool is_generated;  /* GENERATED ALWAYS AS (…) STORED */
-    bool has_default;   /* or an identity */
+    bool is_generated; /* GENERATED ALWAYS AS (…) STORED */
+    bool has_default;  /* or an identity */
+    /* Its default is the same wherever it is computed in one moment: of constants, and of the transaction's time. */
+    bool default_same;
+    bool default_clock; /* the default reads the time */
     bool deterministic; /* collation's pg_collation.collisdeterministic; true where it has none */
     bool plain;         /* its collation is the database's default */
     bool bytewise;      /* its collation compares bytes: C or POSIX, or the database's default where that is one */

@@ -93,7 +93,7 @@ struct world {
     struct arena arena; /* of maps */
     const char *path[3];
     struct sql_context context;
-    bool has_coordinator, has_scatter;
+    bool has_coordinator, has_scatter, has_writes;
 };
 
 static inline void world_open(struct world *world)
@@ -135,7 +135,8 @@ static inline struct plan_value *world_literals(const struct scan *scan, const c
     return literals;
 }
 
-/* The plan of the first statement as a word: "s1", "any", "scatter", "coordinator" or "refused"; *plan has the rest. */
+/* The plan of the first statement as a word: "s1", "any", "scatter", "writes", "coordinator" or
+ * "refused"; *plan has the rest. */
 static inline const char *world_plan(struct world *world, const char *text, const struct plan_value *parameters,
                                      size_t parameter_count, struct arena *arena, struct facts *facts,
                                      struct plan *plan)
@@ -152,6 +153,9 @@ static inline const char *world_plan(struct world *world, const char *text, cons
                                .parameters = parameters,
                                .parameter_count = parameter_count,
                                .has_scatter = world->has_scatter,
+                               .has_writes = world->has_writes,
+                               .text = text,
+                               .size = strlen(text),
                                .has_coordinator = world->has_coordinator};
     if (plan_make(&list.facts[0], &input, arena, plan, &error) != MOSAIC_OK)
         abort();
@@ -163,6 +167,8 @@ static inline const char *world_plan(struct world *world, const char *text, cons
         return "coordinator";
     if (plan->kind == PLAN_SCATTER)
         return "scatter";
+    if (plan->kind == PLAN_WRITE)
+        return "writes";
     return plan->kind == PLAN_ANY ? "any" : world_shards[plan->shard].name;
 }
 

@@ -1,0 +1,268 @@
+#include "plan/write.h"
+
+#include "base/error.h"
+#include "plan/scatter.h"
+#include "sql/rows.h"
+#include "sql/words.h"
+
+#include <string.h>
+
+/* ---- the present ---- */
+
+/* Is it read as a date or time, as far as is known, and names a moment? */
+static bool may_name_moment(const struct plan_value *value, const bool *stored, size_t stored_count, size_t index)
+{
+    if ((index < stored_count && stored[index]) || value->size < 0)
+        return false;
+    return !value->data || words_name_moment(value->data, (size_t)value->size);
+}
+
+static bool names_moment(const struct keys_input *input)
+{
+    const struct fact_write *write = input->facts->write;
+    const struct plan_input *values = input->input;
+    for (size_t i = 0; i < values->literal_count; i++)
+        if (!values->literals[i].type &&
+            may_name_moment(&values->literals[i], write->stored_literals, write->stored_literal_count, i))
+            return true;
+    for (size_t i = 0; i < values->parameter_count; i++)
+        if (may_name_moment(&values->parameters[i], write->stored_parameters, write->stored_parameter_count, i))
+            return true;
+    return false;
+}
+
+/* ---- the same words for all ---- */
+
+static enum keys_outcome find_owners(const struct keys_input *input, const uint16_t **shards, size_t *count)
+{
+    return scatter_shards(input, input->facts->write->driver, shards, count);
+}
+
+static enum keys_outcome make_parts(const struct keys_input *input, struct plan_write *write)
+{
+    const struct fact_write *fact = input->facts->write;
+    const struct plan_input *values = input->input;
+    const uint16_t *shards;
+    size_t count;
+    enum keys_outcome outcome = find_owners(input, &shards, &count);
+    struct plan_write_part *parts = arena_zeroed(input->arena, count + 1, sizeof *parts);
+    if (outcome == KEYS_READ && !parts)
+        return KEYS_MEMORY;
+    for (size_t i = 0; outcome == KEYS_READ && i < count; i++)
+        parts[i] = (struct plan_write_part){
+            .shard = shards[i], .text = values->text + fact->start, .size = values->size - fact->start};
+    write->parts = parts, write->part_count = count;
+    return outcome;
+}
+
+/* ---- rows ---- */
+
+struct splitting {
+    const struct keys_input *input;
+    struct plan_write_part *parts; /* one a shard of the model, until all rows are dealt out */
+    uint16_t *owners;              /* of each row */
+    struct rows rows;
+    uint16_t *numbers; /* that a part gives to the client's, from 1; 0: it has not met it */
+};
+
+static enum keys_outcome find_owner(const struct keys_input *input, size_t row, uint16_t *shard)
+{
+    const struct fact_relation *driver = input->facts->write->driver;
+    const struct fact_keys *keys = &driver->keys;
+    const struct table *table = driver->relation->table;
+    struct key_value key[KEY_COLUMNS_MAX];
+    bool none;
+    uint32_t bucket;
+    enum keys_outcome outcome =
+        keys_row(input, driver->relation, &keys->values[row * keys->columns], keys->columns, key, &none);
+    if (outcome != KEYS_READ || none)
+        return outcome == KEYS_READ ? KEYS_REFUSED : outcome;
+    if (rule_bucket(&table->rule, key, &bucket, input->error) != MOSAIC_OK) {
+        error_sqlstate(input->error, "23514");
+        return KEYS_REFUSED;
+    }
+    return keys_owner(table, bucket, shard) ? KEYS_READ : KEYS_REFUSED;
+}
+
+/* Each shard's list of its rows. */
+static enum keys_outcome deal_out(struct splitting *splitting)
+{
+    struct arena *arena = splitting->input->arena;
+    size_t count = splitting->rows.count, shards = splitting->input->input->schema->model->shard_count;
+    uint32_t *places = arena_allocate(arena, (count + 1) * sizeof *places), *at = places;
+    uint32_t **ends = arena_zeroed(arena, shards, sizeof *ends);
+    if (!places || !ends)
+        return KEYS_MEMORY;
+    for (size_t i = 0; i < count; i++)
+        splitting->parts[splitting->owners[i]].row_count++;
+    for (size_t i = 0; i < shards; i++) {
+        splitting->parts[i].rows = ends[i] = at;
+        at += splitting->parts[i].row_count;
+    }
+    for (size_t i = 0; i < count; i++)
+        *ends[splitting->owners[i]]++ = (uint32_t)i;
+    return KEYS_READ;
+}
+
+/* A part's text in the making: there is room for it. */
+struct part_text {
+    struct splitting *splitting;
+    struct plan_write_part *part;
+    uint16_t *parameters;
+    char *text;
+    size_t parameter; /* of the text, that comes next */
+};
+
+static void add_bytes(struct part_text *to, const char *bytes, size_t size)
+{
+    memcpy(to->text + to->part->size, bytes, size);
+    to->part->size += size;
+}
+
+static void add_parameter(struct part_text *to, uint32_t number)
+{
+    uint16_t *own = &to->splitting->numbers[number];
+    char digits[8];
+    size_t size = sizeof digits;
+    if (!*own) {
+        to->parameters[to->part->parameter_count++] = (uint16_t)number;
+        *own = (uint16_t)to->part->parameter_count;
+    }
+    for (uint32_t left = *own; left; left /= 10)
+        digits[--size] = (char)('0' + left % 10);
+    digits[--size] = '$';
+    add_bytes(to, digits + size, sizeof digits - size);
+}
+
+/* A piece of the client's text, with the part's own numbers of parameters. */
+static void add_piece(struct part_text *to, size_t start, size_t end)
+{
+    const struct rows *rows = &to->splitting->rows;
+    const char *text = to->splitting->input->input->text;
+    while (to->parameter < rows->parameter_count && rows->parameters[to->parameter].start < start)
+        to->parameter++;
+    for (; to->parameter < rows->parameter_count && rows->parameters[to->parameter].start < end; to->parameter++) {
+        const struct row_parameter *parameter = &rows->parameters[to->parameter];
+        add_bytes(to, text + start, parameter->start - start);
+        add_parameter(to, parameter->number);
+        start = parameter->end;
+    }
+    add_bytes(to, text + start, end - start);
+}
+
+/* How many bytes it has at most, and parameters. A number of the part's own may have more digits than the client's. */
+static size_t text_most(const struct splitting *splitting, const struct plan_write_part *part, size_t *parameters)
+{
+    const struct row_piece *list = splitting->rows.list;
+    size_t size = splitting->input->input->size - (list[splitting->rows.count - 1].end - list[0].start);
+    for (size_t i = 0; i < part->row_count; i++)
+        size += list[part->rows[i]].end - list[part->rows[i]].start + 2;
+    *parameters = size / 2 < splitting->rows.parameter_count ? size / 2 : splitting->rows.parameter_count;
+    return size + 4 * *parameters;
+}
+
+static enum keys_outcome write_part(struct splitting *splitting, struct plan_write_part *part)
+{
+    const struct row_piece *list = splitting->rows.list, *last = &list[splitting->rows.count - 1];
+    const struct plan_input *input = splitting->input->input;
+    struct arena *arena = splitting->input->arena;
+    size_t most;
+    size_t size = text_most(splitting, part, &most);
+    struct part_text to = {.splitting = splitting, .part = part};
+    to.text = arena_allocate(arena, size + 1);
+    to.parameters = arena_allocate(arena, (most + 1) * sizeof *to.parameters);
+    if (!to.text || !to.parameters)
+        return KEYS_MEMORY;
+    add_piece(&to, splitting->input->facts->write->start, list[0].start);
+    for (size_t i = 0; i < part->row_count; i++) {
+        add_bytes(&to, ", ", i ? 2 : 0);
+        add_piece(&to, list[part->rows[i]].start, list[part->rows[i]].end);
+    }
+    add_piece(&to, last->end, input->size);
+    for (size_t i = 0; i < part->parameter_count; i++)
+        splitting->numbers[to.parameters[i]] = 0;
+    part->text = to.text;
+    part->parameters = to.parameters;
+    return KEYS_READ;
+}
+
+static enum keys_outcome read_rows(struct splitting *splitting)
+{
+    const struct keys_input *input = splitting->input;
+    const struct fact_write *fact = input->facts->write;
+    size_t count = fact->driver->keys.alternatives, highest = 0;
+    enum rows_outcome outcome = rows_read(input->input->text, input->input->size, fact->start, fact->words, count,
+                                          input->arena, &splitting->rows);
+    if (outcome != ROWS_FOUND)
+        return outcome == ROWS_MEMORY ? KEYS_MEMORY : KEYS_REFUSED;
+    for (size_t i = 0; i < splitting->rows.parameter_count; i++)
+        highest = splitting->rows.parameters[i].number > highest ? splitting->rows.parameters[i].number : highest;
+    if (highest > UINT16_MAX)
+        return KEYS_REFUSED;
+    splitting->numbers = arena_zeroed(input->arena, highest + 1, sizeof *splitting->numbers);
+    splitting->owners = arena_allocate(input->arena, (count + 1) * sizeof *splitting->owners);
+    if (!splitting->numbers || !splitting->owners)
+        return KEYS_MEMORY;
+    for (size_t i = 0; i < count; i++) {
+        enum keys_outcome found = find_owner(input, i, &splitting->owners[i]);
+        if (found != KEYS_READ)
+            return found;
+    }
+    return KEYS_READ;
+}
+
+static enum keys_outcome split_rows(const struct keys_input *input, struct plan_write *write)
+{
+    size_t shards = input->input->schema->model->shard_count;
+    struct splitting splitting = {.input = input};
+    splitting.parts = arena_zeroed(input->arena, shards, sizeof *splitting.parts);
+    if (!splitting.parts)
+        return KEYS_MEMORY;
+    enum keys_outcome outcome = read_rows(&splitting);
+    if (outcome == KEYS_READ)
+        outcome = deal_out(&splitting);
+    for (size_t i = 0; outcome == KEYS_READ && i < shards; i++) {
+        if (!splitting.parts[i].row_count)
+            continue;
+        struct plan_write_part *part = &splitting.parts[write->part_count++];
+        *part = splitting.parts[i];
+        part->shard = (uint16_t)i;
+        outcome = write_part(&splitting, part);
+    }
+    write->parts = splitting.parts;
+    return outcome;
+}
+
+/* ---- all ---- */
+
+/* One shard, or none: then the home shard finds no row as well. */
+static void settle(const struct keys_input *input, const struct plan_write *write, struct plan *plan)
+{
+    plan->kind = PLAN_SHARD;
+    plan->shard = write->part_count ? write->parts[0].shard : (uint16_t)input->input->schema->home;
+}
+
+enum keys_outcome write_plan(const struct keys_input *input, struct plan *plan)
+{
+    const struct fact_write *fact = input->facts->write;
+    struct plan_write *write = arena_zeroed(input->arena, 1, sizeof *write);
+    if (!write)
+        return KEYS_MEMORY;
+    enum keys_outcome outcome = fact->spread == SPREAD_ROWS ? split_rows(input, write) : make_parts(input, write);
+    if (outcome != KEYS_READ)
+        return outcome;
+    write->tags = TAGS_SUM;
+    write->tag = fact->tag;
+    write->target = fact->target;
+    write->has_returning = fact->has_returning;
+    write->returning_in_row_order = fact->has_returning && fact->returns_each_row;
+    write->reads_clock = fact->reads_clock || names_moment(input);
+    write->stores_clock = fact->stores_clock;
+    plan->bucket = PLAN_NO_BUCKET;
+    plan->relation = fact->target->table->display;
+    plan->write = write;
+    plan->kind = PLAN_WRITE;
+    if (write->part_count < 2)
+        settle(input, write, plan);
+    return KEYS_READ;
+}

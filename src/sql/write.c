@@ -1,0 +1,294 @@
+/*
+ * May several shards do, each for itself and in one transaction, what the statement writes?
+ *
+ *     UPDATE t SET v = v + 1 FROM u WHERE u.tid = t.id AND u.w > 3
+ *              suppose: t.id = κ; then the solver finds: u.tid = κ
+ *
+ * Each row that is changed is of the target, and has one key; so what is changed is the disjoint union, over all keys
+ * κ, of what is changed of κ's rows, and these need nothing of another shard where every sharded range of the statement
+ * is bound to κ (docs/design/proof.md). It is tier 2's proof, with the target as its driver.
+ */
+#include "sql/rows.h"
+#include "sql/scatter.h"
+
+/* ---- what no several servers may be asked ---- */
+
+static const struct use *other_written(const struct analysis *analysis)
+{
+    const struct use *target = analysis->written.target->use;
+    for (const struct use *use = analysis->uses; use; use = use->next)
+        if (use != target && (use->fact.is_written || use->is_locked))
+            return use;
+    return NULL;
+}
+
+/* A clause; NULL: nothing was seen. */
+static const char *look_at_all(struct analysis *analysis)
+{
+    const struct facts *facts = analysis->facts;
+    if (analysis->scatter_bars)
+        return analysis->scatter_bars;
+    if (!analysis->alone || analysis->scan->cannot)
+        return "its text is not one statement that is understood";
+    if (facts->needs_home)
+        return "it needs what is on the home shard alone";
+    if (facts->changes_session)
+        return "it changes the session";
+    return other_written(analysis) ? "it writes or locks rows of more than one table" : NULL;
+}
+
+/* ---- defaults ---- */
+
+/* The column that a target of SET gives its default; NULL: it gives something else. */
+static const struct schema_column *set_to_default(const struct schema_relation *relation, const ResTarget *target)
+{
+    const Node *value = target->val;
+    if (value && IsA(value, MultiAssignRef)) {
+        const MultiAssignRef *part = (const MultiAssignRef *)value;
+        const RowExpr *row = (const RowExpr *)part->source;
+        value =
+            IsA(row, RowExpr) && part->colno <= list_length(row->args) ? list_nth(row->args, part->colno - 1) : NULL;
+    }
+    return value && IsA(value, SetToDefault) ? schema_column(relation, target->name) : NULL;
+}
+
+static const char *note_default(struct fact_write *write, const struct schema_column *column)
+{
+    if (!column || !column->has_default || column->is_generated)
+        return NULL;
+    write->stores_clock |= column->default_clock;
+    return column->default_same ? NULL : "it sets a column to its default, which each shard would compute otherwise";
+}
+
+static const char *look_at_set(struct fact_write *write, const List *targets)
+{
+    const ListCell *cell;
+    const char *reason = NULL;
+    foreach (cell, targets)
+        reason = reason ? reason : note_default(write, set_to_default(write->target, lfirst(cell)));
+    return reason;
+}
+
+/* The place of a column among those that an INSERT gives; SIZE_MAX: it is left out, or given in part. */
+static size_t given_place(const InsertStmt *insert, const struct schema_relation *relation,
+                          const struct schema_column *column, size_t width)
+{
+    size_t place = SIZE_MAX;
+    if (!insert->cols)
+        place = (size_t)(column - relation->columns);
+    for (int i = 0; i < list_length(insert->cols); i++) {
+        const ResTarget *target = list_nth(insert->cols, i);
+        if (strcmp(target->name, column->name) == 0 && !target->indirection)
+            place = (size_t)i;
+    }
+    return place < width ? place : SIZE_MAX;
+}
+
+static bool has_default_at(const List *rows, size_t place)
+{
+    const ListCell *cell;
+    foreach (cell, rows) {
+        const List *row = lfirst(cell);
+        if (place < (size_t)list_length(row) && IsA(list_nth(row, (int)place), SetToDefault))
+            return true;
+    }
+    return false;
+}
+
+/* Defaults that the rows of an INSERT get, `width` columns of which are given. A clause: what is otherwise elsewhere.
+ */
+static const char *look_at_defaults(struct fact_write *write, const InsertStmt *insert, const List *rows, size_t width)
+{
+    const char *reason = NULL;
+    for (size_t i = 0; i < write->target->column_count; i++) {
+        const struct schema_column *column = &write->target->columns[i];
+        size_t place = given_place(insert, write->target, column, width);
+        const char *why = place == SIZE_MAX || has_default_at(rows, place) ? note_default(write, column) : NULL;
+        reason = reason ? reason : why;
+    }
+    return reason;
+}
+
+/* ---- UPDATE and DELETE of sharded rows ---- */
+
+/* Does each row keep its key? Those that get another one may belong to another shard. */
+static bool keeps_key(struct analysis *analysis, const struct use *use)
+{
+    for (size_t i = 0; use->is_assigned && i < use->fact.relation->table->column_count; i++) {
+        const struct term *own = prove_key(analysis, use->range, i), *set = use->assigned[i];
+        bool equal = set && own && !set->nondeterministic && family_of(set->type) == family_of(own->type);
+        if (use->is_assigned[i] && set != own && !(equal && split_holds(set, i)))
+            return false;
+    }
+    return true;
+}
+
+static const char *check_own(struct analysis *analysis, const struct use *target)
+{
+    for (const struct use *use = analysis->uses; use; use = use->next) {
+        bool sharded = use->fact.relation->placement == PLACE_SHARDED;
+        const char *reason = sharded ? split_unbound(analysis, target->fact.relation->table, use) : NULL;
+        if (reason)
+            return reason;
+    }
+    if (keeps_key(analysis, target))
+        return NULL;
+    analysis->facts->write_remedy = "Delete the rows and insert them with their new keys.";
+    return analysis_text(analysis, "it may change the key of rows of %s", target->fact.relation->table->display);
+}
+
+static const char *find_own(struct analysis *analysis)
+{
+    const struct written *written = &analysis->written;
+    const struct table *table = written->target->relation->table;
+    struct term *terms[KEY_COLUMNS_MAX];
+    struct supposed supposed = {NULL, NULL};
+    if (analysis->has_volatile)
+        return "it calls a volatile function";
+    for (size_t i = 0; i < table->column_count; i++)
+        if (!(terms[i] = prove_key(analysis, written->target, i)))
+            return "its target has no key";
+    split_suppose(analysis, written->scope, terms, table->column_count, &supposed);
+    prove_under(analysis, supposed.first, supposed.last);
+    const char *reason = check_own(analysis, written->target->use);
+    prove_forget(analysis, supposed.last);
+    return reason;
+}
+
+/* ---- INSERT … VALUES of sharded rows ---- */
+
+/* The query, where it is nothing but rows. */
+static const SelectStmt *rows_of(const InsertStmt *insert)
+{
+    const SelectStmt *select = (const SelectStmt *)insert->selectStmt;
+    bool is_rows = select && select->valuesLists && !select->withClause && !select->sortClause && !select->limitCount &&
+                   !select->limitOffset;
+    return is_rows ? select : NULL;
+}
+
+/* Does the row's first value stand in it? Of what says its place. */
+static bool holds_first(const struct row_piece *piece, const List *row)
+{
+    const Node *first = linitial(row);
+    int location = IsA(first, A_Const)    ? ((const A_Const *)first)->location
+                   : IsA(first, ParamRef) ? ((const ParamRef *)first)->location
+                                          : -1;
+    return location < 0 || (piece->start < (uint32_t)location && (uint32_t)location < piece->end);
+}
+
+/* Are the rows where words alone find them? */
+static bool read_rows(struct analysis *analysis, const InsertStmt *insert, const List *list, struct fact_write *write)
+{
+    struct rows rows;
+    size_t count = (size_t)list_length(list);
+    if (!rows_words(analysis->text, analysis->size, write->start, (size_t)insert->relation->location, &write->words))
+        return false;
+    enum rows_outcome outcome =
+        rows_read(analysis->text, analysis->size, write->start, write->words, count, analysis->arena, &rows);
+    if (outcome == ROWS_MEMORY)
+        analysis_new(analysis, SIZE_MAX, 1); /* says so */
+    for (size_t i = 0; outcome == ROWS_FOUND && i < count; i++) {
+        const List *row = list_nth(list, (int)i);
+        if (rows.list[i].values != (uint32_t)list_length(row) || !holds_first(&rows.list[i], row))
+            return false;
+    }
+    return outcome == ROWS_FOUND;
+}
+
+static const char *find_rows(struct analysis *analysis, struct fact_write *write)
+{
+    const InsertStmt *insert = (const InsertStmt *)analysis->written.statement;
+    const OnConflictClause *conflict = insert->onConflictClause;
+    const List *list = rows_of(insert)->valuesLists;
+    for (const struct use *use = analysis->uses; use; use = use->next)
+        if (use != analysis->written.target->use && use->fact.relation->placement != PLACE_REFERENCE)
+            return "beside its rows it reads a table that is not whole on every shard";
+    if (analysis->has_volatile_within)
+        return "it calls a volatile function in a subquery";
+    if (analysis->written.rows->has_set_function)
+        return "a function that returns a set makes more of a row";
+    if (!read_rows(analysis, insert, list, write))
+        return "its rows are not where its words say";
+    (void)look_at_defaults(write, insert, list, (size_t)list_length(linitial(list)));
+    /* Literals in front of VALUES could be other words in another text of this shape. */
+    analysis->facts->text_bound |= insert->withClause != NULL;
+    write->spread = SPREAD_ROWS;
+    write->returns_each_row = !conflict || (conflict->action == ONCONFLICT_UPDATE && !conflict->whereClause);
+    return conflict ? look_at_set(write, conflict->targetList) : NULL;
+}
+
+/* ---- all ---- */
+
+static const char *find_insert(struct analysis *analysis, struct fact_write *write)
+{
+    const InsertStmt *insert = (const InsertStmt *)analysis->written.statement;
+    write->tag = "INSERT 0", write->has_returning = insert->returningList != NIL;
+    return rows_of(insert) ? find_rows(analysis, write) : "it inserts the rows of a query";
+}
+
+static const char *why_not(struct analysis *analysis, struct fact_write *write)
+{
+    const Node *statement = analysis->written.statement;
+    const char *reason = look_at_all(analysis);
+    if (reason)
+        return reason;
+    if (IsA(statement, UpdateStmt)) {
+        const UpdateStmt *update = (const UpdateStmt *)statement;
+        write->tag = "UPDATE", write->has_returning = update->returningList != NIL;
+        reason = look_at_set(write, update->targetList);
+    } else if (IsA(statement, DeleteStmt)) {
+        write->tag = "DELETE", write->has_returning = ((const DeleteStmt *)statement)->returningList != NIL;
+    } else {
+        return find_insert(analysis, write);
+    }
+    return reason ? reason : find_own(analysis);
+}
+
+/* A parameter of which every use was stored: by number - 1. */
+static const bool *stored_parameters(struct analysis *analysis)
+{
+    bool *stored = analysis_new(analysis, analysis->parameter_count + 1, sizeof *stored);
+    for (size_t i = 0; i < analysis->parameter_count; i++)
+        stored[i] = analysis->parameters[i].uses == analysis->parameters[i].stored;
+    return stored;
+}
+
+static void fill(struct analysis *analysis, struct fact_write *write)
+{
+    struct fact_relation *driver = analysis_new(analysis, 1, sizeof *driver);
+    *driver = analysis->written.target->use->fact;
+    write->driver = driver;
+    write->reads_clock = analysis->facts->reads_clock;
+    write->stored_literals = analysis->stored;
+    write->stored_literal_count = analysis->stored ? analysis->scan->count : 0;
+    write->stored_parameters = stored_parameters(analysis);
+    write->stored_parameter_count = analysis->parameter_count;
+    analysis->facts->write = write;
+}
+
+/* One shard takes it, whatever the values are; or its place is nobody's to choose. */
+static bool is_settled(const struct analysis *analysis)
+{
+    const struct use *use = analysis->written.target->use;
+    const InsertStmt *insert = (const InsertStmt *)analysis->written.statement;
+    if (!use || use->fact.relation->placement != PLACE_SHARDED)
+        return true;
+    if (IsA(insert, InsertStmt) && !use->fact.is_bound && (rows_of(insert) || !insert->selectStmt))
+        return true; /* a row has no key: that is said already */
+    return use->fact.is_bound && use->fact.keys.alternatives == 1 && !use->fact.keys.values[0].is_array;
+}
+
+void write_find(struct analysis *analysis)
+{
+    struct facts *facts = analysis->facts;
+    bool is_write = facts->class == STATEMENT_INSERT || facts->class == STATEMENT_UPDATE ||
+                    facts->class == STATEMENT_DELETE || (facts->class == STATEMENT_EXPLAIN && facts->explain_mosaic);
+    if (!analysis->written.statement || !is_write || is_settled(analysis))
+        return;
+    struct fact_write *write = analysis_new(analysis, 1, sizeof *write);
+    *write = (struct fact_write){.target = analysis->written.target->relation, .start = (size_t)facts->inner_start};
+    facts->text_bound |= facts->class == STATEMENT_EXPLAIN;
+    facts->write_cannot = why_not(analysis, write);
+    if (!facts->write_cannot)
+        fill(analysis, write);
+}

@@ -1,0 +1,399 @@
+/* Writes on several shards: what is proved, which shards, and what each is told. */
+#include "world.h"
+
+#include "../random.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+static struct world world;
+
+/* A write's parts as a word for each: its shard, and its text behind a colon where that is not the client's own. */
+static const char *parts_of(const struct plan_write *write, const char *text, char *to, size_t size)
+{
+    size_t at = 0;
+    *to = '\0';
+    for (size_t i = 0; i < write->part_count && at < size; i++) {
+        const struct plan_write_part *part = &write->parts[i];
+        at += (size_t)snprintf(to + at, size - at, "%s%u", i ? " " : "", part->shard);
+        if (part->text != text && at < size)
+            at += (size_t)snprintf(to + at, size - at, ":%.*s", (int)part->size, part->text);
+    }
+    return to;
+}
+
+struct row {
+    const char *text;
+    const char *expected; /* the parts; else, where there are none, a shard or "refused" */
+    const char *why;      /* a part of a refusal; of a write: its flags */
+};
+
+/* A letter each: r(eturning), o(rdered), c(lock), d(efaults' clock), s(ame tags). */
+static const char *flags_of(const struct plan_write *write)
+{
+    static char flags[8];
+    sprintf(flags, "%s%s%s%s%s", write->has_returning ? "r" : "", write->returning_in_row_order ? "o" : "",
+            write->reads_clock ? "c" : "", write->stores_clock ? "d" : "", write->tags == TAGS_SAME ? "s" : "");
+    return flags;
+}
+
+static bool expect(const struct row *row)
+{
+    struct arena arena = ARENA_INIT;
+    struct facts facts;
+    struct plan plan;
+    char parts[4096];
+    const char *got = world_plan(&world, row->text, NULL, 0, &arena, &facts, &plan);
+    const mosaic_error none = {0}, *error = plan.error ? plan.error : &none;
+    if (plan.kind == PLAN_WRITE)
+        got = parts_of(plan.write, row->text, parts, sizeof parts);
+    bool right = strcmp(got, row->expected) == 0;
+    if (right && plan.kind == PLAN_WRITE)
+        right = strcmp(flags_of(plan.write), row->why ? row->why : "") == 0;
+    else if (right && row->why)
+        right = strstr(error->message, row->why) || strstr(error->detail, row->why) || strstr(error->hint, row->why) ||
+                strcmp(error->sqlstate, row->why) == 0;
+    if (!right)
+        fprintf(stderr, "%s\n    expected %s (%s)\n    got      %s (%s) %s %s | %s | %s\n", row->text, row->expected,
+                row->why ? row->why : "", got, plan.kind == PLAN_WRITE ? flags_of(plan.write) : "", error->sqlstate,
+                error->message, error->detail, error->hint);
+    arena_free(&arena);
+    return right;
+}
+
+#define CHECK_ALL(rows)                                            \
+    do {                                                           \
+        int wrong = 0;                                             \
+        for (size_t r = 0; r < sizeof(rows) / sizeof *(rows); r++) \
+            wrong += !expect(&rows[r]);                            \
+        assert_int_equal(wrong, 0);                                \
+    } while (0)
+
+static void every_owner_changes_its_own_rows(void **state)
+{
+    (void)state;
+    static const struct row rows[] = {
+        {"UPDATE t SET v = 1", "0 1 2 3"},
+        {"UPDATE t SET v = v + 1 WHERE v > 3 RETURNING id, v", "0 1 2 3", "r"},
+        {"UPDATE t SET v = 1 WHERE id = 5", "s1"},
+        {"UPDATE t SET v = 1 WHERE id IN (1, 2)", "1 2"},
+        {"UPDATE t SET v = 1 WHERE id IN (1, 5, 9)", "s1"},
+        {"UPDATE t SET v = 1 WHERE id = ANY ('{3,2,6}')", "2 3"},
+        {"UPDATE t SET v = 1 WHERE id IN (1, 'x')", "refused", "22P02"},
+        {"UPDATE t SET v = u.w FROM u WHERE u.tid = t.id", "0 1 2 3"},
+        {"UPDATE t SET v = u.w FROM u WHERE u.tid = t.id AND u.tid IN (5, 6)", "1 2"},
+        {"UPDATE t SET v = u.w FROM u WHERE u.uid = t.id", "refused", "u are not tied to the key of t"},
+        {"UPDATE t SET v = u.w FROM u", "refused", "not tied"},
+        {"UPDATE t SET v = 1 FROM t x WHERE x.v = t.v", "refused", "other keys"},
+        {"UPDATE t SET v = r.rid FROM ref r WHERE r.tid = t.id", "0 1 2 3"},
+        {"UPDATE t SET v = h.v FROM home h WHERE h.tid = t.id", "refused", "home shard"},
+        {"UPDATE t SET v = (SELECT max(w) FROM u WHERE u.tid = t.id)", "0 1 2 3"},
+        {"UPDATE t SET v = (SELECT max(w) FROM u)", "refused", "not tied"},
+        {"UPDATE t SET v = (SELECT count(*) FROM ref)", "0 1 2 3"},
+        {"UPDATE t SET v = 1 WHERE id IN (SELECT tid FROM u WHERE w = 3)", "0 1 2 3"},
+        {"UPDATE t SET v = 1 WHERE id IN (SELECT tid FROM u LIMIT 3)", "refused", "not tied"},
+        {"UPDATE t SET v = 1 WHERE v = (SELECT v FROM t x ORDER BY v LIMIT 1)", "refused", "other keys"},
+        {"UPDATE t SET v = 1 WHERE id = (SELECT id FROM t x WHERE v = 0 LIMIT 1 FOR UPDATE)", "refused", "locks"},
+        {"WITH x AS (SELECT tid, w FROM u) UPDATE t SET v = x.w FROM x WHERE x.tid = t.id", "0 1 2 3"},
+        {"WITH x AS (SELECT tid, w FROM u) UPDATE t SET v = a.w FROM x a, x b WHERE a.tid = t.id AND b.tid = t.id",
+         "refused", "not tied"},
+        {"WITH x AS (SELECT 1 AS w) UPDATE t SET v = x.w FROM x", "0 1 2 3"},
+        {"WITH x AS (DELETE FROM u RETURNING tid) UPDATE t SET v = 1 FROM x WHERE x.tid = t.id", "refused",
+         "more than one table"},
+        {"UPDATE t SET v = i.v FROM i WHERE i.id = t.id", "0 1 2 3"},
+        {"UPDATE t SET v = n.v FROM nn n WHERE n.n = t.id", "refused", "not split alike"},
+        {"UPDATE t SET id = id", "0 1 2 3"},
+        {"UPDATE t SET id = 7", "refused", "change the key"},
+        {"UPDATE t SET id = id + 1", "refused", "Delete the rows"},
+        {"UPDATE t SET id = u.tid FROM u WHERE u.tid = t.id", "0 1 2 3"},
+        {"UPDATE t SET id = u.w FROM u WHERE u.tid = t.id", "refused", "change the key"},
+        {"UPDATE t SET id = r.tid FROM ref r WHERE r.tid = t.id", "refused", "change the key"},
+        {"UPDATE t SET (id, v) = (1, 2)", "refused", "change the key"},
+        {"UPDATE c2 SET a = a, b = 1", "refused", "change the key"},
+        {"UPDATE c2 SET v = 1 WHERE a = 1", "0 1 2 3"},
+        {"UPDATE c2 SET v = x.v FROM c2 x WHERE x.a = c2.a", "refused", "other keys"},
+        {"UPDATE c2 SET v = x.v FROM c2 x WHERE (x.a, x.b) = (c2.a, c2.b)", "0 1 2 3"},
+        {"UPDATE t SET v = random()", "refused", "volatile"},
+        {"UPDATE t SET v = nextval('seq')", "refused", "home shard"},
+        {"UPDATE t SET v = reader(v)", "refused", "IMMUTABLE"},
+        {"UPDATE t SET v = pure(v)", "0 1 2 3"},
+        {"UPDATE t SET name = now()::text", "0 1 2 3", "c"},
+        {"UPDATE t SET name = current_date::text", "0 1 2 3", "c"},
+        {"UPDATE t SET name = 'see you now'", "0 1 2 3"},
+        {"UPDATE t SET name = 'see you now' || 'x'", "0 1 2 3", "c"},
+        {"UPDATE t SET v = 1 WHERE name::date < 'today'", "0 1 2 3", "c"},
+        {"UPDATE t SET v = 1 WHERE name < 'nowhere'", "0 1 2 3"},
+        {"UPDATE t SET v = DEFAULT", "0 1 2 3"},
+        {"UPDATE t SET v = pg_backend_pid()", "refused", "of itself"},
+        {"UPDATE t SET v = 1 WHERE ctid = '(0,1)'", "refused", "system column"},
+        {"UPDATE t SET v = 1 WHERE CURRENT OF c", "refused", "CURRENT OF"},
+        {"UPDATE trig SET v = 1", "refused", "triggers"},
+        {"UPDATE tp SET v = 1", "0 1 2 3"},
+        {"UPDATE part SET v = 1", "0 1 2 3"},
+        {"UPDATE part1 SET v = 1", "0 1 2 3"},
+        {"UPDATE ONLY t SET v = 1", "0 1 2 3"},
+        {"UPDATE t SET v = 1; UPDATE t SET v = 2", "refused", "not one statement"},
+        {"DELETE FROM t", "0 1 2 3"},
+        {"DELETE FROM t RETURNING (SELECT max(w) FROM u WHERE tid = t.id)", "0 1 2 3", "r"},
+        {"DELETE FROM t RETURNING (SELECT max(w) FROM u)", "refused", "not tied"},
+        {"DELETE FROM t USING u WHERE u.tid = t.id AND u.w = 3", "0 1 2 3"},
+        {"DELETE FROM t USING u LEFT JOIN ref r ON r.rid = u.w WHERE u.tid = t.id", "0 1 2 3"},
+        {"DELETE FROM t WHERE NOT EXISTS (SELECT FROM u WHERE u.tid = t.id)", "0 1 2 3"},
+        {"DELETE FROM t WHERE id NOT IN (SELECT tid FROM u)", "refused", "not tied"},
+        {"DELETE FROM t WHERE id IN (1, 2, 3)", "1 2 3"},
+        {"DELETE FROM home", "s0"},
+        {"EXPLAIN DELETE FROM t", "refused"},
+        {"WITH x AS (DELETE FROM t RETURNING id) SELECT * FROM x", "refused"},
+        {"MERGE INTO t USING u ON t.id = u.tid WHEN MATCHED THEN DELETE", "refused"},
+    };
+    CHECK_ALL(rows);
+}
+
+static void rows_go_to_their_shards(void **state)
+{
+    (void)state;
+    static const struct row rows[] = {
+        {"INSERT INTO t (id, v) VALUES (1, 1), (2, 2), (5, 3)",
+         "1:INSERT INTO t (id, v) VALUES (1, 1), (5, 3) 2:INSERT INTO t (id, v) VALUES (2, 2)"},
+        {"INSERT INTO t VALUES (1, f(',')), (2)", "refused", "not known"},
+        {"INSERT INTO t VALUES (1), (5)", "s1"},
+        {"insert into public.t as x(v,id)values(1,2),(2,'3') on conflict (id) do update set v=excluded.v ; ",
+         "2:insert into public.t as x(v,id)values(1,2) on conflict (id) do update set v=excluded.v ;  "
+         "3:insert into public.t as x(v,id)values(2,'3') on conflict (id) do update set v=excluded.v ; "},
+        {"INSERT INTO t VALUES (1), (2) RETURNING id",
+         "1:INSERT INTO t VALUES (1) RETURNING id "
+         "2:INSERT INTO t VALUES (2) RETURNING id",
+         "ro"},
+        {"INSERT INTO t VALUES (1), (2) ON CONFLICT DO NOTHING RETURNING id",
+         "1:INSERT INTO t VALUES (1) ON CONFLICT DO NOTHING RETURNING id "
+         "2:INSERT INTO t VALUES (2) ON CONFLICT DO NOTHING RETURNING id",
+         "r"},
+        {"INSERT INTO t VALUES (1), (2) ON CONFLICT (id) DO UPDATE SET v = 1 RETURNING id",
+         "1:INSERT INTO t VALUES (1) ON CONFLICT (id) DO UPDATE SET v = 1 RETURNING id "
+         "2:INSERT INTO t VALUES (2) ON CONFLICT (id) DO UPDATE SET v = 1 RETURNING id",
+         "ro"},
+        {"INSERT INTO t VALUES (1), (2) ON CONFLICT (id) DO UPDATE SET v = 1 WHERE t.v > 1 RETURNING id",
+         "1:INSERT INTO t VALUES (1) ON CONFLICT (id) DO UPDATE SET v = 1 WHERE t.v > 1 RETURNING id "
+         "2:INSERT INTO t VALUES (2) ON CONFLICT (id) DO UPDATE SET v = 1 WHERE t.v > 1 RETURNING id",
+         "r"},
+        {"INSERT INTO t VALUES (1), (2) ON CONFLICT (id) DO UPDATE SET id = 2", "refused", "key column"},
+        {"INSERT INTO c2 VALUES (1, 2, 3), (1, 3, 3)",
+         "0:INSERT INTO c2 VALUES (1, 3, 3) 1:INSERT INTO c2 VALUES (1, 2, 3)"},
+        {"INSERT INTO tp VALUES (1, 1), (2, 1)", "1:INSERT INTO tp VALUES (1, 1) 2:INSERT INTO tp VALUES (2, 1)"},
+        {"INSERT INTO t VALUES (1, random()), (2, 0)",
+         "1:INSERT INTO t VALUES (1, random()) 2:INSERT INTO t VALUES (2, 0)"},
+        {"INSERT INTO t VALUES (1, (SELECT random())), (2, 0)", "refused", "volatile"},
+        {"INSERT INTO t VALUES (1, (SELECT max(rid) FROM ref)), (2, 0)",
+         "1:INSERT INTO t VALUES (1, (SELECT max(rid) FROM ref)) 2:INSERT INTO t VALUES (2, 0)"},
+        {"INSERT INTO t VALUES (1, (SELECT max(w) FROM u WHERE tid = 1)), (2, 0)", "refused", "beside its rows"},
+        {"INSERT INTO t VALUES (1, (SELECT max(v) FROM home)), (2, 0)", "refused", "home"},
+        {"INSERT INTO t VALUES (1, generate_series(1, 2)), (2, 0)", "refused", "returns a set"},
+        {"INSERT INTO t VALUES (1, nextval('seq')), (2, 0)", "refused", "home"},
+        {"INSERT INTO t (id, name) VALUES (1, 'see you now'), (2, 'today')",
+         "1:INSERT INTO t (id, name) VALUES (1, 'see you now') 2:INSERT INTO t (id, name) VALUES (2, 'today')"},
+        {"INSERT INTO t (id, name) VALUES (1, now()), (2, '')",
+         "1:INSERT INTO t (id, name) VALUES (1, now()) 2:INSERT INTO t (id, name) VALUES (2, '')", "c"},
+        {"INSERT INTO t (id, name) VALUES (1, 'now'::date), (2, '')",
+         "1:INSERT INTO t (id, name) VALUES (1, 'now'::date) 2:INSERT INTO t (id, name) VALUES (2, '')", "c"},
+        {"INSERT INTO t (id) VALUES (1), (2+3)", "refused", "no literal"},
+        {"INSERT INTO t (v) VALUES (1), (2)", "refused", "key column id"},
+        {"INSERT INTO t (id) VALUES (1), (DEFAULT)", "refused", "no literal"},
+        {"INSERT INTO t (id) VALUES (1), (2), (NULL)", "refused", "23502"},
+        {"INSERT INTO i (id) VALUES (1), (2), (5000000000)", "refused", "22003"},
+        {"INSERT INTO t (id) VALUES (1), (2), ('x')", "refused", "22P02"},
+        {"WITH x AS (SELECT 7 AS v) INSERT INTO t VALUES (1, (SELECT v FROM x)), (2, 3)",
+         "1:WITH x AS (SELECT 7 AS v) INSERT INTO t VALUES (1, (SELECT v FROM x)) "
+         "2:WITH x AS (SELECT 7 AS v) INSERT INTO t VALUES (2, 3)"},
+        {"WITH x AS (DELETE FROM u WHERE tid = 1) INSERT INTO t VALUES (1), (2)", "refused", "more than one table"},
+        {"INSERT INTO t (VALUES (1), (2))", "refused", "words"},
+        {"INSERT INTO trig VALUES (1), (2)", "refused", "triggers"},
+        {"EXPLAIN (MOSAIC) INSERT INTO t VALUES (1), (2)", "1:INSERT INTO t VALUES (1) 2:INSERT INTO t VALUES (2)"},
+    };
+    CHECK_ALL(rows);
+}
+
+static const char *numbers_of(const struct plan_write_part *part, char *to)
+{
+    *to = '\0';
+    for (size_t i = 0; i < part->parameter_count; i++)
+        sprintf(to + strlen(to), "%s%u", i ? " " : "", part->parameters[i]);
+    return to;
+}
+
+static void a_part_has_its_own_parameters(void **state)
+{
+    (void)state;
+    static const char text[] = "INSERT INTO t (id, v) VALUES ($1, $2), ($3, $4 + $2), ($5, $6) "
+                               "ON CONFLICT (id) DO UPDATE SET v = $7 RETURNING $2 + v";
+    static const struct plan_value values[] = {{"5", 1, 0, 0}, {"2", 1, 0, 0}, {"6", 1, 0, 0}, {"4", 1, 0, 0},
+                                               {"9", 1, 0, 0}, {"6", 1, 0, 0}, {"7", 1, 0, 0}};
+    struct arena arena = ARENA_INIT;
+    struct facts facts;
+    struct plan plan;
+    char numbers[100];
+    assert_string_equal(world_plan(&world, text, values, 7, &arena, &facts, &plan), "writes");
+    const struct plan_write_part *first = plan.write->parts, *second = first + 1;
+    assert_int_equal(plan.write->part_count, 2);
+    assert_int_equal(first->shard, 1);
+    assert_memory_equal(first->text,
+                        "INSERT INTO t (id, v) VALUES ($1, $2), ($3, $4) "
+                        "ON CONFLICT (id) DO UPDATE SET v = $5 RETURNING $2 + v",
+                        first->size);
+    assert_string_equal(numbers_of(first, numbers), "1 2 5 6 7");
+    assert_int_equal(first->row_count, 2);
+    assert_int_equal(first->rows[0], 0);
+    assert_int_equal(first->rows[1], 2);
+    assert_int_equal(second->shard, 2);
+    assert_memory_equal(second->text,
+                        "INSERT INTO t (id, v) VALUES ($1, $2 + $3) "
+                        "ON CONFLICT (id) DO UPDATE SET v = $4 RETURNING $3 + v",
+                        second->size);
+    assert_string_equal(numbers_of(second, numbers), "3 4 2 7");
+    assert_int_equal(second->rows[0], 1);
+    assert_string_equal(plan.write->tag, "INSERT 0");
+    arena_free(&arena);
+}
+
+/* ---- random rows ---- */
+
+enum { TEXT_MOST = 1 << 16, ROWS_MOST = 40 };
+
+static const char *any_of(struct random *random, const char *const *list, size_t count)
+{
+    return list[random_below(random, (uint32_t)count)];
+}
+#define ANY(random, ...) \
+    any_of(random, (const char *const[]){__VA_ARGS__}, sizeof((const char *const[]){__VA_ARGS__}) / sizeof(char *))
+
+/* What the lexer passes over. */
+static const char *blank(struct random *random)
+{
+    return ANY(random, "", "", " ", "\n", " /* (1), '\" /* , */ */ ", " -- (a), '\n", "\t");
+}
+
+static const char *expression(struct random *random)
+{
+    return ANY(random, "1", "'a'", "'),('", "E'\\'),('", "$$), ($$", "$a$ $$ ) $a$", "x'0f'", "1e-5", ".5", "-1", "(1)",
+               "((2, 3))", "pure((1), '(')", "ARRAY[1, 2]", "ARRAY[[1,2],[3,4]][1][2]",
+               "CASE WHEN true THEN 1 ELSE 2 END", "pure(pure(pure(1),3),4)", "(SELECT 1, ')')", "$1 + $2", "NULL",
+               "DEFAULT", "b'1'", "N'a,'", "'it''s'", "1 /* ) */", "CAST('1' AS numeric(10, 2))", "interval '1 day'",
+               "\"lower\"(')')", "a -> ','");
+}
+
+struct model_row {
+    size_t start, end;
+    unsigned key;
+};
+
+static size_t build(struct random *random, char *text, struct model_row *rows, size_t *count)
+{
+    size_t at = (size_t)sprintf(text, "%sINSERT INTO %st%s%s%s%sVALUES%s", blank(random), blank(random), blank(random),
+                                ANY(random, "", " AS x ", " AS \"values\""),
+                                ANY(random, "(id, v, name)", " (id,v,name)", "(\"id\",v,name /* ) */)"),
+                                ANY(random, "", " OVERRIDING SYSTEM VALUE "), blank(random));
+    *count = 1 + random_below(random, ROWS_MOST - 1);
+    for (size_t i = 0; i < *count; i++) {
+        at += (size_t)sprintf(text + at, "%s%s%s", blank(random), i ? "," : "", blank(random));
+        rows[i].key = random_below(random, 1000);
+        rows[i].start = at;
+        at += (size_t)sprintf(text + at, "(%s%u%s,%s%s%s,%s)", blank(random), rows[i].key, blank(random), blank(random),
+                              expression(random), blank(random), expression(random));
+        rows[i].end = at;
+    }
+    const char *tail = ANY(random, "", ";", " ON CONFLICT DO NOTHING",
+                           " ON CONFLICT (id) DO UPDATE SET (v, name) = (1, ')')", " RETURNING (id), v, ','");
+    return at + (size_t)sprintf(text + at, "%s%s", blank(random), tail);
+}
+
+/* The part's text by the model. */
+static size_t model_part(const char *text, size_t size, const struct model_row *rows, size_t count, unsigned shard,
+                         char *to)
+{
+    size_t at = rows[0].start;
+    bool any = false;
+    memcpy(to, text, at);
+    for (size_t i = 0; i < count; i++) {
+        if (rows[i].key % 4 != shard)
+            continue;
+        at += (size_t)sprintf(to + at, "%s%.*s", any ? ", " : "", (int)(rows[i].end - rows[i].start),
+                              text + rows[i].start);
+        any = true;
+    }
+    memcpy(to + at, text + rows[count - 1].end, size - rows[count - 1].end);
+    return at + size - rows[count - 1].end;
+}
+
+/* The words' rows are the parser's, or the write is not taken. */
+static void any_text_is_split_where_the_parser_has_its_rows(void **state)
+{
+    (void)state;
+    static char text[TEXT_MOST], wanted[TEXT_MOST];
+    struct model_row rows[ROWS_MOST];
+    struct random random = random_start();
+    size_t split = 0, unlike = 0, tries = 3000;
+    for (size_t i = 0; i < tries; i++) {
+        struct arena arena = ARENA_INIT;
+        struct facts facts;
+        struct plan plan;
+        size_t count, size = build(&random, text, rows, &count);
+        const char *got = world_plan(&world, text, NULL, 0, &arena, &facts, &plan);
+        unlike += facts.write_cannot && strstr(facts.write_cannot, "words") != NULL;
+        for (size_t p = 0; strcmp(got, "writes") == 0 && p < plan.write->part_count; p++) {
+            const struct plan_write_part *part = &plan.write->parts[p];
+            size_t length = model_part(text, size, rows, count, part->shard, wanted);
+            if (length != part->size || memcmp(wanted, part->text, length) != 0) {
+                fprintf(stderr, "%s\n    expected %.*s\n    got      %.*s\n", text, (int)length, wanted,
+                        (int)part->size, part->text);
+                fail();
+            }
+            split++;
+        }
+        arena_free(&arena);
+    }
+    printf("%zu texts, %zu parts\n", tries, split);
+    assert_int_equal(unlike, 0);
+    assert_true(split > tries);
+}
+
+static void without_leave_they_are_refused(void **state)
+{
+    (void)state;
+    static const struct row rows[] = {
+        {"UPDATE t SET v = 1", "refused", "no condition id"},
+        {"DELETE FROM t WHERE id IN (1, 2)", "refused", "more than one shard"},
+    };
+    world.has_writes = false;
+    CHECK_ALL(rows);
+    world.has_writes = true;
+}
+
+static int open_world(void **state)
+{
+    (void)state;
+    world_open(&world);
+    world.has_writes = true;
+    return 0;
+}
+
+static int close_world(void **state)
+{
+    (void)state;
+    world_close(&world);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_owner_changes_its_own_rows),
+        cmocka_unit_test(rows_go_to_their_shards),
+        cmocka_unit_test(a_part_has_its_own_parameters),
+        cmocka_unit_test(any_text_is_split_where_the_parser_has_its_rows),
+        cmocka_unit_test(without_leave_they_are_refused),
+    };
+    return cmocka_run_group_tests(tests, open_world, close_world);
+}
