@@ -1,9 +1,11 @@
+#define _GNU_SOURCE
 #include "plan/hint.h"
 
 #include "base/buffer.h"
 #include "base/error.h"
 #include "config/settings.h"
 
+#include <stddef.h>
 #include <string.h>
 #include <strings.h>
 
@@ -90,20 +92,56 @@ static const char *take_value(struct cursor *cursor, struct arena *arena)
     return NULL;
 }
 
-static const char **member_of(struct plan_hint *hint, const char *name, size_t size)
+/* X(name, may a comment say it, the choices where it is one of them) */
+#define MEMBER_LIST(X)                            \
+    X(shard, true, NULL)                          \
+    X(key, true, NULL)                            \
+    X(table, true, NULL)                          \
+    X(scatter, true, "allow, warn or deny")       \
+    X(partial_results, true, switches)            \
+    X(clock, false, "one or shard")               \
+    X(allow_per_shard_snapshots, false, switches) \
+    X(commit, false, "two_phase, one_shard_only or best_effort")
+
+static const char switches[] = "on or off";
+
+static const struct member {
+    const char *name;
+    size_t offset;
+    bool may_be_said;
+    const char *choices;
+} members[] = {
+#define X(name, may_be_said, choices) {#name, offsetof(struct plan_hint, name), may_be_said, choices},
+    MEMBER_LIST(X)
+#undef X
+};
+enum { MEMBER_COUNT = sizeof members / sizeof *members };
+
+static const char **value_of(struct plan_hint *hint, const struct member *member)
 {
-    const struct {
-        const char *name;
-        const char **member;
-    } members[] = {{"shard", &hint->shard},
-                   {"key", &hint->key},
-                   {"table", &hint->table},
-                   {"scatter", &hint->scatter},
-                   {"partial_results", &hint->partial_results}};
-    for (size_t i = 0; i < sizeof members / sizeof *members; i++)
-        if (strlen(members[i].name) == size && strncasecmp(members[i].name, name, size) == 0)
-            return members[i].member;
+    return (const char **)(void *)((char *)hint + member->offset);
+}
+
+static const char **member_of(struct plan_hint *hint, const char *name, size_t size, bool is_comment)
+{
+    for (size_t i = 0; i < MEMBER_COUNT; i++)
+        if ((members[i].may_be_said || !is_comment) && strlen(members[i].name) == size &&
+            strncasecmp(members[i].name, name, size) == 0)
+            return value_of(hint, &members[i]);
     return NULL;
+}
+
+/* Is it one of "a, b or c"? Of "on or off", what PostgreSQL takes for either. */
+static bool is_choice(const char *choices, const char *value)
+{
+    bool flag;
+    size_t size = strlen(value);
+    if (choices == switches)
+        return settings_bool(value, &flag);
+    for (const char *at = choices; (at = strcasestr(at, value)); at++)
+        if ((at == choices || at[-1] == ' ') && strchr(", ", at[size]) && strncmp(at, "or ", 3) != 0)
+            return true;
+    return false;
 }
 
 static mosaic_status take_pair(struct cursor *cursor, struct arena *arena, struct plan_hint *hint, mosaic_error *error)
@@ -111,7 +149,7 @@ static mosaic_status take_pair(struct cursor *cursor, struct arena *arena, struc
     const struct cursor start = *cursor;
     while (cursor->at < cursor->end && *cursor->at != '=' && !is_blank(*cursor->at))
         cursor->at++;
-    const char **member = member_of(hint, start.at, (size_t)(cursor->at - start.at));
+    const char **member = member_of(hint, start.at, (size_t)(cursor->at - start.at), true);
     if (!member || *member || cursor->at == cursor->end || *cursor->at != '=')
         return malformed(error, "at", &start);
     cursor->at++;
@@ -163,11 +201,14 @@ mosaic_status hint_set(const struct model *model, const char *name, const char *
     static const char prefix[] = "mosaic.";
     struct plan_hint changed = *hint;
     const char *short_name = strncasecmp(name, prefix, sizeof prefix - 1) == 0 ? name + sizeof prefix - 1 : "";
-    const char **member = member_of(&changed, short_name, strlen(short_name));
+    const char **member = member_of(&changed, short_name, strlen(short_name), false);
     if (!member) {
         error_set(error, MOSAIC_USAGE, "unrecognized configuration parameter \"%s\"", name);
-        error_hint(error,
-                   "there are mosaic.shard, mosaic.key, mosaic.table, mosaic.scatter and mosaic.partial_results");
+        struct buffer names = BUFFER_INIT(2 * LIST_BYTES_MOST);
+        for (size_t i = 0; i < MEMBER_COUNT; i++)
+            buffer_format(&names, "%smosaic.%s", i == 0 ? "" : i + 1 < MEMBER_COUNT ? ", " : " and ", members[i].name);
+        error_hint(error, "there are %s", buffer_string(&names));
+        buffer_free(&names);
         return error_sqlstate(error, "42704");
     }
     *member = value && *value ? arena_string(arena, value) : NULL;
@@ -194,16 +235,12 @@ mosaic_status hint_check(const struct model *model, const struct plan_hint *hint
 {
     struct buffer names = BUFFER_INIT(LIST_BYTES_MOST + 300);
     mosaic_status status = MOSAIC_OK;
-    enum scatter_mode mode;
-    if (hint->scatter && !settings_scatter_mode(hint->scatter, &mode)) {
-        (void)!error_set(error, MOSAIC_USAGE, "the hint says scatter=%.100s, which is no choice", hint->scatter);
-        return error_hint(error, "it is allow, warn or deny");
-    }
-    bool flag;
-    if (hint->partial_results && !settings_bool(hint->partial_results, &flag)) {
-        (void)!error_set(error, MOSAIC_USAGE, "the hint says partial_results=%.100s, which is no choice",
-                         hint->partial_results);
-        return error_hint(error, "it is on or off");
+    for (size_t i = 0; i < MEMBER_COUNT; i++) {
+        const char *value = *value_of((struct plan_hint *)hint, &members[i]);
+        if (!value || !members[i].choices || is_choice(members[i].choices, value))
+            continue;
+        (void)!error_set(error, MOSAIC_USAGE, "the hint says %s=%.100s, which is no choice", members[i].name, value);
+        return error_hint(error, "it is %s", members[i].choices);
     }
     if (hint->shard && model_shard(model, hint->shard) == SIZE_MAX) {
         for (size_t i = 0; i < model->shard_count; i++)

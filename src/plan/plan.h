@@ -86,6 +86,10 @@ struct plan_hint {
     /* Of no place, but of what may be done where one shard is not enough; plan_make does not look at it: guard.h. */
     const char *scatter;         /* allow, warn or deny */
     const char *partial_results; /* on or off */
+    /* Of the session alone, for transactions over several shards: docs/consistency.md. */
+    const char *clock;                     /* one or shard */
+    const char *allow_per_shard_snapshots; /* on or off */
+    const char *commit;                    /* two_phase, one_shard_only or best_effort */
 };
 
 struct plan_input {

@@ -5,6 +5,7 @@
 #define _GNU_SOURCE
 #include "proxy/beside.h"
 
+#include "proxy/branch.h"
 #include "proxy/proxy.h"
 #include "sql/words.h"
 
@@ -42,8 +43,18 @@ void beside_note_isolation(struct client *client, const struct facts_list *list,
             client->transaction.wants_snapshot |= names_snapshot(text, size);
 }
 
+/* The client takes what each shard's own snapshot shows. */
+static bool has_own_snapshots(const struct client *client)
+{
+    const char *allowed = client->session->has_ours ? route_setting(client, "mosaic.allow_per_shard_snapshots") : NULL;
+    bool flag = false;
+    return allowed && settings_bool(allowed, &flag) && flag;
+}
+
 bool route_wants_snapshot(const struct client *client)
 {
+    if (has_own_snapshots(client))
+        return false;
     const char *set = route_setting(client, "default_transaction_isolation");
     return client->transaction.wants_snapshot ||
            (set ? names_snapshot(set, strlen(set)) : client->user->keeps_snapshot);
@@ -69,6 +80,29 @@ static const char *why_not_beside(const struct client *client, const char *text,
 }
 
 /*
+ * Shards that the transaction is open on, or opens, answer in it: of what it has written nothing is missed. The rows
+ * are read to the end at once, so that each shard is free for the next statement.
+ */
+static const char *why_not_within(const struct client *client, const char *text, size_t size,
+                                  const struct route_parameters *parameters, const struct route *route)
+{
+    bool writes = route->plan->kind == PLAN_WRITE, is_open = client->status == 'T' || client->transaction.is_implicit;
+    const char *why = is_open ? branch_why_not(client, 0) : NULL;
+    const char *clock = route_setting(client, "mosaic.clock");
+    bool is_any = clock && strcasecmp(clock, "shard") == 0;
+    if (why)
+        return why;
+    if (!is_open && route_wants_snapshot(client))
+        return "The transaction wants one snapshot for all its statements, and over several shards there is none.";
+    if (route->facts->facts[0].class == STATEMENT_DECLARE)
+        return "A cursor over several shards is read beside the transaction, and would not see what that did.";
+    if (!is_any && (writes ? route->plan->write->reads_clock || route->plan->write->stores_clock
+                           : reads_clock(route, text, size, parameters)))
+        return "It asks for the time at which the transaction began, which would be another one on each shard.";
+    return NULL;
+}
+
+/*
  * Settings by which a value is read, not shown: postgres_fdw reads the shards' rows as text under the session's own.
  * NULL: it has none that is not the default.
  */
@@ -81,13 +115,23 @@ static const char *reads_otherwise(const struct client *client)
     return client->user->reads_otherwise ? "array_nulls or xmloption of the role" : NULL;
 }
 
+/* Is the transaction open on a shard, and is it rows of shards alone that are asked for? */
+static bool may_join(const struct client *client, const struct route *route)
+{
+    bool is_open = client->status == 'T' || client->transaction.is_implicit;
+    bool has_shard = (client->server && !client->is_fresh && !client->is_aside) || branch_is_parked(client);
+    /* What the coordinator puts together has the session's settings, not the transaction's own. */
+    bool is_plain = !route->plan->scatter->final || client->transaction.is_bare;
+    return is_open && !client->transaction.is_lazy && has_shard && is_plain;
+}
+
 void beside_check(struct client *client, const char *text, size_t size, const struct route_parameters *parameters,
                   struct route *route)
 {
     const char *hint = "send it before BEGIN or behind COMMIT; EXPLAIN (MOSAIC) says why it needs more than one shard";
     bool merges = route->way == ROUTE_SCATTER;
     const char *why = NULL, *setting = merges ? NULL : reads_otherwise(client);
-    if (client->status == 'E')
+    if (client->status == 'E' || (route->joins && client->skips))
         return; /* whatever comes is refused by who has the transaction */
     if (route->facts->count > 1) {
         why = "The text has several statements, and each must see what is committed when it begins.";
@@ -96,7 +140,13 @@ void beside_check(struct client *client, const char *text, size_t size, const st
         why =
             arena_format(&client->worker->scratch, "Rows of the shards would be read under the session's %s.", setting);
         hint = "reset it before such a statement";
-    } else if (client->status == 'T') {
+    } else if (merges && (route->joins || may_join(client, route))) {
+        route->joins = true;
+        why = why_not_within(client, text, size, parameters, route);
+        if (why && strstr(why, "the time at which"))
+            hint = "give the time as a value; or SET mosaic.clock = 'shard': each shard has its own, some milliseconds "
+                   "apart";
+    } else if (client->status == 'T' || client->transaction.is_implicit) {
         route->aside = true;
         why = why_not_beside(client, text, size, parameters, route);
     }

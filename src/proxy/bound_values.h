@@ -18,6 +18,10 @@ struct bound_values {
 /* `bind`: NULL where there are none. `types`: as Parse gave them. False when memory is out. Frees nothing. */
 MOSAIC_MUST_CHECK bool bound_values_take(struct bound_values *bound, struct arena *arena, const char *text,
                                          const uint32_t *types, uint16_t type_count, const struct wire_bind *bind);
+/* Some of them, by their numbers, from 1: those that $1, $2 … of the text are. */
+MOSAIC_MUST_CHECK bool bound_values_pick(struct bound_values *bound, struct arena *arena, const uint32_t *types,
+                                         uint16_t type_count, const struct wire_bind *bind, const uint16_t *numbers,
+                                         uint16_t count);
 void bound_values_free(struct bound_values *bound);
 
 #endif

@@ -40,7 +40,7 @@ const char *branch_why_not(const struct client *client, size_t shard)
     const struct model *model = &client->worker->world->model;
     if (shard >= model->shard_count)
         return "The coordinator does not see what a transaction has not committed.";
-    if (client->status != 'T')
+    if (client->status != 'T' && !client->transaction.is_implicit)
         return "A transaction over several shards must begin by BEGIN.";
     if (!transaction_may_spread(&client->transaction))
         return "Not all that the transaction began with is known, so that no other shard can be told.";
@@ -78,7 +78,7 @@ enum taken branch_park(struct client *client)
     bool failed = server->status != 'T';
     tally_end(client);
     server->told = client->transaction.kept.size;
-    server_park(server);
+    server_park(server, client);
     if (!failed)
         return REACHED;
     client->cycle_failed = false;

@@ -2,6 +2,7 @@
 
 #include "base/memory.h"
 #include "proxy/cancel.h"
+#include "proxy/client_scatter.h"
 #include "proxy/commit.h"
 #include "proxy/console.h"
 #include "proxy/effect.h"
@@ -487,6 +488,8 @@ void client_run(struct client *client)
     struct worker *worker = client->worker;
     char *data;
     size_t at = 0, used;
+    if (client->commit && client->awaits_ready && !commit_is_busy(client))
+        client_scatter_committed(client);
     if (client->state == CLIENT_CLOSED || (awaits_scatter(client) && !resume_scatter(client)) || is_held_up(client))
         return;
     if (client->state == CLIENT_WELCOME) {

@@ -187,8 +187,8 @@ enum taken client_malformed(struct client *client);
 /* Closes it for want of memory. */
 enum taken client_out_of_memory(struct client *client);
 /*
- * No server is linked any more: what the segment did there, parsing alone, is ended. REACHED, or as client_reach. It is
- * refused in a transaction that a shard has.
+ * No server is linked any more: what the segment did there, parsing alone, is ended; in a transaction it is parked.
+ * REACHED, or as client_reach.
  */
 enum taken client_leave_server(struct client *client);
 /* A server just linked gets what it lacks of the client's session: REACHED; TAKEN_LATER: it is called again. */

@@ -316,6 +316,9 @@ static enum taken take_bind(struct client *client, const struct bind_message *me
     const struct facts *only = route.facts && route.facts->count == 1 ? &route.facts->facts[0] : NULL;
     if (only && client->portals)
         cursor_forget(client, only);
+    if (only && client->transaction.is_implicit && effect_is(only))
+        return extended_fail(client, "0A000", "%s behind a write over several shards, without Sync in between",
+                             statement_class_name(only->class));
     if (only && local_applies(client, only))
         return bind_here(client, bind, prepared, only);
     if (client->status == 'E' && client->server)

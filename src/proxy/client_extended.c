@@ -197,6 +197,11 @@ static enum taken take_sync(struct client *client, const char *message, const st
             return taken;
     }
     extended_drop_held(client);
+    if (client->transaction.is_implicit) {
+        enum taken taken = local_end_implicit(client);
+        if (taken != REACHED)
+            return taken;
+    }
     struct server *server = client->server;
     if (server && !client->is_fresh) {
         batch_pass(&client->worker->to_server, message, frame->size);

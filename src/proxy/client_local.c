@@ -113,8 +113,7 @@ static bool begin(struct client *client, const char *text, size_t size, struct b
     return true;
 }
 
-/* The transaction is over, wherever it was. */
-static void forget(struct client *client, bool committed)
+void local_forget(struct client *client, bool committed)
 {
     if (!committed)
         branches_roll_back(client);
@@ -131,7 +130,7 @@ static void forget(struct client *client, bool committed)
 
 static void end(struct client *client, bool committed, struct buffer *answer)
 {
-    forget(client, committed);
+    local_forget(client, committed);
     wire_complete(answer, committed ? "COMMIT" : "ROLLBACK");
 }
 
@@ -164,8 +163,42 @@ enum taken local_end_branches(struct client *client, const struct facts *facts)
         return TAKEN_LATER;
     if (commit_end(client, &error))
         return REACHED;
-    forget(client, false);
+    local_forget(client, false);
     return client_refuse(client, &error, false);
+}
+
+/* What the segment did on the linked server is over. REACHED: *failed says how. */
+static enum taken end_segment(struct client *client, bool *failed)
+{
+    enum taken taken = client->server ? branch_park(client) : REACHED;
+    *failed |= taken == TAKEN;
+    return taken == TAKEN ? REACHED : taken;
+}
+
+enum taken local_end_implicit(struct client *client)
+{
+    mosaic_error error;
+    bool failed = client->skips;
+    if (!client->commit) {
+        enum taken taken = end_segment(client, &failed);
+        if (taken != REACHED)
+            return taken;
+        if (failed) {
+            local_forget(client, false);
+            return REACHED;
+        }
+        if (!commit_begin(client))
+            return client_out_of_memory(client);
+    }
+    if (commit_is_busy(client))
+        return TAKEN_LATER;
+    bool committed = commit_end(client, &error);
+    local_forget(client, committed);
+    if (committed)
+        return REACHED;
+    struct buffer *answer = client_answer(client);
+    wire_error_response(answer, "ERROR", error.sqlstate, error.message, error.detail, error.hint);
+    return client_answered(client) ? REACHED : client_out_of_memory(client);
 }
 
 static bool savepoint(struct client *client, const struct facts *facts, const char *text, size_t size,

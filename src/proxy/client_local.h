@@ -23,6 +23,13 @@ bool local_carry_out(struct client *client, const struct facts *facts, const cha
  * local_carry_out does and says so. TAKEN: it could not be committed, and the client was told.
  */
 enum taken local_end_branches(struct client *client, const struct facts *facts);
+/* The transaction is over, wherever it was: what it set stays, or is undone, and with it what shards have done. */
+void local_forget(struct client *client, bool committed);
+/*
+ * The end, at Sync, of a transaction that nobody has begun: of what several shards have written. REACHED: it is
+ * committed, or was not, as the client was told.
+ */
+enum taken local_end_implicit(struct client *client);
 /* In a transaction that no shard has yet: is it run on a shard that is then rolled back, and kept to be replayed? */
 bool local_is_tentative(const struct client *client, const struct facts *facts);
 /* Is it of those that can be? */

@@ -102,6 +102,18 @@ static enum taken refuse_end_with_more(struct client *client)
     return client_refuse(client, &error, true);
 }
 
+/* A segment that was not ended by Sync has written on several shards. */
+static enum taken refuse_within(struct client *client)
+{
+    mosaic_error error;
+    if (client->server)
+        server_close(client->server, NULL);
+    local_forget(client, false);
+    (void)!error_set(&error, MOSAIC_UNSUPPORTED, "a query behind a write over several shards, without Sync in between");
+    error_hint(&error, "send Sync; the write was rolled back");
+    return client_refuse(client, &error, false);
+}
+
 enum taken client_query(struct client *client, const char *message, const struct wire_frame *frame)
 {
     struct route route;
@@ -122,6 +134,8 @@ enum taken client_query(struct client *client, const char *message, const struct
     client->in_segment = false;
     if (client->failure)
         return client_tell_failure(client);
+    if (client->transaction.is_implicit && !client->scatter)
+        return refuse_within(client);
     if (frame->type == WIRE_FUNCTION_CALL)
         return call_function(client, message, frame);
     if (frame->size == WIRE_HEADER || memchr(text, '\0', size + 1) != text + size)

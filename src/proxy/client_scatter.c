@@ -1,15 +1,35 @@
 #include "proxy/client_scatter.h"
 
 #include "base/memory.h"
+#include "proxy/branch.h"
 #include "proxy/client_cursor.h"
 #include "proxy/client_extended.h"
+#include "proxy/client_local.h"
 #include "proxy/client_portal.h"
+#include "proxy/commit.h"
 #include "proxy/proxy.h"
 #include "proxy/record.h"
 #include "proxy/route.h"
 #include "proxy/scatter.h"
 
+#include <string.h>
+
 /* ---- its begin ---- */
+
+/* The shards answer in the client's transaction, or in one that is made for this statement. */
+static bool join(struct client *client)
+{
+    static const char begins[] = "BEGIN";
+    struct transaction *transaction = &client->transaction;
+    if (!transaction->is_open) {
+        if (!transaction_begin(transaction, client->session, begins, sizeof begins - 1))
+            return false;
+        transaction->is_implicit = true;
+    }
+    transaction_replayed(transaction);
+    transaction->has_written = true;
+    return true;
+}
 
 /*
  * The order has its text, and what is bound; the rest is the route's. No server is linked: the shards are asked beside
@@ -31,11 +51,15 @@ static enum taken begin(struct client *client, struct scatter_order *order, cons
     order->may_miss = route->may_miss;
     order->warning = route->warning;
     order->explanation = route->explanation;
-    if (route->aside && !transaction_read(&client->transaction))
+    order->joins = route->joins;
+    if ((route->aside && !transaction_read(&client->transaction)) || (route->joins && !join(client)))
         return client_out_of_memory(client);
     client->scatter = scatter_new(client, order, &error);
-    if (!client->scatter)
+    if (!client->scatter) {
+        if (client->transaction.is_implicit)
+            local_forget(client, false);
         return client_refuse(client, &error, true);
+    }
     record_statement(client, order->text, order->size, route);
     if (route->warning)
         record_client(client, EVENT_SCATTER, route->warning);
@@ -52,6 +76,31 @@ enum taken client_scatter_query(struct client *client, const char *text, size_t 
     return begin(client, &order, route);
 }
 
+/*
+ * What is within a transaction is run to its end at once, when it is bound: so it must be seen that it will be
+ * executed. REACHED: it will. TAKEN_LATER: more must come.
+ */
+static enum taken await_execute(struct client *client, const struct wire_bind *bind)
+{
+    const char *at = client->behind, *end = at + client->behind_size;
+    struct wire_frame frame;
+    struct wire_named named;
+    for (; wire_peek(at, (size_t)(end - at), &frame) == WIRE_MESSAGE && frame.size <= (size_t)(end - at);
+         at += frame.size) {
+        bool is_portal = (frame.type == WIRE_DESCRIBE || frame.type == WIRE_EXECUTE) &&
+                         wire_read_named(at, &frame, &named) && strcmp(named.name, bind->portal) == 0 &&
+                         (frame.type == WIRE_EXECUTE || named.kind == 'P');
+        if (!is_portal || (frame.type == WIRE_EXECUTE && named.rows))
+            return extended_fail(client, "0A000",
+                                 "in a transaction, and to write, several shards do what is bound at once: Execute of "
+                                 "all rows must follow Bind%s",
+                                 "");
+        if (frame.type == WIRE_EXECUTE)
+            return REACHED;
+    }
+    return TAKEN_LATER;
+}
+
 enum taken client_scatter_bind(struct client *client, const struct wire_bind *bind, struct prepared *prepared,
                                const struct route *route)
 {
@@ -62,6 +111,11 @@ enum taken client_scatter_bind(struct client *client, const struct wire_bind *bi
     }
     if (*bind->portal && portal_find(client, bind->portal))
         return extended_fail(client, "42P03", "portal \"%s\" already exists", bind->portal);
+    if (route->joins) {
+        enum taken taken = await_execute(client, bind);
+        if (taken != REACHED)
+            return taken;
+    }
     struct scatter_order order = {.types = prepared->described ? prepared->described : prepared->types,
                                   .type_count = prepared->described ? prepared->described_count : prepared->type_count,
                                   .bind = bind,
@@ -80,7 +134,20 @@ static void answer_held(struct client *client, struct buffer *answer)
     client_held_clear(client);
 }
 
-/* The error goes to the client; a transaction that it stands in has failed. */
+/* The transaction that it stands in has failed; one that nobody began is over. */
+static void fail_transaction(struct client *client)
+{
+    if (client->transaction.is_implicit) {
+        local_forget(client, false);
+    } else if (client->status != 'I') {
+        client->transaction.has_failed = true;
+        client->status = 'E';
+        if (client->transaction.is_broken)
+            branches_break(client);
+    }
+}
+
+/* The error goes to the client. */
 static enum taken tell_failure(struct client *client, struct scatter *scatter)
 {
     struct buffer *answer = client_answer(client);
@@ -89,10 +156,7 @@ static enum taken tell_failure(struct client *client, struct scatter *scatter)
         answer_held(client, answer);
     scatter_tell_notices(scatter, answer);
     buffer_add(answer, failure->data, failure->size);
-    if (client->status != 'I') {
-        client->transaction.has_failed = true;
-        client->status = 'E';
-    }
+    fail_transaction(client);
     client->skips = client->in_segment;
     client->awaits_ready = false;
     if (!client->in_segment)
@@ -152,7 +216,8 @@ enum taken client_scatter_bound(struct client *client, const struct wire_bind *b
     if (scatter_state(scatter) != SCATTER_HELD && !fails_later(scatter))
         return settle(client);
     client->scatter = NULL;
-    bool has_shape = !scatter_copies(scatter) && !scatter_cursor(scatter) && !scatter_explains(scatter);
+    bool has_shape =
+        !scatter_copies(scatter) && !scatter_cursor(scatter) && !scatter_explains(scatter) && description->size;
     if (*bind->statement && prepared->shape && has_shape &&
         prepared->shape != prepared_shape(description->data + WIRE_HEADER, description->size - WIRE_HEADER)) {
         client->avoids_scatter = scatter_combines(scatter);
@@ -174,7 +239,7 @@ enum taken client_scatter_bound(struct client *client, const struct wire_bind *b
 static enum taken describe(struct client *client, const struct scatter *scatter)
 {
     struct buffer *answer = client_answer(client);
-    if (scatter_copies(scatter) || scatter_cursor(scatter))
+    if (scatter_copies(scatter) || scatter_cursor(scatter) || !scatter_description(scatter)->size)
         wire_empty(answer, WIRE_B_NO_DATA);
     else
         buffer_add(answer, scatter_description(scatter)->data, scatter_description(scatter)->size);
@@ -216,6 +281,56 @@ enum taken client_scatter_portal(struct client *client, const struct bound *boun
     return client->state == CLIENT_CLOSED ? TAKEN_CLOSED : TAKEN;
 }
 
+/* What is put together is sent, and what comes behind the end is looked at. */
+static void end_answer(struct client *client, struct scatter *scatter, bool is_query)
+{
+    struct worker *worker = client->worker;
+    if (!batch_send(&worker->to_client, &client->channel)) {
+        client_close(client, NULL);
+        return;
+    }
+    if (is_query && !scatter_is_fetched(scatter)) {
+        client->scatter = NULL;
+        scatter_drop(scatter);
+        if (client->status == 'I')
+            client_portals_clear(client);
+    } else if (scatter_state(scatter) == SCATTER_FAILED) {
+        portal_forget(client, scatter);
+    }
+    if (is_query && worker->stopping && client->status == 'I')
+        client_stop(client);
+    else if (client->channel.in_size || client->channel.readable)
+        loop_again(&worker->loop, &client->channel.source);
+}
+
+/* A simple query of its own transaction: what its shards have done stands before that is told. */
+static void commit_query(struct client *client)
+{
+    if (!batch_send(&client->worker->to_client, &client->channel))
+        client_close(client, NULL);
+    else if (!commit_begin(client))
+        (void)client_out_of_memory(client);
+}
+
+void client_scatter_committed(struct client *client)
+{
+    struct scatter *scatter = client->scatter;
+    struct buffer *out = batch_make(&client->worker->to_client);
+    mosaic_error error;
+    char tag[SCATTER_TAG];
+    bool committed = commit_end(client, &error);
+    local_forget(client, committed);
+    if (committed) {
+        scatter_tag(scatter, tag);
+        wire_complete(out, tag);
+    } else {
+        wire_error_response(out, "ERROR", error.sqlstate, error.message, error.detail, error.hint);
+    }
+    client->awaits_ready = false;
+    wire_ready(out, client->status);
+    end_answer(client, scatter, true);
+}
+
 void client_scatter_over(struct client *client, struct scatter *scatter)
 {
     struct worker *worker = client->worker;
@@ -223,6 +338,10 @@ void client_scatter_over(struct client *client, struct scatter *scatter)
     bool is_fetch = scatter_is_fetched(scatter), is_query = client->awaits_ready;
     char tag[SCATTER_TAG];
     client->fetching = NULL;
+    if (is_query && client->transaction.is_implicit && scatter_state(scatter) == SCATTER_FINISHED) {
+        commit_query(client);
+        return;
+    }
     if (scatter_state(scatter) != SCATTER_FAILED)
         scatter_tell_missing(scatter, out);
     if (scatter_state(scatter) == SCATTER_FAILED) {
@@ -241,20 +360,5 @@ void client_scatter_over(struct client *client, struct scatter *scatter)
         client->awaits_ready = false;
         wire_ready(out, client->status);
     }
-    if (!batch_send(&worker->to_client, &client->channel)) {
-        client_close(client, NULL);
-        return;
-    }
-    if (is_query && !is_fetch) {
-        client->scatter = NULL;
-        scatter_drop(scatter);
-        if (client->status == 'I')
-            client_portals_clear(client);
-    } else if (scatter_state(scatter) == SCATTER_FAILED) {
-        portal_forget(client, scatter);
-    }
-    if (is_query && worker->stopping && client->status == 'I')
-        client_stop(client);
-    else if (client->channel.in_size || client->channel.readable)
-        loop_again(&worker->loop, &client->channel.source);
+    end_answer(client, scatter, is_query);
 }

@@ -26,6 +26,8 @@ enum taken client_scatter_portal(struct client *client, const struct bound *boun
 
 /* A failed one is told, and its portal is gone. */
 enum taken client_scatter_failed(struct client *client, struct scatter *scatter);
+/* The write of a simple query, which was in no transaction, is committed, or is not. */
+void client_scatter_committed(struct client *client);
 /* It has given what was asked of it, or has failed: the end of the answer. */
 void client_scatter_over(struct client *client, struct scatter *scatter);
 

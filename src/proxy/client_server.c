@@ -268,7 +268,7 @@ static enum taken leave_aside(struct client *client)
     return TAKEN;
 }
 
-static enum taken refuse_several(struct client *client)
+static enum taken refuse_several(struct client *client, const char *why)
 {
     const struct model *model = &client->worker->world->model;
     mosaic_error error;
@@ -276,6 +276,8 @@ static enum taken refuse_several(struct client *client)
     (void)!error_set(&error, MOSAIC_UNSUPPORTED,
                      "this statement is answered by several shards, but the transaction is open on shard %s",
                      model->shards[client->server->pool->shard].name);
+    if (why)
+        error_detail(&error, "%s", why);
     error_hint(&error, client->status == 'T' ? "what the transaction did so far stands: COMMIT or ROLLBACK it first"
                                              : "send Sync before a statement of several shards");
     return client_refuse(client, &error, client->status != 'T');
@@ -292,8 +294,12 @@ enum taken client_leave_server(struct client *client)
         server_unlink(client->server);
         return REACHED;
     }
-    if (client->status != 'I' || !client->in_segment || !client->is_harmless)
-        return refuse_several(client);
+    if (client->status != 'I' || client->transaction.is_implicit) {
+        const char *why = branch_why_not(client, 0);
+        return why ? refuse_several(client, why) : branch_park(client);
+    }
+    if (!client->in_segment || !client->is_harmless)
+        return refuse_several(client, NULL);
     taken = leave_harmlessly(client);
     return taken == TAKEN ? REACHED : taken;
 }
@@ -327,7 +333,8 @@ enum taken client_reach(struct client *client, size_t shard)
     if (server && server->pool->shard != shard) {
         if (client->is_fresh && server_is_clean(server)) {
             server_unlink(server);
-        } else if (client->status == 'I' && client->in_segment && client->is_harmless) {
+        } else if (client->status == 'I' && !client->transaction.is_implicit && client->in_segment &&
+                   client->is_harmless) {
             taken = leave_harmlessly(client);
             if (taken != TAKEN)
                 return taken;

@@ -338,6 +338,7 @@ void effect_apply(struct client *client, const struct facts *facts, const char *
         transaction_opened(transaction, client->session); /* perhaps of one statement alone */
     if (is_followed(facts->class))
         transaction_follow(transaction, text, size);
+    transaction->is_bare &= facts->class != STATEMENT_SET && facts->class != STATEMENT_SET_TRANSACTION;
     switch (facts->class) {
     case STATEMENT_COMMIT:
     case STATEMENT_ROLLBACK:

@@ -28,7 +28,7 @@ bool leg_holds(struct client *client, char type)
         return false;
     if (holds || !leg_is_row(type))
         return leg->is_held = holds;
-    switch (merge_way(scatter->merge)) {
+    switch (scatter_way(scatter)) {
     case MERGE_AS_THEY_COME:
         holds = scatter->state != SCATTER_RUNNING || channel_stuck(&scatter->client->channel);
         break;
@@ -61,7 +61,7 @@ bool leg_wants_whole(const struct client *client)
         return false;
     if (leg_is_partial(leg) || scatter_explains(scatter))
         return true;
-    return merge_way(scatter->merge) != MERGE_AS_THEY_COME || scatter->most;
+    return scatter_way(scatter) != MERGE_AS_THEY_COME || scatter->most;
 }
 
 /* ---- rows ---- */
@@ -111,11 +111,17 @@ static void take_as_it_comes(struct server *server, const char *message, const s
 static void drain(struct leg *leg, size_t size)
 {
     leg->drained += size;
-    if (leg->drained < LEG_DRAINED || leg->is_cancelled || !leg->client.server)
+    if (leg->drained < LEG_DRAINED || leg->is_cancelled || !leg->client.server || leg_joins(leg))
         return;
     leg->is_cancelled = true;
     if (!cancel_server(leg->client.server))
         leg->client.server->unfit = true;
+}
+
+/* What RETURNING gives of a reference table is told once. */
+static bool is_another_copy(const struct leg *leg)
+{
+    return leg->number && scatter_copies_writes(leg->scatter);
 }
 
 static void take_row(struct server *server, const char *message, const struct wire_frame *frame, size_t here)
@@ -125,7 +131,7 @@ static void take_row(struct server *server, const char *message, const struct wi
     mosaic_error error;
     server->passing = frame->size - (uint32_t)here;
     server->passing_visible = false;
-    if (!scatter->client || scatter->state >= SCATTER_FINISHED) {
+    if (!scatter->client || scatter->state >= SCATTER_FINISHED || is_another_copy(leg)) {
         drain(leg, frame->size);
         return;
     }
@@ -133,7 +139,7 @@ static void take_row(struct server *server, const char *message, const struct wi
         combine_add(leg, leg_body(message), frame->size - WIRE_HEADER);
         return;
     }
-    switch (scatter_explains(scatter) ? MERGE_IN_ORDER : merge_way(scatter->merge)) { /* plans are kept as well */
+    switch (scatter_explains(scatter) ? MERGE_IN_ORDER : scatter_way(scatter)) { /* plans are kept as well */
     case MERGE_AS_THEY_COME:
         take_as_it_comes(server, message, frame, here);
         break;
@@ -192,9 +198,9 @@ size_t leg_take_run(struct client *client, const char *data, size_t size)
     struct scatter *scatter = leg->scatter;
     bool lacks_header = scatter->facts.has_header && !leg->has_headed;
     if (!scatter->client || scatter->state >= SCATTER_FINISHED || leg_is_partial(leg) || scatter_explains(scatter) ||
-        lacks_header)
+        lacks_header || is_another_copy(leg))
         return 0;
-    switch (merge_way(scatter->merge)) {
+    switch (scatter_way(scatter)) {
     case MERGE_AS_THEY_COME:
         return pass_run(scatter, data, size);
     case MERGE_IN_ORDER:
@@ -222,6 +228,10 @@ static void take_description(struct leg *leg, const char *message, const struct 
         return;
     if (leg_is_partial(leg)) {
         combine_describe(leg, body, size);
+        return;
+    }
+    if (scatter->write) {
+        write_describe(leg, message, frame);
         return;
     }
     if (scatter->state == SCATTER_STARTING) {
@@ -279,9 +289,10 @@ static long count_characters(const char *text, size_t size)
 
 /* A place in what the shards were asked, in the client's own text; 0: it has none there. Both count characters, from 1.
  */
-static long place_of(const struct scatter *scatter, long place)
+static long place_of(const struct leg *leg, long place)
 {
-    const char *ours = scatter->asked, *theirs = scatter->text;
+    const struct scatter *scatter = leg->scatter;
+    const char *ours = leg->asking->text, *theirs = scatter->text;
     size_t our_size = strlen(ours), their_size = scatter->size, least = our_size < their_size ? our_size : their_size;
     size_t before = 0, behind = 0;
     while (before < least && ours[before] == theirs[before])
@@ -305,7 +316,7 @@ static void tell_error(const struct leg *leg, const char *message, const struct 
     size_t begun = wire_begin(out, WIRE_B_ERROR_RESPONSE);
     for (char field; (field = (char)wire_read8(&reader));) {
         const char *text = wire_read_text(&reader);
-        long place = field == 'P' && has_place ? place_of(scatter, strtol(text, NULL, 10)) : 0;
+        long place = field == 'P' && has_place ? place_of(leg, strtol(text, NULL, 10)) : 0;
         if (field == 'P' && place == 0)
             continue;
         buffer_char(out, field);
@@ -329,7 +340,10 @@ static bool take_error(struct leg *leg, const char *message, const struct wire_f
     server_error_count(server, message, frame);
     if (leg->state < LEG_COMPLETE)
         leg->state = LEG_COMPLETE; /* nothing but ReadyForQuery comes now */
-    if (leg_is_stale(leg, message, frame)) {
+    if (server->ours_failed) {     /* of what it was to be told first */
+        server->ours_failed = false;
+        scatter_fail(scatter, &server->error);
+    } else if (leg_is_stale(leg, message, frame)) {
         scatter_turn(scatter, SCATTER_STALE);
     } else if (scatter->client && scatter->state < SCATTER_FINISHED) {
         tell_error(leg, message, frame, &told);
@@ -350,9 +364,10 @@ static bool take_ready(struct server *server, const char *message, const struct 
     struct worker *worker = server->worker;
     struct shard_counters *counters = &worker->shards[server->pool->slot];
     mosaic_error error;
-    if (frame->size != WIRE_HEADER + 1 || message[WIRE_HEADER] != 'I') {
-        (void)!error_set(&error, MOSAIC_UNREACHABLE, "shard %s broke the protocol: ReadyForQuery within a transaction",
-                         leg->name);
+    char status = frame->size == WIRE_HEADER + 1 ? message[WIRE_HEADER] : '?';
+    if (leg_joins(leg) ? status != 'T' && status != 'E' : status != 'I') {
+        (void)!error_set(&error, MOSAIC_UNREACHABLE, "shard %s broke the protocol: ReadyForQuery with status %c",
+                         leg->name, status);
         server_close(server, &error);
         return false;
     }
@@ -365,12 +380,12 @@ static bool take_ready(struct server *server, const char *message, const struct 
         COUNT(&worker->legs, duration_us, us);
     }
     histogram_add(&counters->latency, (uint64_t)us);
-    server->status = 'I';
+    server->status = status;
     expect_pop(&server->expect);
     /* Before the server can be another's: what was read of it is this client's. */
     scatter_merge(leg->scatter);
     scatter_flush(leg->scatter);
-    server_unlink(server);
+    leg_let_go(leg);
     leg_over(leg);
     return server->state != SERVER_CLOSED;
 }
@@ -410,6 +425,9 @@ bool leg_take(struct server *server, const char *message, const struct wire_fram
         take_copy(leg, message, frame);
         return true;
     case WIRE_B_NO_DATA:
+        if (leg->scatter->write)
+            write_describe(leg, NULL, frame);
+        return leg->scatter->write || scatter_copies(leg->scatter) || breaks(server, frame->type);
     case WIRE_B_COPY_OUT_DONE:
         return scatter_copies(leg->scatter) || breaks(server, frame->type);
     case WIRE_B_ROW_DESCRIPTION:
@@ -426,6 +444,8 @@ bool leg_take(struct server *server, const char *message, const struct wire_fram
         leg->state = LEG_COMPLETE;
         if (scatter_copies(leg->scatter) && strncmp(leg_body(message), "COPY ", 5) == 0)
             leg->scatter->copied += strtoull(leg_body(message) + 5, NULL, 10);
+        if (leg->scatter->write && leg->scatter->client)
+            write_take_tag(leg, leg_body(message));
         return true;
     case WIRE_B_ERROR_RESPONSE:
         return take_error(leg, message, frame);
@@ -466,7 +486,7 @@ void leg_walked(struct client *client, size_t size)
     struct scatter *scatter = leg->scatter;
     receive(leg, size);
     scatter_merge(scatter);
-    if (scatter->partials)
+    if (scatter->partials || scatter->write)
         scatter_reach(scatter);
     if (scatter->talking == leg && !leg_is_talking(leg)) {
         scatter->talking = NULL;

@@ -26,9 +26,18 @@ enum {
     LEG_DRAINED = 256 * 1024,        /* bytes that are read over before a shard is told to stop */
 };
 
+/* What a shard is asked. */
+struct asking {
+    const char *text; /* zero-terminated */
+    struct bound_values bound;
+    struct buffer request; /* Bind, Describe, Execute, Sync */
+    struct prepared *kept; /* held; NULL: it is parsed each time */
+};
+
 struct leg {
     struct client client; /* first: nobody is connected to it */
     struct scatter *scatter;
+    struct asking *asking; /* the scatter's, or, of a write, its own */
     size_t number;
     size_t shard, slot; /* its place in the model, and its number: of the world that the plan was made in */
     const char *name;   /* of the shard */
@@ -55,14 +64,23 @@ struct scatter {
     struct merge *merge;
     struct arena arena; /* of what follows, as the plan had it */
     struct fact_scatter facts;
-    const char *asked; /* of each shard */
-    const char *text;  /* the client's own */
+    struct asking asking; /* of each shard */
+    const char *text;     /* the client's own */
     size_t size;
-    struct buffer lines;                /* EXPLAIN: rows that come first */
-    struct bound_values bound;          /* for the shards */
-    struct buffer request;              /* Bind, Describe, Execute, Sync */
-    bool is_prepared;                   /* the client has prepared it under a name: so do servers */
-    struct prepared *kept, *final_kept; /* held; NULL: none */
+    struct buffer lines;         /* EXPLAIN: rows that come first */
+    bool is_prepared;            /* the client has prepared it under a name: so do servers */
+    struct prepared *final_kept; /* held; NULL: none */
+    /* In the client's transaction: servers are its branches before, or are from then on (branch.h). */
+    bool joins;
+    bool is_settling; /* it has ended, and its servers come back */
+    bool was_running; /* before that */
+    /* A write. */
+    const struct plan_write *write; /* NULL: it is none. Of its members, those that hold: tags, tag, has_returning */
+    uint64_t written;               /* the sum of the shards' tags, or what each of them must say */
+    bool has_tag;                   /* one has said it */
+    uint32_t copies_lock;           /* of a reference table */
+    const uint16_t *order;          /* RETURNING: of each row of the client's, whose leg it is; NULL: as they come */
+    size_t order_size, order_at;
     /* Tier 3: the rows of all legs but the last go to the coordinator, which is that last leg. */
     struct partials *partials; /* NULL: tier 2 */
     uint64_t partial_shape;    /* of the legs' columns; 0: none was described yet */
@@ -101,6 +119,12 @@ static inline struct leg *leg_of(struct client *client)
     return (struct leg *)client;
 }
 
+/* Is its server the client's transaction's? The coordinator only puts together what the others say. */
+static inline bool leg_joins(const struct leg *leg)
+{
+    return leg->scatter->joins && !(leg->scatter->partials && leg->number + 1 == leg->scatter->leg_count);
+}
+
 /* Of a message. */
 static inline const char *leg_body(const char *message)
 {
@@ -126,6 +150,8 @@ void scatter_flush(struct scatter *scatter);
 /* Servers that were held are read again. */
 void scatter_wake(struct scatter *scatter);
 void leg_over(struct leg *leg);
+/* Its server, which has answered, is a branch of the client's transaction again, or serves others. */
+void leg_let_go(struct leg *leg);
 /* Nobody wants its rows any more. */
 void leg_drop(struct leg *leg);
 /* It is called: it has been given a server, or its settings; or the server is lost. */
@@ -134,8 +160,44 @@ void leg_freed(struct source *source);
 void scatter_timed_out(struct timer *timer);
 /* May one more row go to the client? Else it has failed. */
 bool scatter_may_give(struct scatter *scatter);
+/* Is one more wanted, and is there room for it? Else what there is to be done then is done. */
+bool scatter_wants_row(struct scatter *scatter);
+/* Has every leg said its last? */
+bool scatter_all_complete(const struct scatter *scatter);
 /* Those which have no server yet get one, in order. */
 void scatter_reach(struct scatter *scatter);
+
+/* ---- scatter_new.c ---- */
+
+/* With `count` legs, which ask what is to be said. NULL: memory is out. */
+struct scatter *scatter_make(struct client *client, const struct scatter_order *order, size_t count,
+                             mosaic_error *error);
+/* The messages, of what is bound. `bind`: as the client asks for the result; NULL: a simple query. */
+MOSAIC_MUST_CHECK bool asking_write(struct scatter *scatter, struct asking *asking, const struct wire_bind *bind,
+                                    mosaic_error *error);
+
+/* ---- scatter_write.c: writes ---- */
+
+struct scatter *scatter_new_write(struct client *client, const struct scatter_order *order, mosaic_error *error);
+/* Of a reference table, whose copies are written after the first one, which others wait for. */
+static inline bool scatter_copies_writes(const struct scatter *scatter)
+{
+    return scatter->write && scatter->write->tags == TAGS_SAME;
+}
+/* A shard has said what it has done. */
+void write_take_tag(struct leg *leg, const char *tag);
+/* What RETURNING gives; NULL: nothing. */
+void write_describe(struct leg *leg, const char *message, const struct wire_frame *frame);
+/* Rows that RETURNING gives in the client's order of theirs. */
+void write_merge(struct scatter *scatter);
+
+enum leg_row { LEG_ROW, LEG_ROW_LATER, LEG_NO_ROW };
+/* The next row that a leg has kept: leg->head. */
+enum leg_row leg_next_row(struct leg *leg);
+static inline enum merge_way scatter_way(const struct scatter *scatter)
+{
+    return scatter->order ? MERGE_IN_ORDER : merge_way(scatter->merge);
+}
 
 /* ---- missing.c: shards that are left out ---- */
 

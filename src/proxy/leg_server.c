@@ -1,11 +1,15 @@
 /*
  * How legs come to servers, are asked, and lose them.
  */
+#include "proxy/branch.h"
 #include "proxy/leg.h"
 #include "proxy/proxy.h"
 #include "proxy/server.h"
 
+#include <stdio.h>
+
 enum { REQUEST_MOST = WIRE_LENGTH_MOST };
+enum { COPIES_LOCK = 7881700 }; /* of advisory locks: who writes a reference table has its first copy's */
 
 /*
  * May its shard still be asked, by the plan that there is? Before anything was told, whatever was read anew is planned
@@ -18,7 +22,7 @@ static bool is_current(struct leg *leg)
     mosaic_error error;
     if (world->version == scatter->version)
         return true;
-    if (scatter->state == SCATTER_STARTING) {
+    if (scatter->state == SCATTER_STARTING && !scatter->write) {
         scatter_turn(scatter, SCATTER_STALE);
         return false;
     }
@@ -39,6 +43,11 @@ static bool link_leg(struct leg *leg)
     mosaic_error error;
     if (!is_current(leg))
         return false;
+    struct server *branch = leg_joins(leg) ? branch_of(scatter->client, leg->shard) : NULL;
+    if (branch) {
+        branch_link(client, branch);
+        return true;
+    }
     struct pool *pool = pool_get(client->user, leg->shard);
     if (!pool)
         error_memory(&error);
@@ -54,22 +63,63 @@ static bool link_leg(struct leg *leg)
     }
 }
 
+void leg_let_go(struct leg *leg)
+{
+    struct server *server = leg->client.server;
+    struct client *owner = leg->scatter->client;
+    if (server->status == 'I' && !server->keeper)
+        server_unlink(server);
+    else if (owner)
+        server_park(server, owner);
+    else
+        server_roll_back(server, leg->client.session);
+}
+
+/* A query of ours that comes before what it is asked. */
+static bool ask_before(struct server *server, const char *sql, struct buffer *out)
+{
+    wire_query(out, sql);
+    server->ours_failed = false;
+    return expect_add(&server->expect, EXPECT_OURS, 0, NULL);
+}
+
+/* What it was not told of the transaction. */
+static bool write_untold(struct leg *leg, struct buffer *out)
+{
+    struct server *server = leg->client.server;
+    struct client *owner = leg->scatter->client;
+    struct buffer *kept = &owner->transaction.kept;
+    size_t told = server->status == 'I' ? 0 : server->told;
+    bool done = told >= kept->size || ask_before(server, kept->data + told, out);
+    server->told = kept->size;
+    settings_release(server->session);
+    server->session = settings_hold(owner->session);
+    if (leg->number || !scatter_copies_writes(leg->scatter) || !done)
+        return done;
+    char sql[128];
+    snprintf(sql, sizeof sql, "SELECT pg_catalog.pg_advisory_xact_lock(%d, %u)", COPIES_LOCK,
+             leg->scatter->copies_lock);
+    return ask_before(server, sql, out);
+}
+
 static void send_request(struct leg *leg)
 {
     struct scatter *scatter = leg->scatter;
     struct worker *worker = scatter->worker;
     struct server *server = leg->client.server;
     struct buffer out = BUFFER_INIT(REQUEST_MOST);
-    uint16_t count = scatter->bound.count;
+    const struct asking *asking = leg->asking;
+    uint16_t count = asking->bound.count;
     uint32_t *types = arena_allocate(&scatter->arena, (count + 1u) * sizeof *types);
     for (uint16_t i = 0; types && i < count; i++)
-        types[i] = schema_oid_on(worker->world->schema, leg->shard, scatter->bound.types[i]);
+        types[i] = schema_oid_on(worker->world->schema, leg->shard, asking->bound.types[i]);
+    bool told = !leg_joins(leg) || write_untold(leg, &out);
     if (types)
-        leg_write_parse(leg, scatter->kept, scatter->asked, types, count, &out);
-    buffer_add(&out, scatter->request.data, scatter->request.size);
+        leg_write_parse(leg, asking->kept, asking->text, types, count, &out);
+    buffer_add(&out, asking->request.data, asking->request.size);
     leg->state = LEG_ASKED;
     mosaic_error error;
-    bool failed = !types || buffer_failed(&out) || !expect_add(&server->expect, EXPECT_LEG, 0, NULL);
+    bool failed = !types || !told || buffer_failed(&out) || !expect_add(&server->expect, EXPECT_LEG, 0, NULL);
     if (!failed) {
         COUNT(&worker->shards[server->pool->slot], bytes_sent, out.size);
         if (!channel_send(&server->channel, out.data, out.size)) {
@@ -153,6 +203,7 @@ void leg_lost(struct client *client, const mosaic_error *why, bool cut)
         leg_over(leg);
         return;
     }
+    scatter->client->transaction.is_broken |= leg_joins(leg);
     if (cut) {
         client_close(scatter->client, NULL); /* it has a part of a message */
         leg_over(leg);

@@ -331,6 +331,14 @@ static void combine(struct client *client, struct route *route, const struct pla
         route->position = position;
         route->plan = arena_copy(&client->worker->scratch, plan, sizeof *plan);
         break;
+    case PLAN_WRITE:
+        route->way = ROUTE_SCATTER;
+        route->tier = 2;
+        route->joins = true;
+        route->error = plan->error;
+        route->position = position;
+        route->plan = arena_copy(&client->worker->scratch, plan, sizeof *plan);
+        break;
     case PLAN_COORDINATOR:
         if (route->way == ROUTE_SHARD && route->shard != client->worker->world->model.shard_count) {
             refuse_mixture(client, route, client->worker->world->model.shard_count);
@@ -456,6 +464,13 @@ static void stay_with_unknown(struct client *client, struct route *route)
     error_sqlstate(route->error, "0A000");
 }
 
+static size_t shards_of(const struct worker *worker, const struct plan *plan)
+{
+    if (!plan)
+        return worker->world->model.shard_count;
+    return plan->kind == PLAN_WRITE ? plan->write->part_count : plan->shard_count;
+}
+
 /* What one shard cannot answer: may it run at all, and is the client to be warned? */
 static void guard(struct client *client, const struct plan_hint *hint, struct route *route)
 {
@@ -464,7 +479,7 @@ static void guard(struct client *client, const struct plan_hint *hint, struct ro
                                 .user = client->user->account->name,
                                 .said = hint->scatter,
                                 .tier = route->tier,
-                                .shards = route->plan ? route->plan->shard_count : worker->world->model.shard_count,
+                                .shards = shards_of(worker, route->plan),
                                 .why = route->error};
     mosaic_error told;
     route->may_miss = worker->settings->partial_results;
@@ -525,7 +540,10 @@ bool route_text(struct client *client, const char *text, size_t size, const stru
                                .hint = hint_is_empty(&hint) ? NULL : &hint,
                                .has_coordinator = worker->world->has_coordinator,
                                .no_coordinator = worker->world->no_coordinator,
-                               .has_scatter = may_scatter(client, found.list, parameters)};
+                               .has_scatter = may_scatter(client, found.list, parameters),
+                               .text = text,
+                               .size = size};
+    input.has_writes = input.has_scatter;
     if (found.list->count == 1 && found.list->facts[0].explain_mosaic && !lacks_types(found.list->facts, parameters)) {
         route->way = ROUTE_EXPLAIN;
         return explain(client, text, size, &input, route);
@@ -542,7 +560,7 @@ bool route_text(struct client *client, const char *text, size_t size, const stru
             route->way = ROUTE_TYPES;
             return true;
         }
-        bool unproved = plan.kind == PLAN_REFUSED || plan.kind == PLAN_COORDINATOR || plan.kind == PLAN_SCATTER;
+        bool unproved = plan.kind != PLAN_SHARD && plan.kind != PLAN_ANY;
         if (unproved && parameters && parameters->more) {
             route->way = ROUTE_MORE;
             return true;

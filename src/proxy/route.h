@@ -21,6 +21,7 @@ enum route_way {
 struct route {
     enum route_way way;
     size_t shard;
+    bool joins;                        /* the shards answer within the transaction; or, of a write, in one of its own */
     bool may_miss;                     /* of tier 2: shards that are not reached may be left out */
     bool aside;                        /* beside the open transaction, which no shard has yet */
     int tier;                          /* 2 to 4 where one shard is not enough; 0: one is, or it is refused */

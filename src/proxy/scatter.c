@@ -27,21 +27,30 @@ void leg_freed(struct source *source)
     memory_free(scatter);
 }
 
+static void free_asking(struct asking *asking)
+{
+    if (!asking)
+        return;
+    prepared_release(asking->kept);
+    buffer_free(&asking->request);
+    bound_values_free(&asking->bound);
+}
+
 static void bury(struct scatter *scatter)
 {
     timer_cancel(&scatter->timer);
     merge_free(scatter->merge);
-    prepared_release(scatter->kept);
     prepared_release(scatter->final_kept);
-    buffer_free(&scatter->request);
+    free_asking(&scatter->asking);
     buffer_free(&scatter->notices);
     buffer_free(&scatter->description);
     buffer_free(&scatter->failure);
     buffer_free(&scatter->lines);
-    bound_values_free(&scatter->bound);
     combine_free(scatter);
     for (size_t i = 0; i < scatter->leg_count; i++) {
         struct leg *leg = &scatter->legs[i];
+        if (leg->asking != &scatter->asking)
+            free_asking(leg->asking);
         buffer_free(&leg->rows);
         buffer_free(&leg->next);
         memory_free(leg->client.failure);
@@ -51,6 +60,8 @@ static void bury(struct scatter *scatter)
     }
 }
 
+static void settled(struct scatter *scatter);
+
 void leg_over(struct leg *leg)
 {
     struct scatter *scatter = leg->scatter;
@@ -59,6 +70,8 @@ void leg_over(struct leg *leg)
     leg->state = LEG_OVER;
     if (--scatter->active == 0 && !scatter->client)
         bury(scatter);
+    else if (scatter->active == 0 && scatter->is_settling)
+        settled(scatter);
 }
 
 /* Of one that was asked. False: it cannot be told. Its server may be the one that is being read. */
@@ -88,7 +101,7 @@ void leg_drop(struct leg *leg)
     case LEG_NEW:
         pool_forget(client);
         if (client->server)
-            server_unlink(client->server);
+            leg_let_go(leg);
         leg_over(leg);
         break;
     case LEG_SENDING:
@@ -103,6 +116,13 @@ void leg_drop(struct leg *leg)
     }
 }
 
+/* Of a transaction's servers none is stopped, but where that has failed: they are read over. */
+static void stop_legs(struct scatter *scatter)
+{
+    for (size_t i = 0; i < scatter->leg_count && scatter->state == SCATTER_FAILED; i++)
+        (void)cancel_leg(&scatter->legs[i]);
+}
+
 /* What is asked of a shard beyond what was wanted ends by itself, or is ended soon. */
 static void finish(struct scatter *scatter)
 {
@@ -115,7 +135,9 @@ static void finish(struct scatter *scatter)
         if (leg->state == LEG_NEW)
             loop_again(&scatter->worker->loop, &leg->client.channel.source);
     }
-    if (goes_on)
+    if (scatter->joins)
+        stop_legs(scatter);
+    else if (goes_on)
         timer_set(&scatter->worker->loop.timers, &scatter->timer, scatter->worker->loop.now + LEFT_MS);
     scatter_wake(scatter); /* rows that nobody wants are read over */
 }
@@ -162,6 +184,21 @@ static void over(struct scatter *scatter)
     channel_release(&client->channel);
 }
 
+static void tell(struct scatter *scatter, bool was_running)
+{
+    if (was_running)
+        over(scatter);
+    else
+        loop_again(&scatter->worker->loop, &scatter->client->channel.source);
+}
+
+/* The servers of its transaction have all come back. */
+static void settled(struct scatter *scatter)
+{
+    scatter->is_settling = false;
+    tell(scatter, scatter->was_running);
+}
+
 void scatter_turn(struct scatter *scatter, enum scatter_state state)
 {
     bool was_running = scatter->state == SCATTER_RUNNING;
@@ -170,10 +207,12 @@ void scatter_turn(struct scatter *scatter, enum scatter_state state)
     scatter->state = state;
     if (state >= SCATTER_FINISHED)
         finish(scatter);
-    if (was_running)
-        over(scatter);
-    else
-        loop_again(&scatter->worker->loop, &scatter->client->channel.source);
+    if (state >= SCATTER_FINISHED && scatter->joins && scatter->active) {
+        scatter->is_settling = true;
+        scatter->was_running = was_running;
+        return;
+    }
+    tell(scatter, was_running);
 }
 
 /* The first failure counts. */
@@ -247,7 +286,7 @@ enum scatter_state scatter_state(const struct scatter *scatter)
 
 bool scatter_is_busy(const struct scatter *scatter)
 {
-    return scatter->state == SCATTER_STARTING || scatter->state == SCATTER_RUNNING;
+    return scatter->state == SCATTER_STARTING || scatter->state == SCATTER_RUNNING || scatter->is_settling;
 }
 
 const struct buffer *scatter_description(const struct scatter *scatter)
@@ -291,6 +330,8 @@ void scatter_tag(const struct scatter *scatter, char tag[SCATTER_TAG])
 {
     if (scatter->is_fetched)
         snprintf(tag, SCATTER_TAG, "FETCH %" PRIu64, scatter->fetched);
+    else if (scatter->write)
+        snprintf(tag, SCATTER_TAG, "%s %" PRIu64, scatter->write->tag, scatter->written);
     else if (scatter_explains(scatter))
         snprintf(tag, SCATTER_TAG, "EXPLAIN");
     else if (scatter_copies(scatter))

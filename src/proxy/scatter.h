@@ -11,6 +11,9 @@
  * hears of a lost server as any client does. Legs ask for servers in the order of shards, one after the other, so that
  * no two scatters wait for each other. Each is sent Parse, Bind, Describe, Execute and Sync in one piece.
  *
+ * Within a transaction that shards have, or that it makes (a write), its legs' servers are branches of that before or
+ * behind: then its end is told when all of them have answered, and none is cancelled but where it has failed.
+ *
  * Where the client has asked for it (partial_results), a shard to which there is no connection is left out, and named
  * in a warning: missing.c. One that has been asked and is lost then fails the statement, as ever.
  *
@@ -35,8 +38,11 @@ enum scatter_state {
 
 /* What is asked. */
 struct scatter_order {
-    const struct plan *plan; /* PLAN_SCATTER */
-    const uint32_t *types;   /* of the parameters, as Parse gave them or a server found them; 0: not said */
+    const struct plan *plan; /* PLAN_SCATTER, PLAN_WRITE */
+    const uint16_t *shards;  /* of the legs; one behind them is the coordinator */
+    size_t shard_count;
+    bool joins;            /* the shards answer within the client's transaction, which is open: branch.h */
+    const uint32_t *types; /* of the parameters, as Parse gave them or a server found them; 0: not said */
     uint16_t type_count;
     const struct wire_bind *bind; /* NULL: no parameters, and all in text */
     const char *text;             /* the client's own, for places in errors */
@@ -52,7 +58,7 @@ struct scatter_order {
  * The client's session is the legs'. NULL: *error says why (a Bind that asks for formats of another number of columns;
  * memory). It lives until scatter_drop, and then as long as its shards still answer.
  */
-struct scatter *scatter_new(struct client *client, const struct scatter_order *order, mosaic_error *error);
+struct scatter *scatter_new(struct client *client, struct scatter_order *order, mosaic_error *error);
 /* Asks the shards. The client is called again (loop_again) once it is no more STARTING. */
 void scatter_start(struct scatter *scatter);
 enum scatter_state scatter_state(const struct scatter *scatter);
@@ -78,9 +84,10 @@ void scatter_fetch_sql(struct scatter *scatter, uint64_t most);
 bool scatter_is_fetched(const struct scatter *scatter);
 /* Does the coordinator put it together? */
 bool scatter_combines(const struct scatter *scatter);
-/* Is it EXPLAIN? COPY? */
+/* Is it EXPLAIN? COPY? A write? */
 bool scatter_explains(const struct scatter *scatter);
 bool scatter_copies(const struct scatter *scatter);
+bool scatter_writes(const struct scatter *scatter);
 /* DECLARE: the cursor's name; NULL: it is none, or has been declared. */
 const char *scatter_cursor(const struct scatter *scatter);
 void scatter_declared(struct scatter *scatter);

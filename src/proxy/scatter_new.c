@@ -16,13 +16,13 @@ static void leg_ready_event(struct source *source, uint32_t events)
 }
 
 /* The formats of the client's columns, as Bind says them, then binary for those that only the merge sees. */
-static bool write_formats(struct scatter *scatter, const struct wire_bind *bind, mosaic_error *error)
+static bool write_formats(struct scatter *scatter, const struct wire_bind *bind, struct buffer *out,
+                          mosaic_error *error)
 {
-    struct buffer *out = &scatter->request;
     size_t columns = scatter->facts.columns, hidden = scatter->facts.hidden;
     bool is_text = !bind || scatter->facts.is_cursor || scatter->facts.is_copy; /* whatever a Bind of DECLARE says */
     uint16_t count = is_text ? 0 : bind->result_count;
-    if (count > 1 && count != columns) {
+    if (!scatter->write && count > 1 && count != columns) {
         (void)!error_set(error, MOSAIC_DATA, "bind message has %u result formats but query has %zu columns", count,
                          columns);
         error_sqlstate(error, "08P01");
@@ -46,17 +46,20 @@ static bool write_formats(struct scatter *scatter, const struct wire_bind *bind,
     return true;
 }
 
-static bool write_request(struct scatter *scatter, const struct wire_bind *bind, mosaic_error *error)
+bool asking_write(struct scatter *scatter, struct asking *asking, const struct wire_bind *bind, mosaic_error *error)
 {
-    struct buffer *out = &scatter->request;
+    struct buffer *out = &asking->request;
+    const struct bound_values *bound = &asking->bound;
+    asking->kept = leg_statement(scatter, asking->text, bound->types, bound->count);
+    *out = BUFFER_INIT(REQUEST_MOST);
     size_t at = wire_begin(out, WIRE_BIND);
     wire_text(out, "");
-    wire_text(out, scatter->kept ? prepared_name(scatter->kept) : "");
-    wire_16(out, scatter->bound.count);
-    buffer_add(out, buffer_string(&scatter->bound.formats), scatter->bound.formats.size);
-    wire_16(out, scatter->bound.count);
-    buffer_add(out, buffer_string(&scatter->bound.values), scatter->bound.values.size);
-    if (!write_formats(scatter, bind, error))
+    wire_text(out, asking->kept ? prepared_name(asking->kept) : "");
+    wire_16(out, bound->count);
+    buffer_add(out, buffer_string(&bound->formats), bound->formats.size);
+    wire_16(out, bound->count);
+    buffer_add(out, buffer_string(&bound->values), bound->values.size);
+    if (!write_formats(scatter, bind, out, error))
         return false;
     wire_end(out, at);
     wire_describe(out, 'P', "");
@@ -77,19 +80,17 @@ static bool copy_facts(struct scatter *scatter, const struct scatter_order *orde
     if (from->final)
         to->hidden = 0; /* of the result, which the coordinator gives */
     to->text = arena_string(arena, from->text);
-    scatter->asked = from->explains ? arena_format(arena, "%s%s", from->explains, from->text) : to->text;
+    scatter->asking.text = from->explains ? arena_format(arena, "%s%s", from->explains, from->text) : to->text;
     if (from->explains)
         to->columns = 1, to->hidden = to->sort_count = 0, to->combines = NULL;
     if (to->sort_count)
         to->sorts = arena_copy(arena, from->sorts, from->sort_count * sizeof *from->sorts);
     if (to->combines)
         to->combines = arena_copy(arena, from->combines, from->columns * sizeof *from->combines);
-    scatter->text = arena_copy(arena, order->text, order->size);
     if (order->cursor)
         scatter->cursor = arena_string(arena, order->cursor);
-    scatter->size = order->size;
-    return to->text && (to->sorts || !to->sort_count) && scatter->asked && scatter->text &&
-           bound_values_take(&scatter->bound, arena, to->text, order->types, order->type_count, order->bind);
+    return to->text && (to->sorts || !to->sort_count) && scatter->asking.text &&
+           bound_values_take(&scatter->asking.bound, arena, to->text, order->types, order->type_count, order->bind);
 }
 
 static bool leg_init(struct scatter *scatter, size_t number, size_t shard)
@@ -97,6 +98,7 @@ static bool leg_init(struct scatter *scatter, size_t number, size_t shard)
     struct leg *leg = &scatter->legs[number];
     struct client *client = &leg->client, *owner = scatter->client;
     leg->scatter = scatter;
+    leg->asking = &scatter->asking;
     leg->number = number;
     leg->shard = shard;
     leg->slot = owner->worker->world->slots[shard];
@@ -115,7 +117,9 @@ static bool leg_init(struct scatter *scatter, size_t number, size_t shard)
     list_init(&client->kept);
     list_init(&client->wait_node);
     timer_init(&client->timer, NULL);
-    client->session = settings_hold(owner->transaction.is_lazy ? owner->transaction.before : owner->session);
+    bool joins = scatter->joins && shard < owner->worker->world->model.shard_count;
+    bool begins = owner->transaction.is_lazy || joins; /* what it is told of the transaction is the rest */
+    client->session = settings_hold(begins ? owner->transaction.before : owner->session);
     return leg->name;
 }
 
@@ -124,11 +128,9 @@ static uint64_t limit_of(int64_t setting)
     return setting ? (uint64_t)setting : UINT64_MAX;
 }
 
-struct scatter *scatter_new(struct client *client, const struct scatter_order *order, mosaic_error *error)
+struct scatter *scatter_make(struct client *client, const struct scatter_order *order, size_t count,
+                             mosaic_error *error)
 {
-    const struct plan *plan = order->plan;
-    bool explains = plan->scatter->explains != NULL, combines = plan->scatter->final && !explains;
-    size_t count = plan->shard_count + combines;
     struct scatter *made = memory_zeroed(1, sizeof *made + count * sizeof(struct leg));
     if (!made) {
         error_memory(error);
@@ -140,34 +142,55 @@ struct scatter *scatter_new(struct client *client, const struct scatter_order *o
     made->epoch = client->worker->world->model.epoch;
     made->leg_count = made->active = count;
     made->tier = order->tier;
-    made->is_prepared = order->bind && *order->bind->statement && !explains;
+    made->joins = order->joins;
     made->given_most = limit_of(client->worker->settings->scatter_max_rows);
     made->received_most = limit_of(client->worker->settings->scatter_max_bytes);
     timer_init(&made->timer, scatter_timed_out);
-    made->request = BUFFER_INIT(REQUEST_MOST);
-    made->notices = made->description = made->failure = BUFFER_INIT(TOLD_MOST);
-    bool named = true;
+    made->notices = made->description = made->failure = made->lines = BUFFER_INIT(TOLD_MOST);
+    if (order->warning)
+        wire_warning(&made->notices, order->warning->sqlstate, order->warning->message, order->warning->detail,
+                     order->warning->hint);
+    made->size = order->size;
+    made->text = arena_copy(&made->arena, order->text, order->size);
+    bool done = made->text != NULL;
     for (size_t i = 0; i < count; i++)
-        named &= leg_init(made, i, i < plan->shard_count ? plan->shards[i] : client->worker->world->model.shard_count);
-    if (!named || (combines && !combine_prepare(made, order, (size_t)client->worker->settings->scatter_memory)) ||
+        done &= leg_init(made, i, i < order->shard_count ? order->shards[i] : client->worker->world->model.shard_count);
+    if (done)
+        return made;
+    error_memory(error);
+    scatter_drop(made);
+    return NULL;
+}
+
+static struct scatter *new_read(struct client *client, struct scatter_order *order, mosaic_error *error)
+{
+    const struct plan *plan = order->plan;
+    bool explains = plan->scatter->explains != NULL, combines = plan->scatter->final && !explains;
+    order->shards = plan->shards;
+    order->shard_count = plan->shard_count;
+    struct scatter *made = scatter_make(client, order, plan->shard_count + combines, error);
+    if (!made)
+        return NULL;
+    made->is_prepared = order->bind && *order->bind->statement && !explains;
+    if ((combines && !combine_prepare(made, order, (size_t)client->worker->settings->scatter_memory)) ||
         !copy_facts(made, order) ||
         !(made->merge = merge_new(&made->facts, combines || explains ? UINT64_MAX : plan->limit,
-                                  combines || explains ? 0 : plan->offset, count))) {
+                                  combines || explains ? 0 : plan->offset, made->leg_count))) {
         error_memory(error);
         scatter_drop(made);
         return NULL;
     }
-    made->may_miss = order->may_miss && !combines && !explains && merge_way(made->merge) != MERGE_AGGREGATES;
-    made->lines = BUFFER_INIT(TOLD_MOST);
+    made->may_miss =
+        order->may_miss && !order->joins && !combines && !explains && merge_way(made->merge) != MERGE_AGGREGATES;
     for (size_t i = 0; explains && order->explanation && i < order->explanation->line_count; i++)
         wire_text_row(&made->lines, &order->explanation->lines[i], 1);
-    if (order->warning)
-        wire_warning(&made->notices, order->warning->sqlstate, order->warning->message, order->warning->detail,
-                     order->warning->hint);
-    made->kept = leg_statement(made, made->asked, made->bound.types, made->bound.count);
-    if (!write_request(made, order->bind, error)) {
-        scatter_drop(made);
-        return NULL;
-    }
-    return made;
+    if (asking_write(made, &made->asking, order->bind, error))
+        return made;
+    scatter_drop(made);
+    return NULL;
+}
+
+struct scatter *scatter_new(struct client *client, struct scatter_order *order, mosaic_error *error)
+{
+    return order->plan->kind == PLAN_WRITE ? scatter_new_write(client, order, error) : new_read(client, order, error);
 }

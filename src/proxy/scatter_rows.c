@@ -8,12 +8,10 @@
 
 enum { MADE_MOST = 128 * 1024 }; /* of merged rows, before they are sent */
 
-/* The next row of a leg for the merge, or its end. False: neither is there. */
-static bool offer_next(struct leg *leg)
+enum leg_row leg_next_row(struct leg *leg)
 {
     struct scatter *scatter = leg->scatter;
     struct wire_frame frame = {0};
-    mosaic_error error;
     if (leg->at == leg->rows.size) {
         struct buffer used = leg->rows;
         leg->rows = leg->next;
@@ -26,17 +24,30 @@ static bool offer_next(struct leg *leg)
                 loop_again(&scatter->worker->loop, &leg->client.server->channel.source);
         }
     }
-    if (leg->at == leg->rows.size) {
-        if (leg->state < LEG_COMPLETE)
-            return false;
-        merge_end(scatter->merge, leg->number);
-        return true;
-    }
+    if (leg->at == leg->rows.size)
+        return leg->state < LEG_COMPLETE ? LEG_ROW_LATER : LEG_NO_ROW;
     const char *message = leg->rows.data + leg->at;
     (void)wire_peek(message, leg->rows.size - leg->at, &frame);
     leg->at += frame.size;
     leg->head = leg_body(message);
     leg->head_size = frame.size - WIRE_HEADER;
+    return LEG_ROW;
+}
+
+/* The next row of a leg for the merge, or its end. False: neither is there. */
+static bool offer_next(struct leg *leg)
+{
+    struct scatter *scatter = leg->scatter;
+    mosaic_error error;
+    switch (leg_next_row(leg)) {
+    case LEG_ROW_LATER:
+        return false;
+    case LEG_NO_ROW:
+        merge_end(scatter->merge, leg->number);
+        return true;
+    default:
+        break;
+    }
     if (merge_offer(scatter->merge, leg->number, leg->head, leg->head_size, &error) == MOSAIC_OK)
         return true;
     scatter_fail(scatter, &error);
@@ -59,19 +70,25 @@ bool scatter_may_give(struct scatter *scatter)
     return false;
 }
 
+bool scatter_wants_row(struct scatter *scatter)
+{
+    if (scatter->state != SCATTER_RUNNING)
+        return false;
+    if (batch_make(&scatter->worker->to_client)->size > MADE_MOST)
+        scatter_flush(scatter);
+    if (!scatter->client || channel_stuck(&scatter->client->channel))
+        return false; /* scatter_resume */
+    if (!scatter->most || scatter->fetched < scatter->most)
+        return true;
+    scatter_turn(scatter, SCATTER_HELD);
+    return false;
+}
+
 static void merge_in_order(struct scatter *scatter)
 {
     struct buffer *out = batch_make(&scatter->worker->to_client);
-    while (scatter->state == SCATTER_RUNNING) {
+    while (scatter_wants_row(scatter)) {
         size_t number = 0;
-        if (out->size > MADE_MOST)
-            scatter_flush(scatter);
-        if (!scatter->client || channel_stuck(&scatter->client->channel))
-            return; /* scatter_resume */
-        if (scatter->most && scatter->fetched == scatter->most) {
-            scatter_turn(scatter, SCATTER_HELD);
-            return;
-        }
         switch (merge_next(scatter->merge, &number)) {
         case MERGE_NEEDS:
             if (!offer_next(&scatter->legs[number]))
@@ -91,7 +108,7 @@ static void merge_in_order(struct scatter *scatter)
     }
 }
 
-static bool all_complete(const struct scatter *scatter)
+bool scatter_all_complete(const struct scatter *scatter)
 {
     for (size_t i = 0; i < scatter->leg_count; i++)
         if (scatter->legs[i].state < LEG_COMPLETE)
@@ -152,20 +169,23 @@ void scatter_merge(struct scatter *scatter)
     if (!scatter->client || scatter->state != SCATTER_RUNNING)
         return;
     if (scatter_explains(scatter)) {
-        if (all_complete(scatter))
+        if (scatter_all_complete(scatter))
             merge_plans(scatter);
         return;
     }
-    switch (merge_way(scatter->merge)) {
+    switch (scatter_way(scatter)) {
     case MERGE_IN_ORDER:
-        merge_in_order(scatter);
+        if (scatter->order)
+            write_merge(scatter);
+        else
+            merge_in_order(scatter);
         break;
     case MERGE_AGGREGATES:
-        if (all_complete(scatter))
+        if (scatter_all_complete(scatter))
             merge_aggregated(scatter);
         break;
     default:
-        if (all_complete(scatter))
+        if (scatter_all_complete(scatter))
             scatter_turn(scatter, SCATTER_FINISHED);
         break;
     }

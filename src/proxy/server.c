@@ -220,12 +220,11 @@ void server_unlink(struct server *server)
         pool_return(server);
 }
 
-void server_park(struct server *server)
+void server_park(struct server *server, struct client *keeper)
 {
-    struct client *client = server->client;
+    server->client->server = NULL;
     server->client = NULL;
-    client->server = NULL;
-    keep(server, client);
+    keep(server, keeper);
 }
 
 bool server_has_gone_back(struct server *server, struct settings_state *session)

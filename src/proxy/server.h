@@ -102,8 +102,8 @@ static inline bool server_is_clean(const struct server *server)
 {
     return server->status == 'I' && server->expect.count == 0 && server->passing == 0;
 }
-/* Its client is linked to it no more, but keeps it. */
-void server_park(struct server *server);
+/* Its client is linked to it no more, and `keeper`, that one or whose leg it is, keeps it. */
+void server_park(struct server *server, struct client *keeper);
 /* Its client lets go of it in a transaction, which is rolled back: `session` is what it then has; then it is free for
  * others. */
 void server_roll_back(struct server *server, struct settings_state *session);

@@ -15,6 +15,7 @@ struct savepoint;
 
 struct transaction {
     bool is_open;                  /* BEGIN was answered */
+    bool is_implicit;              /* nobody said BEGIN: it is of one statement that several shards do */
     bool is_lazy;                  /* by us: no shard has it */
     bool has_written;              /* rows or settings, or may have: effect_writes */
     bool wants_snapshot;           /* REPEATABLE READ or SERIALIZABLE, as far as it was said */

@@ -1,0 +1,157 @@
+/*
+ * A write that several shards do at once, in one transaction: each has its own words and values. What they have done is
+ * told together; what RETURNING gives goes on as it comes, or in the order of the client's rows.
+ *
+ * Copies of a reference table must go through the same writes in the same order. So whoever writes one has the first
+ * shard's copy to himself before he asks the others.
+ */
+#include "core/sqlexpr.h"
+#include "proxy/leg.h"
+#include "proxy/proxy.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static struct asking *make_asking(struct scatter *scatter, const struct scatter_order *order,
+                                  const struct plan_write_part *part)
+{
+    struct arena *arena = &scatter->arena;
+    struct asking *asking = arena_zeroed(arena, 1, sizeof *asking);
+    char *text = arena_allocate(arena, part->size + 1);
+    if (!asking || !text)
+        return NULL;
+    memcpy(text, part->text, part->size);
+    text[part->size] = '\0';
+    asking->text = text;
+    bool taken = part->parameters
+                     ? bound_values_pick(&asking->bound, arena, order->types, order->type_count, order->bind,
+                                         part->parameters, (uint16_t)part->parameter_count)
+                     : bound_values_take(&asking->bound, arena, text, order->types, order->type_count, order->bind);
+    if (taken)
+        return asking;
+    bound_values_free(&asking->bound);
+    return NULL;
+}
+
+/* Whose leg each of the client's rows is of. */
+static bool find_order(struct scatter *scatter, const struct plan_write *write)
+{
+    for (size_t i = 0; i < write->part_count; i++)
+        scatter->order_size += write->parts[i].row_count;
+    uint16_t *order = arena_zeroed(&scatter->arena, scatter->order_size + 1, sizeof *order);
+    for (size_t i = 0; order && i < write->part_count; i++)
+        for (size_t row = 0; row < write->parts[i].row_count; row++)
+            order[write->parts[i].rows[row]] = (uint16_t)i;
+    scatter->order = order;
+    return order != NULL;
+}
+
+static uint32_t lock_of(const struct schema_relation *relation)
+{
+    return (uint32_t)settings_hash(0, relation->name, strlen(relation->name)) & INT32_MAX;
+}
+
+struct scatter *scatter_new_write(struct client *client, const struct scatter_order *order, mosaic_error *error)
+{
+    const struct plan_write *from = order->plan->write;
+    struct scatter_order own = *order;
+    uint16_t *shards = arena_allocate(&client->worker->scratch, (from->part_count + 1) * sizeof *shards);
+    for (size_t i = 0; shards && i < from->part_count; i++)
+        shards[i] = from->parts[i].shard;
+    own.shards = shards;
+    own.shard_count = from->part_count;
+    struct scatter *made = shards ? scatter_make(client, &own, from->part_count, error) : NULL;
+    if (!made) {
+        error_memory(error);
+        return NULL;
+    }
+    struct plan_write *write = arena_copy(&made->arena, from, sizeof *from);
+    made->write = write;
+    if (write)
+        write->tag = arena_string(&made->arena, from->tag);
+    made->copies_lock = from->tags == TAGS_SAME ? lock_of(from->target) : 0;
+    made->merge = merge_new(&made->facts, UINT64_MAX, 0, made->leg_count);
+    bool done = write && write->tag && made->merge && (!from->returning_in_row_order || find_order(made, from));
+    for (size_t i = 0; done && i < made->leg_count; i++) {
+        struct asking *asking = make_asking(made, order, &from->parts[i]);
+        if (asking)
+            made->legs[i].asking = asking;
+        done = asking != NULL;
+    }
+    if (!done)
+        error_memory(error);
+    for (size_t i = 0; done && i < made->leg_count; i++)
+        done = asking_write(made, made->legs[i].asking, order->bind, error);
+    if (done)
+        return made;
+    scatter_drop(made);
+    return NULL;
+}
+
+bool scatter_writes(const struct scatter *scatter)
+{
+    return scatter->write != NULL;
+}
+
+void write_take_tag(struct leg *leg, const char *tag)
+{
+    struct scatter *scatter = leg->scatter;
+    const char *last = strrchr(tag, ' ');
+    uint64_t count = last ? strtoull(last + 1, NULL, 10) : 0;
+    mosaic_error error;
+    if (scatter->write->tags == TAGS_SUM) {
+        scatter->written += count;
+    } else if (!scatter->has_tag) {
+        scatter->written = count;
+    } else if (scatter->written != count) {
+        (void)!error_set(&error, MOSAIC_DATA,
+                         "shard %s would have changed %llu rows of this reference table, and another one %llu",
+                         leg->name, (unsigned long long)count, (unsigned long long)scatter->written);
+        error_sqlstate(&error, "XX001");
+        error_detail(&error, "Its copies differ; nothing was changed.");
+        error_hint(&error, "pgmosaic status compares them");
+        error_shard(&error, leg->name);
+        scatter_fail(scatter, &error);
+    }
+    scatter->has_tag = true;
+}
+
+static uint64_t shape_of(const char *message, size_t size)
+{
+    return prepared_shape(message ? leg_body(message) : NULL, message ? size - WIRE_HEADER : 0);
+}
+
+void write_describe(struct leg *leg, const char *message, const struct wire_frame *frame)
+{
+    struct scatter *scatter = leg->scatter;
+    struct buffer *told = &scatter->description;
+    size_t size = message ? frame->size : 0;
+    mosaic_error error;
+    if (!scatter->client || scatter->state >= SCATTER_FINISHED)
+        return;
+    if (scatter->state == SCATTER_STARTING) {
+        buffer_add(told, message ? message : "", size);
+        scatter_turn(scatter, SCATTER_HELD);
+    } else if (shape_of(message, size) != shape_of(told->size ? told->data : NULL, told->size)) {
+        (void)!error_set(&error, MOSAIC_UNSUPPORTED, "shard %s has other columns than the others", leg->name);
+        error_hint(&error, "pgmosaic status shows where definitions differ");
+        scatter_fail(scatter, &error);
+    }
+}
+
+void write_merge(struct scatter *scatter)
+{
+    while (scatter->order_at < scatter->order_size && scatter_wants_row(scatter)) {
+        struct leg *leg = &scatter->legs[scatter->order[scatter->order_at]];
+        enum leg_row found = leg_next_row(leg);
+        if (found == LEG_ROW_LATER)
+            return;
+        if (found == LEG_ROW && !scatter_may_give(scatter))
+            return;
+        if (found == LEG_ROW)
+            buffer_add(batch_make(&scatter->worker->to_client), leg->head - WIRE_HEADER, leg->head_size + WIRE_HEADER);
+        scatter->order_at++;
+    }
+    if (scatter->state == SCATTER_RUNNING && scatter->order_at == scatter->order_size && scatter_all_complete(scatter))
+        scatter_turn(scatter, SCATTER_FINISHED);
+}

@@ -1,0 +1,245 @@
+"""Writes on several shards at once: rows of INSERT dealt out, UPDATE and DELETE without a key, reference tables."""
+import contextlib
+
+import psycopg
+import psycopg2
+import pytest
+from proxies import STANDIN, ask, start_proxy
+from rawwire import bind, describe, execute, flush, parse, query, sync
+from test_proxy_transactions import kinds, nothing_is_left
+
+LAB_SHARDS = 3
+SCHEMA = """
+CREATE TABLE users (id bigint PRIMARY KEY, name text, score int CHECK (score < 1000), at timestamptz DEFAULT now());
+CREATE TABLE orders (user_id bigint REFERENCES users (id) DEFERRABLE INITIALLY DEFERRED, n int, amount numeric,
+                     PRIMARY KEY (user_id, n));
+CREATE TABLE countries (code text PRIMARY KEY, name text);
+CREATE TABLE plain (id bigint PRIMARY KEY, word text);
+"""
+TABLES = (" - {name: users, key: id, function: modulo}\n - {name: orders, key: user_id, function: modulo}\n"
+          " - {name: plain, key: id, function: modulo}\n - {name: countries, kind: reference}\n")
+
+pytestmark = pytest.mark.skipif(bool(STANDIN), reason="only the proxy knows several shards")
+
+
+@pytest.fixture(scope="module")
+def proxy(lab):
+    lab.everywhere(SCHEMA)
+    lab.add_tables(TABLES)
+    lab.run("apply", "--yes", check=True)
+    with start_proxy(lab, {"schema_check_interval": "200ms"}) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def one(proxy, lab):
+    """A connection; twelve rows of plain."""
+    lab.everywhere("TRUNCATE users, orders, countries, plain")
+    with contextlib.closing(proxy.psycopg2()) as connection:
+        assert tag(connection, "INSERT INTO plain VALUES " + ", ".join(f"({i}, 'w{i}')" for i in range(12))) == "INSERT 0 12"
+        yield connection
+    nothing_is_left(lab)
+
+
+def tag(connection, sql):
+    cursor = connection.cursor()
+    cursor.execute(sql)
+    return cursor.statusmessage
+
+
+def plain(lab):
+    return sorted(row for i in range(LAB_SHARDS) for row in lab.query(i, "SELECT id, word FROM plain"))
+
+
+def test_rows_of_an_insert_go_to_their_owners(lab, one):
+    assert plain(lab) == [(i, f"w{i}") for i in range(12)]
+    for shard in range(LAB_SHARDS):
+        assert lab.query(shard, "SELECT count(*) FROM plain") == [(4,)]
+    returned = ask(one, "INSERT INTO plain VALUES (21, 'a'), (20, 'b'), (19, 'c'), (24, 'd'), (22, 'e') RETURNING id, word")
+    assert returned == [(21, "a"), (20, "b"), (19, "c"), (24, "d"), (22, "e")]
+
+
+def test_update_and_delete_without_a_key(lab, one):
+    assert tag(one, "UPDATE plain SET word = upper(word) WHERE id > 2") == "UPDATE 9"
+    assert tag(one, "DELETE FROM plain WHERE id % 2 = 0") == "DELETE 6"
+    assert sorted(ask(one, "DELETE FROM plain WHERE id IN (1, 3, 5, 77) RETURNING word, id")) == [("W3", 3), ("W5", 5), ("w1", 1)]
+    assert plain(lab) == [(7, "W7"), (9, "W9"), (11, "W11")]
+    assert tag(one, "UPDATE plain SET word = 'x' WHERE false") == "UPDATE 0"
+
+
+def test_an_error_on_one_shard_undoes_all(lab, one):
+    with pytest.raises(psycopg2.errors.UniqueViolation):
+        ask(one, "INSERT INTO plain VALUES (30, 'x'), (31, 'x'), (5, 'x'), (32, 'x')")
+    with pytest.raises(psycopg2.errors.DivisionByZero):
+        ask(one, "UPDATE plain SET word = (1 / (id - 7))::text")
+    assert plain(lab) == [(i, f"w{i}") for i in range(12)]
+    with pytest.raises(psycopg2.errors.ForeignKeyViolation):  # at COMMIT
+        ask(one, "INSERT INTO orders VALUES (1, 1, 2.5), (2, 1, 2.5)")
+    assert ask(one, "SELECT count(*) FROM orders") == [(0,)]
+    assert ask(one, "SELECT 1") == [(1,)]
+
+
+def test_within_a_transaction_with_savepoints(lab, one):
+    ask(one, "BEGIN")
+    assert tag(one, "UPDATE plain SET word = 'a' WHERE id = 3") == "UPDATE 1"
+    assert tag(one, "UPDATE plain SET word = word || '!'") == "UPDATE 12"
+    ask(one, "SAVEPOINT s")
+    assert tag(one, "DELETE FROM plain") == "DELETE 12"
+    assert ask(one, "SELECT word FROM plain WHERE id = 3") == []
+    with pytest.raises(psycopg2.errors.DivisionByZero):
+        ask(one, "INSERT INTO plain VALUES (1, 'x'), (2, (1 / (2 - 2))::text), (3, 'z')")
+    with pytest.raises(psycopg2.errors.InFailedSqlTransaction):
+        ask(one, "UPDATE plain SET word = 'never'")
+    ask(one, "ROLLBACK TO s")
+    assert ask(one, "SELECT word FROM plain WHERE id = 3") == [("a!",)]
+    assert tag(one, "INSERT INTO plain VALUES (100, 'new'), (101, 'new')") == "INSERT 0 2"
+    ask(one, "COMMIT")
+    assert plain(lab) == [(i, "a!" if i == 3 else f"w{i}!") for i in range(12)] + [(100, "new"), (101, "new")]
+
+
+def test_reads_over_shards_see_what_the_transaction_wrote(lab, one):
+    ask(one, "BEGIN")
+    ask(one, "DELETE FROM plain WHERE id < 6")
+    assert ask(one, "SELECT count(*), min(id) FROM plain") == [(6, 6)]
+    ask(one, "UPDATE plain SET word = 'zz' WHERE id = 10")
+    assert ask(one, "SELECT id FROM plain ORDER BY word DESC, id LIMIT 3") == [(10,), (9,), (8,)]
+    assert sorted(ask(one, "SELECT id FROM plain")) == [(i,) for i in range(6, 12)]
+    assert ask(one, "SELECT id FROM plain ORDER BY id DESC OFFSET 1 LIMIT 2") == [(10,), (9,)]
+    assert ask(one, "SELECT word, count(*) FROM plain GROUP BY word ORDER BY 2, 1 LIMIT 2") == [("w11", 1), ("w6", 1)]
+    ask(one, "ROLLBACK")
+    assert ask(one, "SELECT count(*) FROM plain") == [(12,)]
+
+
+def test_reference_tables_are_written_on_all_shards(lab, one):
+    assert tag(one, "INSERT INTO countries VALUES ('de', 'Germany'), ('fr', 'France')") == "INSERT 0 2"
+    assert ask(one, "UPDATE countries SET name = 'Gaul' WHERE code = 'fr' RETURNING name") == [("Gaul",)]
+    for shard in range(LAB_SHARDS):
+        assert sorted(lab.query(shard, "SELECT * FROM countries")) == [("de", "Germany"), ("fr", "Gaul")]
+    assert tag(one, "DELETE FROM countries WHERE code = 'de'") == "DELETE 1"
+    lab.query(1, "DELETE FROM countries")
+    with pytest.raises(psycopg2.errors.DataCorrupted) as found:
+        ask(one, "UPDATE countries SET name = 'x'")
+    assert "differ" in found.value.diag.message_detail
+    assert lab.query(0, "SELECT * FROM countries") == [("fr", "Gaul")]
+
+
+def test_with_parameters_of_each_kind(proxy, lab, one):
+    for binary in (False, True):
+        with psycopg.connect(proxy.dsn, autocommit=True, prepare_threshold=0) as connection:
+            cursor = connection.cursor(binary=binary)
+            cursor.execute("INSERT INTO plain VALUES (%s, %s), (%s, %s), (%s, %s) RETURNING id, word",
+                           (201 + binary * 10, "x", 200 + binary * 10, None, 202 + binary * 10, "z"))
+            assert cursor.fetchall() == [(201 + binary * 10, "x"), (200 + binary * 10, None), (202 + binary * 10, "z")]
+            cursor.execute("UPDATE plain SET word = %s WHERE id >= %s", ("up", 200 + binary * 10))
+            assert cursor.statusmessage == "UPDATE 3"
+            with pytest.raises(psycopg.errors.UniqueViolation):
+                cursor.execute("INSERT INTO plain VALUES (%s, 'q'), (%s, 'q')", (900, 201 + binary * 10))
+            cursor.execute("DELETE FROM plain WHERE word = %s", ("up",))
+            assert cursor.statusmessage == "DELETE 3"
+    assert len(plain(lab)) == 12
+    with psycopg.connect(proxy.dsn) as connection:
+        connection.execute("UPDATE plain SET word = %s", ("t",))
+        connection.rollback()
+        connection.execute("UPDATE plain SET word = %s WHERE id <> %s", ("t", 4))
+        connection.commit()
+    assert plain(lab) == [(i, "w4" if i == 4 else "t") for i in range(12)]
+
+
+def test_in_one_segment_up_to_sync(proxy, lab, one):
+    """What comes before Sync is one transaction, as PostgreSQL has it."""
+    update = parse("UPDATE plain SET word = 's'") + bind() + describe() + execute()
+    read = parse("SELECT word FROM plain WHERE id = 5") + bind() + execute()
+    with proxy.wire() as wire:
+        got = wire.exchange(update + read + sync())
+        assert kinds(got) == list("12nC12DCZ") and got[-1][1] == b"I"
+        assert plain(lab) == [(i, "s") for i in range(12)]
+        fails = parse("SELECT 1 / 0") + bind() + execute()
+        got = wire.exchange(parse("DELETE FROM plain") + bind() + execute() + fails + sync())
+        assert kinds(got) == list("12C1EZ") and got[-1][1] == b"I"
+        assert len(plain(lab)) == 12
+        got = wire.exchange(parse("INSERT INTO plain VALUES (50, 'x'), (51, 'x')") + bind() + execute() +
+                            parse("UPDATE plain SET word = 'y' WHERE id IN (50, 3)") + bind() + execute() + sync())
+        assert kinds(got) == list("12C12CZ")
+        assert [row for row in plain(lab) if row[1] == "y"] == [(3, "y"), (50, "y")]
+        got = wire.exchange(parse("INSERT INTO orders VALUES (1, 1, 1), (2, 2, 2)") + bind() + execute() + sync())
+        assert kinds(got) == list("12CEZ") and got[-1][1] == b"I"  # the deferred constraint, at Sync
+        assert kinds(wire.exchange(query("SELECT 1"))) == list("TDCZ")
+
+
+def test_what_is_bound_and_not_executed_writes_nothing(proxy, lab, one):
+    with proxy.wire() as wire:
+        got = wire.exchange(parse("DELETE FROM plain") + bind() + sync())
+        assert "E" in kinds(got) and len(plain(lab)) == 12
+        wire.send(parse("DELETE FROM plain") + bind() + flush())
+        assert "E" in kinds(wire.until("E"))
+        wire.exchange(sync())
+        got = wire.exchange(parse("DELETE FROM plain RETURNING id") + bind() + execute(rows=3) + sync())
+        assert "E" in kinds(got) and len(plain(lab)) == 12
+
+
+def test_executes_that_come_late(proxy, lab, one):
+    import time
+    with proxy.wire() as wire:
+        wire.send(parse("UPDATE plain SET word = 'late'") + bind())
+        time.sleep(0.2)
+        assert len([row for row in plain(lab) if row[1] == "late"]) == 0
+        assert kinds(wire.exchange(describe() + execute() + sync())) == list("12nCZ")
+        assert plain(lab) == [(i, "late") for i in range(12)]
+
+
+def test_a_thousand_rows(lab, one):
+    values = ", ".join(f"({i}, 'word {i} (it''s)')" for i in range(1000, 2000))
+    assert len(ask(one, f"INSERT INTO plain (id, word) VALUES {values} RETURNING id")) == 1000
+    assert ask(one, "SELECT count(*), sum(id) FROM plain WHERE id >= 1000") == [(1000, sum(range(1000, 2000)))]
+
+
+def test_on_conflict(lab, one):
+    assert tag(one, "INSERT INTO plain VALUES (1, 'n'), (2, 'n'), (60, 'n') ON CONFLICT DO NOTHING") == "INSERT 0 1"
+    assert ask(one, "INSERT INTO plain VALUES (1, 'm'), (2, 'm'), (61, 'm') ON CONFLICT (id) DO UPDATE "
+                    "SET word = excluded.word RETURNING id, word") == [(1, "m"), (2, "m"), (61, "m")]
+
+
+def test_the_clock_is_one_for_all(lab, one):
+    for text in ("UPDATE users SET at = now()", "INSERT INTO users (id) VALUES (1), (2)",
+                 "DELETE FROM users WHERE at < CURRENT_TIMESTAMP"):
+        with pytest.raises(psycopg2.errors.FeatureNotSupported) as found:
+            ask(one, text)
+        assert "mosaic.clock" in found.value.diag.message_hint
+        ask(one, "SET mosaic.clock = 'shard'")
+        ask(one, text)
+        ask(one, "RESET mosaic.clock")
+
+
+def test_many_at_once_do_not_mix(proxy, lab, one):
+    import threading
+    failures = []
+
+    def work(number):
+        with contextlib.closing(proxy.psycopg2()) as connection:
+            for turn in range(15):
+                base = 10000 + number * 1000 + turn * 3
+                try:
+                    ask(connection, f"INSERT INTO plain VALUES ({base}, 't'), ({base + 1}, 't'), ({base + 2}, 't')")
+                    if tag(connection, f"UPDATE plain SET word = 'u' WHERE id BETWEEN {base} AND {base + 2}") != "UPDATE 3":
+                        failures.append(base)
+                except psycopg2.Error as error:
+                    failures.append(error)
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+    assert ask(one, "SELECT count(*) FROM plain WHERE word = 'u'") == [(8 * 15 * 3,)]
+
+
+def test_a_shard_that_goes_down_undoes_all(proxy, lab, one):
+    ask(one, "BEGIN")
+    ask(one, "UPDATE plain SET word = 'gone'")
+    lab.query(1, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'idle in transaction' "
+                 "AND datname = current_database()")
+    with pytest.raises(psycopg2.Error):
+        ask(one, "COMMIT")
+    one.cursor().execute("ROLLBACK")
+    assert plain(lab) == [(i, f"w{i}") for i in range(12)]
