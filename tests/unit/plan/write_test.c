@@ -216,6 +216,65 @@ static void rows_go_to_their_shards(void **state)
     CHECK_ALL(rows);
 }
 
+static void copies_stay_equal(void **state)
+{
+    (void)state;
+    static const struct row rows[] = {
+        {"UPDATE ref SET label = 'x' WHERE rid = 1", "0 1 2 3", "s"},
+        {"UPDATE ref SET label = 'x' RETURNING *", "0 1 2 3", "rs"},
+        {"DELETE FROM ref", "0 1 2 3", "s"},
+        {"DELETE FROM ref WHERE tid IN (SELECT id FROM t)", "refused", "not whole on every shard"},
+        {"DELETE FROM ref WHERE tid IN (SELECT hid FROM home)", "refused", "home"},
+        {"DELETE FROM ref USING codes c WHERE c.code = rid", "0 1 2 3", "s"},
+        {"UPDATE ref SET tid = c.n FROM codes c WHERE c.code = rid", "refused", "any may be taken"},
+        {"UPDATE ref SET tid = (SELECT n FROM codes c WHERE c.code = rid)", "0 1 2 3", "s"},
+        {"UPDATE ref SET tid = (SELECT n FROM codes c LIMIT 1)", "refused", "LIMIT"},
+        {"UPDATE ref SET tid = (SELECT count(*) FROM codes)", "0 1 2 3", "s"},
+        {"UPDATE ref SET tid = (SELECT max(n) FROM codes)", "0 1 2 3", "s"},
+        {"UPDATE ref SET label = (SELECT max(price) FROM codes)", "refused", "order of rows"},
+        {"UPDATE ref SET label = (SELECT string_agg(r.label, ',') FROM ref r)", "refused", "order of rows"},
+        {"UPDATE ref SET label = ARRAY(SELECT n FROM codes)::text", "refused", "array"},
+        {"UPDATE ref SET label = (SELECT DISTINCT price FROM codes)", "refused", "equal"},
+        {"UPDATE ref SET label = (SELECT row_number() OVER () FROM codes)", "refused", "window"},
+        {"UPDATE ref SET label = random()", "refused", "volatile"},
+        {"UPDATE ref SET label = now()", "0 1 2 3", "cs"},
+        {"UPDATE ref SET label = 'see you now'", "0 1 2 3", "s"},
+        {"UPDATE codes SET made = 'now'", "0 1 2 3", "cs"},
+        {"UPDATE codes SET made = '2020-01-01'", "0 1 2 3", "s"},
+        {"UPDATE codes SET made = DEFAULT", "0 1 2 3", "ds"},
+        {"UPDATE codes SET n = DEFAULT", "refused", "default of n"},
+        {"UPDATE codes SET (code, n) = (1, DEFAULT)", "refused", "default of n"},
+        {"UPDATE ref SET label = 'x' WHERE ctid = '(0,1)'", "refused", "system column"},
+        {"UPDATE refv SET tid = 1", "0 1 2 3", "s"},
+        {"INSERT INTO ref VALUES (1), (2)", "0 1 2 3", "s"},
+        {"INSERT INTO ref VALUES (1, 1, 'a') ON CONFLICT DO NOTHING", "0 1 2 3", "s"},
+        {"INSERT INTO ref VALUES (1) ON CONFLICT (rid) DO UPDATE SET label = excluded.label", "0 1 2 3", "s"},
+        {"INSERT INTO ref SELECT code FROM codes", "0 1 2 3", "s"},
+        {"INSERT INTO ref SELECT code FROM codes ORDER BY code", "0 1 2 3", "s"},
+        {"INSERT INTO ref SELECT code FROM codes LIMIT 3", "refused", "LIMIT"},
+        {"INSERT INTO ref SELECT code FROM codes ON CONFLICT DO NOTHING", "refused", "come first"},
+        {"INSERT INTO ref SELECT id FROM t", "refused", "not whole"},
+        {"INSERT INTO ref SELECT g FROM generate_series(1, 3) g", "0 1 2 3", "s"},
+        {"INSERT INTO ref DEFAULT VALUES", "0 1 2 3", "s"},
+        {"INSERT INTO codes VALUES (1, 2, '2020-01-01', 3)", "0 1 2 3", "s"},
+        {"INSERT INTO codes VALUES (1, 2, '2020-01-01')", "refused", "default of n"},
+        {"INSERT INTO codes (code, n) VALUES (1, 2)", "0 1 2 3", "ds"},
+        {"INSERT INTO codes (code, n, made) VALUES (1, 2, '2020-01-01')", "0 1 2 3", "s"},
+        {"INSERT INTO codes (code, n, made) VALUES (1, DEFAULT, '2020-01-01')", "refused", "Give a value"},
+        {"INSERT INTO codes (code, n, made) SELECT rid, 1, '2020-01-01' FROM ref", "0 1 2 3", "s"},
+        {"INSERT INTO codes (code) SELECT rid FROM ref", "refused", "default of n"},
+        {"DELETE FROM codes", "0 1 2 3", "s"},
+        {"MERGE INTO ref USING codes c ON c.code = rid WHEN MATCHED THEN DELETE", "refused", "reference table"},
+        {"WITH x AS (DELETE FROM ref RETURNING *) SELECT * FROM x", "refused", "reference table"},
+        {"WITH x AS (DELETE FROM ref RETURNING *) DELETE FROM codes", "refused", "more than one table"},
+        {"SELECT * FROM ref FOR UPDATE", "refused", "reference table"},
+        {"INSERT INTO priced VALUES (1, 1), (2, 2)",
+         "1:INSERT INTO priced VALUES (1, 1) 2:INSERT INTO priced VALUES (2, 2)", "d"},
+        {"UPDATE priced SET made = DEFAULT", "0 1 2 3", "d"},
+    };
+    CHECK_ALL(rows);
+}
+
 static const char *numbers_of(const struct plan_write_part *part, char *to)
 {
     *to = '\0';
@@ -391,6 +450,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_owner_changes_its_own_rows),
         cmocka_unit_test(rows_go_to_their_shards),
+        cmocka_unit_test(copies_stay_equal),
         cmocka_unit_test(a_part_has_its_own_parameters),
         cmocka_unit_test(any_text_is_split_where_the_parser_has_its_rows),
         cmocka_unit_test(without_leave_they_are_refused),
