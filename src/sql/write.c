@@ -223,6 +223,65 @@ static const char *find_rows(struct analysis *analysis, struct fact_write *write
     return conflict ? look_at_set(analysis, write, conflict->targetList) : NULL;
 }
 
+/* ---- INSERT of a query's rows ---- */
+
+/* The column of a table that a term is nothing but; NULL: it is more, or of several. */
+static const struct schema_column *only_column(const struct term *term)
+{
+    while (term->source_count == 1)
+        term = term->sources[0].term;
+    const struct schema_relation *relation = term->source_count || !term->range ? NULL : term->range->relation;
+    for (size_t i = 0; relation && i < relation->column_count; i++)
+        if (term->range->columns.list[i].term == term)
+            return &relation->columns[i];
+    return NULL;
+}
+
+/* Is a key stored as it is? A column's modifier may round it, or cut it. */
+static bool stores_key(struct analysis *analysis, const struct use *use)
+{
+    const struct table *table = use->fact.relation->table;
+    for (size_t i = 0; i < table->column_count; i++) {
+        const struct schema_column *column = schema_column(use->fact.relation, table->columns[i]), *from;
+        const struct term *term = use->assigned ? use->assigned[i] : NULL;
+        int32_t modifier = -1, given = -1;
+        if (!column || !term)
+            return false;
+        uint32_t type = schema_base_type(analysis->schema, column->type, &modifier);
+        modifier = modifier != -1 ? modifier : column->modifier;
+        if (modifier == -1 && family_of(type) != FAMILY_BPCHAR)
+            continue;
+        from = only_column(term);
+        if (!from || schema_base_type(analysis->schema, from->type, &given) != type ||
+            (given != -1 ? given : from->modifier) != modifier)
+            return false;
+    }
+    return true;
+}
+
+/* Tier 2's proof of the query; and each row is stored under the key of which it comes. */
+static const char *find_query(struct analysis *analysis, struct fact_write *write)
+{
+    const InsertStmt *insert = (const InsertStmt *)analysis->written.statement;
+    const struct use *target = analysis->written.target->use;
+    const struct scope *query = analysis->written.query;
+    struct split split = {.analysis = analysis, .marks = analysis->marks};
+    if (analysis->has_volatile)
+        return "it calls a volatile function";
+    if (!query || query->outputs.opaque)
+        return "the columns of its query are not known";
+    (void)look_at_defaults(analysis, write, insert, NIL, query->outputs.count);
+    if (!stores_key(analysis, target))
+        return analysis_text(analysis, "the key of %s is not the query's as it is",
+                             target->fact.relation->table->display);
+    analysis->top = analysis->written.query;
+    const char *reason = split_query(&split);
+    analysis->top = NULL;
+    write->driver = split.driver;
+    const OnConflictClause *conflict = insert->onConflictClause;
+    return reason || !conflict ? reason : look_at_set(analysis, write, conflict->targetList);
+}
+
 /* ---- reference tables ---- */
 
 static const char *look_at_same_rows(struct analysis *analysis, struct fact_write *write)
@@ -271,7 +330,7 @@ static const char *find_same(struct analysis *analysis, struct fact_write *write
 static const char *find_insert(struct analysis *analysis, struct fact_write *write)
 {
     const InsertStmt *insert = (const InsertStmt *)analysis->written.statement;
-    return rows_of(insert) ? find_rows(analysis, write) : "it inserts the rows of a query";
+    return rows_of(insert) ? find_rows(analysis, write) : find_query(analysis, write);
 }
 
 /* The tag, RETURNING; a clause: what is set to a default that is not the same everywhere. */
@@ -314,7 +373,7 @@ static void fill(struct analysis *analysis, struct fact_write *write)
 {
     struct fact_relation *driver = analysis_new(analysis, 1, sizeof *driver);
     *driver = analysis->written.target->use->fact;
-    write->driver = driver;
+    write->driver = write->driver ? write->driver : driver;
     write->reads_clock = analysis->facts->reads_clock;
     write->stored_literals = analysis->stored;
     write->stored_literal_count = analysis->stored ? analysis->scan->count : 0;
