@@ -134,6 +134,8 @@ static void read_columns(struct reader *reader)
             .deterministic = is_true(reader, row, 8),
             .plain = is_true(reader, row, 9),
             .bytewise = is_true(reader, row, 10),
+            .default_same = is_true(reader, row, 11),
+            .default_clock = is_true(reader, row, 12),
         };
         uint32_t of = oid(reader, row, 0);
         if (!relation || relation->oid != of) {

@@ -46,18 +46,36 @@ static const char schema_relations_sql[] =
     " LEFT JOIN (SELECT DISTINCT tgrelid FROM pg_trigger WHERE NOT tgisinternal) t ON t.tgrelid = c.oid"
     " WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S', 'c') AND " OF_NO_SESSION " ORDER BY c.oid";
 
+/*
+ * A default (sql/schema_file_default.c tells the same of a file): first its literals are emptied, then what calls
+ * nothing is taken off, a type's modifier and the transaction's time. What still looks like a call may give anything.
+ */
+#define DEFAULT_BARE                                                                          \
+    "regexp_replace(regexp_replace(regexp_replace(s.said, '''([^'']|'''')*''', '''''', 'g')," \
+    " '::[a-z ]+[(]', '::(', 'g'), '[[:<:]](now|transaction_timestamp|timezone|date_trunc|"   \
+    "CURRENT_TIMESTAMP|CURRENT_TIME|LOCALTIME|LOCALTIMESTAMP)[(]', '(', 'g')"
+#define DEFAULT_IS_SAME                  \
+    "f.bare !~ '[A-Za-z0-9_\".][(]' AND" \
+    " f.bare !~ '[[:<:]](CURRENT_(USER|ROLE|CATALOG|SCHEMA)|SESSION_USER|USER)[[:>:]]'"
+
 static const char schema_columns_sql[] =
     "SELECT a.attrelid, a.attname, a.atttypid, a.atttypmod, a.attnum, a.attnotnull, a.attgenerated <> '',"
     " a.atthasdef AND a.attgenerated = '' OR a.attidentity <> '' OR y.typdefault IS NOT NULL AND y.typtype = 'd',"
     " coalesce(co.collisdeterministic, true), a.attcollation = 100," /* DEFAULT_COLLATION_OID */
     " coalesce(CASE co.collprovider WHEN 'd' THEN d.bytewise WHEN 'c' THEN co.collcollate IN ('C', 'POSIX')"
-    "  WHEN 'b' THEN to_jsonb(co) ->> 'colllocale' IN ('C', 'C.UTF-8') END, false)"
+    "  WHEN 'b' THEN to_jsonb(co) ->> 'colllocale' IN ('C', 'C.UTF-8') END, false),"
+    " coalesce(" DEFAULT_IS_SAME ", false),"
+    " coalesce(f.said ~* '[[:<:]](now|today|tomorrow|yesterday|transaction_timestamp|statement_timestamp|"
+    "current_date|current_time|current_timestamp|localtime|localtimestamp)[[:>:]]', false)"
     " FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace"
     " JOIN pg_type y ON y.oid = a.atttypid LEFT JOIN pg_collation co ON co.oid = a.attcollation"
     /* Some columns are of later versions: datlocprovider of 15, datlocale and colllocale of 17. */
     " CROSS JOIN (SELECT CASE coalesce(j ->> 'datlocprovider', 'c') WHEN 'c' THEN j ->> 'datcollate' IN ('C', 'POSIX')"
     "  WHEN 'b' THEN j ->> 'datlocale' IN ('C', 'C.UTF-8') END AS bytewise"
     "  FROM (SELECT to_jsonb(q) AS j FROM pg_database q WHERE q.datname = current_database()) k) d"
+    " LEFT JOIN LATERAL (SELECT s.said, " DEFAULT_BARE " AS bare FROM (SELECT coalesce((SELECT pg_get_expr(e.adbin,"
+    "  e.adrelid) FROM pg_attrdef e WHERE e.adrelid = a.attrelid AND e.adnum = a.attnum),"
+    "  CASE y.typtype WHEN 'd' THEN y.typdefault END) AS said) s) f ON a.attgenerated = ''"
     " WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S', 'c')"
     " AND " OF_NO_SESSION " ORDER BY a.attrelid, a.attnum";
 

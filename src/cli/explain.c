@@ -60,6 +60,16 @@ static json_t *error_json(const struct explanation *explanation)
                      explanation->location < 0 ? json_null() : json_integer(explanation->location));
 }
 
+/* The shards of a write on several; NULL: it is none. */
+static json_t *writes_on(const struct explaining *explaining, const struct explanation *explanation)
+{
+    json_t *names = explanation->way == EXPLAIN_WRITES ? json_array() : NULL;
+    for (size_t i = 0; names && i < explanation->plan.write->part_count; i++)
+        json_array_append_new(
+            names, json_string(explaining->source.model.shards[explanation->plan.write->parts[i].shard].name));
+    return names;
+}
+
 static bool has_shard(const struct explanation *explanation)
 {
     return explanation->way == EXPLAIN_SHARD || explanation->way == EXPLAIN_HOME;
@@ -75,7 +85,7 @@ static void print_json(struct explaining *explaining, const struct explain_input
         json_array_append_new(relations, relation_json(explaining, &input->facts->relations[i], input->values));
     const struct fact_scatter *scatter = explanation->tier == 3 ? explanation->plan.scatter : NULL;
     json_t *object = json_pack(
-        "{s:o*, s:s, s:o, s:s, s:s?, s:o, s:o, s:s?, s:s?, s:s?, s:o, s:I, s:b}", "line",
+        "{s:o*, s:s, s:o, s:s, s:s?, s:o, s:o, s:s?, s:s?, s:s?, s:o*, s:o, s:I, s:b}", "line",
         explaining->line ? json_integer((json_int_t)explaining->line) : NULL, "statement",
         statement_class_name(input->facts->class), "tier",
         explanation->tier ? json_integer(explanation->tier) : json_null(), "way", explain_way_name(explanation->way),
@@ -83,8 +93,8 @@ static void print_json(struct explaining *explaining, const struct explain_input
         has_bucket ? json_integer(explanation->plan.bucket) : json_null(), "relations", relations, "why_not_one_shard",
         explanation->tier > 1 ? explanation->reason : NULL, "why_not_every_shard",
         explanation->tier == 4 ? input->facts->scatter_cannot : NULL, "why_not_merged",
-        scatter ? scatter->why_combined : NULL, "error", error_json(explanation), "epoch", (json_int_t)model->epoch,
-        "map_is_assumed", explaining->source.assumed);
+        scatter ? scatter->why_combined : NULL, "writes_on", writes_on(explaining, explanation), "error",
+        error_json(explanation), "epoch", (json_int_t)model->epoch, "map_is_assumed", explaining->source.assumed);
     output_json_line(stdout, object);
 }
 

@@ -13,6 +13,9 @@ enum {
     VALUE_BYTES_SHOWN = 60,
     CARET_WIDTH = 100,
     LINES_MOST = 200,
+    SHARDS_SHOWN = 16,
+    PARTS_SHOWN = 3,
+    TEXT_BYTES_SHOWN = 1000,
 };
 
 static const char *const way_names[] = {
@@ -24,6 +27,23 @@ static const char *const way_names[] = {
 const char *explain_way_name(enum explain_way way)
 {
     return way_names[way];
+}
+
+int explain_way_tier(enum explain_way way)
+{
+    switch (way) {
+    case EXPLAIN_SCATTER:
+    case EXPLAIN_WRITES:
+        return 2;
+    case EXPLAIN_COMBINED:
+        return 3;
+    case EXPLAIN_COORDINATOR:
+        return 4;
+    case EXPLAIN_REFUSED:
+        return 0;
+    default:
+        return 1;
+    }
 }
 
 /* ---- conditions ---- */
@@ -164,50 +184,6 @@ const char *explain_placement(const struct fact_relation *relation, const struct
     return finish(&out, arena);
 }
 
-/* ---- the caret ---- */
-
-static size_t characters(const char *text, size_t size)
-{
-    size_t count = 0;
-    for (size_t i = 0; i < size; i++)
-        count += ((unsigned char)text[i] & 0xc0) != 0x80;
-    return count;
-}
-
-/* The byte `count` characters from `from` on, forward or back, within [least, most]. */
-static size_t step(const char *text, size_t from, size_t count, size_t least, size_t most, bool back)
-{
-    size_t at = from;
-    while (count && (back ? at > least : at < most)) {
-        do
-            at += back ? (size_t)-1 : 1;
-        while (at > least && at < most && ((unsigned char)text[at] & 0xc0) == 0x80);
-        count--;
-    }
-    return at;
-}
-
-const char *const *explain_caret(const char *text, size_t size, size_t location, size_t width, struct arena *arena)
-{
-    const char **lines = arena_allocate(arena, 2 * sizeof *lines);
-    size_t start = location > size ? size : location, end = start, at = start;
-    while (start > 0 && text[start - 1] != '\n')
-        start--;
-    while (end < size && text[end] != '\n' && text[end] != '\r')
-        end++;
-    size_t from = step(text, at, width / 2, start, end, true);
-    size_t to = step(text, from, width, from, end, false);
-    const char *left = from > start ? "\xe2\x80\xa6" : "", *right = to < end ? "\xe2\x80\xa6" : "";
-    char *shown = arena_copy(arena, text + from, to - from);
-    if (!lines || !shown)
-        return NULL;
-    for (char *c = shown; *c; c++)
-        *c = (unsigned char)*c < ' ' ? ' ' : *c;
-    lines[0] = arena_format(arena, "%s%s%s", left, shown, right);
-    lines[1] = arena_format(arena, "%*s^", (int)(characters(text + from, at - from) + (*left ? 1 : 0)), "");
-    return lines[0] && lines[1] ? lines : NULL;
-}
-
 /* ---- the explanation ---- */
 
 struct writer {
@@ -300,7 +276,7 @@ static void find_reason(struct explanation *explanation, const struct facts *fac
     explanation->reason = error ? error->message : "";
     explanation->remedy = error && *error->hint ? error->hint : NULL;
     explanation->location = facts->refusal ? facts->refusal->location : unbound ? unbound->location : -1;
-    if (!facts->refusal && unbound && unbound->remedy)
+    if (!facts->refusal && unbound && unbound->remedy && !facts->write_remedy)
         explanation->remedy = unbound->remedy;
 }
 
@@ -464,6 +440,63 @@ static void write_scatter(struct writer *writer)
     write_reason(writer);
 }
 
+/* ---- writes ---- */
+
+/* "s0, s1 and s5"; of many the first few. */
+static const char *write_names(struct writer *writer, const struct plan_write *write)
+{
+    struct buffer out = BUFFER_INIT(LINE_BYTES_MOST);
+    for (size_t i = 0; i < write->part_count && i < SHARDS_SHOWN; i++)
+        buffer_format(&out, "%s%s", i ? ", " : "", shard_name(writer, write->parts[i].shard));
+    buffer_text(&out, write->part_count > SHARDS_SHOWN ? ", \xe2\x80\xa6" : "");
+    return finish(&out, writer->arena);
+}
+
+static void add_told(struct writer *writer, const struct plan_write_part *part, const char *whom)
+{
+    size_t size = part->size < TEXT_BYTES_SHOWN ? part->size : TEXT_BYTES_SHOWN;
+    while (size < part->size && size && ((unsigned char)part->text[size] & 0xc0) == 0x80)
+        size--; /* never within a character */
+    char *text = arena_copy(writer->arena, part->text, size);
+    const char *shown = text ? flat(text, writer->arena) : NULL;
+    add_line(writer, shown ? arena_format(writer->arena, "  tells %s: %s%s", whom, shown,
+                                          size < part->size ? "\xe2\x80\xa6" : "")
+                           : NULL);
+}
+
+static void add_returning(struct writer *writer, const struct plan_write *write)
+{
+    const char *rows = write->tags == TAGS_SAME        ? "one shard's"
+                       : write->returning_in_row_order ? "in the order of VALUES"
+                                                       : "as they come";
+    if (write->has_returning)
+        add_line(writer, arena_format(writer->arena, "  rows of RETURNING: %s", rows));
+    if (write->reads_clock || write->stores_clock)
+        add_line(writer, arena_string(writer->arena, "  the time must be the same on all of them"));
+}
+
+static void write_writes(struct writer *writer)
+{
+    const struct plan_write *write = writer->explanation->plan.write;
+    struct arena *arena = writer->arena;
+    size_t all = schema_of(writer)->model->shard_count;
+    const char *names = write_names(writer, write);
+    const char *which = write->part_count == all ? arena_format(arena, "all %zu", all)
+                                                 : arena_format(arena, "%zu of %zu", write->part_count, all);
+    add_line(writer, names && which ? arena_format(arena, "tier 2: writes on %s shards: %s", which, names) : NULL);
+    if (!write->parts[0].rows)
+        add_told(writer, &write->parts[0], "each shard");
+    for (size_t i = 0; write->parts[i].rows && i < write->part_count && i < PARTS_SHOWN; i++)
+        add_told(writer, &write->parts[i], shard_name(writer, write->parts[i].shard));
+    add_returning(writer, write);
+    if (write->tags == TAGS_SUM) {
+        write_reason(writer);
+        return;
+    }
+    add_line(writer, arena_string(arena, "  each copy comes out the same"));
+    add_relations(writer);
+}
+
 static bool is_hinted(const struct writer *writer)
 {
     const struct plan_hint *hint = writer->input->values->hint;
@@ -501,6 +534,9 @@ static void write_way(struct writer *writer)
     case EXPLAIN_COORDINATOR:
         write_coordinator(writer);
         return;
+    case EXPLAIN_WRITES:
+        write_writes(writer);
+        return;
     default:
         write_refusal(writer);
         return;
@@ -516,6 +552,8 @@ static enum explain_way way_of(const struct explain_input *input, const struct p
         return plan->scatter->final ? EXPLAIN_COMBINED : EXPLAIN_SCATTER;
     if (plan->kind == PLAN_COORDINATOR)
         return EXPLAIN_COORDINATOR;
+    if (plan->kind == PLAN_WRITE)
+        return EXPLAIN_WRITES;
     if (is_session(input->facts->class))
         return EXPLAIN_SESSION;
     if (plan->kind == PLAN_ANY)
@@ -534,13 +572,15 @@ mosaic_status explain_make(const struct explain_input *input, struct arena *aren
     if (!writer.lines)
         return error_memory(error);
     if (!is_open(input)) {
-        mosaic_status status = plan_make(input->facts, input->values, arena, &explanation->plan, error);
+        struct plan_input values = *input->values;
+        values.text = input->text, values.size = input->size;
+        mosaic_status status = plan_make(input->facts, &values, arena, &explanation->plan, error);
         if (status != MOSAIC_OK)
             return status;
         explanation->way = way_of(input, &explanation->plan);
     }
     if (explanation->way >= EXPLAIN_SCATTER) {
-        explanation->tier = explanation->way == EXPLAIN_REFUSED ? 0 : 2 + (int)(explanation->way - EXPLAIN_SCATTER);
+        explanation->tier = explain_way_tier(explanation->way);
         find_reason(explanation, input->facts);
     }
     write_way(&writer);

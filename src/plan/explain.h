@@ -11,6 +11,10 @@
  *       merge: in the order of name DESC
  *       why not one shard: …
  *
+ *     tier 2: writes on all 3 shards: s0, s1, s2
+ *       tells each shard: UPDATE …
+ *       why not one shard: …
+ *
  *     tier 4: the coordinator, over all shards
  *       why not one shard: …
  *
@@ -36,6 +40,7 @@
     X(SCATTER, "several shards, merged")                       \
     X(COMBINED, "several shards, combined by the coordinator") \
     X(COORDINATOR, "the coordinator")                          \
+    X(WRITES, "several shards, in one transaction")            \
     X(REFUSED, "refused")
 
 enum explain_way {
@@ -46,6 +51,8 @@ enum explain_way {
 };
 
 const char *explain_way_name(enum explain_way way);
+/* 1 to 4; 0: none. */
+int explain_way_tier(enum explain_way way);
 
 struct explain_input {
     const struct facts *facts;       /* of one statement */

@@ -35,7 +35,15 @@ static bool names_moment(const struct keys_input *input)
 
 static enum keys_outcome find_owners(const struct keys_input *input, const uint16_t **shards, size_t *count)
 {
-    return scatter_shards(input, input->facts->write->driver, shards, count);
+    const struct fact_write *fact = input->facts->write;
+    if (fact->spread == SPREAD_OWN)
+        return scatter_shards(input, fact->driver, shards, count);
+    *count = input->input->schema->model->shard_count;
+    uint16_t *all = arena_allocate(input->arena, *count * sizeof *all);
+    for (size_t i = 0; all && i < *count; i++)
+        all[i] = (uint16_t)i;
+    *shards = all;
+    return all ? KEYS_READ : KEYS_MEMORY;
 }
 
 static enum keys_outcome make_parts(const struct keys_input *input, struct plan_write *write)
@@ -251,7 +259,7 @@ enum keys_outcome write_plan(const struct keys_input *input, struct plan *plan)
     enum keys_outcome outcome = fact->spread == SPREAD_ROWS ? split_rows(input, write) : make_parts(input, write);
     if (outcome != KEYS_READ)
         return outcome;
-    write->tags = TAGS_SUM;
+    write->tags = fact->spread == SPREAD_SAME ? TAGS_SAME : TAGS_SUM;
     write->tag = fact->tag;
     write->target = fact->target;
     write->has_returning = fact->has_returning;

@@ -226,7 +226,9 @@ struct analysis {
     const struct use *copied; /* the table that COPY TO STDOUT names */
     bool has_header;          /* of COPY */
     struct written written;
-    bool *stored;             /* literals that clock_stored has seen, by number; NULL: none */
+    const char
+        *order_matters; /* a clause: what may depend on the order in which rows are read; NULL: nothing was seen */
+    bool *stored;       /* literals that clock_stored has seen, by number; NULL: none */
     const char *scatter_bars; /* why no scatter would do, a clause; NULL: nothing was seen */
 };
 
@@ -244,6 +246,8 @@ void analysis_bar_coordinator(struct analysis *analysis, const char *reason);
 /* The same for many shards that are asked at once, and for both. */
 void analysis_bar_scatter(struct analysis *analysis, const char *reason);
 void analysis_bar_several(struct analysis *analysis, const char *reason);
+/* Equal tables may give another answer where their rows stand in another order. */
+void analysis_note_order(struct analysis *analysis, const char *reason);
 void analysis_enter(struct analysis *analysis);
 static inline void analysis_leave(struct analysis *analysis)
 {

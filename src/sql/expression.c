@@ -206,12 +206,29 @@ static void mark_aggregate(struct scope *scope, bool is_own)
         scope->has_aggregate = true;
 }
 
+/* Of integers and the like each is what it looks like, and sums are exact; so the order of rows makes no difference. */
+static bool is_of_any_order(struct analysis *analysis, struct scope *scope, const FuncCall *call, const char *name)
+{
+    static const char *const all[] = {"count", "bool_and", "bool_or", "every"};
+    static const char *const sums[] = {"sum", "avg", "bit_and", "bit_or", "bit_xor"}, *const ends[] = {"min", "max"};
+    const Node *argument = list_length(call->args) == 1 ? linitial(call->args) : NULL;
+    const struct term *term =
+        argument && IsA(argument, ColumnRef) ? name_resolve(analysis, scope, (const ColumnRef *)argument) : NULL;
+    uint32_t type = term ? term->type : 0;
+    bool integer = type == 20 || type == 21 || type == 23, moment = type == 1082 || type == 1114 || type == 1184;
+    if (call->agg_within_group || call->func_variadic)
+        return false;
+    return NAME_IS_ONE_OF(name, all) || (NAME_IS_ONE_OF(name, sums) && integer) ||
+           (NAME_IS_ONE_OF(name, ends) && (integer || moment));
+}
+
 static void note_window(struct analysis *analysis, struct scope *scope, const WindowDef *definition)
 {
     struct window *window = analysis_new(analysis, 1, sizeof *window);
     *window = (struct window){definition, scope->windows};
     scope->windows = window;
     scope->has_window = true;
+    analysis_note_order(analysis, "a window function looks at rows in their order");
 }
 
 static void walk_function(struct analysis *analysis, struct scope *scope, FuncCall *call)
@@ -244,6 +261,8 @@ static void walk_function(struct analysis *analysis, struct scope *scope, FuncCa
         note_window(analysis, scope, call->over);
     else if (found.aggregate || call->agg_star || call->agg_within_group)
         mark_aggregate(scope, is_own);
+    if (found.aggregate && !is_of_any_order(analysis, scope, call, name))
+        analysis_note_order(analysis, "an aggregate may depend on the order of rows");
     if (!call->over && (found.aggregate || call->agg_star || call->agg_within_group))
         mark_add(analysis, MARK_AGGREGATE, call->location, call);
     expression_walk(analysis, scope, (Node *)call->over);
@@ -290,6 +309,8 @@ static void walk_cast(struct analysis *analysis, struct scope *scope, TypeCast *
 static void walk_sublink(struct analysis *analysis, struct scope *scope, SubLink *link)
 {
     expression_walk(analysis, scope, link->testexpr);
+    if (link->subLinkType == ARRAY_SUBLINK)
+        analysis_note_order(analysis, "an array is made of rows in their order");
     query_analyse(analysis, scope, true, link->subselect);
 }
 

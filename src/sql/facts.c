@@ -90,6 +90,12 @@ void analysis_bar_several(struct analysis *analysis, const char *reason)
     analysis_bar_scatter(analysis, reason);
 }
 
+void analysis_note_order(struct analysis *analysis, const char *reason)
+{
+    if (!analysis->order_matters)
+        analysis->order_matters = reason;
+}
+
 void analysis_enter(struct analysis *analysis)
 {
     if (++analysis->depth > DEPTH_MOST)
@@ -179,7 +185,7 @@ static void find_one(struct analysis *analysis, const RawStmt *raw, bool alone, 
     analysis->parameters = NULL, analysis->parameter_count = analysis->parameter_capacity = 0;
     analysis->prefers_home = analysis->home_else = analysis->unknown_function = false;
     analysis->assigned_types = NULL;
-    analysis->written = (struct written){0}, analysis->stored = NULL;
+    analysis->written = (struct written){0}, analysis->stored = NULL, analysis->order_matters = NULL;
     if (!alone) {
         facts->start = raw->stmt_location;
         facts->length = raw->stmt_len ? raw->stmt_len : (int)analysis->size - raw->stmt_location;

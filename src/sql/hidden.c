@@ -112,11 +112,35 @@ static void check_foreign_keys(struct analysis *analysis, const struct use *use)
         bool fine = sharded ? place == PLACE_SHARDED && other->table->map == relation->table->map
                             : place == relation->placement;
         fine |= place == PLACE_REFERENCE && key->from == relation->oid;
+        fine |= relation->placement == PLACE_REFERENCE && key->to == relation->oid;
         if (!fine)
             analysis_refuse(analysis, use->fact.location,
                             analysis_text(analysis, "a foreign key ties %s to a table that is placed elsewhere",
                                           display(analysis, relation)),
                             NULL, NULL);
+    }
+}
+
+/*
+ * Rows that refer to a reference table's stand on the shards, each with its own copy: checks and cascades find those of
+ * all shards together, and no copy changes otherwise than another. Not so where a cascade sets off what is not known.
+ */
+static void check_cascades(struct analysis *analysis, const struct schema_relation *relation, int location, int depth)
+{
+    for (size_t i = 0; i < relation->key_count; i++) {
+        const struct schema_foreign_key *key = &relation->keys[i];
+        const struct schema_relation *other = schema_relation_by_oid(analysis->schema, key->from);
+        bool cascades = strchr("cn", key->on_delete) || strchr("cn", key->on_update);
+        if (key->to != relation->oid || other == relation)
+            continue;
+        bool hides = !other || other->has_triggers || other->has_rules || depth > 8;
+        if (key->on_delete == 'd' || key->on_update == 'd' || (cascades && hides))
+            analysis_refuse(analysis, location,
+                            analysis_text(analysis, "a foreign key to %s changes rows in a way that is not known",
+                                          display(analysis, relation)),
+                            NULL, NULL);
+        if (cascades)
+            check_cascades(analysis, other, location, depth + 1);
     }
 }
 
@@ -127,9 +151,6 @@ void use_written(struct analysis *analysis, struct use *use)
     analysis->facts->is_write = true;
     const char *name = display(analysis, relation);
     int location = use->fact.location;
-    if (relation->placement == PLACE_REFERENCE)
-        analysis_refuse(analysis, location, analysis_text(analysis, "%s is a reference table", name),
-                        "A write must reach every shard.", "Write to it with pgmosaic exec --all.");
     if (relation->has_rules)
         analysis_refuse(analysis, location, analysis_text(analysis, "%s has rules that rewrite the statement", name),
                         "What a rule does is not analysed.", "Drop the rules.");
@@ -138,4 +159,6 @@ void use_written(struct analysis *analysis, struct use *use)
                         "What a trigger's function reads and writes is not known.",
                         "If it stays on the shard, name the shard: SET mosaic.shard or SET mosaic.key.");
     check_foreign_keys(analysis, use);
+    if (relation->placement == PLACE_REFERENCE)
+        check_cascades(analysis, relation, location, 0);
 }

@@ -258,6 +258,18 @@ static void values_rows(struct analysis *analysis, struct scope *scope, List *ro
     }
 }
 
+/* Of equal values one is shown, and they may look unlike: 1.0 and 1.00. */
+static void note_order(struct analysis *analysis, const SelectStmt *select)
+{
+    if (is_limit(select->limitCount) || is_limit(select->limitOffset))
+        analysis_note_order(analysis, "its LIMIT or OFFSET may pick other rows");
+    if (select->distinctClause || select->groupClause || (select->op != SETOP_NONE && !select->all) ||
+        (select->op != SETOP_NONE && select->op != SETOP_UNION))
+        analysis_note_order(analysis, "it shows one of several values that are equal");
+    if (select->windowClause)
+        analysis_note_order(analysis, "a window function looks at rows in their order");
+}
+
 /* What stands behind FROM; `from` is done. */
 static void select_clauses(struct analysis *analysis, struct scope *scope, SelectStmt *select)
 {
@@ -347,6 +359,7 @@ struct columns query_analyse(struct analysis *analysis, struct scope *parent, bo
     SelectStmt *select = (SelectStmt *)statement;
     struct scope *scope = scope_new(analysis, parent, sees_parent);
     query_with(analysis, scope, select->withClause);
+    note_order(analysis, select);
     if (select->op == SETOP_NONE)
         outputs = select_analyse(analysis, scope, select);
     else

@@ -38,9 +38,13 @@ void file_create_domain(struct schema_file *file, const CreateDomainStmt *statem
     type->base = base;
     type->base_modifier = modifier;
     const ListCell *cell;
-    foreach (cell, statement->constraints)
-        if (((const Constraint *)lfirst(cell))->contype == CONSTR_DEFAULT)
-            draft_append_oid(&file->draft, &file->defaulted, type->oid);
+    foreach (cell, statement->constraints) {
+        const Constraint *constraint = lfirst(cell);
+        struct file_domain *domain =
+            constraint->contype == CONSTR_DEFAULT ? draft_append(&file->draft, &file->defaulted, sizeof *domain) : NULL;
+        if (domain)
+            *domain = (struct file_domain){type->oid, file_default(constraint->raw_expr)};
+    }
 }
 
 void file_create_range(struct schema_file *file, const CreateRangeStmt *statement)

@@ -13,7 +13,7 @@ struct schema_file {
     int start, end;              /* of the statement at hand: bytes of the text */
     struct draft_list path;      /* search_path: const char * */
     struct draft_list blind;     /* collations that are not deterministic: struct file_collation */
-    struct draft_list defaulted; /* OIDs of domains that have a default */
+    struct draft_list defaulted; /* domains that have a default: struct file_domain */
     bool has_extension;          /* a type that is not known may be one of its */
     mosaic_status status;        /* of the first failure: all goes on quietly until the statement's end */
     mosaic_error *error;
@@ -21,6 +21,15 @@ struct schema_file {
 
 struct file_collation {
     const char *schema, *name;
+};
+
+/* What schema_column says of one. */
+struct file_default {
+    bool has, same, clock;
+};
+struct file_domain {
+    uint32_t type;
+    struct file_default value;
 };
 
 /* Notes a refusal at the statement at hand; only the first one counts. */
@@ -58,6 +67,13 @@ void file_alter_table(struct schema_file *file, const AlterTableStmt *statement)
 void file_create_sequence(struct schema_file *file, const char *namespace, const char *name);
 /* Columns of a table, a composite type …: ColumnDef, TableLikeClause and Constraint nodes. */
 void file_add_elements(struct schema_file *file, struct draft_relation *relation, const List *elements);
+
+/* ---- defaults: schema_file_default.c ---- */
+
+struct file_default file_default(const Node *expression);
+/* A domain's, which is its columns'. */
+struct file_default file_type_default(const struct schema_file *file, uint32_t type);
+void file_set_default(struct schema_column *column, struct file_default value);
 
 /* ---- queries: schema_file_view.c ---- */
 

@@ -3,6 +3,8 @@
 
 enum { OID_INT2 = 21, OID_INT4 = 23, OID_INT8 = 20, OID_BOOL = 16 };
 
+static const struct file_default no_default = {false, false, false}, of_sequence = {.has = true};
+
 static uint32_t serial_type(const TypeName *type)
 {
     static const struct {
@@ -94,11 +96,11 @@ static void add_column_constraint(struct schema_file *file, struct draft_relatio
         column->not_null = true;
         break;
     case CONSTR_DEFAULT:
-        column->has_default = !constraint->raw_expr || !IsA(constraint->raw_expr, A_Const) ||
-                              !((const A_Const *)constraint->raw_expr)->isnull;
+        file_set_default(column, file_default(constraint->raw_expr));
         break;
     case CONSTR_IDENTITY:
-        column->has_default = column->not_null = true;
+        column->not_null = true;
+        file_set_default(column, of_sequence);
         own_sequence(file, relation, name);
         break;
     case CONSTR_GENERATED:
@@ -112,15 +114,6 @@ static void add_column_constraint(struct schema_file *file, struct draft_relatio
     }
 }
 
-/* A domain's default is the column's. */
-static bool type_has_default(const struct schema_file *file, uint32_t type)
-{
-    for (size_t i = 0; i < file->defaulted.count; i++)
-        if (((const uint32_t *)file->defaulted.items)[i] == type)
-            return true;
-    return false;
-}
-
 static void add_column(struct schema_file *file, struct draft_relation *relation, const ColumnDef *definition)
 {
     uint32_t serial = serial_type(definition->typeName);
@@ -132,7 +125,8 @@ static void add_column(struct schema_file *file, struct draft_relation *relation
     if (!column)
         return;
     column->not_null |= definition->is_not_null || serial;
-    column->has_default |= serial || type_has_default(file, type);
+    if (serial || !column->has_default)
+        file_set_default(column, serial ? of_sequence : file_type_default(file, type));
     if (definition->typeName) { /* CREATE TABLE … OF type (column WITH OPTIONS …) has none */
         column->type = type;
         column->modifier = modifier;
@@ -160,7 +154,8 @@ static void copy_columns(struct schema_file *file, struct draft_relation *to, co
             return;
         copied.number = column->number;
         copied.not_null |= column->not_null;
-        copied.has_default &= defaults;
+        if (!defaults)
+            file_set_default(&copied, no_default);
         copied.is_generated &= generated;
         *column = copied;
     }
@@ -276,7 +271,7 @@ static void alter_column(struct schema_file *file, struct draft_relation *relati
     }
     switch (command->subtype) {
     case AT_ColumnDefault:
-        column->has_default = command->def || type_has_default(file, column->type);
+        file_set_default(column, command->def ? file_default(command->def) : file_type_default(file, column->type));
         break;
     case AT_SetNotNull:
     case AT_DropNotNull:
@@ -286,11 +281,12 @@ static void alter_column(struct schema_file *file, struct draft_relation *relati
         column->is_generated = false;
         break;
     case AT_AddIdentity:
-        column->has_default = column->not_null = true;
+        column->not_null = true;
+        file_set_default(column, of_sequence);
         own_sequence(file, relation, column->name);
         break;
     case AT_DropIdentity:
-        column->has_default = false;
+        file_set_default(column, no_default);
         break;
     default: { /* AT_AlterColumnType */
         const ColumnDef *definition = (const ColumnDef *)command->def;

@@ -52,20 +52,24 @@ static const struct schema_column *set_to_default(const struct schema_relation *
     return value && IsA(value, SetToDefault) ? schema_column(relation, target->name) : NULL;
 }
 
-static const char *note_default(struct fact_write *write, const struct schema_column *column)
+static const char *note_default(struct analysis *analysis, struct fact_write *write, const struct schema_column *column)
 {
     if (!column || !column->has_default || column->is_generated)
         return NULL;
     write->stores_clock |= column->default_clock;
-    return column->default_same ? NULL : "it sets a column to its default, which each shard would compute otherwise";
+    return column->default_same
+               ? NULL
+               : analysis_text(analysis, "the default of %s is computed by each shard for itself", column->name);
 }
 
-static const char *look_at_set(struct fact_write *write, const List *targets)
+static const char *look_at_set(struct analysis *analysis, struct fact_write *write, const List *targets)
 {
     const ListCell *cell;
     const char *reason = NULL;
-    foreach (cell, targets)
-        reason = reason ? reason : note_default(write, set_to_default(write->target, lfirst(cell)));
+    foreach (cell, targets) {
+        const char *why = note_default(analysis, write, set_to_default(write->target, lfirst(cell)));
+        reason = reason ? reason : why;
+    }
     return reason;
 }
 
@@ -97,13 +101,15 @@ static bool has_default_at(const List *rows, size_t place)
 
 /* Defaults that the rows of an INSERT get, `width` columns of which are given. A clause: what is otherwise elsewhere.
  */
-static const char *look_at_defaults(struct fact_write *write, const InsertStmt *insert, const List *rows, size_t width)
+static const char *look_at_defaults(struct analysis *analysis, struct fact_write *write, const InsertStmt *insert,
+                                    const List *rows, size_t width)
 {
     const char *reason = NULL;
     for (size_t i = 0; i < write->target->column_count; i++) {
         const struct schema_column *column = &write->target->columns[i];
         size_t place = given_place(insert, write->target, column, width);
-        const char *why = place == SIZE_MAX || has_default_at(rows, place) ? note_default(write, column) : NULL;
+        bool defaulted = place == SIZE_MAX || has_default_at(rows, place);
+        const char *why = defaulted ? note_default(analysis, write, column) : NULL;
         reason = reason ? reason : why;
     }
     return reason;
@@ -209,12 +215,114 @@ static const char *find_rows(struct analysis *analysis, struct fact_write *write
         return "a function that returns a set makes more of a row";
     if (!read_rows(analysis, insert, list, write))
         return "its rows are not where its words say";
-    (void)look_at_defaults(write, insert, list, (size_t)list_length(linitial(list)));
+    (void)look_at_defaults(analysis, write, insert, list, (size_t)list_length(linitial(list)));
     /* Literals in front of VALUES could be other words in another text of this shape. */
     analysis->facts->text_bound |= insert->withClause != NULL;
     write->spread = SPREAD_ROWS;
     write->returns_each_row = !conflict || (conflict->action == ONCONFLICT_UPDATE && !conflict->whereClause);
-    return conflict ? look_at_set(write, conflict->targetList) : NULL;
+    return conflict ? look_at_set(analysis, write, conflict->targetList) : NULL;
+}
+
+/* ---- INSERT of a query's rows ---- */
+
+/* The column of a table that a term is nothing but; NULL: it is more, or of several. */
+static const struct schema_column *only_column(const struct term *term)
+{
+    while (term->source_count == 1)
+        term = term->sources[0].term;
+    const struct schema_relation *relation = term->source_count || !term->range ? NULL : term->range->relation;
+    for (size_t i = 0; relation && i < relation->column_count; i++)
+        if (term->range->columns.list[i].term == term)
+            return &relation->columns[i];
+    return NULL;
+}
+
+/* Is a key stored as it is? A column's modifier may round it, or cut it. */
+static bool stores_key(struct analysis *analysis, const struct use *use)
+{
+    const struct table *table = use->fact.relation->table;
+    for (size_t i = 0; i < table->column_count; i++) {
+        const struct schema_column *column = schema_column(use->fact.relation, table->columns[i]), *from;
+        const struct term *term = use->assigned ? use->assigned[i] : NULL;
+        int32_t modifier = -1, given = -1;
+        if (!column || !term)
+            return false;
+        uint32_t type = schema_base_type(analysis->schema, column->type, &modifier);
+        modifier = modifier != -1 ? modifier : column->modifier;
+        if (modifier == -1 && family_of(type) != FAMILY_BPCHAR)
+            continue;
+        from = only_column(term);
+        if (!from || schema_base_type(analysis->schema, from->type, &given) != type ||
+            (given != -1 ? given : from->modifier) != modifier)
+            return false;
+    }
+    return true;
+}
+
+/* Tier 2's proof of the query; and each row is stored under the key of which it comes. */
+static const char *find_query(struct analysis *analysis, struct fact_write *write)
+{
+    const InsertStmt *insert = (const InsertStmt *)analysis->written.statement;
+    const struct use *target = analysis->written.target->use;
+    const struct scope *query = analysis->written.query;
+    struct split split = {.analysis = analysis, .marks = analysis->marks};
+    if (analysis->has_volatile)
+        return "it calls a volatile function";
+    if (!query || query->outputs.opaque)
+        return "the columns of its query are not known";
+    (void)look_at_defaults(analysis, write, insert, NIL, query->outputs.count);
+    if (!stores_key(analysis, target))
+        return analysis_text(analysis, "the key of %s is not the query's as it is",
+                             target->fact.relation->table->display);
+    analysis->top = analysis->written.query;
+    const char *reason = split_query(&split);
+    analysis->top = NULL;
+    write->driver = split.driver;
+    const OnConflictClause *conflict = insert->onConflictClause;
+    return reason || !conflict ? reason : look_at_set(analysis, write, conflict->targetList);
+}
+
+/* ---- reference tables ---- */
+
+static const char *look_at_same_rows(struct analysis *analysis, struct fact_write *write)
+{
+    const InsertStmt *insert = (const InsertStmt *)analysis->written.statement;
+    const OnConflictClause *conflict = insert->onConflictClause;
+    const SelectStmt *rows = rows_of(insert);
+    const struct scope *query = analysis->written.query;
+    size_t width = rows ? (size_t)list_length(linitial(rows->valuesLists)) : query ? query->outputs.count : 0;
+    if (insert->override == OVERRIDING_USER_VALUE)
+        return "OVERRIDING USER VALUE takes numbers of a sequence, which each shard has for itself";
+    if (!rows && insert->selectStmt && (!query || query->outputs.opaque))
+        return "the columns of its query are not known";
+    if (!rows && conflict && conflict->action == ONCONFLICT_NOTHING)
+        return "of the query's rows that conflict with each other any may come first";
+    const char *reason = look_at_defaults(analysis, write, insert, rows ? rows->valuesLists : NIL, width);
+    if (reason)
+        analysis->facts->write_remedy = "Give a value for each column whose default is not the same everywhere.";
+    return reason || !conflict ? reason : look_at_set(analysis, write, conflict->targetList);
+}
+
+/* All copies are equal, but for the order of their rows: so they stay if nothing else is read, and nothing by chance.
+ */
+static const char *find_same(struct analysis *analysis, struct fact_write *write)
+{
+    const Node *statement = analysis->written.statement;
+    write->spread = SPREAD_SAME;
+    for (const struct use *use = analysis->uses; use; use = use->next)
+        if (use->fact.relation->placement != PLACE_REFERENCE)
+            return "it reads a table that is not whole on every shard";
+    if (analysis->has_volatile)
+        return "it calls a volatile function";
+    if (analysis->order_matters)
+        return analysis->order_matters;
+    if (IsA(statement, InsertStmt))
+        return look_at_same_rows(analysis, write);
+    if (IsA(statement, UpdateStmt) && ((const UpdateStmt *)statement)->fromClause) {
+        analysis->facts->write_remedy = "Write it without FROM: SET column = (SELECT …).";
+        return "of several rows of FROM for one of the table any may be taken";
+    }
+    return NULL;
 }
 
 /* ---- all ---- */
@@ -222,26 +330,34 @@ static const char *find_rows(struct analysis *analysis, struct fact_write *write
 static const char *find_insert(struct analysis *analysis, struct fact_write *write)
 {
     const InsertStmt *insert = (const InsertStmt *)analysis->written.statement;
-    write->tag = "INSERT 0", write->has_returning = insert->returningList != NIL;
-    return rows_of(insert) ? find_rows(analysis, write) : "it inserts the rows of a query";
+    return rows_of(insert) ? find_rows(analysis, write) : find_query(analysis, write);
+}
+
+/* The tag, RETURNING; a clause: what is set to a default that is not the same everywhere. */
+static const char *describe(struct analysis *analysis, struct fact_write *write)
+{
+    const Node *statement = analysis->written.statement;
+    if (IsA(statement, InsertStmt)) {
+        write->tag = "INSERT 0", write->has_returning = ((const InsertStmt *)statement)->returningList != NIL;
+    } else if (IsA(statement, UpdateStmt)) {
+        write->tag = "UPDATE", write->has_returning = ((const UpdateStmt *)statement)->returningList != NIL;
+        return look_at_set(analysis, write, ((const UpdateStmt *)statement)->targetList);
+    } else {
+        write->tag = "DELETE", write->has_returning = ((const DeleteStmt *)statement)->returningList != NIL;
+    }
+    return NULL;
 }
 
 static const char *why_not(struct analysis *analysis, struct fact_write *write)
 {
-    const Node *statement = analysis->written.statement;
     const char *reason = look_at_all(analysis);
+    if (!reason)
+        reason = describe(analysis, write);
     if (reason)
         return reason;
-    if (IsA(statement, UpdateStmt)) {
-        const UpdateStmt *update = (const UpdateStmt *)statement;
-        write->tag = "UPDATE", write->has_returning = update->returningList != NIL;
-        reason = look_at_set(write, update->targetList);
-    } else if (IsA(statement, DeleteStmt)) {
-        write->tag = "DELETE", write->has_returning = ((const DeleteStmt *)statement)->returningList != NIL;
-    } else {
-        return find_insert(analysis, write);
-    }
-    return reason ? reason : find_own(analysis);
+    if (write->target->placement == PLACE_REFERENCE)
+        return find_same(analysis, write);
+    return IsA(analysis->written.statement, InsertStmt) ? find_insert(analysis, write) : find_own(analysis);
 }
 
 /* A parameter of which every use was stored: by number - 1. */
@@ -257,7 +373,7 @@ static void fill(struct analysis *analysis, struct fact_write *write)
 {
     struct fact_relation *driver = analysis_new(analysis, 1, sizeof *driver);
     *driver = analysis->written.target->use->fact;
-    write->driver = driver;
+    write->driver = write->driver ? write->driver : driver;
     write->reads_clock = analysis->facts->reads_clock;
     write->stored_literals = analysis->stored;
     write->stored_literal_count = analysis->stored ? analysis->scan->count : 0;
@@ -272,7 +388,7 @@ static bool is_settled(const struct analysis *analysis)
     const struct use *use = analysis->written.target->use;
     const InsertStmt *insert = (const InsertStmt *)analysis->written.statement;
     if (!use || use->fact.relation->placement != PLACE_SHARDED)
-        return true;
+        return !use || use->fact.relation->placement != PLACE_REFERENCE;
     if (IsA(insert, InsertStmt) && !use->fact.is_bound && (rows_of(insert) || !insert->selectStmt))
         return true; /* a row has no key: that is said already */
     return use->fact.is_bound && use->fact.keys.alternatives == 1 && !use->fact.keys.values[0].is_array;

@@ -59,7 +59,8 @@ def test_what_is_not_proved_is_shown_with_its_place(cluster):
     place = lines[why + 1].index("users u")
     assert lines[why + 2] == " " * place + "^"
     assert any(line.startswith("  to lower the tier: ") and "id" in line for line in lines)
-    lines = explain(cluster, "UPDATE users u SET name = 'x' WHERE u.name = 'y'").splitlines()
+    assert explain(cluster, "UPDATE users SET name = 'x'").startswith("tier 2: writes on all 3 shards: s0, s1, s2\n")
+    lines = explain(cluster, "UPDATE users u SET name = (SELECT max(name) FROM users) WHERE u.name = 'y'").splitlines()
     assert lines[0].startswith("refused (0A000): ")
     place = lines[1].index("users u")
     assert lines[2] == " " * place + "^"

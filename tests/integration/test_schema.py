@@ -23,6 +23,14 @@ CREATE TABLE events (id bigint NOT NULL, day date NOT NULL, PRIMARY KEY (id, day
 CREATE TABLE events_old PARTITION OF events FOR VALUES FROM (MINVALUE) TO ('2025-01-01') PARTITION BY HASH (id);
 CREATE TABLE app.events_old_0 PARTITION OF events_old FOR VALUES WITH (MODULUS 1, REMAINDER 0);
 CREATE TABLE countries (code char(2) PRIMARY KEY);
+CREATE FUNCTION app.stamp() RETURNS timestamptz IMMUTABLE LANGUAGE sql AS 'SELECT ''2020-01-01''::timestamptz';
+CREATE TABLE plain (a int DEFAULT -1, b text[] DEFAULT '{}', c varchar(9) DEFAULT 'it''s f(', d jsonb DEFAULT '{"now": 1}',
+  e numeric(8, 2) DEFAULT 1.5, f boolean DEFAULT false, g timestamptz DEFAULT now(), h date DEFAULT CURRENT_DATE,
+  i timestamp(3) DEFAULT LOCALTIMESTAMP(3), j timestamp DEFAULT (now() AT TIME ZONE 'utc'),
+  k timestamptz DEFAULT date_trunc('day', now()) + interval '1 day', l int[] DEFAULT ARRAY[1, 2], m mood DEFAULT 'ok'::mood);
+CREATE TABLE other (a serial, b uuid DEFAULT gen_random_uuid(), c text DEFAULT current_user, d timestamptz DEFAULT app.stamp(),
+  e timestamptz DEFAULT clock_timestamp(), f int GENERATED ALWAYS AS IDENTITY, g float8 DEFAULT random() + 1,
+  h text DEFAULT upper('x'), i timestamptz DEFAULT statement_timestamp());
 CREATE TABLE settings (k text PRIMARY KEY, owner name);
 CREATE TABLE audit (what text);
 CREATE TABLE audit_child (more text) INHERITS (audit);
@@ -71,7 +79,8 @@ def test_relations_have_their_kind_place_and_hidden_readers(lines):
         "public.users": "r sharded", "app.orders": "r sharded triggers rls policy_function",
         "public.events": "p sharded", "public.events_old": "p sharded partition",
         "app.events_old_0": "r sharded partition", "public.countries": "r reference",
-        "public.settings": "r home rules", "public.audit": "r home", "public.audit_child": "r home",
+        "public.settings": "r home rules", "public.plain": "r home", "public.other": "r home",
+        "public.other_a_seq": "S home", "public.other_f_seq": "S home", "public.audit": "r home", "public.audit_child": "r home",
         "app.rich": "v home", "public.heap": "m home", "app.place": "c home"}
     assert having(lines, "policy_reads ") == ["policy_reads app.orders public.users"]
     assert having(lines, "parent ") == ["parent public.events_old public.events",
@@ -93,6 +102,15 @@ def test_columns_have_type_modifier_and_what_an_insert_must_know(lines):
         "column app.orders.price app.positive -1 default",  # the domain's
         "column app.orders.twice pg_catalog.numeric -1 generated",
         "column app.orders.moods public._mood -1"]
+
+
+def test_defaults_are_the_same_everywhere_or_not(lines):
+    plain = dict(line.split(".", 2)[2].split(" ", 1) for line in having(lines, "column public.plain."))
+    other = dict(line.split(".", 2)[2].split(" ", 1) for line in having(lines, "column public.other."))
+    assert "".join(name for name, said in plain.items() if " default" in said and "elsewhere" not in said) == "abcdefghijklm"
+    assert "".join(name for name, said in plain.items() if " clock" in said) == "dghijk"
+    assert "".join(name for name, said in other.items() if " default_elsewhere" in said) == "abcdefghi"
+    assert "".join(name for name, said in other.items() if " clock" in said) == "i"
 
 
 def test_foreign_keys_stand_on_both_sides(lines):
@@ -117,7 +135,8 @@ def test_types_functions_and_operators(lines):
         "function app.allowed(pg_catalog.int8, pg_catalog.text) pg_catalog.bool fs strict",
         "function app.many() public.users fv set",
         "function app.note() pg_catalog.trigger fv",
-        "function app.same(public.mood, pg_catalog.text) pg_catalog.bool fv"]
+        "function app.same(public.mood, pg_catalog.text) pg_catalog.bool fv",
+        "function app.stamp() pg_catalog.timestamptz fi"]
     assert having(lines, "operator ") == ["operator app.= public.mood pg_catalog.text"]
 
 

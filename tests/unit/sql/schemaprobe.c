@@ -45,10 +45,11 @@ static bool is_system(const char *namespace)
 
 static void print_column(const struct schema *schema, const char *of, const struct schema_column *column)
 {
-    printf("column %s.%s %s %d%s%s%s%s%s\n", of, column->name, type_name_of(schema, column->type), column->modifier,
+    const char *value = column->default_same ? " default" : " default_elsewhere";
+    printf("column %s.%s %s %d%s%s%s%s%s%s\n", of, column->name, type_name_of(schema, column->type), column->modifier,
            column->not_null ? " not_null" : "", column->is_generated ? " generated" : "",
-           column->has_default ? " default" : "", column->deterministic ? "" : " nondeterministic",
-           column->bytewise ? " bytewise" : "");
+           column->has_default ? value : "", column->default_clock ? " clock" : "",
+           column->deterministic ? "" : " nondeterministic", column->bytewise ? " bytewise" : "");
 }
 
 static void print_relation(const struct schema *schema, const struct schema_relation *relation)
