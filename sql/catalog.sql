@@ -24,14 +24,48 @@ CREATE TABLE IF NOT EXISTS mosaic.epoch (
 GRANT USAGE ON SCHEMA mosaic TO PUBLIC;
 GRANT SELECT ON mosaic.epoch TO PUBLIC;
 
+-- part: decision
+-- On every shard, behind the part above; also alone, where a commit over several shards comes before the first apply.
+
+GRANT USAGE ON SCHEMA mosaic TO PUBLIC;
+
 -- Outcomes of two-phase commits that this shard decides (docs/design/two-phase.md).
 CREATE TABLE IF NOT EXISTS mosaic.decision (
     gid text PRIMARY KEY,
     outcome text NOT NULL CHECK (outcome IN ('committed', 'aborted')),
     participants text[] NOT NULL DEFAULT '{}',
     decider_xid xid8,
-    created timestamptz NOT NULL DEFAULT now()
+    created timestamptz NOT NULL DEFAULT now(),
+    decided_by text NOT NULL DEFAULT session_user
 );
+-- A table of before that column. Looked for, since ADD COLUMN IF NOT EXISTS waits for whoever reads the table, and commits behind it.
+DO '
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_attribute
+                   WHERE attrelid = ''mosaic.decision''::pg_catalog.regclass AND attname = ''decided_by'') THEN
+        ALTER TABLE mosaic.decision ADD COLUMN decided_by text NOT NULL DEFAULT session_user;
+    END IF;
+END';
+
+-- For every role, which decides in its own transaction. The xid of a gid is its decider's: nobody can decide for another.
+CREATE OR REPLACE FUNCTION mosaic.decide(gid text, xid pg_catalog.xid8, participants text[]) RETURNS void
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS '
+BEGIN
+    IF (xid = pg_current_xact_id_if_assigned()
+        AND gid ~ (''^mosaic:[0-9a-f]{32}:[^:]+:'' || xid::text || ''$'')) IS NOT TRUE THEN
+        RAISE EXCEPTION USING ERRCODE = ''invalid_parameter_value'',
+            MESSAGE = ''a transaction decides nothing but its own commit'';
+    END IF;
+    INSERT INTO mosaic.decision (gid, outcome, participants, decider_xid, created)
+    VALUES ($1, ''committed'', $3, $2, clock_timestamp());
+END';
+GRANT EXECUTE ON FUNCTION mosaic.decide(text, pg_catalog.xid8, text[]) TO PUBLIC;
+
+-- Once every participant has acknowledged. Gids are seen by all (pg_prepared_xacts): another role's word stays.
+CREATE OR REPLACE FUNCTION mosaic.forget(gid text) RETURNS void
+    LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS '
+    DELETE FROM mosaic.decision d WHERE d.gid = $1 AND d.outcome = ''committed'' AND d.decided_by = session_user';
+GRANT EXECUTE ON FUNCTION mosaic.forget(text) TO PUBLIC;
 
 -- part: catalog
 -- In the catalog database only: the first shard of the first apply.

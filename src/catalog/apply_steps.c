@@ -282,6 +282,7 @@ static mosaic_status make_schema(struct apply *apply, size_t at)
     if (!shard->facts.has_schema)
         buffer_text(&sql, catalog_sql_schema);
     buffer_text(&sql, catalog_sql_shard);
+    buffer_text(&sql, catalog_sql_decision);
     if (at == apply->catalog_shard)
         buffer_text(&sql, catalog_sql_catalog);
     buffer_format(&sql, "INSERT INTO mosaic.epoch (schema_version, cluster, shard, catalog, epoch) VALUES (%d, ",

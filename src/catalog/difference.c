@@ -455,7 +455,8 @@ static void make_shard_changes(struct work *work)
         bool differs =
             !missing && (facts->mosaic.epoch != difference->epoch_before || strcmp(facts->mosaic.shard, name) != 0 ||
                          strcmp(facts->mosaic.catalog, work->model->shards[work->input->catalog_shard].name) != 0);
-        difference->shard_changes[i] = missing || differs || facts->epoch_hidden || difference->catalog_changes;
+        difference->shard_changes[i] =
+            missing || differs || facts->epoch_hidden || facts->cannot_decide || difference->catalog_changes;
         if (differs && !difference->catalog_changes)
             add_name(behind, sizeof behind, name);
     }
@@ -465,18 +466,22 @@ static void make_shard_changes(struct work *work)
 
 static void plan_schema(struct work *work)
 {
-    char made[1024] = "", shown[1024] = "";
+    char made[1024] = "", shown[1024] = "", decide[1024] = "";
     for (size_t i = 0; i < work->model->shard_count; i++) {
         const struct shard_facts *facts = work->input->facts[i];
         if (facts && !facts->mosaic.present)
             add_name(made, sizeof made, work->model->shards[i].name);
         if (facts && facts->epoch_hidden)
             add_name(shown, sizeof shown, work->model->shards[i].name);
+        if (facts && facts->cannot_decide)
+            add_name(decide, sizeof decide, work->model->shards[i].name);
     }
     if (*made)
         plan(work, "+ schema mosaic on %s", made);
     if (*shown)
         plan(work, "+ every role may read mosaic.epoch on %s", shown);
+    if (*decide)
+        plan(work, "+ functions mosaic.decide and mosaic.forget on %s", decide);
 }
 
 static void check_engine(struct work *work)

@@ -22,6 +22,9 @@ static const char database_sql[] =
     " EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'mosaic'"
     "  AND c.relname = 'epoch' AND NOT (has_schema_privilege('public', n.oid, 'USAGE')"
     "  AND has_table_privilege('public', c.oid, 'SELECT'))),"
+    " to_regclass('mosaic.epoch') IS NOT NULL AND (SELECT count(*) FROM pg_proc p JOIN pg_namespace n"
+    "  ON n.oid = p.pronamespace WHERE n.nspname = 'mosaic' AND p.proname IN ('decide', 'forget') AND p.prosecdef"
+    "  AND has_function_privilege('public', p.oid, 'EXECUTE')) < 2,"
     " CASE WHEN has_function_privilege('pg_control_system()', 'EXECUTE')"
     "  THEN (SELECT system_identifier::text FROM pg_control_system()) || '/' || d.oid ELSE '' END,"
     " pg_database_size(d.oid),"
@@ -167,11 +170,12 @@ static mosaic_status read_database(struct reader *reader)
     facts->has_schema = is_true(reader, 0, 14);
     facts->schema_usable = is_true(reader, 0, 15);
     facts->epoch_hidden = is_true(reader, 0, 16);
-    facts->identity = text_at(reader, 0, 17);
-    facts->bytes = (uint64_t)number_at(reader, 0, 18);
-    facts->prepared = (uint64_t)number_at(reader, 0, 19);
-    facts->prepared_old = (uint64_t)number_at(reader, 0, 20);
-    array_at(reader, 0, 21, &facts->prepared_gids, &facts->prepared_gid_count);
+    facts->cannot_decide = is_true(reader, 0, 17);
+    facts->identity = text_at(reader, 0, 18);
+    facts->bytes = (uint64_t)number_at(reader, 0, 19);
+    facts->prepared = (uint64_t)number_at(reader, 0, 20);
+    facts->prepared_old = (uint64_t)number_at(reader, 0, 21);
+    array_at(reader, 0, 22, &facts->prepared_gids, &facts->prepared_gid_count);
     return MOSAIC_OK;
 }
 

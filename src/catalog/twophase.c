@@ -8,6 +8,7 @@
 #include "base/buffer.h"
 #include "base/control_point.h"
 #include "catalog/commit.h"
+#include "catalog_sql.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -454,13 +455,15 @@ mosaic_status twophase_commit(const struct model *model, struct participant *par
 
 mosaic_status twophase_ensure_table(PGconn *connection, const char *shard, int64_t deadline, mosaic_error *error)
 {
-    /* The same as in sql/catalog.sql. The lock keeps two programs that do this at once from failing. */
-    return pq_exec(
-        connection, shard,
-        "SET client_min_messages = warning; SELECT pg_catalog.pg_advisory_xact_lock(7881699, 1); "
-        "CREATE SCHEMA IF NOT EXISTS mosaic; CREATE TABLE IF NOT EXISTS mosaic.decision (gid text PRIMARY KEY, "
-        "outcome text NOT NULL CHECK (outcome IN ('committed', 'aborted')), "
-        "participants text[] NOT NULL DEFAULT '{}', decider_xid pg_catalog.xid8, "
-        "created timestamptz NOT NULL DEFAULT pg_catalog.now()); RESET client_min_messages",
-        deadline, NULL, error);
+    struct buffer sql = BUFFER_INIT(SQL_MOST);
+    /* The lock keeps two programs that do this at once from failing. */
+    buffer_text(&sql, "SET client_min_messages = warning; SELECT pg_catalog.pg_advisory_xact_lock(7881699, 1); ");
+    buffer_text(&sql, catalog_sql_schema);
+    buffer_text(&sql, catalog_sql_decision);
+    buffer_text(&sql, "RESET client_min_messages");
+    mosaic_status status = buffer_failed(&sql)
+                               ? error_memory(error)
+                               : pq_exec(connection, shard, buffer_string(&sql), deadline, NULL, error);
+    buffer_free(&sql);
+    return status;
 }

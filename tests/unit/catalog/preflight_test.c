@@ -298,6 +298,14 @@ static void test_the_first_apply_and_the_second(void **state)
     assert_false(second.catalog_changes || second.shard_changes[0]);
     assert_true(second.shard_changes[1]);
     assert_non_null(strstr(buffer_string(&second.plan), "+ every role may read mosaic.epoch on "));
+    buffer_free(&second.plan);
+
+    bench.facts[1].epoch_hidden = false;
+    bench.facts[0].cannot_decide = true;
+    assert_int_equal(differ(&bench, &first.wanted, &second), MOSAIC_OK);
+    assert_false(second.catalog_changes || second.shard_changes[1]);
+    assert_true(second.shard_changes[0]);
+    assert_non_null(strstr(buffer_string(&second.plan), "+ functions mosaic.decide and mosaic.forget on s0\n"));
     buffer_free(&first.plan);
     buffer_free(&second.plan);
     stop(&bench);
