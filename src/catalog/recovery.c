@@ -126,8 +126,8 @@ static const char *older_than(const char *column, int64_t age_ms, char sql[CONDI
     if (age_ms == 0)
         return "true";
     snprintf(sql, CONDITION_SIZE,
-             "%s OPERATOR(pg_catalog.<=) pg_catalog.now() OPERATOR(pg_catalog.-) "
-             "pg_catalog.make_interval(secs => %" PRId64 ".%03d)",
+             "%s OPERATOR(pg_catalog.<=) (pg_catalog.now() OPERATOR(pg_catalog.-) "
+             "pg_catalog.make_interval(secs => %" PRId64 ".%03d))",
              column, age_ms / 1000, (int)(age_ms % 1000));
     return sql;
 }
