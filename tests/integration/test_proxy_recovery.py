@@ -188,10 +188,10 @@ def test_a_commit_that_still_runs_is_let_alone_ten_times_as_long(lab):
     gid = new_gid()
     key = int(gid.split(":")[1][:16], 16)
     prepare(lab, 0, gid)
-    with start_proxy(lab, {**QUICK, "recovery_age": "400ms"}), contextlib.closing(psycopg2.connect(lab.conninfo(2))) as decider:
+    with start_proxy(lab, {**QUICK, "recovery_age": "700ms"}), contextlib.closing(psycopg2.connect(lab.conninfo(2))) as decider:
         with decider.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", (key,))
-            time.sleep(1.5)
+            time.sleep(6)  # longer than one that does not run is waited for
             assert len(prepared(lab, 0)) == 1
             cursor.execute("SELECT 1")
             eventually(lambda: prepared(lab, 0) == [], seconds=15)
