@@ -314,8 +314,8 @@ def test_an_outcome_that_cannot_be_known_in_time(lab):
         on = Probe(lab, questions[:1], {"settle_timeout": "0", "recovery_interval": "1h", "recovery_age": "1h"}).answers()
     assert set(answers) == {elsewhere, *gids}
     for gid in gids:
-        assert answers[gid].startswith(f"unknown: the outcome of transaction {gid} is not known yet: its decider, shard s2, answered "
-                                       "neither COMMIT nor the question after it; ")
+        assert answers[gid].startswith(f"unknown: the outcome of transaction {gid} is not known yet: its decider, shard s2, "
+                                       "answered neither COMMIT nor the question after it; ")
         assert "refused" in answers[gid] and "; run `pgmosaic doctor` when shard s2 is up" in answers[gid]
     assert "; the config has no shard s9 any more; " in answers[elsewhere]
     assert "the proxy settles it then, one way for all shards" in on[gids[0]]
