@@ -38,7 +38,7 @@ CREATE TABLE IF NOT EXISTS mosaic.decision (
     created timestamptz NOT NULL DEFAULT now(),
     decided_by text NOT NULL DEFAULT session_user
 );
--- A table of before that column. Looked for, since ADD COLUMN IF NOT EXISTS waits for whoever reads the table, and commits behind it.
+-- A table of before that column. Looked for: ADD COLUMN IF NOT EXISTS waits for whoever reads the table, and commits behind it.
 DO '
 BEGIN
     IF NOT EXISTS (SELECT FROM pg_catalog.pg_attribute

@@ -7,6 +7,7 @@
 #ifndef MOSAIC_CATALOG_COMMIT_H
 #define MOSAIC_CATALOG_COMMIT_H
 
+#include "catalog/outcome.h"
 #include "catalog/part.h"
 
 enum {
@@ -15,7 +16,8 @@ enum {
 };
 
 struct commit {
-    struct part *parts; /* in shard order */
+    struct part *parts;            /* in shard order */
+    struct outcome_part *prepared; /* room for those that are, in the same number */
     size_t count;
     struct part *decider;
     char hex[GID_HEX_SIZE];

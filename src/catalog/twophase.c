@@ -160,70 +160,16 @@ static mosaic_status decision_sql(const struct commit *commit, struct buffer *sq
     return buffer_failed(sql) ? error_memory(commit->error) : MOSAIC_OK;
 }
 
-static mosaic_status in_doubt(struct commit *commit, const mosaic_error *why)
-{
-    error_set(commit->error, MOSAIC_IN_DOUBT,
-              "the outcome of transaction %s is not known yet: its decider, shard %s, answered neither COMMIT nor the "
-              "question after it",
-              commit->gid.base, commit->gid.decider);
-    error_detail(commit->error, "%s", why->message);
-    error_hint(commit->error, "run `pgmosaic doctor` when shard %s is up: it settles it one way for all shards",
-               commit->gid.decider);
-    error_shard(commit->error, commit->gid.decider);
-    return MOSAIC_IN_DOUBT;
-}
-
-/* The answer to the decider's COMMIT was lost: asks again, as recovery would. *decider is a new connection on
- * MOSAIC_OK. */
+/* The answer to the decider's COMMIT was lost: asks it, and where it has no word, those who were prepared. */
 static mosaic_status ask_again(struct commit *commit, PGconn **decider, enum outcome *outcome)
 {
-    mosaic_error why;
     int64_t grace = pq_deadline(COMMIT_CLEANUP_MS);
-    int64_t deadline = commit->deadline > grace ? commit->deadline : grace;
-    for (;;) {
-        mosaic_status status = commit_reconnect(commit->decider->shard, deadline, decider, &why);
-        if (status != MOSAIC_OK)
-            return in_doubt(commit, &why);
-        status = decision_ask(*decider, &commit->gid, 0, deadline, outcome, &why);
-        if (status == MOSAIC_OK)
-            return MOSAIC_OK;
-        PQfinish(*decider);
-        *decider = NULL;
-        if (status != MOSAIC_UNREACHABLE || pq_left_ms(deadline) < COMMIT_RETRY_MS)
-            return in_doubt(commit, &why);
-        decision_sleep_ms(COMMIT_RETRY_MS);
-    }
-}
-
-/*
- * The decider has no word, or "aborted". But had it said "committed", a recovery beside us could have finished every
- * part and dropped the row before we asked. Then each part's own transaction says so: its xid is safe in the log since
- * PREPARE.
- */
-static mosaic_status was_committed_by_others(struct commit *commit, bool *committed, mosaic_error *why)
-{
-    mosaic_status status = MOSAIC_INTERNAL;
-    for (size_t i = 0; i < commit->count; i++) {
-        struct part *part = &commit->parts[i];
-        const char *xid[] = {part->xid};
-        PGconn *connection;
-        PGresult *result;
-        if (part->state != PART_PREPARED)
-            continue;
-        status = commit_reconnect(part->shard, pq_deadline(COMMIT_CLEANUP_MS), &connection, why);
-        if (status != MOSAIC_OK)
-            continue;
-        status = pq_exec_params(connection, part->shard->name, "SELECT pg_catalog.pg_xact_status($1::pg_catalog.xid8)",
-                                1, xid, pq_deadline(COMMIT_CLEANUP_MS), &result, why);
-        if (status == MOSAIC_OK) {
-            *committed = !strcmp(PQgetvalue(result, 0, 0), "committed");
-            PQclear(result);
-        }
-        PQfinish(connection);
-        if (status == MOSAIC_OK)
-            break;
-    }
-    return status;
+    size_t count = 0;
+    for (size_t i = 0; i < commit->count; i++)
+        if (commit->parts[i].state == PART_PREPARED)
+            commit->prepared[count++] = (struct outcome_part){commit->parts[i].shard, commit->parts[i].xid};
+    return outcome_find(commit->decider->shard, &commit->gid, commit->prepared, count,
+                        commit->deadline > grace ? commit->deadline : grace, decider, outcome, commit->error);
 }
 
 /* *decider: a connection of its own when the caller's was lost, else NULL. MOSAIC_OK: it is committed. */
@@ -247,13 +193,6 @@ static mosaic_status decide(struct commit *commit, PGconn **decider)
     status = ask_again(commit, decider, &outcome);
     if (status != MOSAIC_OK || outcome == OUTCOME_COMMITTED)
         return status;
-    bool committed = false;
-    mosaic_error why;
-    status = was_committed_by_others(commit, &committed, &why);
-    if (status != MOSAIC_OK)
-        return in_doubt(commit, &why);
-    if (committed)
-        return MOSAIC_OK;
     part->state = PART_ENDED;
     return commit_fail_with(commit, part);
 }
@@ -431,8 +370,12 @@ mosaic_status twophase_commit(const struct model *model, struct participant *par
         return MOSAIC_OK;
     struct commit commit = {.count = count, .deadline = deadline, .error = error};
     commit.parts = memory_zeroed(count, sizeof *commit.parts);
-    if (!commit.parts)
+    commit.prepared = memory_zeroed(count, sizeof *commit.prepared);
+    if (!commit.parts || !commit.prepared) {
+        memory_free(commit.parts);
+        memory_free(commit.prepared);
         return error_memory(error);
+    }
     for (size_t i = 0; i < count; i++)
         commit.parts[i] = (struct part){.connection = participants[i].connection,
                                         .index = participants[i].shard,
@@ -450,6 +393,7 @@ mosaic_status twophase_commit(const struct model *model, struct participant *par
                        commit.left->shard->name);
     }
     memory_free(commit.parts);
+    memory_free(commit.prepared);
     return status;
 }
 
@@ -461,9 +405,8 @@ mosaic_status twophase_ensure_table(PGconn *connection, const char *shard, int64
     buffer_text(&sql, catalog_sql_schema);
     buffer_text(&sql, catalog_sql_decision);
     buffer_text(&sql, "RESET client_min_messages");
-    mosaic_status status = buffer_failed(&sql)
-                               ? error_memory(error)
-                               : pq_exec(connection, shard, buffer_string(&sql), deadline, NULL, error);
+    mosaic_status status = buffer_failed(&sql) ? error_memory(error)
+                                               : pq_exec(connection, shard, buffer_string(&sql), deadline, NULL, error);
     buffer_free(&sql);
     return status;
 }

@@ -46,12 +46,20 @@ struct settled {
     const char *reason; /* "" when resolved */
 };
 
+/* What a recovery lets alone that runs by itself, since commits are under way beside it. Milliseconds. */
+struct patience {
+    int64_t part; /* parts prepared later; and up to ten times as long, those of a decider that still runs */
+    int64_t word; /* committed decisions made later */
+};
+
 /*
  * Settles every transaction in doubt on all shards: asks its decider (first making sure that it can no longer commit by
- * itself), then COMMIT PREPARED or ROLLBACK PREPARED. Transactions that are still running their commit are waited for.
- * *found and its texts are in the arena. An unreachable shard is an entry with resolved false, not a failure.
+ * itself), then COMMIT PREPARED or ROLLBACK PREPARED. Transactions that are still running their commit are waited for,
+ * or with a patience let alone; NULL: none. *found and its texts are in the arena. An unreachable shard is an entry
+ * with resolved false, not a failure.
  */
-MOSAIC_MUST_CHECK mosaic_status twophase_recover(const struct model *model, int64_t deadline, struct arena *arena,
-                                                 struct settled **found, size_t *count, mosaic_error *error);
+MOSAIC_MUST_CHECK mosaic_status twophase_recover(const struct model *model, const struct patience *patience,
+                                                 int64_t deadline, struct arena *arena, struct settled **found,
+                                                 size_t *count, mosaic_error *error);
 
 #endif

@@ -83,7 +83,7 @@ static mosaic_status settle(struct report *report, const struct model *model, in
     struct arena arena = ARENA_INIT;
     struct settled *found;
     size_t count;
-    mosaic_status status = twophase_recover(model, deadline, &arena, &found, &count, error);
+    mosaic_status status = twophase_recover(model, NULL, deadline, &arena, &found, &count, error);
     for (size_t i = 0; i < count; i++)
         report_settled(report, &found[i]);
     arena_free(&arena);

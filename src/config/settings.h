@@ -126,6 +126,11 @@ enum scatter_mode { SCATTER_MODE_LIST(X) };
     X(hints, BOOL, "true", 0, 0, true, "SET mosaic.shard, mosaic.key and leading comments are heard")                  \
     X(schema_check_interval, MS, "10s", 100, INT64_C(86400000), true,                                                  \
       "how often a change of the schema made elsewhere is looked for")                                                 \
+    X(recovery_interval, MS, "10s", 0, INT64_C(86400000), true,                                                        \
+      "how often prepared transactions that a commit over several shards left are settled; 0: never")                  \
+    X(recovery_age, MS, "5s", 0, INT64_C(86400000), true, "younger ones are let alone: their commit is under way")     \
+    X(settle_timeout, MS, "30s", 0, INT64_C(86400000), true,                                                           \
+      "how long a client whose COMMIT a shard did not answer waits to be told its outcome")                            \
     X(application_name_add_host, BOOL, "false", 0, 0, true,                                                            \
       "put the client's address behind the application_name that it connects with")                                    \
     X(log_connections, BOOL, "true", 0, 0, true, "log logins")                                                         \

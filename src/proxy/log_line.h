@@ -36,6 +36,8 @@
     X(BUDGET, "budget", WARNING, NONE, "the pools may open more connections than a shard allows")                   \
     X(ADMIN, "admin", INFO, NONE, "a command was given in the admin database")                                      \
     X(CANCEL, "cancel", DEBUG, NONE, "a cancel request came")                                                       \
+    X(RECOVERY, "recovery", INFO, NONE, "a transaction that a commit over several shards left was settled")         \
+    X(IN_DOUBT, "in_doubt", WARNING, NONE, "such a one cannot be settled yet, or a shard not be asked for them")    \
     X(DROPPED, "dropped", WARNING, NONE, "lines were left out: the log could not be written fast enough")           \
     X(PROBLEM, "problem", ERROR, NONE, "something of the operating system's failed")
 

@@ -236,6 +236,14 @@ static void write_plans(struct buffer *out, const struct snapshot *snapshot)
     one(out, METRIC_PLAN_BYTES, all.bytes);
 }
 
+static void write_recovered(struct buffer *out, const struct recover_totals *totals)
+{
+    begin(out, METRIC_RECOVERED);
+    add(out, METRIC_RECOVERED, (struct labels){"outcome", "committed"}, totals->committed);
+    add(out, METRIC_RECOVERED, (struct labels){"outcome", "rolled back"}, totals->rolled_back);
+    one(out, METRIC_IN_DOUBT, totals->in_doubt);
+}
+
 static void write_errors(struct buffer *out, const uint64_t *counts, const char *from)
 {
     static const char digits[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ";
@@ -268,6 +276,7 @@ mosaic_status metrics_write(struct buffer *out, const struct metrics_view *view,
         write_pools(out, pools, count);
         write_tiers(out, view->admin.totals);
         write_plans(out, view->admin.snapshot);
+        write_recovered(out, &view->recovered);
         begin(out, METRIC_ERRORS);
         write_errors(out, view->shard_errors, "shard");
         write_errors(out, view->own_errors, "proxy");

@@ -7,6 +7,7 @@
 
 #include "base/buffer.h"
 #include "proxy/admin_show.h"
+#include "proxy/recover.h"
 
 /* X(identifier, name behind "pgmosaic_", type, help). A counter's name ends in _total. Beside these, each counter of
  * PROXY_COUNTER_LIST is a metric of its own. */
@@ -43,12 +44,15 @@
     X(PLAN_LOOKUPS, "plan_cache_lookups_total", "counter", "statements looked up: found by text, by shape, or new") \
     X(PLAN_ENTRIES, "plan_cache_entries", "gauge", "statements in the plan caches")                                 \
     X(PLAN_BYTES, "plan_cache_bytes", "gauge", "memory of the plan caches")                                         \
+    X(RECOVERED, "recovered_total", "counter", "prepared transactions that recovery has settled, by outcome")       \
+    X(IN_DOUBT, "in_doubt", "gauge", "prepared transactions that its last round could not settle")                  \
     X(ERRORS, "errors_total", "counter", "errors told to clients, by SQLSTATE class, from shards and from the proxy")
 
 struct metrics_view {
     struct admin_view admin; /* settings, model, snapshot, totals, shards, clients, stopping */
     int64_t started_us;      /* time of day */
     uint64_t cpu_us, memory;
+    struct recover_totals recovered;
     const uint64_t *shard_errors, *own_errors; /* ERROR_CLASSES each */
 };
 

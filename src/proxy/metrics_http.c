@@ -42,6 +42,7 @@ static mosaic_status write_metrics(struct proxy *proxy, struct buffer *out, mosa
     struct config *config = proxy_config(proxy);
     operation_errors(proxy->operation, errors, errors + ERROR_CLASSES);
     view_process(&view.cpu_us, &view.memory);
+    recover_count(proxy->recover, &view.recovered);
     mosaic_status status = view_make(proxy, world, config, &gather->snapshot, &arena, &view.admin, error);
     if (status == MOSAIC_OK)
         status = metrics_write(out, &view, error);

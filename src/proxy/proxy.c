@@ -6,7 +6,9 @@
 #include "proxy/log.h"
 #include "proxy/lookup.h"
 #include "proxy/operation.h"
+#include "proxy/recover.h"
 #include "proxy/reload.h"
+#include "proxy/settle.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -117,6 +119,7 @@ void proxy_set_config(struct proxy *proxy, struct config *config)
     pthread_mutex_unlock(&proxy->swap);
     config_release(before);
     proxy_wake(proxy);
+    recover_wake(proxy->recover);
 }
 
 uint64_t proxy_ask_reload(struct proxy *proxy)
@@ -176,11 +179,14 @@ mosaic_status proxy_start(const struct proxy_options *options, struct proxy **ma
     proxy_random(proxy->secret, sizeof proxy->secret);
     proxy->started = loop_clock();
     proxy->lookup = lookup_new(proxy);
+    proxy->recover = recover_new(proxy);
+    proxy->settle = settle_new(proxy);
     proxy->config_path = strdup(options->config_path);
     proxy->shard_connections = memory_zeroed(SHARDS_MOST, sizeof *proxy->shard_connections);
     proxy->slot_names = memory_zeroed(SHARDS_MOST, sizeof *proxy->slot_names);
     mosaic_status status = MOSAIC_OK;
-    if (!proxy->config_path || !proxy->lookup || !proxy->shard_connections || !proxy->slot_names)
+    if (!proxy->config_path || !proxy->lookup || !proxy->recover || !proxy->settle || !proxy->shard_connections ||
+        !proxy->slot_names)
         status = error_memory(error);
     raise_descriptors();
     if (status == MOSAIC_OK)
@@ -199,6 +205,8 @@ mosaic_status proxy_start(const struct proxy_options *options, struct proxy **ma
         status = reload_start(proxy, error);
     if (status == MOSAIC_OK)
         status = start_workers(proxy, options, error);
+    if (status == MOSAIC_OK)
+        status = recover_start(proxy->recover, error);
     if (status != MOSAIC_OK) {
         proxy_stop(proxy, true);
         proxy_wait(proxy);
@@ -246,7 +254,9 @@ void proxy_free(struct proxy *proxy)
     if (!proxy)
         return;
     reload_stop(proxy->reload);
+    recover_free(proxy->recover);
     lookup_free(proxy->lookup);
+    settle_free(proxy->settle);
     if (proxy->worker_count)
         listeners_free(proxy);
     for (unsigned i = 0; i < proxy->worker_count; i++)

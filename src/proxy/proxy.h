@@ -15,6 +15,8 @@ struct listener;
 struct lookup;
 struct log;
 struct operation;
+struct recover;
+struct settle;
 struct control_socket;
 
 struct proxy {
@@ -36,6 +38,8 @@ struct proxy {
     struct reload *reload;
     struct lookup *lookup;
     struct operation *operation; /* operation.h */
+    struct recover *recover;
+    struct settle *settle;
     struct log *log;
     atomic_uint_fast64_t readings; /* number of the last reading of map and schema that has ended, well or not */
     int64_t started;               /* loop_clock */

@@ -91,8 +91,8 @@ static mosaic_status settle(struct transfer *transfer, mosaic_error *error)
     size_t count = 0;
     mosaic_status status = MOSAIC_OK;
     if (transfer->to->engine == ENGINE_POSTGRES)
-        status =
-            twophase_recover(transfer->to, pq_deadline(transfer->options.timeout_ms), &arena, &found, &count, error);
+        status = twophase_recover(transfer->to, NULL, pq_deadline(transfer->options.timeout_ms), &arena, &found, &count,
+                                  error);
     for (size_t i = 0; i < count && status == MOSAIC_OK; i++)
         if (!found[i].resolved) {
             error_set(error, MOSAIC_IN_DOUBT, "a part of an earlier load is in doubt: %s", found[i].reason);

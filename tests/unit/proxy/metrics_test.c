@@ -64,6 +64,7 @@ static int setup(void **state)
                                                    .clients = 12},
                                          .started_us = 1500000000500000,
                                          .cpu_us = 1230000,
+                                         .recovered = {3, 2, 1},
                                          .shard_errors = fixture.shard_errors,
                                          .own_errors = fixture.own_errors};
     return 0;
@@ -118,6 +119,9 @@ static void what_is_known_is_there(void **state)
         "pgmosaic_plan_cache_lookups_total{found=\"shape\"} 2\n",
         "pgmosaic_errors_total{class=\"0A\",from=\"proxy\"} 8\n",
         "pgmosaic_errors_total{class=\"23\",from=\"shard\"} 9\n",
+        "pgmosaic_recovered_total{outcome=\"committed\"} 3\n",
+        "pgmosaic_recovered_total{outcome=\"rolled back\"} 2\n",
+        "pgmosaic_in_doubt 1\n",
         "pgmosaic_cancels_total 5\n",
     };
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)
