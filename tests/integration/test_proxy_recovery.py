@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import time
+import urllib.error
 import urllib.request
 
 import psycopg2
@@ -87,9 +88,14 @@ def decisions(lab, shard=2):
 
 
 def metrics(port):
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
-        return {line.rsplit(" ", 1)[0]: float(line.rsplit(" ", 1)[1]) for line in answer.read().decode().splitlines()
-                if "recovered" in line and "#" not in line or line.startswith("pgmosaic_in_doubt ")}
+    """What it counts of recovery; None while the port is not open yet."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+            lines = answer.read().decode().splitlines()
+    except urllib.error.URLError:
+        return None
+    return {line.rsplit(" ", 1)[0]: float(line.rsplit(" ", 1)[1]) for line in lines
+            if line.startswith(("pgmosaic_recovered_total", "pgmosaic_in_doubt "))}
 
 
 def counted(committed, rolled_back, in_doubt):
