@@ -7,8 +7,10 @@
 #include "proxy/branch.h"
 #include "proxy/proxy.h"
 #include "proxy/server.h"
+#include "proxy/settle.h"
 
 #include <inttypes.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,8 +21,10 @@ enum phase {
     LOOKS,    /* who has written; each is told what it lacks, and to commit under synchronous_commit = on at least */
     PREPARES, /* all that have written but the decider; those that have not just commit */
     DECIDES,  /* the decider commits, with its word that the others are to */
+    ASKS,     /* its answer was lost: settle.h */
     FINISHES, /* these do */
     UNDOES,
+    UNKNOWN,
     OVER,
 };
 
@@ -57,6 +61,8 @@ struct commit {
     bool committed;
     bool is_sending; /* answers that come meanwhile are looked at when all is sent */
     mosaic_error error;
+    struct settlement settlement;
+    struct settlement_part *prepared; /* its parts */
     size_t count;
     struct commit_part parts[];
 };
@@ -108,6 +114,7 @@ static void copy_text(char *to, size_t size, const char *from, size_t length)
 
 static void free_commit(struct commit *commit)
 {
+    memory_free(commit->prepared);
     settings_release(commit->session);
     settings_release(commit->before);
     memory_free(commit);
@@ -152,6 +159,8 @@ static void undo(struct commit *commit, const struct commit_part *failed)
     error_shard(&commit->error, failed->name);
     for (size_t i = 0; i < commit->count; i++) {
         struct commit_part *part = &commit->parts[i];
+        if (!part->server && part->state == PART_PREPARED)
+            settle_soon(commit->worker->proxy);
         if (!part->server)
             continue;
         if (part->state == PART_PREPARED && part->server->status == 'I')
@@ -263,16 +272,25 @@ static void finish(struct commit *commit)
             finish_part(&commit->parts[i]);
 }
 
+static bool parts_have_ended(const struct commit *commit)
+{
+    bool all = true;
+    for (size_t i = 0; i < commit->count; i++)
+        all &= !is_prepared_kind(&commit->parts[i]) || commit->parts[i].state == PART_ENDED;
+    return all;
+}
+
 /* All have acknowledged: the word is not needed any more. Nobody waits for this; what it leaves, recovery drops. */
 static void forget(struct commit *commit)
 {
     struct commit_part *decider = commit->decider;
     struct server *server = decider ? decider->server : NULL;
     struct buffer sql = BUFFER_INIT(4 * GID_SIZE);
-    bool all = server && !commit->is_single && !(commit->client && commit->client->is_pinned);
-    for (size_t i = 0; i < commit->count; i++)
-        all &= !is_prepared_kind(&commit->parts[i]) || commit->parts[i].state == PART_ENDED;
+    bool all =
+        server && !commit->is_single && !(commit->client && commit->client->is_pinned) && parts_have_ended(commit);
     control_point("commit.done");
+    if (commit->count > 1 && !commit->is_single && !parts_have_ended(commit))
+        settle_soon(commit->worker->proxy);
     if (!all)
         return;
     decider->server = NULL;
@@ -319,7 +337,50 @@ static void looked(struct commit *commit)
     prepare(commit);
 }
 
-/* The answer to the COMMIT that decides was lost. */
+static bool go_on(struct commit *commit);
+
+static void was_settled(struct settlement *settlement)
+{
+    struct commit *commit = (struct commit *)(void *)((char *)settlement - offsetof(struct commit, settlement));
+    struct commit_part *decider = commit->decider;
+    switch (settlement->outcome) {
+    case SETTLED_COMMITTED:
+        finish(commit);
+        break;
+    case SETTLED_ABORTED:
+        undo(commit, decider);
+        break;
+    default:
+        commit->error = settlement->error;
+        error_sqlstate(&commit->error, "08007");
+        error_shard(&commit->error, decider->name);
+        commit->phase = UNKNOWN;
+        break;
+    }
+    (void)go_on(commit);
+}
+
+/* The answer to the COMMIT that decides was lost: it is asked again, on another connection. False: it cannot be. */
+static bool ask_again(struct commit *commit)
+{
+    struct settlement *settlement = &commit->settlement;
+    *settlement = (struct settlement){.gid = commit->gid, .worker = commit->worker, .done = was_settled};
+    commit->prepared = memory_zeroed(commit->count, sizeof *commit->prepared);
+    for (size_t i = 0; commit->prepared && i < commit->count; i++) {
+        const struct commit_part *part = &commit->parts[i];
+        struct settlement_part *to = &commit->prepared[settlement->part_count];
+        if (!is_prepared_kind(part))
+            continue;
+        memcpy(to->shard, part->name, sizeof to->shard);
+        memcpy(to->xid, part->xid, sizeof to->xid);
+        settlement->part_count++;
+    }
+    settlement->parts = commit->prepared;
+    commit->phase = ASKS;
+    return commit->prepared && settle_ask(commit->worker->proxy, settlement);
+}
+
+/* Nobody can say how it ended. */
 static void in_doubt(struct commit *commit)
 {
     const struct commit_part *decider = commit->decider;
@@ -336,6 +397,8 @@ static void in_doubt(struct commit *commit)
 static bool decided(struct commit *commit)
 {
     struct commit_part *decider = commit->decider;
+    if (decider && !decider->server && !commit->is_single && ask_again(commit))
+        return true;
     if (decider && !decider->server) {
         in_doubt(commit);
         return false;
@@ -369,7 +432,7 @@ static const struct commit_part *first_failed(const struct commit *commit)
 
 static bool awaits(const struct commit *commit)
 {
-    bool any = false;
+    bool any = commit->phase == ASKS;
     for (size_t i = 0; i < commit->count; i++)
         any |= commit->parts[i].awaited > 0;
     return any;
@@ -404,14 +467,15 @@ static bool step(struct commit *commit)
     }
 }
 
-static void go_on(struct commit *commit)
+static bool go_on(struct commit *commit)
 {
     while (!commit->is_sending && !awaits(commit)) {
         commit->is_sending = true;
         if (!step(commit))
-            return;
+            return false;
         commit->is_sending = false;
     }
+    return true;
 }
 
 /* What the phase wanted the last command to say. */
@@ -460,10 +524,19 @@ void commit_take(struct commit_part *part, const char *message, const struct wir
         copy_text(part->setting, sizeof part->setting, bytes, size);
 }
 
+/* Of COMMIT PREPARED: there is none any more, or another one is about it. */
+static bool is_done_already(const char *sqlstate)
+{
+    return strcmp(sqlstate, "42704") == 0 || strcmp(sqlstate, "55000") == 0;
+}
+
 void commit_answered(struct commit_part *part)
 {
     struct server *server = part->server;
-    if (server->ours_failed && !part->failed) {
+    const struct commit *commit = part->commit;
+    if (server->ours_failed && commit->phase == FINISHES && is_done_already(server->error.sqlstate)) {
+        ; /* recovery was there before */
+    } else if (server->ours_failed && !part->failed) {
         part->failed = true;
         part->error = server->error;
         hint_at_prepare(part);
@@ -472,10 +545,13 @@ void commit_answered(struct commit_part *part)
         (void)!error_set(&part->error, MOSAIC_SERVER, "the transaction was rolled back on shard %s", part->name);
         error_sqlstate(&part->error, "25P02");
     }
+    server->ours_failed = false;
+    if (part->failed && commit->phase == PREPARES && server->status == 'I')
+        part->state = PART_OPEN; /* PREPARE was refused: the server has rolled it back */
     part->awaited--;
-    if (part->commit->phase == FINISHES)
+    if (commit->phase == FINISHES)
         control_point("commit.committed_one");
-    go_on(part->commit);
+    (void)go_on(part->commit);
 }
 
 void commit_part_lost(struct commit_part *part, const mosaic_error *why)
@@ -487,7 +563,7 @@ void commit_part_lost(struct commit_part *part, const mosaic_error *why)
         part->error = *why;
     else
         (void)!error_set(&part->error, MOSAIC_UNREACHABLE, "the connection to shard %s was lost", part->name);
-    go_on(commit);
+    (void)go_on(commit);
 }
 
 /* ---- its client ---- */
@@ -547,7 +623,7 @@ bool commit_begin(struct client *client)
     commit->is_sending = true;
     look(commit);
     commit->is_sending = false;
-    go_on(commit);
+    (void)go_on(commit);
     return true;
 }
 

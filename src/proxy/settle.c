@@ -217,7 +217,7 @@ static struct question *first_due(const struct settle *settle)
 /* Waits for the next question whose time has come, and takes it; NULL: the thread is to end. */
 static struct question *next(struct settle *settle)
 {
-    struct question *question;
+    struct question *question = NULL;
     pthread_mutex_lock(&settle->mutex);
     while (!settle->stops && (!(question = first_due(settle)) || question->due > pq_now_ms())) {
         if (question) {
