@@ -81,7 +81,7 @@ class Written(Scattered):
                                                  if kinds[keys[0]] == "k" else "1"])]
         if self.chance(0.15):
             same = [f"{name}.{column}" for name, its in others for column, kind in its if kind == kinds[keys[0]]]
-            sets.append(f"{keys[0]} = {self.rng.choice([f'{alias}.{keys[0]}', *same])}")
+            sets.append(f"{keys[0]} = {self.rng.choice([f'{alias}.{keys[0]}', *same, self.any_value(kinds[keys[0]])])}")
         return (f"{common}UPDATE {self.table} {alias} SET {', '.join(sets)}{' FROM ' + source if source else ''}{where}"
                 f"{returning}")
 
@@ -99,11 +99,20 @@ class Written(Scattered):
                                     " ON CONFLICT (id) DO UPDATE SET v = 9 WHERE q.v > 1"]) if self.table == "q" else ""
         return f"INSERT INTO {self.table}{names} VALUES {rows}{conflict}{' RETURNING *' if self.chance(0.6) else ''}"
 
+    def plain(self, keys):
+        """Of a table with as many keys, all its rows."""
+        table = self.rng.choice([name for name, others in ALL_KEYS.items() if len(others) == len(keys)])
+        alias, picked = self.alias(), ALL_KEYS[table]
+        kinds = dict(WRITTEN[table])
+        where = f" WHERE {self.other_condition([(alias, WRITTEN[table])])}" if self.chance(0.3) else ""
+        return (f"SELECT {', '.join(f'{alias}.{name} AS c{i}' for i, name in enumerate(picked))} FROM {table} {alias}{where}",
+                [(f"c{i}", kinds[name]) for i, name in enumerate(picked)])
+
     def queried(self):
         self.table = self.rng.choice(list(WRITTEN))
         columns, keys = dict(WRITTEN[self.table]), ALL_KEYS[self.table]
         common = self.common()
-        query, found = self.select(self.rng.randint(0, 2))
+        query, found = self.plain(keys) if self.chance(0.5) else self.select(self.rng.randint(0, 2))
         picked = [next((name for name, kind in found if kind == columns[key]), None) for key in keys]
         if not all(picked):
             return self.rows()
@@ -151,6 +160,9 @@ class WriteProbe(Probe):
 class Cluster(World):
     ddl, probe_class = DDL, WriteProbe
     CONTENT = " UNION ALL ".join(f"SELECT '{name}', {name}::text FROM {name}" for name in [*KEYS, "q"])
+    # Where the key of a row says another shard: modulo's, on three of them.
+    STRAY = " UNION ALL ".join(f"SELECT '{name}', {name}::text FROM {name} WHERE mod(mod({key}, 3) + 3, 3) <> %d"
+                               for name, key in (("t", "id"), ("u", "tid"), ("p", "id"), ("q", "id")))
     COPIES = "SELECT 'codes', codes::text FROM codes UNION ALL SELECT 'ref', ref::text FROM ref"
 
     def fill(self, rng):
@@ -174,7 +186,7 @@ class Cluster(World):
             return cursor.rowcount, [repr(row) for row in cursor.fetchall()] if cursor.description else []
 
     def outcomes(self, statement, plan):
-        """What one PostgreSQL and the shards make of it: (count, rows), all content, the copies' contents each."""
+        """What one PostgreSQL and the shards make of it: (count, rows), all content, the copies' each, and what is astray."""
         told = [(0, statement)] + [(1 + part["shard"], part["text"]) for part in plan["parts"]]
         answers = {}
         for connection in self.connections:
@@ -188,14 +200,15 @@ class Cluster(World):
             good = [at for at in range(LAB_SHARDS) if not isinstance(answers.get(at), str)]
             content = {at: collections.Counter(self.run(self.connections[at], self.CONTENT)) for at in good}
             copies = {at: self.run(self.connections[at], self.COPIES) for at in good}
-            return answers, content, copies
+            stray = [row for at in good if at for row in self.run(self.connections[at], self.STRAY % ((at - 1,) * 4))]
+            return answers, content, copies, stray
         finally:
             for connection in self.connections:
                 self.run(connection, "ROLLBACK")
 
     def check(self, statement, plan):
         """None, or what is wrong."""
-        answers, content, copies = self.outcomes(statement, plan)
+        answers, content, copies, stray = self.outcomes(statement, plan)
         errors = {at: code for at, code in answers.items() if isinstance(code, str)}
         self.failed = 0 in errors
         if errors:
@@ -221,6 +234,8 @@ class Cluster(World):
             return f"RETURNING {rows}, one PostgreSQL: {expected[1]}"
         if sum((content[1 + shard] for shard in range(SHARDS)), collections.Counter()) != content[0]:
             return "other rows are left behind"
+        if stray:
+            return f"rows on a shard that does not own them: {stray}"
         return None if all(copy == copies[0] for copy in copies.values()) else "the copies of a reference table differ"
 
 
