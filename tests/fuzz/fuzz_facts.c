@@ -37,6 +37,20 @@ static void check_scatter(const struct facts *facts)
     parse_close(&parse);
 }
 
+/* What each shard is told is one statement. */
+static void check_writes(const struct plan_write *write)
+{
+    FUZZ_REQUIRE(write->part_count >= 2 && write->part_count <= world_model.shard_count);
+    for (size_t i = 0; i < write->part_count; i++) {
+        const struct plan_write_part *part = &write->parts[i];
+        struct parse parse;
+        mosaic_error error;
+        FUZZ_REQUIRE(parse_open(&parse, part->text, part->size, &error) == MOSAIC_OK);
+        FUZZ_REQUIRE(parse.statements && !parse.refused);
+        parse_close(&parse);
+    }
+}
+
 static void check(struct world *world, const char *text, size_t size, struct arena *arena)
 {
     struct scan scan = SCAN_INIT;
@@ -51,7 +65,10 @@ static void check(struct world *world, const char *text, size_t size, struct are
                                .literal_count = literals,
                                .parameters = parameters,
                                .parameter_count = 3,
-                               .has_scatter = true};
+                               .has_scatter = true,
+                               .has_writes = true,
+                               .text = text,
+                               .size = size};
     for (size_t i = 0; i < list.count; i++) {
         const struct facts *facts = &list.facts[i];
         struct plan plan;
@@ -62,6 +79,8 @@ static void check(struct world *world, const char *text, size_t size, struct are
             check_scatter(facts);
         FUZZ_REQUIRE(plan_make(facts, &input, arena, &plan, &error) == MOSAIC_OK);
         FUZZ_REQUIRE(plan.kind != PLAN_REFUSED || plan.error->message[0]);
+        if (plan.kind == PLAN_WRITE)
+            check_writes(plan.write);
         FUZZ_REQUIRE(plan.kind == PLAN_REFUSED || plan.shard < world_model.shard_count);
     }
     scan_free(&scan);

@@ -1,12 +1,14 @@
 /*
  * Analysis and planning as a filter, for tests in other languages (tests/integration/test_proof.py).
  *
- *     planprobe [--scatter] SHARDS DDL-FILE TABLE…    a table: name:function:type[:column,…], or name:reference
+ *     planprobe [--scatter | --writes] SHARDS DDL-FILE TABLE…    a table: name:function:type[:column,…], or
+ * name:reference
  *
  * Reads statements from standard input, each ended by a zero byte; writes a line for each: the shard's number, "any",
  * or "refused" and why. Every statement goes through the cache, too, which must give the same.
  *
- * With --scatter: where each shard may answer for itself, a line of JSON; behind a refusal, why not.
+ * With --scatter: where each shard may answer for itself, a line of JSON; behind a refusal, why not. With --writes:
+ * where several shards may write, a line of JSON.
  */
 #include "plan/cache.h"
 #include "sql/schema_file.h"
@@ -22,7 +24,7 @@ static struct table tables[TABLES_MOST];
 static struct shard shards[SHARDS_HERE];
 static struct model model = {.tables = tables, .shards = shards};
 static struct arena arena;
-static bool has_scatter;
+static bool has_scatter, has_writes;
 
 static void stop(const char *what)
 {
@@ -84,6 +86,25 @@ static void print_scatter(const struct plan *plan)
     json_decref(line);
 }
 
+static void print_writes(const struct plan *plan)
+{
+    const struct plan_write *write = plan->write;
+    json_t *parts = json_array();
+    for (size_t i = 0; i < write->part_count; i++) {
+        const struct plan_write_part *part = &write->parts[i];
+        json_t *rows = json_array();
+        for (size_t r = 0; part->rows && r < part->row_count; r++)
+            json_array_append_new(rows, json_integer(part->rows[r]));
+        json_array_append_new(
+            parts, json_pack("{s:i, s:s%, s:o}", "shard", part->shard, "text", part->text, part->size, "rows", rows));
+    }
+    json_t *line = json_pack("{s:o, s:b, s:b, s:b}", "parts", parts, "same", write->tags == TAGS_SAME, "in_order",
+                             write->returning_in_row_order, "clock", write->reads_clock || write->stores_clock);
+    json_dumpf(line, stdout, JSON_COMPACT);
+    printf("\n");
+    json_decref(line);
+}
+
 static void answer(struct plan_cache *cache, const struct sql_context *context, uint64_t id, const char *text)
 {
     struct plan_cached found;
@@ -95,7 +116,10 @@ static void answer(struct plan_cache *cache, const struct sql_context *context, 
     struct plan_input input = {.schema = context->schema,
                                .literals = found.literals,
                                .literal_count = found.literal_count,
-                               .has_scatter = has_scatter};
+                               .has_scatter = has_scatter,
+                               .has_writes = has_writes,
+                               .text = text,
+                               .size = strlen(text)};
     if (plan_make(&found.list->facts[0], &input, &scratch, &plan, &error) != MOSAIC_OK)
         stop("memory");
     if (plan.kind == PLAN_SHARD)
@@ -104,6 +128,8 @@ static void answer(struct plan_cache *cache, const struct sql_context *context, 
         printf("any\n");
     else if (plan.kind == PLAN_SCATTER)
         print_scatter(&plan);
+    else if (plan.kind == PLAN_WRITE)
+        print_writes(&plan);
     else if (has_scatter && found.list->facts[0].scatter_cannot)
         printf("refused: %s\n", found.list->facts[0].scatter_cannot);
     else
@@ -116,9 +142,10 @@ int main(int count, char **arguments)
 {
     static char names[SHARDS_HERE][8];
     has_scatter = count > 1 && strcmp(arguments[1], "--scatter") == 0;
-    arguments += has_scatter, count -= has_scatter;
+    has_writes = count > 1 && strcmp(arguments[1], "--writes") == 0;
+    arguments += has_scatter + has_writes, count -= has_scatter + has_writes;
     if (count < 3)
-        stop("usage: planprobe [--scatter] SHARDS DDL-FILE TABLE…");
+        stop("usage: planprobe [--scatter | --writes] SHARDS DDL-FILE TABLE…");
     model.shard_count = (size_t)atoi(arguments[1]);
     for (size_t i = 0; i < model.shard_count && i < SHARDS_HERE; i++) {
         snprintf(names[i], sizeof names[i], "s%zu", i);
