@@ -75,20 +75,16 @@ static double share_of(const struct explain_report *report, uint64_t count)
     return report->statements ? (double)count / (double)report->statements : 0;
 }
 
-/* "one shard" is of tier 1, "refused" of none. */
-static int tier_of(enum explain_way way)
-{
-    return way == EXPLAIN_REFUSED ? 0 : way == EXPLAIN_COORDINATOR ? 4 : way == EXPLAIN_SCATTER ? 2 : 1;
-}
-
 static void print_json(const struct explain_report *report, FILE *stream)
 {
     json_t *ways = json_array(), *reasons = json_array();
-    for (int way = 0; way < EXPLAIN_WAY_COUNT; way++)
-        json_array_append_new(
-            ways, json_pack("{s:s, s:o, s:I, s:f}", "way", explain_way_name((enum explain_way)way), "tier",
-                            tier_of((enum explain_way)way) ? json_integer(tier_of((enum explain_way)way)) : json_null(),
-                            "count", (json_int_t)report->ways[way], "share", share_of(report, report->ways[way])));
+    for (int way = 0; way < EXPLAIN_WAY_COUNT; way++) {
+        int tier = explain_tier((enum explain_way)way);
+        json_array_append_new(ways,
+                              json_pack("{s:s, s:o, s:I, s:f}", "way", explain_way_name((enum explain_way)way), "tier",
+                                        tier ? json_integer(tier) : json_null(), "count", (json_int_t)report->ways[way],
+                                        "share", share_of(report, report->ways[way])));
+    }
     for (size_t i = 0; i < report->reason_count; i++) {
         const struct explain_reason *reason = &report->reasons[i];
         json_array_append_new(reasons, json_pack("{s:s, s:s?, s:I, s:s, s:I}", "reason", reason->reason, "hint",
@@ -111,7 +107,7 @@ static void print_ways(const struct explain_report *report, FILE *stream)
         if (!report->ways[way])
             continue;
         snprintf(share, sizeof share, "%.1f %%", 100 * share_of(report, report->ways[way]));
-        output_table_cell(table, tiers[tier_of((enum explain_way)way)]);
+        output_table_cell(table, tiers[explain_tier((enum explain_way)way)]);
         output_table_cell(table, explain_way_name((enum explain_way)way));
         output_table_cell(table, output_count(report->ways[way], count));
         output_table_cell(table, share);

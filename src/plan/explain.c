@@ -26,6 +26,11 @@ const char *explain_way_name(enum explain_way way)
     return way_names[way];
 }
 
+int explain_tier(enum explain_way way)
+{
+    return way == EXPLAIN_REFUSED ? 0 : way < EXPLAIN_SCATTER ? 1 : 2 + (int)(way - EXPLAIN_SCATTER);
+}
+
 /* ---- conditions ---- */
 
 static const char *finish(struct buffer *buffer, struct arena *arena)
@@ -529,7 +534,7 @@ mosaic_status explain_make(const struct explain_input *input, struct arena *aren
                            mosaic_error *error)
 {
     struct writer writer = {input, arena, explanation, arena_allocate(arena, LINES_MOST * sizeof *writer.lines), false};
-    *explanation = (struct explanation){.way = EXPLAIN_OPEN, .tier = 1, .location = -1, .lines = writer.lines};
+    *explanation = (struct explanation){.way = EXPLAIN_OPEN, .location = -1, .lines = writer.lines};
     explanation->plan.bucket = PLAN_NO_BUCKET;
     if (!writer.lines)
         return error_memory(error);
@@ -539,10 +544,9 @@ mosaic_status explain_make(const struct explain_input *input, struct arena *aren
             return status;
         explanation->way = way_of(input, &explanation->plan);
     }
-    if (explanation->way >= EXPLAIN_SCATTER) {
-        explanation->tier = explanation->way == EXPLAIN_REFUSED ? 0 : 2 + (int)(explanation->way - EXPLAIN_SCATTER);
+    explanation->tier = explain_tier(explanation->way);
+    if (explanation->way >= EXPLAIN_SCATTER)
         find_reason(explanation, input->facts);
-    }
     write_way(&writer);
     return writer.failed ? error_memory(error) : MOSAIC_OK;
 }
