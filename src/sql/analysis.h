@@ -412,8 +412,8 @@ void statement_analyse(struct analysis *analysis, Node *node);
 bool constant_statement(const struct analysis *analysis, const SelectStmt *select);
 
 /* inner.c */
-/* Notes where the statement within starts: behind the word `until`, or, where that is NULL, behind EXPLAIN's options.
- */
+/* Notes where the statement within starts: behind the word `until` (in lower case), or, where that is NULL, behind
+ * EXPLAIN's options. */
 void inner_note(struct analysis *analysis, const char *until, bool options);
 /* The same of the first group in parentheses, which is a query. */
 void inner_note_group(struct analysis *analysis);

@@ -13,40 +13,9 @@
 #include "sql/analysis.h"
 #include "sql/words.h"
 
-/* A word outside of all parentheses, or a group in them. */
-struct token {
-    struct word word;
-    struct piece at;
-    bool is_group;
-};
-
 static bool is_sign(const struct word *word, char sign)
 {
     return word->kind == WORD_SIGN && *word->text == sign;
-}
-
-static bool opens(const struct word *word)
-{
-    return is_sign(word, '(') || is_sign(word, '[');
-}
-
-static bool closes(const struct word *word)
-{
-    return is_sign(word, ')') || is_sign(word, ']');
-}
-
-/* The next one before `end`, from *at on. */
-static bool next_token(const char *text, size_t end, size_t *at, struct token *token)
-{
-    struct word word;
-    if (!words_next(text, end, at, &token->word))
-        return false;
-    token->at.start = (size_t)(token->word.text - text);
-    token->is_group = opens(&token->word);
-    for (size_t depth = token->is_group; depth && words_next(text, end, at, &word);)
-        depth += (size_t)opens(&word) - (size_t)closes(&word);
-    token->at.end = *at;
-    return true;
 }
 
 enum part { PART_BEFORE, PART_QUANTIFIER, PART_TARGETS, PART_MIDDLE, PART_GROUPS, PART_SORTS, PART_TAIL };
@@ -95,7 +64,7 @@ static void close_piece(struct reader *reader)
         reader->failed = true;
         return;
     }
-    pieces[(*count)++] = (struct piece){reader->start, reader->last.at.end};
+    pieces[(*count)++] = (struct piece){reader->start, reader->last.end};
     reader->start = SIZE_MAX;
 }
 
@@ -104,7 +73,7 @@ static void read_list(struct reader *reader)
     if (is_sign(&reader->token.word, ','))
         close_piece(reader);
     else if (reader->start == SIZE_MAX)
-        reader->start = reader->token.at.start;
+        reader->start = reader->token.start;
 }
 
 static bool begins_tail(const struct reader *reader)
@@ -123,7 +92,7 @@ static void read_target(struct reader *reader)
     }
     if (begins(reader, "from") && !is_distinct_from(reader)) {
         close_piece(reader);
-        reader->clauses->targets_end = reader->last.at.end;
+        reader->clauses->targets_end = reader->last.end;
         reader->part = PART_MIDDLE;
         return;
     }
@@ -154,13 +123,13 @@ static void read_middle(struct reader *reader)
         return;
     }
     if (begins(reader, "where") && !clauses->where)
-        clauses->where = reader->token.at.start;
+        clauses->where = reader->token.start;
     if (begins_upper(reader) && !clauses->upper)
-        clauses->upper = reader->token.at.start;
+        clauses->upper = reader->token.start;
     if (word_is(last, "group") && word_is(word, "by"))
         reader->part = PART_GROUPS;
     if (word_is(last, "order") && word_is(word, "by")) {
-        clauses->order = reader->last.at.start;
+        clauses->order = reader->last.start;
         reader->part = PART_SORTS;
     }
     reader->failed |= begins(reader, "union") || begins(reader, "intersect") || begins(reader, "except");
@@ -171,7 +140,7 @@ static void read_token(struct reader *reader)
     switch (reader->part) {
     case PART_BEFORE:
         if (reader->select->op == SETOP_NONE && begins(reader, "select")) {
-            reader->clauses->select_end = reader->token.at.end;
+            reader->clauses->select_end = reader->token.end;
             reader->part = PART_QUANTIFIER;
         }
         break;
@@ -197,7 +166,7 @@ static void read_token(struct reader *reader)
         return;
     if (reader->part == PART_SORTS)
         close_piece(reader);
-    reader->clauses->tail = reader->last.at.end;
+    reader->clauses->tail = reader->last.end;
     reader->part = PART_TAIL;
 }
 
@@ -209,11 +178,11 @@ static void cut(const char *text, struct piece *piece, size_t count)
     struct piece ends = *piece;
     size_t at = piece->start, tokens = 0, kept = 0;
     struct token token;
-    while (next_token(text, piece->end, &at, &token))
+    while (words_token(text, piece->end, &at, &token))
         tokens++;
     at = piece->start;
-    for (; kept + count < tokens && next_token(text, piece->end, &at, &token); kept++)
-        ends.end = token.at.end;
+    for (; kept + count < tokens && words_token(text, piece->end, &at, &token); kept++)
+        ends.end = token.end;
     *piece = ends;
 }
 
@@ -224,7 +193,7 @@ static void last_tokens(const char *text, const struct piece *piece, struct toke
     size_t at = piece->start;
     struct token token;
     last[0] = last[1] = last[2] = none;
-    while (next_token(text, piece->end, &at, &token))
+    while (words_token(text, piece->end, &at, &token))
         last[2] = last[1], last[1] = last[0], last[0] = token;
 }
 
@@ -243,7 +212,7 @@ static bool cut_using(const char *text, struct piece *piece)
 {
     struct token token;
     size_t kept = piece->start;
-    for (size_t at = piece->start, end = at; next_token(text, piece->end, &at, &token); end = token.at.end)
+    for (size_t at = piece->start, end = at; words_token(text, piece->end, &at, &token); end = token.end)
         if (word_is(&token.word, "using"))
             kept = end;
     bool found = kept > piece->start;
@@ -296,9 +265,9 @@ bool clauses_find(struct analysis *analysis, const SelectStmt *select, struct cl
     reader.group_most = (size_t)list_length(select->groupClause);
     clauses->groups = analysis_new(analysis, reader.group_most + 1, sizeof *clauses->groups);
     size_t at = clauses->start = (size_t)analysis->facts->inner_start;
-    while (!reader.failed && next_token(analysis->text, analysis->size, &at, &reader.token)) {
+    while (!reader.failed && words_token(analysis->text, analysis->size, &at, &reader.token)) {
         bool ends = is_sign(&reader.token.word, ';');
-        if (ends && reader.last.at.end) /* those in front are of empty statements */
+        if (ends && reader.last.end) /* those in front are of empty statements */
             break;
         if (ends) {
             clauses->start = at;
@@ -313,7 +282,7 @@ bool clauses_find(struct analysis *analysis, const SelectStmt *select, struct cl
     if (reader.failed || limited != (reader.part == PART_TAIL))
         return false;
     if (!limited)
-        clauses->tail = reader.last.at.end;
+        clauses->tail = reader.last.end;
     if (!clauses->targets_end) /* a set operation, TABLE, or parentheses */
         return !clauses->target_count && !clauses->sort_count;
     return clauses->target_count == reader.target_most && clauses->sort_count == reader.sort_most &&
@@ -340,8 +309,8 @@ size_t clauses_end(const struct analysis *analysis, size_t tail)
 {
     struct token token;
     size_t end = tail;
-    for (size_t at = tail; next_token(analysis->text, analysis->size, &at, &token) && !is_sign(&token.word, ';');)
-        end = token.at.end;
+    for (size_t at = tail; words_token(analysis->text, analysis->size, &at, &token) && !is_sign(&token.word, ';');)
+        end = token.end;
     return end;
 }
 
@@ -350,11 +319,11 @@ bool clauses_name(const struct analysis *analysis, size_t start, size_t end, str
     struct token token;
     size_t at = start;
     *name = (struct piece){start, start};
-    while (next_token(analysis->text, end, &at, &token)) {
+    while (words_token(analysis->text, end, &at, &token)) {
         if (token.word.kind != WORD_NAME && token.word.kind != WORD_QUOTED)
             return false;
-        name->end = token.at.end;
-        if (!next_token(analysis->text, end, &at, &token) || !is_sign(&token.word, '.'))
+        name->end = token.end;
+        if (!words_token(analysis->text, end, &at, &token) || !is_sign(&token.word, '.'))
             return true;
     }
     return name->end > start;
@@ -366,12 +335,12 @@ bool clauses_call(const struct analysis *analysis, size_t start, size_t end, str
     if (!clauses_name(analysis, start, end, &call->name))
         return false;
     size_t at = call->name.end;
-    if (!next_token(analysis->text, end, &at, &token) || !is_sign(&token.word, '('))
+    if (!words_token(analysis->text, end, &at, &token) || !is_sign(&token.word, '('))
         return false;
-    call->arguments = token.at;
-    call->whole = (struct piece){start, token.at.end};
-    if (next_token(analysis->text, end, &at, &token) && word_is(&token.word, "filter") &&
-        next_token(analysis->text, end, &at, &token) && token.is_group)
-        call->whole.end = token.at.end;
+    call->arguments = (struct piece){token.start, token.end};
+    call->whole = (struct piece){start, token.end};
+    if (words_token(analysis->text, end, &at, &token) && word_is(&token.word, "filter") &&
+        words_token(analysis->text, end, &at, &token) && token.is_group)
+        call->whole.end = token.end;
     return true;
 }
