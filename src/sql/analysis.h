@@ -389,6 +389,7 @@ struct clauses {
     size_t upper;       /* where GROUP BY, HAVING or WINDOW begins; 0: there is none */
     size_t order;       /* where ORDER BY begins; 0: there is none */
     size_t tail;        /* behind what LIMIT, OFFSET and FETCH stand behind */
+    size_t lower;       /* the first of upper, order and tail: behind FROM and WHERE */
     bool with_ties; /* the tree's limitOption is not used: libpg_query numbers its values otherwise than the headers */
 };
 /* False: the text is not sure to be what the tree says. */

@@ -107,8 +107,8 @@ static struct edit *edit(struct final *final, struct piece piece, const char *te
 static bool is_upper(const struct final *final, size_t place)
 {
     const struct clauses *clauses = &final->clauses;
-    size_t upper = clauses->upper ? clauses->upper : clauses->order ? clauses->order : clauses->tail;
-    return (place >= clauses->select_end && place < clauses->targets_end) || (place >= upper && place < final->end);
+    return (place >= clauses->select_end && place < clauses->targets_end) ||
+           (place >= clauses->lower && place < final->end);
 }
 
 /* ---- what the shards give ---- */
@@ -565,17 +565,16 @@ static const char *write_both(struct final *final)
     const struct clauses *clauses = &final->clauses;
     struct analysis *analysis = final->analysis;
     struct writing first = {.analysis = analysis}, second = {.analysis = analysis};
-    size_t lower = clauses->upper ? clauses->upper : clauses->order ? clauses->order : clauses->tail;
     writing_piece(&first, clauses->start, clauses->select_end);
     writing_bytes(&first, final->list.text, final->list.size);
     writing_text(&first, " ");
-    writing_piece(&first, clauses->targets_end, lower);
+    writing_piece(&first, clauses->targets_end, clauses->lower);
     for (size_t i = 0; i < final->grouped_count; i++)
         writing_text(&first, analysis_text(analysis, "%s%zu", i == 0 ? " GROUP BY " : ", ", final->grouped[i]));
     writing_text(&second, "SELECT");
     write_edited(final, &second, clauses->select_end, clauses->targets_end);
     shape_write_source(&second, analysis->parameter_count, final->count);
-    write_edited(final, &second, lower, final->end);
+    write_edited(final, &second, clauses->lower, final->end);
     struct fact_scatter *fact = final->split->fact;
     *fact = (struct fact_scatter){.columns = clauses->target_count, .hidden = final->count};
     fact->text = writing_end(&first);

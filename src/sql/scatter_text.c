@@ -283,6 +283,7 @@ bool clauses_find(struct analysis *analysis, const SelectStmt *select, struct cl
         return false;
     if (!limited)
         clauses->tail = reader.last.end;
+    clauses->lower = clauses->upper ? clauses->upper : clauses->order ? clauses->order : clauses->tail;
     if (!clauses->targets_end) /* a set operation, TABLE, or parentheses */
         return !clauses->target_count && !clauses->sort_count;
     return clauses->target_count == reader.target_most && clauses->sort_count == reader.sort_most &&
