@@ -362,6 +362,8 @@ void prove_forget(struct analysis *analysis, struct condition *last);
 enum figured { FIGURED_NONE, FIGURED_WEAK, FIGURED_NAME, FIGURED_UNKNOWN };
 /* The name of an expression as a target; NONE: "?column?". WEAK: a cast around it would give its own. */
 enum figured figure_name(const Node *node, const char **name);
+/* A target's own name, or what PostgreSQL calls it; NULL: that is not known. */
+const char *figure_target(const ResTarget *target);
 
 /* scatter.c: tier 2, once prove is done. */
 void scatter_find(struct analysis *analysis);

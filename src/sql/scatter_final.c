@@ -487,17 +487,16 @@ static const char *edit_labels(struct final *final)
 {
     for (size_t i = 0; i < final->clauses.target_count; i++) {
         const ResTarget *target = list_nth(final->select->targetList, (int)i);
-        const char *name = NULL;
         if (query_is_star(target->val))
             return "its target list has a star";
         if (target->name)
             continue;
-        enum figured found = figure_name(target->val, &name);
-        if (found == FIGURED_UNKNOWN)
+        const char *name = figure_target(target);
+        if (!name)
             return "the name of a column is not known";
         struct writing label = {.analysis = final->analysis};
         writing_text(&label, " AS ");
-        writing_name(&label, found == FIGURED_NONE ? "?column?" : name);
+        writing_name(&label, name);
         size_t end = final->clauses.targets[i].end;
         edit(final, (struct piece){end, end}, writing_end(&label));
     }

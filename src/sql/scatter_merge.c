@@ -456,15 +456,8 @@ static bool add_output(struct top *top, struct writing *out, size_t index)
     ListCell *cell;
     foreach (cell, top->select->targetList)
         stars |= query_is_star(((ResTarget *)lfirst(cell))->val);
-    const ResTarget *target = stars ? NULL : list_nth(top->select->targetList, (int)index);
-    if (target && !target->name) {
-        enum figured found = figure_name(target->val, &name);
-        if (found == FIGURED_UNKNOWN)
-            return false;
-        name = found == FIGURED_NONE ? "?column?" : name;
-    } else if (target) {
-        name = target->name;
-    }
+    if (!stars)
+        name = figure_target(list_nth(top->select->targetList, (int)index));
     if (!name)
         return false;
     writing_text(out, analysis_text(top->analysis, "%s\"mosaic:%zu\" AS ", index ? ", " : "", index + 1));
