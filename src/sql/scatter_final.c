@@ -141,8 +141,7 @@ const char *shape_collation(const struct analysis *analysis, const Node *node, c
     *kind = type && type->category != 'S' && type->kind != 'r' ? PARTIAL_ANY : PARTIAL_UNCOLLATED;
     if (!type || type->category != 'S')
         return NULL;
-    bool is_text = type->oid == 25 || type->oid == 1042 || type->oid == 1043;
-    if (!is_text || (!term->plain && !term->bytewise))
+    if (!type_oid_is_text(type->oid) || (!term->plain && !term->bytewise))
         return "it compares texts by a collation that is not the database's default";
     *bytewise = !term->plain;
     *kind = PARTIAL_ANY;

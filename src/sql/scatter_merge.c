@@ -60,7 +60,7 @@ static bool is_bytewise(const struct top *top, const CollateClause *collate)
 
 static bool is_text(uint32_t type)
 {
-    return type == 25 || type == 1042 || type == 1043 || type == 19 || type == 18;
+    return type_oid_is_text(type) || type == 19 || type == 18;
 }
 
 /*
@@ -225,7 +225,7 @@ static bool is_for_coordinator(struct top *top, const struct source *source)
 {
     const struct term *term = source->term;
     bool is_column = !source->node || IsA(source->node, ColumnRef);
-    bool is_sorted = is_column && term && term->plain && (term->type == 25 || term->type == 1042 || term->type == 1043);
+    bool is_sorted = is_column && term && term->plain && type_oid_is_text(term->type);
     top->is_final |= is_sorted;
     return is_sorted && top->fact->has_limit;
 }
@@ -375,11 +375,6 @@ static const char *add_aggregates(struct top *top)
 
 /* ---- LIMIT and OFFSET ---- */
 
-static const char *integer_name(uint32_t type)
-{
-    return type == 21 ? "smallint" : type == 23 ? "integer" : type == 20 ? "bigint" : NULL;
-}
-
 /* A literal that is not negative, or a parameter; false: another one. NULL is none at all: *has stays false. */
 static bool read_limit(struct top *top, Node *node, bool *has, struct fact_value *value)
 {
@@ -390,7 +385,7 @@ static bool read_limit(struct top *top, Node *node, bool *has, struct fact_value
     *has = true;
     if (!IsA(node, A_Const))
         return operand_value(top->analysis, node, value) && value->source == VALUE_PARAMETER &&
-               (!value->type || integer_name(value->type));
+               (!value->type || type_integer_name(value->type));
     *value = (struct fact_value){.source = VALUE_CONSTANT, .literal = LITERAL_INTEGER, .type = 20};
     if (IsA(&constant->val, Integer)) {
         value->text = analysis_text(top->analysis, "%d", constant->val.ival.ival);
@@ -406,7 +401,7 @@ static bool read_limit(struct top *top, Node *node, bool *has, struct fact_value
 /* As a bigint, its type being what it is without us. */
 static const char *limit_text(struct top *top, const struct fact_value *value)
 {
-    const char *type = value->is_cast ? integer_name(value->type) : NULL;
+    const char *type = value->is_cast ? type_integer_name(value->type) : NULL;
     if (value->source == VALUE_CONSTANT)
         return value->text;
     return type ? analysis_text(top->analysis, "$%u::%s::bigint", value->number, type)
