@@ -558,7 +558,7 @@ static const size_t *find_shown(struct final *final)
     return shown;
 }
 
-static const char *write_both(struct final *final)
+static void write_both(struct final *final)
 {
     const struct clauses *clauses = &final->clauses;
     struct analysis *analysis = final->analysis;
@@ -577,7 +577,6 @@ static const char *write_both(struct final *final)
     *fact = (struct fact_scatter){.columns = clauses->target_count, .hidden = final->count};
     fact->text = writing_end(&first);
     fact->final = shape_final_fact(analysis, writing_end(&second), final->kinds, final->count, find_shown(final));
-    return NULL;
 }
 
 const char *shape_final(struct split *split, struct scope *scope)
@@ -608,5 +607,7 @@ const char *shape_final(struct split *split, struct scope *scope)
         reason = edit_labels(&final);
     if (!reason && !final.count)
         reason = "it asks for nothing of the rows";
-    return reason ? reason : write_both(&final);
+    if (!reason)
+        write_both(&final);
+    return reason;
 }

@@ -231,16 +231,15 @@ static bool is_for_coordinator(struct top *top, const struct source *source)
 }
 
 /* What the coordinator must be told of an item, should it be the one that sorts. */
-static const char *note_collation(struct top *top, size_t index, const struct source *source,
-                                  const struct schema_type *enumeration)
+static void note_collation(struct top *top, size_t index, const struct source *source,
+                           const struct schema_type *enumeration)
 {
     size_t column = top->scope->outputs.count + index;
-    if (column >= SHAPE_COLUMNS_MOST)
-        return top->is_final ? "it would have too many partial columns" : NULL;
+    if (column >= SHAPE_COLUMNS_MOST) /* then it will not */
+        return;
     bool is_text = source->term && (source->term->plain || source->term->bytewise);
     bool is_column = !source->node || IsA(source->node, ColumnRef);
     top->kinds[column] = enumeration || (is_column && is_text) ? PARTIAL_ANY : PARTIAL_UNCOLLATED;
-    return NULL;
 }
 
 static void find_widths(struct top *top)
@@ -269,10 +268,9 @@ static const char *add_sorts(struct top *top)
         if (!reason && (reason = look_at_order(top, &source, &sorts[i].bytewise, &enumeration)) &&
             is_for_coordinator(top, &source))
             reason = NULL;
-        if (!reason)
-            reason = note_collation(top, i, &source, enumeration);
         if (reason)
             return reason;
+        note_collation(top, i, &source, enumeration);
         sorts[i].descending = sort->sortby_dir == SORTBY_DESC;
         sorts[i].nulls_first =
             sort->sortby_nulls == SORTBY_NULLS_DEFAULT ? sorts[i].descending : sort->sortby_nulls == SORTBY_NULLS_FIRST;
