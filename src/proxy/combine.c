@@ -88,17 +88,14 @@ void combine_describe(struct leg *leg, const char *body, size_t size)
 
 void combine_modify(struct scatter *scatter)
 {
-    enum { FIELD = 18, MODIFIER = 12 }; /* behind a name: table, column, type, size; modifier; format */
-    char *at = scatter->description.data + WIRE_HEADER + 2,
-         *end = scatter->description.data + scatter->description.size;
-    for (size_t i = 0; i < scatter->shown_count && at < end; i++) {
-        char *field = memchr(at, '\0', (size_t)(end - at));
-        if (!field || end - ++field < FIELD)
-            return;
+    char *message = scatter->description.data;
+    struct wire_reader reader = {message + WIRE_HEADER, message + scatter->description.size, false};
+    const char *name, *field;
+    (void)wire_read16(&reader);
+    for (size_t i = 0; i < scatter->shown_count && (field = wire_next_column(&reader, &name)); i++)
         if (scatter->final.shown[i])
-            wire_put32(field + MODIFIER, partials_modifier(scatter->partials, scatter->final.shown[i] - 1));
-        at = field + FIELD;
-    }
+            wire_put32(message + (field - message) + WIRE_COLUMN_MODIFIER,
+                       partials_modifier(scatter->partials, scatter->final.shown[i] - 1));
 }
 
 void combine_add(struct leg *leg, const char *row, size_t size)
