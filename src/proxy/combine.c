@@ -6,6 +6,7 @@
  *     leg ─┘
  */
 #include "base/memory.h"
+#include "core/sqlexpr.h"
 #include "proxy/leg.h"
 #include "proxy/proxy.h"
 
@@ -111,17 +112,6 @@ void combine_add(struct leg *leg, const char *row, size_t size)
 
 /* ---- what the coordinator is asked ---- */
 
-static void add_quoted(struct buffer *out, const char *name)
-{
-    buffer_char(out, '"');
-    for (; *name; name++) {
-        if (*name == '"')
-            buffer_char(out, '"');
-        buffer_char(out, *name);
-    }
-    buffer_char(out, '"');
-}
-
 /* The text with the names of the types that the shards' columns turned out to have. */
 static void write_text(const struct scatter *scatter, struct buffer *out)
 {
@@ -131,9 +121,9 @@ static void write_text(const struct scatter *scatter, struct buffer *out)
         size_t column = strtoul(mark + 1, NULL, 10) - 1;
         const struct schema_type *type = schema_type_by_oid(schema, partials_type(scatter->partials, column));
         buffer_add(out, at, (size_t)(mark - at));
-        add_quoted(out, type->schema);
+        sql_identifier(out, type->schema);
         buffer_char(out, '.');
-        add_quoted(out, type->name);
+        sql_identifier(out, type->name);
     }
     buffer_text(out, at);
 }
