@@ -1,6 +1,7 @@
 #include "cli/explain_report.h"
 
 #include "base/error.h"
+#include "base/utf8.h"
 #include "cli/output.h"
 
 #include <stdlib.h>
@@ -11,9 +12,7 @@ enum { EXAMPLE_BYTES = 120, REASONS_SHOWN = 20 };
 /* On one line, cut at a character. */
 static const char *example_of(struct arena *arena, const char *text, size_t size)
 {
-    size_t shown = size > EXAMPLE_BYTES ? EXAMPLE_BYTES : size;
-    while (shown < size && shown && ((unsigned char)text[shown] & 0xc0) == 0x80)
-        shown--;
+    size_t shown = utf8_cut(text, size, EXAMPLE_BYTES);
     char *copy = arena_format(arena, "%.*s%s", (int)shown, text, shown < size ? "\xe2\x80\xa6" : "");
     for (char *c = copy; c && *c; c++)
         *c = (unsigned char)*c < ' ' ? ' ' : *c;

@@ -4,6 +4,7 @@
 
 #include "base/buffer.h"
 #include "base/error.h"
+#include "base/utf8.h"
 
 #include <string.h>
 
@@ -43,9 +44,7 @@ static const char *finish(struct buffer *buffer, struct arena *arena)
 /* A value in quotes, cut where it is long, on one line. */
 static void add_quoted(struct buffer *out, const char *data, size_t size)
 {
-    size_t shown = size > VALUE_BYTES_SHOWN ? VALUE_BYTES_SHOWN : size;
-    while (shown < size && shown && ((unsigned char)data[shown] & 0xc0) == 0x80)
-        shown--; /* never within a character */
+    size_t shown = utf8_cut(data, size, VALUE_BYTES_SHOWN);
     buffer_char(out, '\'');
     for (size_t i = 0; i < shown; i++) {
         if (data[i] == '\'')
@@ -171,14 +170,6 @@ const char *explain_placement(const struct fact_relation *relation, const struct
 
 /* ---- the caret ---- */
 
-static size_t characters(const char *text, size_t size)
-{
-    size_t count = 0;
-    for (size_t i = 0; i < size; i++)
-        count += ((unsigned char)text[i] & 0xc0) != 0x80;
-    return count;
-}
-
 /* The byte `count` characters from `from` on, forward or back, within [least, most]. */
 static size_t step(const char *text, size_t from, size_t count, size_t least, size_t most, bool back)
 {
@@ -186,7 +177,7 @@ static size_t step(const char *text, size_t from, size_t count, size_t least, si
     while (count && (back ? at > least : at < most)) {
         do
             at += back ? (size_t)-1 : 1;
-        while (at > least && at < most && ((unsigned char)text[at] & 0xc0) == 0x80);
+        while (at > least && at < most && utf8_continues(text[at]));
         count--;
     }
     return at;
@@ -209,7 +200,7 @@ const char *const *explain_caret(const char *text, size_t size, size_t location,
     for (char *c = shown; *c; c++)
         *c = (unsigned char)*c < ' ' ? ' ' : *c;
     lines[0] = arena_format(arena, "%s%s%s", left, shown, right);
-    lines[1] = arena_format(arena, "%*s^", (int)(characters(text + from, at - from) + (*left ? 1 : 0)), "");
+    lines[1] = arena_format(arena, "%*s^", (int)(utf8_count(text + from, at - from) + (*left ? 1 : 0)), "");
     return lines[0] && lines[1] ? lines : NULL;
 }
 
