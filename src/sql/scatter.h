@@ -1,5 +1,5 @@
-/* The inside of tier 2's analysis: what scatter.c (the proof), scatter_shape.c (what stands above) and scatter_merge.c
- * share. */
+/* The inside of tier 2's analysis: what scatter.c (the proof), scatter_shape.c (what stands above), scatter_merge.c and
+ * tier 3 (scatter_final.h) share. */
 #ifndef MOSAIC_SQL_SCATTER_H
 #define MOSAIC_SQL_SCATTER_H
 
