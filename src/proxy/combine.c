@@ -6,6 +6,7 @@
  *     leg ─┘
  */
 #include "base/memory.h"
+#include "core/modifier.h"
 #include "core/sqlexpr.h"
 #include "proxy/leg.h"
 #include "proxy/proxy.h"
@@ -112,7 +113,7 @@ void combine_add(struct leg *leg, const char *row, size_t size)
 
 /* ---- what the coordinator is asked ---- */
 
-/* The text with the names of the types that the shards' columns turned out to have. */
+/* The text with the types that the shards' columns turned out to have, and their modifiers. */
 static void write_text(const struct scatter *scatter, struct buffer *out)
 {
     const struct schema *schema = scatter->worker->world->schema;
@@ -124,6 +125,7 @@ static void write_text(const struct scatter *scatter, struct buffer *out)
         sql_identifier(out, type->schema);
         buffer_char(out, '.');
         sql_identifier(out, type->name);
+        modifier_write(type->oid, (int)partials_modifier(scatter->partials, column), out);
     }
     buffer_text(out, at);
 }

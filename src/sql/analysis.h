@@ -210,6 +210,7 @@ struct analysis {
     bool locks;
     bool unknown_function;
     bool has_volatile;        /* a volatile function is called anywhere, also in a view */
+    bool mixes_types;         /* a join's USING makes one column of two that differ in type or collation */
     size_t names;             /* columns named so far */
     struct mark *marks;       /* of the statement's own text */
     const struct use *copied; /* the table that COPY TO STDOUT names */

@@ -266,7 +266,8 @@ static const char *check(struct analysis *analysis, struct search *search, const
     if (!reason)
         reason = shape_top(split, analysis->top);
     bool copies = analysis->facts->class == STATEMENT_COPY_TO; /* its query stands in parentheses */
-    if (!reason || copies || search->leaf_count > 1 || shape_final(split, analysis->top))
+    if (!reason || copies || search->leaf_count > 1 ||
+        (shape_final(split, analysis->top) && shape_rows(split, analysis->top)))
         return reason;
     split->fact->why_combined = reason;
     return NULL;

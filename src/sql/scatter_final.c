@@ -99,55 +99,86 @@ static bool has_namesake(const struct final *final, const struct column *output)
     return named > 1;
 }
 
+static bool has_node(const List *list, const void *node)
+{
+    bool found = false;
+    ListCell *cell;
+    foreach (cell, list)
+        found |= lfirst(cell) == node;
+    return found;
+}
+
+/* The output that an item of ORDER BY, DISTINCT ON or GROUP BY names: the second statement has the same ones. */
+static bool names_output(const struct final *final, const ColumnRef *reference, struct column **output)
+{
+    const SelectStmt *select = final->select;
+    bool by_output = false;
+    *output = NULL;
+    for (int i = 0; i < list_length(select->sortClause); i++)
+        by_output |= ((SortBy *)list_nth(select->sortClause, i))->node == (Node *)reference;
+    by_output |= has_node(select->distinctClause, reference);
+    if (by_output || has_node(select->groupClause, reference))
+        *output = shape_output(final->scope, (Node *)reference, by_output);
+    return *output || (by_output && shape_may_be_output(select, shape_bare_name((Node *)reference)));
+}
+
 static const char *edit_column(struct final *final, const ColumnRef *reference)
 {
     struct piece piece;
-    struct column *output = NULL;
-    /* ORDER BY and GROUP BY may name an output: the second statement has the same ones. */
-    for (size_t i = 0; i < final->clauses.sort_count && !output; i++)
-        if (((SortBy *)list_nth(final->select->sortClause, (int)i))->node == (Node *)reference)
-            output = shape_output(final->scope, (Node *)reference, true);
-    for (size_t i = 0; i < final->clauses.group_count && !output; i++)
-        if (list_nth(final->select->groupClause, (int)i) == (void *)reference)
-            output = shape_output(final->scope, (Node *)reference, false);
-    if (output)
-        return has_namesake(final, output) ? "it names one of two columns of the same name" : NULL;
+    struct column *output;
+    if (names_output(final, reference, &output))
+        return final->gives_rows || !output || !has_namesake(final, output)
+                   ? NULL
+                   : "it names one of two columns of the same name";
     struct term *term = name_resolve(final->analysis, final->scope, reference);
+    if (!clauses_name(final->analysis, (size_t)reference->location, final->end, &piece))
+        return final_unclear;
+    if (final->gives_rows)
+        return final_give_column(final, term, &piece);
     for (size_t i = 0; term && i < final->group_count; i++) {
         if (final->groups[i].term != term)
             continue;
-        if (!clauses_name(final->analysis, (size_t)reference->location, final->end, &piece))
-            return final_unclear;
         final_edit(final, piece, final->groups[i].reference);
         return NULL;
     }
     return "a column stands outside of aggregates that GROUP BY does not have";
 }
 
-static const char *edit_marks(struct final *final, int kind)
+static const char *edit_mark(struct final *final, const struct mark *mark)
 {
-    for (const struct mark *mark = final->split->marks; mark; mark = mark->next) {
-        size_t place = (size_t)mark->location;
-        const char *reason = NULL;
-        if ((int)mark->kind != kind || !final_is_upper(final, place) || final_edit_at(final, place))
-            continue;
-        if (kind == MARK_AGGREGATE)
-            reason = final_add_aggregate(final, (const FuncCall *)mark->node);
-        else if (kind == MARK_COLUMN)
-            reason = edit_column(final, (const ColumnRef *)mark->node);
-        else
-            reason = "a subquery stands outside of aggregates";
-        if (reason)
-            return reason;
+    switch (mark->kind) {
+    case MARK_AGGREGATE:
+        return final_add_aggregate(final, (const FuncCall *)mark->node);
+    case MARK_COLUMN:
+        return edit_column(final, (const ColumnRef *)mark->node);
+    default:
+        return "a subquery stands outside of aggregates";
     }
-    return NULL;
 }
 
-/* Each target has the name that PostgreSQL gives it. */
-static const char *edit_labels(struct final *final)
+const char *final_edit_marks(struct final *final, int kind)
+{
+    const struct mark **marks, *mark;
+    const char *reason = NULL;
+    size_t count = 0;
+    for (mark = final->split->marks; mark; mark = mark->next)
+        count += (int)mark->kind == kind && final_is_upper(final, (size_t)mark->location);
+    marks = analysis_new(final->analysis, count + 1, sizeof *marks);
+    for (mark = final->split->marks; mark; mark = mark->next)
+        if ((int)mark->kind == kind && final_is_upper(final, (size_t)mark->location))
+            marks[--count] = mark; /* the last one that was made is the first of the list */
+    for (; marks[count] && !reason; count++)
+        if (!final_edit_at(final, (size_t)marks[count]->location))
+            reason = edit_mark(final, marks[count]);
+    return reason;
+}
+
+const char *final_edit_labels(struct final *final)
 {
     for (size_t i = 0; i < final->clauses.target_count; i++) {
         const ResTarget *target = list_nth(final->select->targetList, (int)i);
+        if (query_is_star(target->val) && final_edit_at(final, final->clauses.targets[i].start))
+            continue;
         if (query_is_star(target->val))
             return "its target list has a star";
         if (target->name)
@@ -245,14 +276,14 @@ const char *shape_final(struct split *split, struct scope *scope)
     if (!reason) {
         edit_pieces(&final);
         edit_calls(&final);
-        reason = edit_marks(&final, MARK_AGGREGATE);
+        reason = final_edit_marks(&final, MARK_AGGREGATE);
     }
     if (!reason)
-        reason = edit_marks(&final, MARK_COLUMN);
+        reason = final_edit_marks(&final, MARK_COLUMN);
     if (!reason)
-        reason = edit_marks(&final, MARK_SUBQUERY);
+        reason = final_edit_marks(&final, MARK_SUBQUERY);
     if (!reason)
-        reason = edit_labels(&final);
+        reason = final_edit_labels(&final);
     if (!reason && !final.count)
         reason = "it asks for nothing of the rows";
     if (!reason)

@@ -93,36 +93,6 @@ static const char *look_at_order(struct top *top, const struct source *source, b
 
 /* ---- ORDER BY ---- */
 
-/* The item through which a star gives a column under this name, where nothing else can be meant; false: none. */
-static bool name_star_column(struct top *top, struct column *output, struct source *source)
-{
-    const struct scope *scope = top->scope;
-    size_t named = 0, columns = 0;
-    for (size_t i = 0; i < scope->item_count && output->name; i++) {
-        struct item *item = &scope->items[i];
-        bool opaque = item->range->columns.opaque || item->range->columns.unnamed;
-        for (size_t c = 0; c < item->range->columns.count; c++) {
-            struct column *column = &item->range->columns.list[c];
-            if (!column->name || strcmp(column->name, output->name) != 0)
-                continue;
-            columns += item->by_column;
-            bool same = column_term(top->analysis, column) == column_term(top->analysis, output);
-            if (same && item->by_name && column_term(top->analysis, column)) {
-                source->qualifier = item->name;
-                named++;
-            }
-        }
-        columns += opaque ? 2 : 0;
-    }
-    source->name = output->name;
-    if (columns == 1)
-        source->qualifier = NULL;
-    size_t others = 0;
-    for (size_t i = 0; i < scope->item_count && source->qualifier; i++)
-        others += scope->items[i].by_name && strcmp(scope->items[i].name, source->qualifier) == 0;
-    return output->name && (columns == 1 || (named == 1 && others == 1));
-}
-
 /* The target that makes an output. */
 static bool output_source(struct top *top, struct column *output, struct source *source)
 {
@@ -138,26 +108,11 @@ static bool output_source(struct top *top, struct column *output, struct source 
         }
         source->term = column_term(top->analysis, output);
         if (query_is_star(target->val))
-            return name_star_column(top, output, source);
+            return source->name = output->name,
+                   shape_star_column(top->analysis, top->scope, output, &source->qualifier);
         source->piece = &top->clauses.targets[i];
         source->node = target->val;
         return true;
-    }
-    return false;
-}
-
-/* ORDER BY of a bare name that is no known output's: may it be that of a target whose name is not known? */
-static bool may_be_output(const struct top *top, const char *bare)
-{
-    ListCell *cell;
-    foreach (cell, top->select->targetList) {
-        const ResTarget *target = lfirst(cell);
-        const char *name = NULL;
-        if (target->name || query_is_star(target->val))
-            continue;
-        enum figured found = figure_name(target->val, &name);
-        if (found == FIGURED_UNKNOWN || (found != FIGURED_NONE && strcmp(name, bare) == 0))
-            return true;
     }
     return false;
 }
@@ -191,7 +146,7 @@ static const char *sort_source(struct top *top, size_t index, struct source *sou
     if (output)
         return output_source(top, output, source) ? NULL : unclear;
     const char *bare = shape_bare_name(sort->node);
-    if (IsA(sort->node, A_Const) || IsA(sort->node, ParamRef) || (bare && may_be_output(top, bare)))
+    if (IsA(sort->node, A_Const) || IsA(sort->node, ParamRef) || shape_may_be_output(top->select, bare))
         return unclear;
     source->piece = &top->clauses.sorts[index];
     source->node = sort->node;

@@ -9,15 +9,14 @@ static const char *reference_to(struct final *final, size_t column, bool bytewis
                          column);
 }
 
-/* One more column of theirs, whose text is then written; its number, from 1. */
-static size_t begin_column(struct final *final, enum fact_partial kind)
+size_t final_begin_column(struct final *final, enum fact_partial kind)
 {
     writing_text(&final->list, final->count ? ", " : " ");
     final->kinds[final->count] = kind;
     return ++final->count;
 }
 
-static void end_column(struct final *final)
+void final_end_column(struct final *final)
 {
     writing_text(&final->list, analysis_text(final->analysis, " AS \"mosaic:%zu\"", final->count));
 }
@@ -87,11 +86,11 @@ static const char *add_group(struct final *final, struct piece piece, Node *node
         return reason;
     if (!group.term && has_default_collation(final, &piece))
         kind = PARTIAL_ANY;
-    size_t column = begin_column(final, kind);
+    size_t column = final_begin_column(final, kind);
     writing_text(&final->list, "(");
     writing_piece(&final->list, piece.start, piece.end);
     writing_text(&final->list, ")");
-    end_column(final);
+    final_end_column(final);
     group.column = column;
     group.reference = reference_to(final, column, bytewise);
     final->grouped[final->grouped_count++] = column;
@@ -161,11 +160,11 @@ static const char *add_distinct(struct final *final, const FuncCall *call, const
 
 static size_t add_call(struct final *final, const struct call_pieces *pieces, const char *name, enum fact_partial kind)
 {
-    size_t column = begin_column(final, kind);
+    size_t column = final_begin_column(final, kind);
     writing_text(&final->list, "pg_catalog.");
     writing_text(&final->list, name);
     writing_piece(&final->list, pieces->arguments.start, pieces->whole.end);
-    end_column(final);
+    final_end_column(final);
     return column;
 }
 

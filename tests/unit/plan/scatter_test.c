@@ -258,8 +258,8 @@ static void what_is_combined(void **state)
          "SELECT (pg_catalog.sum(\"mosaic:1\")::\1"
          "1\1) + 1 AS x" FROM_1("1")},
         {"SELECT count(DISTINCT v), max(v) FROM t",
-         "SELECT pg_catalog.max(v) AS \"mosaic:1\", (v) AS \"mosaic:2\"  FROM t GROUP BY 2",
-         "SELECT pg_catalog.count(DISTINCT \"mosaic:2\") AS \"count\", pg_catalog.max(\"mosaic:1\") AS \"max\"" FROM_2},
+         "SELECT (v) AS \"mosaic:1\", pg_catalog.max(v) AS \"mosaic:2\"  FROM t GROUP BY 1",
+         "SELECT pg_catalog.count(DISTINCT \"mosaic:1\") AS \"count\", pg_catalog.max(\"mosaic:2\") AS \"max\"" FROM_2},
         {"SELECT abs(v) AS a, rank() OVER (ORDER BY sum(v)) FROM t GROUP BY abs(v) ORDER BY abs( v ), a",
          "SELECT (abs(v)) AS \"mosaic:1\", pg_catalog.sum(v) AS \"mosaic:2\"  FROM t  GROUP BY 1",
          "SELECT \"mosaic:1\" AS a, rank() OVER (ORDER BY (pg_catalog.sum(\"mosaic:2\")::\1"
@@ -268,15 +268,10 @@ static void what_is_combined(void **state)
          "SELECT (v) AS \"mosaic:1\", (1) AS \"mosaic:2\"  FROM t  GROUP BY 1, 2",
          "SELECT \"mosaic:1\" AS \"v\", \"mosaic:2\" AS \"?column?\"" FROM_2 "GROUP BY ALL \"mosaic:1\", 2"},
         {"SELECT v AS \"mosaic:1\" FROM t GROUP BY v", "-hidden columns"},
-        {"SELECT DISTINCT v, t.v FROM t ORDER BY v", "-several keys"},
-        {"SELECT DISTINCT (v + 1), v FROM t ORDER BY v + 1", "-several keys"},
         {"SELECT DISTINCT v + 1, v FROM t ORDER BY v + 1 USING < NULLS LAST, t.v",
          "SELECT (v + 1) AS \"mosaic:1\", (v) AS \"mosaic:2\"  FROM t  GROUP BY 1, 2",
          "SELECT DISTINCT \"mosaic:1\" AS \"?column?\", \"mosaic:2\" AS \"v\"" FROM_2
          "ORDER BY \"mosaic:1\" USING < NULLS LAST, \"mosaic:2\""},
-        {"SELECT v, t.v FROM t GROUP BY v, t.v ORDER BY v", "-several keys"},
-        {"SELECT v % 3, t.v % 3 FROM t GROUP BY v % 3", "-several keys"},
-        {"SELECT v % 3 + 1 FROM t GROUP BY v % 3", "-several keys"},
         {"SELECT v, (SELECT count(*)) FROM t GROUP BY v", "-several keys"},
         {"SELECT v, (SELECT 1) FROM t GROUP BY v", "-several keys"},
         {"SELECT name, id FROM t ORDER BY name LIMIT 3 OFFSET 1",
@@ -285,10 +280,7 @@ static void what_is_combined(void **state)
          "pg_catalog.unnest($2), pg_catalog.unnest($3)) AS \"mosaic\" (\"mosaic:1\", \"mosaic:2\", \"mosaic:3\") "
          "ORDER BY \"mosaic:3\" ASC NULLS LAST LIMIT 3 OFFSET 1"},
         {"SELECT name FROM t ORDER BY name", "-collation"},
-        {"SELECT v, string_agg(name, ',') FROM t GROUP BY v", "-several keys"},
-        {"SELECT v FROM t GROUP BY ROLLUP (v)", "-GROUPING SETS"},
         {"SELECT v FROM t GROUP BY v UNION ALL SELECT v FROM t", "-several keys"},
-        {"SELECT sum(v) OVER () FROM t", "-window"},
     };
     int wrong = 0;
     for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {
