@@ -358,6 +358,16 @@ static bool names_hidden(const struct analysis *analysis)
     return false;
 }
 
+/* Is the byte there that stands for a type in what the coordinator is asked (fact_final)? */
+static bool has_mark(const struct analysis *analysis)
+{
+    const struct columns *outputs = &analysis->top->outputs;
+    bool found = memchr(analysis->text, '\1', analysis->size);
+    for (size_t i = 0; i < outputs->count; i++)
+        found |= outputs->list[i].name && strchr(outputs->list[i].name, '\1');
+    return found;
+}
+
 static const char *why_not(struct analysis *analysis, struct search *search)
 {
     const struct facts *facts = analysis->facts;
@@ -373,6 +383,8 @@ static const char *why_not(struct analysis *analysis, struct search *search)
         return "its text is not one statement that is understood";
     if (names_hidden(analysis))
         return "it has a name that hidden columns could have";
+    if (has_mark(analysis))
+        return "it has a character that stands for a type";
     search->leaf_count = find_leaves(analysis->top, NULL, 0);
     if (search->leaf_count > LEAVES_MOST)
         return "it unites more than is looked at";

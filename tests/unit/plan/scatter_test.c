@@ -268,6 +268,10 @@ static void what_is_combined(void **state)
          "SELECT (v) AS \"mosaic:1\", (1) AS \"mosaic:2\"  FROM t  GROUP BY 1, 2",
          "SELECT \"mosaic:1\" AS \"v\", \"mosaic:2\" AS \"?column?\"" FROM_2 "GROUP BY ALL \"mosaic:1\", 2"},
         {"SELECT v AS \"mosaic:1\" FROM t GROUP BY v", "-hidden columns"},
+        {"SELECT v, max(name) = '\1' FROM t GROUP BY v", "-stands for a type"},
+        {"SELECT v FROM t ORDER BY name LIMIT 1 /* \1"
+         "9\1 */",
+         "-stands for a type"},
         {"SELECT DISTINCT v + 1, v FROM t ORDER BY v + 1 USING < NULLS LAST, t.v",
          "SELECT (v + 1) AS \"mosaic:1\", (v) AS \"mosaic:2\"  FROM t  GROUP BY 1, 2",
          "SELECT DISTINCT \"mosaic:1\" AS \"?column?\", \"mosaic:2\" AS \"v\"" FROM_2
