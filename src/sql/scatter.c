@@ -238,6 +238,8 @@ static const char *check_sets(struct analysis *analysis, const struct split *spl
     const char *reason = NULL;
     if (select->op == SETOP_NONE)
         return NULL;
+    if (scope != analysis->top && (select->sortClause || select->limitCount || select->limitOffset))
+        return "a SELECT of its set operation has an ORDER BY or a LIMIT of its own";
     bool compares = select->op != SETOP_UNION || !select->all;
     for (size_t i = 0; compares && i < split->width; i++) {
         bool found = false;

@@ -154,6 +154,8 @@ UNION ALL of tables that are split in different ways | SELECT id FROM users UNIO
 UNION, with the key | SELECT id, name FROM users UNION SELECT user_id, item FROM orders
 UNION, without | SELECT name FROM users UNION SELECT item FROM orders
 INTERSECT, EXCEPT, with the key | SELECT id FROM users EXCEPT SELECT user_id FROM orders
+a set operation with its own LIMIT | (SELECT id FROM users UNION ALL SELECT user_id FROM orders ORDER BY 1 LIMIT 3) UNION ALL
+  SELECT id FROM t
 a SELECT with its own LIMIT | (SELECT id FROM users ORDER BY id LIMIT 3) UNION ALL (SELECT id FROM t ORDER BY id DESC LIMIT 3)
 """,
     "What servers tell of themselves": """
