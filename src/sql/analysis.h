@@ -379,7 +379,8 @@ void prune_find(struct analysis *analysis);
 struct piece {
     size_t start, end;
 };
-/* Where the parts of the statement's SELECT stand. Of a set operation, or in parentheses: `tail` and `end` alone. */
+/* Where the parts of the statement's SELECT stand. In parentheses: `tail` alone; of a set operation `order` and
+ * `sorts`, too. */
 struct clauses {
     struct piece *targets, *sorts; /* without labels, without ASC and NULLS FIRST */
     size_t target_count, sort_count;

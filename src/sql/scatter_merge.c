@@ -19,6 +19,7 @@ struct top {
     struct fact_scatter *fact;
     struct clauses clauses;
     size_t *widths;      /* of each target: columns; SIZE_MAX: not known */
+    bool wraps;          /* a set operation that is ordered: it is the FROM of what each shard is asked */
     struct writing text; /* what each shard is asked */
     /* An order that only PostgreSQL knows: of what each shard has sorted, the coordinator takes the first. */
     bool is_final;
@@ -143,8 +144,15 @@ static const char *sort_source(struct top *top, size_t index, struct source *sou
     *source = (struct source){0};
     if (sort->sortby_dir == SORTBY_USING)
         return "it orders USING an operator";
+    if (output && top->wraps) {
+        source->name = analysis_text(top->analysis, "mosaic:%zu", (size_t)(output - top->scope->outputs.list) + 1);
+        source->term = column_term(top->analysis, output);
+        return NULL;
+    }
     if (output)
         return output_source(top, output, source) ? NULL : unclear;
+    if (top->wraps) /* its outputs are all that it can name */
+        return unclear;
     const char *bare = shape_bare_name(sort->node);
     if (IsA(sort->node, A_Const) || IsA(sort->node, ParamRef) || shape_may_be_output(top->select, bare))
         return unclear;
@@ -161,6 +169,8 @@ static const char *sort_source(struct top *top, size_t index, struct source *sou
 static void add_hidden(struct top *top, size_t number, const struct source *source,
                        const struct schema_type *enumeration)
 {
+    if (top->wraps)
+        number += top->scope->outputs.count;
     if (enumeration) { /* its place among the labels */
         writing_text(&top->text, ", pg_catalog.array_position(pg_catalog.enum_range(NULL::");
         writing_name(&top->text, enumeration->schema);
@@ -208,7 +218,7 @@ static const char *add_sorts(struct top *top)
 {
     size_t count = (size_t)list_length(top->select->sortClause);
     struct fact_sort *sorts = analysis_new(top->analysis, count + 1, sizeof *sorts);
-    if (count && !top->clauses.targets_end)
+    if (count && !top->clauses.targets_end && !top->wraps)
         return "its target list is not found in the text";
     if (count > SORTS_MOST)
         return "it orders by more than is looked at";
@@ -398,14 +408,16 @@ static const char *read_limits(struct top *top)
 
 static bool add_output(struct top *top, struct writing *out, size_t index)
 {
-    const struct column *output = &top->scope->outputs.list[index];
-    const char *name = output->name;
-    bool stars = false;
+    const SelectStmt *first = top->select; /* which names the columns */
+    while (first->op != SETOP_NONE)
+        first = first->larg;
+    const char *name = top->scope->outputs.list[index].name;
+    bool stars = first->valuesLists;
     ListCell *cell;
-    foreach (cell, top->select->targetList)
+    foreach (cell, first->targetList)
         stars |= query_is_star(((ResTarget *)lfirst(cell))->val);
     if (!stars)
-        name = figure_target(list_nth(top->select->targetList, (int)index));
+        name = figure_target(list_nth(first->targetList, (int)index));
     if (!name)
         return false;
     writing_text(out, analysis_text(top->analysis, "%s\"mosaic:%zu\" AS ", index ? ", " : "", index + 1));
@@ -442,6 +454,34 @@ static const char *add_final(struct top *top)
     return NULL;
 }
 
+/* ---- a set operation, ordered ---- */
+
+/*
+ *     SELECT a, b FROM t UNION ALL SELECT … ORDER BY b DESC
+ *
+ *     SELECT "mosaic:1" AS "a", "mosaic:2" AS "b", ("mosaic:2") AS "mosaic:3"
+ *     FROM (SELECT a, b FROM t UNION ALL SELECT …) AS "mosaic" ("mosaic:1", "mosaic:2") ORDER BY b DESC
+ */
+static const char *begin_wrap(struct top *top)
+{
+    writing_text(&top->text, "SELECT ");
+    for (size_t i = 0; i < top->scope->outputs.count; i++)
+        if (!add_output(top, &top->text, i))
+            return "the name of a column is not known";
+    return NULL;
+}
+
+static void end_wrap(struct top *top)
+{
+    writing_text(&top->text, " FROM (");
+    writing_piece(&top->text, top->clauses.start, top->clauses.order);
+    writing_text(&top->text, ") AS \"mosaic\" (");
+    for (size_t i = 0; i < top->scope->outputs.count; i++)
+        writing_text(&top->text, analysis_text(top->analysis, "%s\"mosaic:%zu\"", i ? ", " : "", i + 1));
+    writing_text(&top->text, ") ");
+    writing_piece(&top->text, top->clauses.order, top->clauses.tail);
+}
+
 /* ---- all ---- */
 
 const char *shape_top(struct split *split, struct scope *scope)
@@ -457,12 +497,21 @@ const char *shape_top(struct split *split, struct scope *scope)
     const char *reason = read_limits(&top);
     if (reason)
         return reason;
+    bool is_set = scope->select->op != SETOP_NONE;
     size_t targets_end = top.clauses.targets_end ? top.clauses.targets_end : top.clauses.start;
-    writing_piece(&top.text, top.clauses.start, targets_end);
-    reason = scope->select->op == SETOP_NONE && shape_is_one_row(scope) ? add_aggregates(&top) : add_sorts(&top);
+    top.wraps = is_set && top.clauses.order;
+    if (top.wraps)
+        reason = begin_wrap(&top);
+    else
+        writing_piece(&top.text, top.clauses.start, targets_end);
+    if (!reason)
+        reason = !is_set && shape_is_one_row(scope) ? add_aggregates(&top) : add_sorts(&top);
     if (reason)
         return reason;
-    writing_piece(&top.text, targets_end, top.clauses.tail);
+    if (top.wraps)
+        end_wrap(&top);
+    else
+        writing_piece(&top.text, targets_end, top.clauses.tail);
     add_limit(&top);
     top.fact->text = writing_end(&top.text);
     return top.is_final ? add_final(&top) : NULL;

@@ -107,6 +107,15 @@ static bool begins_upper(const struct reader *reader)
     return (begins(reader, "group") && !within) || begins(reader, "having") || begins(reader, "window");
 }
 
+static void read_order(struct reader *reader)
+{
+    bool is_name = is_sign(&reader->before.word, '.') || word_is(&reader->before.word, "as");
+    if (!word_is(&reader->last.word, "order") || !word_is(&reader->token.word, "by") || is_name)
+        return;
+    reader->clauses->order = reader->last.start;
+    reader->part = PART_SORTS;
+}
+
 /* Between the target list and ORDER BY. */
 static void read_middle(struct reader *reader)
 {
@@ -128,10 +137,7 @@ static void read_middle(struct reader *reader)
         clauses->upper = reader->token.start;
     if (word_is(last, "group") && word_is(word, "by"))
         reader->part = PART_GROUPS;
-    if (word_is(last, "order") && word_is(word, "by")) {
-        clauses->order = reader->last.start;
-        reader->part = PART_SORTS;
-    }
+    read_order(reader);
     reader->failed |= begins(reader, "union") || begins(reader, "intersect") || begins(reader, "except");
 }
 
@@ -142,6 +148,8 @@ static void read_token(struct reader *reader)
         if (reader->select->op == SETOP_NONE && begins(reader, "select")) {
             reader->clauses->select_end = reader->token.end;
             reader->part = PART_QUANTIFIER;
+        } else if (reader->select->op != SETOP_NONE) {
+            read_order(reader);
         }
         break;
     case PART_QUANTIFIER:
@@ -151,8 +159,6 @@ static void read_token(struct reader *reader)
     case PART_MIDDLE:
     case PART_GROUPS:
         read_middle(reader);
-        if (reader->part == PART_SORTS)
-            return;
         break;
     case PART_SORTS:
         if (!begins_tail(reader))
@@ -284,8 +290,11 @@ bool clauses_find(struct analysis *analysis, const SelectStmt *select, struct cl
     if (!limited)
         clauses->tail = reader.last.end;
     clauses->lower = clauses->upper ? clauses->upper : clauses->order ? clauses->order : clauses->tail;
-    if (!clauses->targets_end) /* a set operation, TABLE, or parentheses */
-        return !clauses->target_count && !clauses->sort_count;
+    if (!clauses->targets_end && !clauses->order) /* a set operation, TABLE, or parentheses */
+        return !clauses->target_count;
+    if (!clauses->targets_end) /* a set operation */
+        return !clauses->target_count && clauses->sort_count == reader.sort_most &&
+               cut_all(analysis->text, select, clauses);
     return clauses->target_count == reader.target_most && clauses->sort_count == reader.sort_most &&
            clauses->group_count == reader.group_most && cut_all(analysis->text, select, clauses);
 }

@@ -149,11 +149,13 @@ LIMIT of a subquery | SELECT id FROM users ORDER BY id LIMIT (SELECT count(*) FR
 """,
     "UNION, INTERSECT, EXCEPT": """
 UNION ALL | SELECT id, name FROM users UNION ALL SELECT user_id, item FROM orders
-UNION ALL with ORDER BY | SELECT id FROM users UNION ALL SELECT user_id FROM orders ORDER BY 1
+UNION ALL with ORDER BY | SELECT id, score FROM users UNION ALL SELECT user_id, total FROM orders ORDER BY score DESC, 1 LIMIT 20
+UNION ALL with ORDER BY of a text in the database's collation, LIMIT | SELECT name, id FROM users UNION ALL SELECT b, id FROM t
+  ORDER BY name, id LIMIT 5
 UNION ALL of tables that are split in different ways | SELECT id FROM users UNION ALL SELECT n FROM docs
 UNION, with the key | SELECT id, name FROM users UNION SELECT user_id, item FROM orders
 UNION, without | SELECT name FROM users UNION SELECT item FROM orders
-INTERSECT, EXCEPT, with the key | SELECT id FROM users EXCEPT SELECT user_id FROM orders
+INTERSECT, EXCEPT, with the key | SELECT id FROM users EXCEPT SELECT user_id FROM orders ORDER BY id DESC
 a set operation with its own LIMIT | (SELECT id FROM users UNION ALL SELECT user_id FROM orders ORDER BY 1 LIMIT 3) UNION ALL
   SELECT id FROM t
 a SELECT with its own LIMIT | (SELECT id FROM users ORDER BY id LIMIT 3) UNION ALL (SELECT id FROM t ORDER BY id DESC LIMIT 3)

@@ -135,7 +135,7 @@ static void proof(void **state)
         {"(SELECT id FROM t UNION ALL SELECT tid FROM u LIMIT 2) UNION ALL SELECT id FROM t", "-of its own"},
         {"SELECT id FROM t UNION ALL (SELECT tid FROM u INTERSECT SELECT id FROM t ORDER BY 1)", "-of its own"},
         {"SELECT id FROM t EXCEPT ((SELECT tid FROM u UNION SELECT id FROM t OFFSET 1))", "-of its own"},
-        {"SELECT id FROM t UNION ALL SELECT tid FROM u ORDER BY 1", "-target list"},
+        {"(SELECT id FROM t UNION ALL SELECT tid FROM u ORDER BY 1)", "-target list"},
         {"SELECT id FROM t UNION ALL SELECT max(tid) FROM u", "-aggregates"},
         {"SELECT * FROM (SELECT id FROM t WHERE id IN (1, 2) UNION ALL SELECT tid FROM u) x"},
         {"SELECT now(), * FROM t", "-time"},
@@ -453,6 +453,44 @@ static struct plan plan_of(const char *text, const struct plan_value *parameters
     return plan;
 }
 
+static void a_set_operation_is_ordered_around(void **state)
+{
+    (void)state;
+#define AS_2 ") AS \"mosaic\" (\"mosaic:1\", \"mosaic:2\") "
+    static const struct row rows[] = {
+        {"SELECT id FROM t UNION ALL SELECT tid FROM u -- all\n ORDER BY 1 -- in order",
+         "SELECT \"mosaic:1\" AS \"id\", (\"mosaic:1\") AS \"mosaic:2\" FROM (SELECT id FROM t UNION ALL SELECT tid "
+         "FROM u "
+         "-- all\n ) AS \"mosaic\" (\"mosaic:1\") ORDER BY 1",
+         "a"},
+        {"SELECT id, v + 1 FROM t UNION SELECT tid, w FROM u ORDER BY 2 DESC NULLS LAST, id LIMIT 3 OFFSET 1",
+         "SELECT \"mosaic:1\" AS \"id\", \"mosaic:2\" AS \"?column?\", (\"mosaic:2\") AS \"mosaic:3\", (\"mosaic:1\") "
+         "AS "
+         "\"mosaic:4\" FROM (SELECT id, v + 1 FROM t UNION SELECT tid, w FROM u " AS_2
+         "ORDER BY 2 DESC NULLS LAST, id LIMIT 4",
+         "d a"},
+        {"WITH x AS (SELECT id, v FROM t) (SELECT * FROM x EXCEPT ALL SELECT * FROM i) ORDER BY v",
+         "SELECT \"mosaic:1\" AS \"id\", \"mosaic:2\" AS \"v\", (\"mosaic:2\") AS \"mosaic:3\" FROM (WITH x AS (SELECT "
+         "id, v "
+         "FROM t) (SELECT * FROM x EXCEPT ALL SELECT * FROM i) " AS_2 "ORDER BY v",
+         "a"},
+        {"SELECT x.order by FROM (SELECT id, id AS order FROM t) x UNION ALL SELECT tid FROM u ORDER BY by",
+         "SELECT \"mosaic:1\" AS \"by\", (\"mosaic:1\") AS \"mosaic:2\" FROM (SELECT x.order by FROM (SELECT id, id AS "
+         "order FROM t) x UNION ALL SELECT tid FROM u ) AS \"mosaic\" (\"mosaic:1\") ORDER BY by",
+         "a"},
+        {"SELECT c, id FROM k UNION ALL SELECT c, id FROM k ORDER BY c",
+         "SELECT \"mosaic:1\" AS \"c\", \"mosaic:2\" AS \"id\", (\"mosaic:1\") AS \"mosaic:3\" FROM (SELECT c, id FROM "
+         "k UNION "
+         "ALL SELECT c, id FROM k " AS_2 "ORDER BY c",
+         "ab"},
+        {"SELECT name, id FROM t UNION ALL SELECT name, id FROM t ORDER BY name", "-collation"},
+        {"SELECT v FROM t UNION SELECT w FROM u ORDER BY 1", "-compares"},
+        {"SELECT id FROM t UNION ALL SELECT tid FROM u ORDER BY 1 USING <", "-USING"},
+        {"SELECT id FROM t UNION ALL SELECT tid FROM u ORDER BY id + 1", "-not understood"},
+    };
+    CHECK_ALL(rows);
+}
+
 static void shards_are_those_that_own_a_key(void **state)
 {
     (void)state;
@@ -582,6 +620,7 @@ int main(void)
         cmocka_unit_test(what_is_combined),
         cmocka_unit_test(what_is_pruned),
         cmocka_unit_test(order_and_limit),
+        cmocka_unit_test(a_set_operation_is_ordered_around),
         cmocka_unit_test(shards_are_those_that_own_a_key),
         cmocka_unit_test(limits_are_read_of_parameters),
         cmocka_unit_test(a_parameter_that_says_now_is_not_for_several),
