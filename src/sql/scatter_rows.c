@@ -173,14 +173,6 @@ static bool looks_at_all(const struct scope *scope)
            ((scope->has_window || select->distinctClause) && !select->limitCount);
 }
 
-/* Has it a parameter whose type another place may decide? */
-static bool has_untyped(const struct final *final)
-{
-    const struct clauses *clauses = &final->clauses;
-    const struct piece targets = {clauses->select_end, clauses->targets_end}, lower = {clauses->lower, clauses->tail};
-    return clauses_untyped(final->analysis, &targets) || clauses_untyped(final->analysis, &lower);
-}
-
 const char *shape_rows(struct split *split, struct scope *scope)
 {
     struct final final = {.split = split, .analysis = split->analysis, .scope = scope, .select = scope->select};
@@ -193,8 +185,6 @@ const char *shape_rows(struct split *split, struct scope *scope)
     if (!clauses_find(final.analysis, select, &final.clauses) || !final.clauses.select_end)
         return final_unclear;
     final.end = clauses_end(final.analysis, final.clauses.tail);
-    if (has_untyped(&final))
-        return "the type of a parameter behind WHERE is not said";
     const char *reason = final_edit_marks(&final, MARK_SUBQUERY);
     if (!reason)
         reason = expand_stars(&final);

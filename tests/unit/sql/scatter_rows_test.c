@@ -101,7 +101,8 @@ static void aggregates_that_have_no_parts(void **state)
          "SELECT (x.n) AS \"mosaic:1\", (x.i) AS \"mosaic:2\"  FROM (SELECT id AS i, name AS n FROM t UNION ALL SELECT "
          "id, name FROM t) x ",
          "SELECT \"mosaic:1\" AS \"n\", array_agg(\"mosaic:2\") AS \"array_agg\"@GROUP BY \"mosaic:1\""},
-        {"SELECT array_agg(v + $1) FROM t", "-put together"},
+        {"SELECT array_agg(v + $1) FROM t WHERE id > $2", "SELECT (v) AS \"mosaic:1\"  FROM t WHERE id > $2",
+         "SELECT array_agg(\"mosaic:1\" + $1) AS \"array_agg\"@"},
         {"SELECT array_agg(v), (SELECT 1) FROM t", "-put together"},
         {"SELECT array_agg(v) FROM t UNION ALL SELECT 1", "-no sharded table"},
         {"SELECT v, array_agg(now()) FROM t GROUP BY v", "-time"},
