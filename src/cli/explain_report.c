@@ -1,6 +1,7 @@
 #include "cli/explain_report.h"
 
 #include "base/error.h"
+#include "base/utf8.h"
 #include "cli/output.h"
 
 #include <stdlib.h>
@@ -11,9 +12,7 @@ enum { EXAMPLE_BYTES = 120, REASONS_SHOWN = 20 };
 /* On one line, cut at a character. */
 static const char *example_of(struct arena *arena, const char *text, size_t size)
 {
-    size_t shown = size > EXAMPLE_BYTES ? EXAMPLE_BYTES : size;
-    while (shown < size && shown && ((unsigned char)text[shown] & 0xc0) == 0x80)
-        shown--;
+    size_t shown = utf8_cut(text, size, EXAMPLE_BYTES);
     char *copy = arena_format(arena, "%.*s%s", (int)shown, text, shown < size ? "\xe2\x80\xa6" : "");
     for (char *c = copy; c && *c; c++)
         *c = (unsigned char)*c < ' ' ? ' ' : *c;
@@ -78,13 +77,13 @@ static double share_of(const struct explain_report *report, uint64_t count)
 static void print_json(const struct explain_report *report, FILE *stream)
 {
     json_t *ways = json_array(), *reasons = json_array();
-    for (int way = 0; way < EXPLAIN_WAY_COUNT; way++)
-        json_array_append_new(
-            ways,
-            json_pack("{s:s, s:o, s:I, s:f}", "way", explain_way_name((enum explain_way)way), "tier",
-                      explain_way_tier((enum explain_way)way) ? json_integer(explain_way_tier((enum explain_way)way))
-                                                              : json_null(),
-                      "count", (json_int_t)report->ways[way], "share", share_of(report, report->ways[way])));
+    for (int way = 0; way < EXPLAIN_WAY_COUNT; way++) {
+        int tier = explain_tier((enum explain_way)way);
+        json_array_append_new(ways,
+                              json_pack("{s:s, s:o, s:I, s:f}", "way", explain_way_name((enum explain_way)way), "tier",
+                                        tier ? json_integer(tier) : json_null(), "count", (json_int_t)report->ways[way],
+                                        "share", share_of(report, report->ways[way])));
+    }
     for (size_t i = 0; i < report->reason_count; i++) {
         const struct explain_reason *reason = &report->reasons[i];
         json_array_append_new(reasons, json_pack("{s:s, s:s?, s:I, s:s, s:I}", "reason", reason->reason, "hint",
@@ -107,7 +106,7 @@ static void print_ways(const struct explain_report *report, FILE *stream)
         if (!report->ways[way])
             continue;
         snprintf(share, sizeof share, "%.1f %%", 100 * share_of(report, report->ways[way]));
-        output_table_cell(table, tiers[explain_way_tier((enum explain_way)way)]);
+        output_table_cell(table, tiers[explain_tier((enum explain_way)way)]);
         output_table_cell(table, explain_way_name((enum explain_way)way));
         output_table_cell(table, output_count(report->ways[way], count));
         output_table_cell(table, share);

@@ -78,3 +78,44 @@ bool modifier_apply(int modifier, struct arena *arena, struct key_value *value)
         return round_numeric(modifier, arena, value);
     return true;
 }
+
+void modifier_write(unsigned type, int modifier, struct buffer *sql)
+{
+    enum {
+        BPCHAR = 1042,
+        VARCHAR = 1043,
+        TIME = 1083,
+        TIMESTAMP = 1114,
+        TIMESTAMPTZ = 1184,
+        INTERVAL = 1186,
+        TIMETZ = 1266,
+        BIT = 1560,
+        VARBIT = 1562,
+        NUMERIC = 1700,
+    };
+    if (modifier < 0)
+        return;
+    switch (type) {
+    case BPCHAR:
+    case VARCHAR:
+        buffer_format(sql, "(%d)", modifier - HEADER);
+        break;
+    case NUMERIC:
+        buffer_format(sql, "(%d,%d)", ((modifier - HEADER) >> 16) & 0xFFFF, numeric_scale(modifier));
+        break;
+    case INTERVAL: /* intervaltypmodin there: which fields, and digits of seconds, if they are said */
+        buffer_format(sql, (modifier & 0xFFFF) == 0xFFFF ? "(%d)" : "(%d,%d)", (modifier >> 16) & 0x7FFF,
+                      modifier & 0xFFFF);
+        break;
+    case TIME:
+    case TIMESTAMP:
+    case TIMESTAMPTZ:
+    case TIMETZ:
+    case BIT:
+    case VARBIT:
+        buffer_format(sql, "(%d)", modifier);
+        break;
+    default:
+        break;
+    }
+}

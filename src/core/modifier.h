@@ -5,6 +5,7 @@
 #ifndef MOSAIC_CORE_MODIFIER_H
 #define MOSAIC_CORE_MODIFIER_H
 
+#include "base/buffer.h"
 #include "core/key.h"
 
 /*
@@ -13,5 +14,11 @@
  * out.
  */
 MOSAIC_MUST_CHECK bool modifier_apply(int modifier, struct arena *arena, struct key_value *value);
+
+/*
+ * Appends the modifier as it stands behind a type's quoted name: (10,2). Of PostgreSQL's own types, by OID; of others,
+ * and for -1, nothing.
+ */
+void modifier_write(unsigned type, int modifier, struct buffer *sql);
 
 #endif

@@ -77,3 +77,15 @@ bool type_is_text(enum key_type type)
 {
     return type == KEY_TEXT || type == KEY_VARCHAR || type == KEY_BPCHAR;
 }
+
+bool type_oid_is_text(unsigned oid)
+{
+    enum key_type type;
+    return type_by_oid(oid, &type) && type_is_text(type);
+}
+
+const char *type_integer_name(unsigned oid)
+{
+    enum key_type type;
+    return type_by_oid(oid, &type) && type_is_integer(type) ? type_name(type) : NULL;
+}

@@ -42,5 +42,9 @@ bool type_by_oid(unsigned oid, enum key_type *type);
 bool type_is_integer(enum key_type type);
 /* text, varchar, bpchar */
 bool type_is_text(enum key_type type);
+/* The same by OID, where another type may be meant. */
+bool type_oid_is_text(unsigned oid);
+/* The SQL name of an integer type, by its OID; NULL: it is none. */
+const char *type_integer_name(unsigned oid);
 
 #endif

@@ -179,9 +179,7 @@ mosaic_status aggregate_finish(struct aggregate *aggregate, struct buffer *out, 
     mosaic_status status = write_value(aggregate, out, error);
     if (status != MOSAIC_OK || buffer_failed(out))
         return status != MOSAIC_OK ? status : error_memory(error);
-    uint32_t size = (uint32_t)(out->size - at - 4);
-    for (int i = 0; i < 4; i++)
-        out->data[at + (size_t)i] = (char)(size >> (24 - 8 * i));
+    wire_put32(out->data + at, (uint32_t)(out->size - at - 4));
     return MOSAIC_OK;
 }
 

@@ -4,6 +4,7 @@
 
 #include "base/buffer.h"
 #include "base/error.h"
+#include "base/utf8.h"
 
 #include <string.h>
 
@@ -29,7 +30,7 @@ const char *explain_way_name(enum explain_way way)
     return way_names[way];
 }
 
-int explain_way_tier(enum explain_way way)
+int explain_tier(enum explain_way way)
 {
     switch (way) {
     case EXPLAIN_SCATTER:
@@ -58,9 +59,7 @@ static const char *finish(struct buffer *buffer, struct arena *arena)
 /* A value in quotes, cut where it is long, on one line. */
 static void add_quoted(struct buffer *out, const char *data, size_t size)
 {
-    size_t shown = size > VALUE_BYTES_SHOWN ? VALUE_BYTES_SHOWN : size;
-    while (shown < size && shown && ((unsigned char)data[shown] & 0xc0) == 0x80)
-        shown--; /* never within a character */
+    size_t shown = utf8_cut(data, size, VALUE_BYTES_SHOWN);
     buffer_char(out, '\'');
     for (size_t i = 0; i < shown; i++) {
         if (data[i] == '\'')
@@ -567,7 +566,7 @@ mosaic_status explain_make(const struct explain_input *input, struct arena *aren
                            mosaic_error *error)
 {
     struct writer writer = {input, arena, explanation, arena_allocate(arena, LINES_MOST * sizeof *writer.lines), false};
-    *explanation = (struct explanation){.way = EXPLAIN_OPEN, .tier = 1, .location = -1, .lines = writer.lines};
+    *explanation = (struct explanation){.way = EXPLAIN_OPEN, .location = -1, .lines = writer.lines};
     explanation->plan.bucket = PLAN_NO_BUCKET;
     if (!writer.lines)
         return error_memory(error);
@@ -579,10 +578,9 @@ mosaic_status explain_make(const struct explain_input *input, struct arena *aren
             return status;
         explanation->way = way_of(input, &explanation->plan);
     }
-    if (explanation->way >= EXPLAIN_SCATTER) {
-        explanation->tier = explain_way_tier(explanation->way);
+    explanation->tier = explain_tier(explanation->way);
+    if (explanation->way >= EXPLAIN_SCATTER)
         find_reason(explanation, input->facts);
-    }
     write_way(&writer);
     return writer.failed ? error_memory(error) : MOSAIC_OK;
 }

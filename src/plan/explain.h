@@ -51,8 +51,7 @@ enum explain_way {
 };
 
 const char *explain_way_name(enum explain_way way);
-/* 1 to 4; 0: none. */
-int explain_way_tier(enum explain_way way);
+int explain_tier(enum explain_way way); /* 1 to 4; 0 where it is refused */
 
 struct explain_input {
     const struct facts *facts;       /* of one statement */
@@ -63,7 +62,7 @@ struct explain_input {
 
 struct explanation {
     enum explain_way way;
-    int tier;                    /* 1, 2, 4; 0 where it is refused */
+    int tier;                    /* of the way */
     struct plan plan;            /* not of EXPLAIN_OPEN: there the values decide */
     const char *reason, *remedy; /* refused: why, and what would prove it, one line each; NULL */
     int location;                /* bytes from the text's start, of what could not be proved; -1: none */

@@ -1,6 +1,7 @@
 #include "plan/scatter.h"
 
 #include "base/error.h"
+#include "plan/value.h"
 #include "sql/words.h"
 
 #include <string.h>
@@ -74,9 +75,7 @@ static bool read_parameter(const struct keys_input *input, const struct fact_val
     if (*is_null) /* EXPLAIN does not know it yet; where it is missing in earnest, the shards say so */
         return true;
     const struct plan_value *parameter = &input->input->parameters[fact->number - 1];
-    uint32_t type = parameter->type == 705 ? 0 : parameter->type;
-    if (!type && fact->number <= input->facts->parameter_count)
-        type = input->facts->parameter_types[fact->number - 1];
+    uint32_t type = value_parameter_type(input->facts, input->input, fact->number);
     type = schema_base_type(input->input->schema, type ? type : fact->type ? fact->type : 20, NULL);
     enum key_type key;
     if (!type_by_oid(type, &key) || !type_is_integer(key))

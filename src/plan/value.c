@@ -43,6 +43,15 @@ static enum value_outcome literal_content(const struct plan_input *input, const 
     return OUTCOME_VALUE;
 }
 
+uint32_t value_parameter_type(const struct facts *facts, const struct plan_input *input, uint32_t number)
+{
+    enum { UNKNOWN = 705 };
+    uint32_t type = input->parameters[number - 1].type;
+    if (type && type != UNKNOWN)
+        return type;
+    return number <= facts->parameter_count ? facts->parameter_types[number - 1] : 0;
+}
+
 static enum value_outcome parameter_content(const struct facts *facts, const struct plan_input *input,
                                             const struct fact_value *fact, struct content *content, mosaic_error *error)
 {
@@ -51,9 +60,7 @@ static enum value_outcome parameter_content(const struct facts *facts, const str
         return refused(error, "42P02");
     }
     const struct plan_value *parameter = &input->parameters[fact->number - 1];
-    uint32_t type = parameter->type == 705 ? 0 : parameter->type;
-    if (!type && fact->number <= facts->parameter_count)
-        type = facts->parameter_types[fact->number - 1];
+    uint32_t type = value_parameter_type(facts, input, fact->number);
     if (!type && facts->untyped_count)
         for (size_t i = 0; i < facts->untyped_count; i++)
             if (facts->untyped[i] == fact->number) {

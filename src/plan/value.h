@@ -21,6 +21,9 @@ struct value_target {
     int32_t modifier; /* of the column, -1: none; for values that are stored */
 };
 
+/* The type of parameter `number`, from 1, which must be one of the input's: what Parse said, else what its uses give
+ * it; 0: neither. */
+uint32_t value_parameter_type(const struct facts *facts, const struct plan_input *input, uint32_t number);
 /* The value of a fact that is no array. */
 enum value_outcome value_read(const struct facts *facts, const struct plan_input *input, const struct fact_value *fact,
                               const struct value_target *target, struct arena *arena, struct key_value *value,

@@ -6,6 +6,8 @@
  *     leg ─┘
  */
 #include "base/memory.h"
+#include "core/modifier.h"
+#include "core/sqlexpr.h"
 #include "proxy/leg.h"
 #include "proxy/proxy.h"
 
@@ -90,17 +92,14 @@ void combine_describe(struct leg *leg, const char *body, size_t size)
 
 void combine_modify(struct scatter *scatter)
 {
-    enum { FIELD = 18, MODIFIER = 12 }; /* behind a name: table, column, type, size; modifier; format */
-    char *at = scatter->description.data + WIRE_HEADER + 2,
-         *end = scatter->description.data + scatter->description.size;
-    for (size_t i = 0; i < scatter->shown_count && at < end; i++) {
-        char *field = memchr(at, '\0', (size_t)(end - at));
-        if (!field || end - ++field < FIELD)
-            return;
+    char *message = scatter->description.data;
+    struct wire_reader reader = {message + WIRE_HEADER, message + scatter->description.size, false};
+    const char *name, *field;
+    (void)wire_read16(&reader);
+    for (size_t i = 0; i < scatter->shown_count && (field = wire_next_column(&reader, &name)); i++)
         if (scatter->final.shown[i])
-            wire_put32(field + MODIFIER, partials_modifier(scatter->partials, scatter->final.shown[i] - 1));
-        at = field + FIELD;
-    }
+            wire_put32(message + (field - message) + WIRE_COLUMN_MODIFIER,
+                       partials_modifier(scatter->partials, scatter->final.shown[i] - 1));
 }
 
 void combine_add(struct leg *leg, const char *row, size_t size)
@@ -116,18 +115,7 @@ void combine_add(struct leg *leg, const char *row, size_t size)
 
 /* ---- what the coordinator is asked ---- */
 
-static void add_quoted(struct buffer *out, const char *name)
-{
-    buffer_char(out, '"');
-    for (; *name; name++) {
-        if (*name == '"')
-            buffer_char(out, '"');
-        buffer_char(out, *name);
-    }
-    buffer_char(out, '"');
-}
-
-/* The text with the names of the types that the shards' columns turned out to have. */
+/* The text with the types that the shards' columns turned out to have, and their modifiers. */
 static void write_text(const struct scatter *scatter, struct buffer *out)
 {
     const struct schema *schema = scatter->worker->world->schema;
@@ -136,9 +124,10 @@ static void write_text(const struct scatter *scatter, struct buffer *out)
         size_t column = strtoul(mark + 1, NULL, 10) - 1;
         const struct schema_type *type = schema_type_by_oid(schema, partials_type(scatter->partials, column));
         buffer_add(out, at, (size_t)(mark - at));
-        add_quoted(out, type->schema);
+        sql_identifier(out, type->schema);
         buffer_char(out, '.');
-        add_quoted(out, type->name);
+        sql_identifier(out, type->name);
+        modifier_write(type->oid, (int)partials_modifier(scatter->partials, column), out);
     }
     buffer_text(out, at);
 }

@@ -1,5 +1,6 @@
 #include "proxy/copy_binary.h"
 
+#include "base/utf8.h"
 #include "proxy/prepare_sql.h"
 #include "proxy/rowmap.h"
 #include "proxy/server_rows.h"
@@ -60,9 +61,7 @@ static enum taken ask(struct client *client, const struct facts *facts, const ch
 {
     struct server *server = client->server;
     struct buffer *out = batch_make(&client->worker->to_server);
-    int32_t shift = 0;
-    for (int i = 0; i < facts->inner_start; i++)
-        shift -= ((unsigned char)text[i] & 0xc0) != 0x80;
+    int32_t shift = -(int32_t)utf8_count(text, (size_t)facts->inner_start);
     wire_parse(out, "", text + facts->inner_start, (size_t)facts->inner_length, NULL, 0);
     wire_describe(out, 'S', "");
     wire_empty(out, WIRE_FLUSH);

@@ -4,6 +4,7 @@
  */
 #include "proxy/leg.h"
 
+#include "base/utf8.h"
 #include "proxy/cancel.h"
 #include "proxy/proxy.h"
 #include "proxy/server_error.h"
@@ -279,14 +280,6 @@ static void take_copy(struct leg *leg, const char *message, const struct wire_fr
 
 /* ---- messages ---- */
 
-static long count_characters(const char *text, size_t size)
-{
-    long count = 0;
-    for (size_t i = 0; i < size; i++)
-        count += ((unsigned char)text[i] & 0xc0) != 0x80;
-    return count;
-}
-
 /* A place in what the shards were asked, in the client's own text; 0: it has none there. Both count characters, from 1.
  */
 static long place_of(const struct leg *leg, long place)
@@ -299,11 +292,11 @@ static long place_of(const struct leg *leg, long place)
         before++;
     while (behind < least - before && ours[our_size - behind - 1] == theirs[their_size - behind - 1])
         behind++;
-    long whole = count_characters(ours, our_size);
-    if (place <= count_characters(ours, before))
+    long whole = (long)utf8_count(ours, our_size);
+    if (place <= (long)utf8_count(ours, before))
         return place;
-    if (whole - place < count_characters(ours + our_size - behind, behind))
-        return place - whole + count_characters(theirs, their_size);
+    if (whole - place < (long)utf8_count(ours + our_size - behind, behind))
+        return place - whole + (long)utf8_count(theirs, their_size);
     return 0;
 }
 

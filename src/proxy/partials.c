@@ -15,7 +15,6 @@ enum {
     PIECE = 1 << 16,
     ARRAY_HEADER = 20, /* dimensions, flags, element's type, length, lower bound */
     EMPTY_HEADER = 12,
-    FIELD = 18, /* of RowDescription, behind the name */
 };
 
 enum {
@@ -117,15 +116,14 @@ mosaic_status partials_describe(struct partials *partials, const char *body, siz
     if (wire_read16(&reader) != partials->column_count)
         return error_set(error, MOSAIC_DATA, "a shard's answer has another number of columns");
     for (size_t i = 0; i < partials->column_count; i++) {
-        (void)wire_read_text(&reader); /* its name */
-        const char *field = wire_read_bytes(&reader, FIELD);
+        const char *name, *field = wire_next_column(&reader, &name);
         if (!field)
             return error_set(error, MOSAIC_DATA, "a malformed RowDescription");
-        const struct schema_type *type = schema_type_by_oid(schema, wire_get32(field + 6));
+        const struct schema_type *type = schema_type_by_oid(schema, wire_get32(field + WIRE_COLUMN_TYPE));
         if (!is_element(type) || !is_wanted(type, wants[i]))
             return MOSAIC_UNSUPPORTED;
         partials->columns[i].type = type->oid;
-        partials->columns[i].modifier = wire_get32(field + 12);
+        partials->columns[i].modifier = wire_get32(field + WIRE_COLUMN_MODIFIER);
     }
     return MOSAIC_OK;
 }

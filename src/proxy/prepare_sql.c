@@ -1,5 +1,6 @@
 #include "proxy/prepare_sql.h"
 
+#include "base/utf8.h"
 #include "proxy/client_extended.h"
 #include "proxy/client_local.h"
 #include "proxy/effect.h"
@@ -80,9 +81,7 @@ static enum taken prepare(struct client *client, const struct facts *facts, cons
     struct prepared *prepared = intern(client, facts, text, size);
     if (!prepared)
         return client_out_of_memory(client);
-    int32_t shift = 0;
-    for (int i = 0; i < facts->inner_start; i++)
-        shift -= ((unsigned char)text[i] & 0xc0) != 0x80;
+    int32_t shift = -(int32_t)utf8_count(text, (size_t)facts->inner_start);
     taken = prepare_interned(client, facts->name, prepared, shift);
     prepared_release(prepared);
     return taken;
@@ -201,9 +200,7 @@ static int32_t write_execute(struct prepared *prepared, const char *text, size_t
     const char *end = text + size, *at = skip_blank(text, end);
     at = skip_blank(at + strlen("execute"), end);
     const char *rest = skip_name(at, end), *name = prepared_name(prepared);
-    int32_t longer = (int32_t)strlen(name);
-    for (const char *c = at; c < rest; c++)
-        longer -= ((unsigned char)*c & 0xc0) != 0x80;
+    int32_t longer = (int32_t)strlen(name) - (int32_t)utf8_count(at, (size_t)(rest - at));
     buffer_add(out, text, (size_t)(at - text));
     buffer_text(out, name);
     buffer_add(out, rest, (size_t)(end - rest));

@@ -160,22 +160,16 @@ void prepared_describe(struct prepared *prepared, const char *body, size_t size)
 
 uint64_t prepared_shape(const char *body, size_t size)
 {
-    enum {
-        FIELD = 18,
-        TYPE = 6,
-        TYPE_SIZE = 10
-    }; /* behind a name: table, column; type, its size, its modifier; format */
     uint64_t shape = 1;
     bool plain = true;
-    const char *at = body ? body + 2 : NULL, *end = body ? body + size : NULL;
-    while (at < end) {
-        const char *field = memchr(at, '\0', (size_t)(end - at));
-        if (!field || end - ++field < FIELD)
-            break;
-        shape = settings_hash(shape, at, (size_t)(field - at));
-        shape = settings_hash(shape, field + TYPE, TYPE_SIZE);
-        plain &= !typemap_names_types(wire_get32(field + TYPE));
-        at = field + FIELD;
+    struct wire_reader reader = {body, body ? body + size : NULL, false};
+    const char *name, *field;
+    (void)wire_read16(&reader);
+    while ((field = wire_next_column(&reader, &name))) {
+        const char *type = field + WIRE_COLUMN_TYPE;
+        shape = settings_hash(shape, name, (size_t)(field - name));
+        shape = settings_hash(shape, type, WIRE_COLUMN_FORMAT - WIRE_COLUMN_TYPE);
+        plain &= !typemap_names_types(wire_get32(type));
     }
     shape = (shape & ~UINT64_C(1)) | plain;
     return shape ? shape : 2;

@@ -2,6 +2,7 @@
 #include "proxy/route.h"
 
 #include "base/memory.h"
+#include "base/utf8.h"
 #include "plan/guard.h"
 #include "plan/hint.h"
 #include "proxy/beside.h"
@@ -297,12 +298,9 @@ static void refuse_mixture(struct client *client, struct route *route, size_t sh
 /* The place of a refusal in the text, as PostgreSQL counts: characters, from 1. 0: none. */
 static uint32_t position_of(const struct facts *facts, const char *text, size_t size)
 {
-    uint32_t position = 1;
     if (!facts->refusal || facts->refusal->location < 0 || (size_t)facts->refusal->location > size)
         return 0;
-    for (int i = 0; i < facts->refusal->location; i++)
-        position += ((unsigned char)text[i] & 0xc0) != 0x80;
-    return position;
+    return 1 + (uint32_t)utf8_count(text, (size_t)facts->refusal->location);
 }
 
 static void combine(struct client *client, struct route *route, const struct plan *plan, uint32_t position)

@@ -6,7 +6,7 @@
 #include <string.h>
 
 /* Deeper than types are nested; only ROW(ROW(…)) written by hand comes near. */
-enum { DEPTH_MOST = 64, FIELD_SIZE = 18, COPY_SIGNATURE = 11 };
+enum { DEPTH_MOST = 64, COPY_SIGNATURE = 11 };
 
 /* What stands next in a value, with the bytes of it that must be at hand. X(identifier, bytes, what it is) */
 #define STEP_LIST(X)                                                          \
@@ -116,39 +116,32 @@ static bool make_room(struct rowmap *rowmap, uint32_t count)
     return true;
 }
 
-/* Per column: name, its zero, table (4), number in it (2), type (4), size (2), modifier (4), format (2). */
 bool rowmap_describe(struct rowmap *rowmap, const char *body, size_t size, const struct schema *schema, bool copies)
 {
-    const char *at = body ? body + 2 : NULL, *end = body ? body + size : NULL;
+    struct wire_reader reader = {body, body ? body + size : NULL, false};
+    const char *name, *field;
+    (void)wire_read16(&reader);
     rowmap->column_count = 0;
     rowmap->applies = rowmap->begun = false;
     rowmap->copies = copies;
-    while (at < end) {
-        const char *field = memchr(at, '\0', (size_t)(end - at));
-        if (!field || end - ++field < FIELD_SIZE)
-            break;
-        uint32_t type = wire_get32(field + 6);
-        bool is_binary = copies || field[17] == 1, holds = is_binary && rowmap_holds(schema, type);
+    while ((field = wire_next_column(&reader, &name))) {
+        uint32_t type = wire_get32(field + WIRE_COLUMN_TYPE);
+        bool is_binary = copies || wire_get16(field + WIRE_COLUMN_FORMAT) == 1;
+        bool holds = is_binary && rowmap_holds(schema, type);
         if (rowmap->column_count == rowmap->capacity && !make_room(rowmap, rowmap->capacity * 2 + 8))
             return false;
         rowmap->columns[rowmap->column_count++] = holds ? type : 0;
         rowmap->applies |= holds;
-        at = field + FIELD_SIZE;
     }
     return true;
 }
 
 /* ---- rows ---- */
 
-static uint32_t get16(const char *at)
-{
-    return (uint32_t)(unsigned char)at[0] << 8 | (unsigned char)at[1];
-}
-
 static uint32_t map_oid(const struct typemap *map, char *at)
 {
     uint32_t home = typemap_home(map, wire_get32(at));
-    typemap_put32(at, home);
+    wire_put32(at, home);
     return home;
 }
 
@@ -236,7 +229,7 @@ static bool take_step(struct rowmap *rowmap, const struct typemap *map, const st
         top->step = STEP_ROW;
         return rowmap->skip <= top->end - rowmap->at;
     case STEP_ROW:
-        return begin_row(rowmap, get16(bytes));
+        return begin_row(rowmap, wire_get16(bytes));
     case STEP_COLUMN:
         return enter(rowmap, schema, rowmap->columns[rowmap->column_count - top->left], wire_get32(bytes));
     case STEP_OID:

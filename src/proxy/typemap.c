@@ -6,8 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FIELD_SIZE = 18 };
-
 static int by_there(const void *left, const void *right)
 {
     const struct typemap_pair *a = (const struct typemap_pair *)left, *b = (const struct typemap_pair *)right;
@@ -56,31 +54,21 @@ uint32_t typemap_home(const struct typemap *map, uint32_t there)
     return found ? found->home : there;
 }
 
-void typemap_put32(char *at, uint32_t value)
-{
-    at[0] = (char)(value >> 24);
-    at[1] = (char)(value >> 16);
-    at[2] = (char)(value >> 8);
-    at[3] = (char)value;
-}
-
-/* Per column: name, its zero, table (4), number in it (2), type (4), size (2), modifier (4), format (2). */
 void typemap_row_description(const struct typemap *map, char *body, size_t size)
 {
-    char *at = body + 2, *end = body + size;
-    while (at < end) {
-        char *field = (char *)memchr(at, '\0', (size_t)(end - at));
-        if (!field || end - ++field < FIELD_SIZE)
-            return;
-        if (wire_get32(field) >= TYPEMAP_FIRST_OF_USERS)
-            memset(field, 0, 6);
-        typemap_put32(field + 6, typemap_home(map, wire_get32(field + 6)));
-        at = field + FIELD_SIZE;
+    struct wire_reader reader = {body, body + size, false};
+    const char *name, *found;
+    (void)wire_read16(&reader);
+    while ((found = wire_next_column(&reader, &name))) {
+        char *field = body + (found - body), *type = field + WIRE_COLUMN_TYPE;
+        if (wire_get32(field + WIRE_COLUMN_TABLE) >= TYPEMAP_FIRST_OF_USERS)
+            memset(field + WIRE_COLUMN_TABLE, 0, WIRE_COLUMN_TYPE);
+        wire_put32(type, typemap_home(map, wire_get32(type)));
     }
 }
 
 void typemap_parameter_description(const struct typemap *map, char *body, size_t size)
 {
     for (size_t at = 2; at + 4 <= size; at += 4)
-        typemap_put32(body + at, typemap_home(map, wire_get32(body + at)));
+        wire_put32(body + at, typemap_home(map, wire_get32(body + at)));
 }

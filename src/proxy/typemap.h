@@ -43,8 +43,6 @@ static inline bool typemap_names_types(uint32_t oid)
     return oid >= TYPEMAP_FIRST_OF_USERS || oid == TYPEMAP_REGTYPE || oid == TYPEMAP_REGTYPE_ARRAY ||
            oid == TYPEMAP_RECORD || oid == TYPEMAP_ANYARRAY || oid == TYPEMAP_RECORD_ARRAY;
 }
-/* Big endian. */
-void typemap_put32(char *at, uint32_t value);
 /* The bodies of whole messages from the shard; what is malformed is left as it is. */
 void typemap_row_description(const struct typemap *map, char *body, size_t size);
 void typemap_parameter_description(const struct typemap *map, char *body, size_t size);

@@ -221,6 +221,7 @@ struct analysis {
     bool unknown_function;
     bool has_volatile;        /* a volatile function is called anywhere, also in a view */
     bool has_volatile_within; /* not by what is done for each row that the statement writes: in a subquery, a WITH */
+    bool mixes_types;         /* a join's USING makes one column of two that differ in type or collation */
     size_t names;             /* columns named so far */
     struct mark *marks;       /* of the statement's own text */
     const struct use *copied; /* the table that COPY TO STDOUT names */
@@ -381,6 +382,8 @@ void prove_forget(struct analysis *analysis, struct condition *last);
 enum figured { FIGURED_NONE, FIGURED_WEAK, FIGURED_NAME, FIGURED_UNKNOWN };
 /* The name of an expression as a target; NONE: "?column?". WEAK: a cast around it would give its own. */
 enum figured figure_name(const Node *node, const char **name);
+/* A target's own name, or what PostgreSQL calls it; NULL: that is not known. */
+const char *figure_target(const ResTarget *target);
 
 /* scatter.c: tier 2, once prove is done. */
 void scatter_find(struct analysis *analysis);
@@ -397,7 +400,8 @@ void prune_find(struct analysis *analysis);
 struct piece {
     size_t start, end;
 };
-/* Where the parts of the statement's SELECT stand. Of a set operation, or in parentheses: `tail` and `end` alone. */
+/* Where the parts of the statement's SELECT stand. In parentheses: `tail` alone; of a set operation `order` and
+ * `sorts`, too. */
 struct clauses {
     struct piece *targets, *sorts; /* without labels, without ASC and NULLS FIRST */
     size_t target_count, sort_count;
@@ -410,6 +414,7 @@ struct clauses {
     size_t upper;       /* where GROUP BY, HAVING or WINDOW begins; 0: there is none */
     size_t order;       /* where ORDER BY begins; 0: there is none */
     size_t tail;        /* behind what LIMIT, OFFSET and FETCH stand behind */
+    size_t lower;       /* the first of upper, order and tail: behind FROM and WHERE */
     bool with_ties; /* the tree's limitOption is not used: libpg_query numbers its values otherwise than the headers */
 };
 /* False: the text is not sure to be what the tree says. */
@@ -433,8 +438,8 @@ void statement_analyse(struct analysis *analysis, Node *node);
 bool constant_statement(const struct analysis *analysis, const SelectStmt *select);
 
 /* inner.c */
-/* Notes where the statement within starts: behind the word `until`, or, where that is NULL, behind EXPLAIN's options.
- */
+/* Notes where the statement within starts: behind the word `until` (in lower case), or, where that is NULL, behind
+ * EXPLAIN's options. */
 void inner_note(struct analysis *analysis, const char *until, bool options);
 /* The same of the first group in parentheses, which is a query. */
 void inner_note_group(struct analysis *analysis);

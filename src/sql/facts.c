@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 
+#include "base/utf8.h"
 #include "sql/analysis.h"
 
 static const char *const class_names[] = {
@@ -250,12 +251,7 @@ static mosaic_status unreadable(struct analysis *analysis, const char *message, 
 /* Byte offset of a character, counted from 1. */
 static int byte_of(const char *text, size_t size, int character)
 {
-    size_t at = 0;
-    for (int i = 1; i < character && at < size; i++)
-        do
-            at++;
-        while (at < size && ((unsigned char)text[at] & 0xc0) == 0x80);
-    return character > 0 ? (int)at : -1;
+    return character > 0 ? (int)utf8_offset(text, size, (size_t)character - 1) : -1;
 }
 
 static mosaic_status read_text(struct analysis *analysis, struct facts_list *list, mosaic_error *error)

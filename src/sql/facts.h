@@ -164,7 +164,7 @@ enum fact_partial {
  * client's.
  */
 struct fact_final {
-    const char *text; /* "\1k\1" stands for the type of the k-th column, from 1, by its qualified name */
+    const char *text; /* "\1k\1" stands for the k-th column's type, from 1: its qualified name, with the modifier */
     const enum fact_partial *partials; /* of each column */
     const size_t *shown;    /* of each column of the result: which of theirs it shows as it is, from 1; 0: none */
     size_t parameter_count; /* of the client's */

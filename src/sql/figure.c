@@ -3,6 +3,21 @@
 
 static enum figured figure_words(const Node *node, const char **name);
 
+const char *figure_target(const ResTarget *target)
+{
+    const char *name = NULL;
+    if (target->name)
+        return target->name;
+    switch (figure_name(target->val, &name)) {
+    case FIGURED_NONE:
+        return "?column?";
+    case FIGURED_UNKNOWN:
+        return NULL;
+    default:
+        return name;
+    }
+}
+
 enum figured figure_name(const Node *node, const char **name)
 {
     enum figured found;
@@ -53,14 +68,8 @@ static enum figured figure_sublink(const SubLink *link, const char **name)
         select = select->larg;
     if (!IsA(select, SelectStmt) || !select->targetList)
         return FIGURED_UNKNOWN;
-    const ResTarget *target = linitial(select->targetList);
-    *name = target->name;
-    if (*name)
-        return FIGURED_NAME;
-    enum figured found = figure_name(target->val, name);
-    if (found == FIGURED_NONE)
-        *name = "?column?";
-    return found == FIGURED_UNKNOWN ? found : FIGURED_NAME;
+    *name = figure_target(linitial(select->targetList));
+    return *name ? FIGURED_NAME : FIGURED_UNKNOWN;
 }
 
 /* Those that have a word's name. */

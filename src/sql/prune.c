@@ -72,12 +72,11 @@ void prune_find(struct analysis *analysis)
     if (!count || !clauses_find(analysis, select, &clauses) || !clauses.targets_end ||
         (select->whereClause != NULL) != (clauses.where != 0))
         return;
-    size_t lower = clauses.upper ? clauses.upper : clauses.order ? clauses.order : clauses.tail;
     struct writing before = {.analysis = analysis}, condition = before, after = before;
-    writing_piece(&before, 0, clauses.where ? clauses.where : lower);
+    writing_piece(&before, 0, clauses.where ? clauses.where : clauses.lower);
     if (clauses.where)
-        writing_piece(&condition, clauses.where + strlen("where"), lower);
-    writing_piece(&after, lower, clauses_end(analysis, clauses.tail));
+        writing_piece(&condition, clauses.where + strlen("where"), clauses.lower);
+    writing_piece(&after, clauses.lower, clauses_end(analysis, clauses.tail));
     struct fact_pruning *pruning = analysis_new(analysis, 1, sizeof *pruning);
     *pruning = (struct fact_pruning){.before = writing_end(&before), .after = writing_end(&after), .prunes = prunes};
     pruning->condition = clauses.where ? writing_end(&condition) : NULL;

@@ -237,6 +237,8 @@ static const char *check_sets(struct analysis *analysis, const struct split *spl
     const char *reason = NULL;
     if (select->op == SETOP_NONE)
         return NULL;
+    if (scope != analysis->top && (select->sortClause || select->limitCount || select->limitOffset))
+        return "a SELECT of its set operation has an ORDER BY or a LIMIT of its own";
     bool compares = select->op != SETOP_UNION || !select->all;
     for (size_t i = 0; compares && i < split->width; i++) {
         bool found = false;
@@ -279,7 +281,8 @@ static const char *check(struct analysis *analysis, struct search *search, const
     if (!reason)
         reason = shape_top(split, analysis->top);
     bool copies = analysis->facts->class == STATEMENT_COPY_TO; /* its query stands in parentheses */
-    if (!reason || copies || search->leaf_count > 1 || shape_final(split, analysis->top))
+    if (!reason || copies || search->leaf_count > 1 ||
+        (shape_final(split, analysis->top) && shape_rows(split, analysis->top)))
         return reason;
     split->fact->why_combined = reason;
     return NULL;
@@ -398,6 +401,16 @@ static bool names_hidden(const struct analysis *analysis)
     return false;
 }
 
+/* Is the byte there that stands for a type in what the coordinator is asked (fact_final)? */
+static bool has_mark(const struct analysis *analysis)
+{
+    const struct columns *outputs = &analysis->top->outputs;
+    bool found = memchr(analysis->text, '\1', analysis->size);
+    for (size_t i = 0; i < outputs->count; i++)
+        found |= outputs->list[i].name && strchr(outputs->list[i].name, '\1');
+    return found;
+}
+
 static const char *why_not(struct analysis *analysis, struct split *split)
 {
     const struct facts *facts = analysis->facts;
@@ -413,6 +426,8 @@ static const char *why_not(struct analysis *analysis, struct split *split)
         return "its text is not one statement that is understood";
     if (names_hidden(analysis))
         return "it has a name that hidden columns could have";
+    if (has_mark(analysis))
+        return "it has a character that stands for a type";
     return split_query(split);
 }
 

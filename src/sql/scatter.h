@@ -1,5 +1,5 @@
-/* The inside of tier 2's analysis: what scatter.c (the proof), scatter_shape.c (what stands above) and scatter_merge.c
- * share. */
+/* The inside of tier 2's analysis: what scatter.c (the proof), scatter_shape.c (what stands above), scatter_merge.c and
+ * tier 3 (scatter_final.h) share. */
 #ifndef MOSAIC_SQL_SCATTER_H
 #define MOSAIC_SQL_SCATTER_H
 
@@ -38,6 +38,12 @@ const char *shape_leaf(struct split *split, struct scope *scope);
 bool shape_is_one_row(const struct scope *scope);
 /* The only name of a column's reference; NULL: it has more, or a star. */
 const char *shape_bare_name(const Node *node);
+/* May a bare name of ORDER BY be that of a target whose name is figured, or not known? NULL: it may not. */
+bool shape_may_be_output(const SelectStmt *select, const char *bare);
+/* How FROM's words name a column that a star gives: output->name, behind *qualifier where that is not NULL. False: it
+ * is not sure that nothing else could be meant. */
+bool shape_star_column(struct analysis *analysis, const struct scope *scope, struct column *output,
+                       const char **qualifier);
 /* The output that an item of GROUP BY, DISTINCT ON or ORDER BY names, by its place or its name; NULL: it names none. */
 struct column *shape_output(struct scope *scope, const Node *node, bool output_first);
 
@@ -59,6 +65,8 @@ const char *writing_end(struct writing *writing);
 enum { SHAPE_COLUMNS_MOST = 64 };
 /* The same, where PostgreSQL puts together what each shard has computed of its own rows. */
 const char *shape_final(struct split *split, struct scope *scope);
+/* The same, where each shard can only give its rows. */
+const char *shape_rows(struct split *split, struct scope *scope);
 /* How an expression's values compare in the second statement, which knows no collation but the default; `bytewise`: it
  * is to be told of C. A clause: otherwise than in the first one. */
 const char *shape_collation(const struct analysis *analysis, const Node *node, const struct term *term,

@@ -19,6 +19,7 @@ struct top {
     struct fact_scatter *fact;
     struct clauses clauses;
     size_t *widths;      /* of each target: columns; SIZE_MAX: not known */
+    bool wraps;          /* a set operation that is ordered: it is the FROM of what each shard is asked */
     struct writing text; /* what each shard is asked */
     /* An order that only PostgreSQL knows: of what each shard has sorted, the coordinator takes the first. */
     bool is_final;
@@ -60,7 +61,7 @@ static bool is_bytewise(const struct top *top, const CollateClause *collate)
 
 static bool is_text(uint32_t type)
 {
-    return type == 25 || type == 1042 || type == 1043 || type == 19 || type == 18;
+    return type_oid_is_text(type) || type == 19 || type == 18;
 }
 
 /*
@@ -93,36 +94,6 @@ static const char *look_at_order(struct top *top, const struct source *source, b
 
 /* ---- ORDER BY ---- */
 
-/* The item through which a star gives a column under this name, where nothing else can be meant; false: none. */
-static bool name_star_column(struct top *top, struct column *output, struct source *source)
-{
-    const struct scope *scope = top->scope;
-    size_t named = 0, columns = 0;
-    for (size_t i = 0; i < scope->item_count && output->name; i++) {
-        struct item *item = &scope->items[i];
-        bool opaque = item->range->columns.opaque || item->range->columns.unnamed;
-        for (size_t c = 0; c < item->range->columns.count; c++) {
-            struct column *column = &item->range->columns.list[c];
-            if (!column->name || strcmp(column->name, output->name) != 0)
-                continue;
-            columns += item->by_column;
-            bool same = column_term(top->analysis, column) == column_term(top->analysis, output);
-            if (same && item->by_name && column_term(top->analysis, column)) {
-                source->qualifier = item->name;
-                named++;
-            }
-        }
-        columns += opaque ? 2 : 0;
-    }
-    source->name = output->name;
-    if (columns == 1)
-        source->qualifier = NULL;
-    size_t others = 0;
-    for (size_t i = 0; i < scope->item_count && source->qualifier; i++)
-        others += scope->items[i].by_name && strcmp(scope->items[i].name, source->qualifier) == 0;
-    return output->name && (columns == 1 || (named == 1 && others == 1));
-}
-
 /* The target that makes an output. */
 static bool output_source(struct top *top, struct column *output, struct source *source)
 {
@@ -138,26 +109,11 @@ static bool output_source(struct top *top, struct column *output, struct source 
         }
         source->term = column_term(top->analysis, output);
         if (query_is_star(target->val))
-            return name_star_column(top, output, source);
+            return source->name = output->name,
+                   shape_star_column(top->analysis, top->scope, output, &source->qualifier);
         source->piece = &top->clauses.targets[i];
         source->node = target->val;
         return true;
-    }
-    return false;
-}
-
-/* ORDER BY of a bare name that is no known output's: may it be that of a target whose name is not known? */
-static bool may_be_output(const struct top *top, const char *bare)
-{
-    ListCell *cell;
-    foreach (cell, top->select->targetList) {
-        const ResTarget *target = lfirst(cell);
-        const char *name = NULL;
-        if (target->name || query_is_star(target->val))
-            continue;
-        enum figured found = figure_name(target->val, &name);
-        if (found == FIGURED_UNKNOWN || (found != FIGURED_NONE && strcmp(name, bare) == 0))
-            return true;
     }
     return false;
 }
@@ -188,10 +144,17 @@ static const char *sort_source(struct top *top, size_t index, struct source *sou
     *source = (struct source){0};
     if (sort->sortby_dir == SORTBY_USING)
         return "it orders USING an operator";
+    if (output && top->wraps) {
+        source->name = analysis_text(top->analysis, "mosaic:%zu", (size_t)(output - top->scope->outputs.list) + 1);
+        source->term = column_term(top->analysis, output);
+        return NULL;
+    }
     if (output)
         return output_source(top, output, source) ? NULL : unclear;
+    if (top->wraps) /* its outputs are all that it can name */
+        return unclear;
     const char *bare = shape_bare_name(sort->node);
-    if (IsA(sort->node, A_Const) || IsA(sort->node, ParamRef) || (bare && may_be_output(top, bare)))
+    if (IsA(sort->node, A_Const) || IsA(sort->node, ParamRef) || shape_may_be_output(top->select, bare))
         return unclear;
     source->piece = &top->clauses.sorts[index];
     source->node = sort->node;
@@ -206,6 +169,8 @@ static const char *sort_source(struct top *top, size_t index, struct source *sou
 static void add_hidden(struct top *top, size_t number, const struct source *source,
                        const struct schema_type *enumeration)
 {
+    if (top->wraps)
+        number += top->scope->outputs.count;
     if (enumeration) { /* its place among the labels */
         writing_text(&top->text, ", pg_catalog.array_position(pg_catalog.enum_range(NULL::");
         writing_name(&top->text, enumeration->schema);
@@ -225,22 +190,21 @@ static bool is_for_coordinator(struct top *top, const struct source *source)
 {
     const struct term *term = source->term;
     bool is_column = !source->node || IsA(source->node, ColumnRef);
-    bool is_sorted = is_column && term && term->plain && (term->type == 25 || term->type == 1042 || term->type == 1043);
+    bool is_sorted = is_column && term && term->plain && type_oid_is_text(term->type);
     top->is_final |= is_sorted;
     return is_sorted && top->fact->has_limit;
 }
 
 /* What the coordinator must be told of an item, should it be the one that sorts. */
-static const char *note_collation(struct top *top, size_t index, const struct source *source,
-                                  const struct schema_type *enumeration)
+static void note_collation(struct top *top, size_t index, const struct source *source,
+                           const struct schema_type *enumeration)
 {
     size_t column = top->scope->outputs.count + index;
-    if (column >= SHAPE_COLUMNS_MOST)
-        return top->is_final ? "it would have too many partial columns" : NULL;
+    if (column >= SHAPE_COLUMNS_MOST) /* then it will not */
+        return;
     bool is_text = source->term && (source->term->plain || source->term->bytewise);
     bool is_column = !source->node || IsA(source->node, ColumnRef);
     top->kinds[column] = enumeration || (is_column && is_text) ? PARTIAL_ANY : PARTIAL_UNCOLLATED;
-    return NULL;
 }
 
 static void find_widths(struct top *top)
@@ -254,7 +218,7 @@ static const char *add_sorts(struct top *top)
 {
     size_t count = (size_t)list_length(top->select->sortClause);
     struct fact_sort *sorts = analysis_new(top->analysis, count + 1, sizeof *sorts);
-    if (count && !top->clauses.targets_end)
+    if (count && !top->clauses.targets_end && !top->wraps)
         return "its target list is not found in the text";
     if (count > SORTS_MOST)
         return "it orders by more than is looked at";
@@ -269,10 +233,9 @@ static const char *add_sorts(struct top *top)
         if (!reason && (reason = look_at_order(top, &source, &sorts[i].bytewise, &enumeration)) &&
             is_for_coordinator(top, &source))
             reason = NULL;
-        if (!reason)
-            reason = note_collation(top, i, &source, enumeration);
         if (reason)
             return reason;
+        note_collation(top, i, &source, enumeration);
         sorts[i].descending = sort->sortby_dir == SORTBY_DESC;
         sorts[i].nulls_first =
             sort->sortby_nulls == SORTBY_NULLS_DEFAULT ? sorts[i].descending : sort->sortby_nulls == SORTBY_NULLS_FIRST;
@@ -375,11 +338,6 @@ static const char *add_aggregates(struct top *top)
 
 /* ---- LIMIT and OFFSET ---- */
 
-static const char *integer_name(uint32_t type)
-{
-    return type == 21 ? "smallint" : type == 23 ? "integer" : type == 20 ? "bigint" : NULL;
-}
-
 /* A literal that is not negative, or a parameter; false: another one. NULL is none at all: *has stays false. */
 static bool read_limit(struct top *top, Node *node, bool *has, struct fact_value *value)
 {
@@ -390,7 +348,7 @@ static bool read_limit(struct top *top, Node *node, bool *has, struct fact_value
     *has = true;
     if (!IsA(node, A_Const))
         return operand_value(top->analysis, node, value) && value->source == VALUE_PARAMETER &&
-               (!value->type || integer_name(value->type));
+               (!value->type || type_integer_name(value->type));
     *value = (struct fact_value){.source = VALUE_CONSTANT, .literal = LITERAL_INTEGER, .type = 20};
     if (IsA(&constant->val, Integer)) {
         value->text = analysis_text(top->analysis, "%d", constant->val.ival.ival);
@@ -406,7 +364,7 @@ static bool read_limit(struct top *top, Node *node, bool *has, struct fact_value
 /* As a bigint, its type being what it is without us. */
 static const char *limit_text(struct top *top, const struct fact_value *value)
 {
-    const char *type = value->is_cast ? integer_name(value->type) : NULL;
+    const char *type = value->is_cast ? type_integer_name(value->type) : NULL;
     if (value->source == VALUE_CONSTANT)
         return value->text;
     return type ? analysis_text(top->analysis, "$%u::%s::bigint", value->number, type)
@@ -450,21 +408,16 @@ static const char *read_limits(struct top *top)
 
 static bool add_output(struct top *top, struct writing *out, size_t index)
 {
-    const struct column *output = &top->scope->outputs.list[index];
-    const char *name = output->name;
-    bool stars = false;
+    const SelectStmt *first = top->select; /* which names the columns */
+    while (first->op != SETOP_NONE)
+        first = first->larg;
+    const char *name = top->scope->outputs.list[index].name;
+    bool stars = first->valuesLists;
     ListCell *cell;
-    foreach (cell, top->select->targetList)
+    foreach (cell, first->targetList)
         stars |= query_is_star(((ResTarget *)lfirst(cell))->val);
-    const ResTarget *target = stars ? NULL : list_nth(top->select->targetList, (int)index);
-    if (target && !target->name) {
-        enum figured found = figure_name(target->val, &name);
-        if (found == FIGURED_UNKNOWN)
-            return false;
-        name = found == FIGURED_NONE ? "?column?" : name;
-    } else if (target) {
-        name = target->name;
-    }
+    if (!stars)
+        name = figure_target(list_nth(first->targetList, (int)index));
     if (!name)
         return false;
     writing_text(out, analysis_text(top->analysis, "%s\"mosaic:%zu\" AS ", index ? ", " : "", index + 1));
@@ -501,6 +454,34 @@ static const char *add_final(struct top *top)
     return NULL;
 }
 
+/* ---- a set operation, ordered ---- */
+
+/*
+ *     SELECT a, b FROM t UNION ALL SELECT … ORDER BY b DESC
+ *
+ *     SELECT "mosaic:1" AS "a", "mosaic:2" AS "b", ("mosaic:2") AS "mosaic:3"
+ *     FROM (SELECT a, b FROM t UNION ALL SELECT …) AS "mosaic" ("mosaic:1", "mosaic:2") ORDER BY b DESC
+ */
+static const char *begin_wrap(struct top *top)
+{
+    writing_text(&top->text, "SELECT ");
+    for (size_t i = 0; i < top->scope->outputs.count; i++)
+        if (!add_output(top, &top->text, i))
+            return "the name of a column is not known";
+    return NULL;
+}
+
+static void end_wrap(struct top *top)
+{
+    writing_text(&top->text, " FROM (");
+    writing_piece(&top->text, top->clauses.start, top->clauses.order);
+    writing_text(&top->text, ") AS \"mosaic\" (");
+    for (size_t i = 0; i < top->scope->outputs.count; i++)
+        writing_text(&top->text, analysis_text(top->analysis, "%s\"mosaic:%zu\"", i ? ", " : "", i + 1));
+    writing_text(&top->text, ") ");
+    writing_piece(&top->text, top->clauses.order, top->clauses.tail);
+}
+
 /* ---- all ---- */
 
 const char *shape_top(struct split *split, struct scope *scope)
@@ -516,12 +497,21 @@ const char *shape_top(struct split *split, struct scope *scope)
     const char *reason = read_limits(&top);
     if (reason)
         return reason;
+    bool is_set = scope->select->op != SETOP_NONE;
     size_t targets_end = top.clauses.targets_end ? top.clauses.targets_end : top.clauses.start;
-    writing_piece(&top.text, top.clauses.start, targets_end);
-    reason = scope->select->op == SETOP_NONE && shape_is_one_row(scope) ? add_aggregates(&top) : add_sorts(&top);
+    top.wraps = is_set && top.clauses.order;
+    if (top.wraps)
+        reason = begin_wrap(&top);
+    else
+        writing_piece(&top.text, top.clauses.start, targets_end);
+    if (!reason)
+        reason = !is_set && shape_is_one_row(scope) ? add_aggregates(&top) : add_sorts(&top);
     if (reason)
         return reason;
-    writing_piece(&top.text, targets_end, top.clauses.tail);
+    if (top.wraps)
+        end_wrap(&top);
+    else
+        writing_piece(&top.text, targets_end, top.clauses.tail);
     add_limit(&top);
     top.fact->text = writing_end(&top.text);
     return top.is_final ? add_final(&top) : NULL;

@@ -132,3 +132,46 @@ const char *shape_leaf(struct split *split, struct scope *scope)
         reason = check_distinct(split, scope);
     return reason;
 }
+
+bool shape_may_be_output(const SelectStmt *select, const char *bare)
+{
+    ListCell *cell;
+    foreach (cell, select->targetList) {
+        const ResTarget *target = lfirst(cell);
+        const char *name = NULL;
+        if (!bare || target->name || query_is_star(target->val))
+            continue;
+        enum figured found = figure_name(target->val, &name);
+        if (found == FIGURED_UNKNOWN || (found != FIGURED_NONE && strcmp(name, bare) == 0))
+            return true;
+    }
+    return false;
+}
+
+bool shape_star_column(struct analysis *analysis, const struct scope *scope, struct column *output,
+                       const char **qualifier)
+{
+    size_t named = 0, columns = 0, others = 0;
+    *qualifier = NULL;
+    for (size_t i = 0; i < scope->item_count && output->name; i++) {
+        struct item *item = &scope->items[i];
+        bool opaque = item->range->columns.opaque || item->range->columns.unnamed;
+        for (size_t c = 0; c < item->range->columns.count; c++) {
+            struct column *column = &item->range->columns.list[c];
+            if (!column->name || strcmp(column->name, output->name) != 0)
+                continue;
+            columns += item->by_column;
+            bool same = column_term(analysis, column) == column_term(analysis, output);
+            if (same && item->by_name && column_term(analysis, column)) {
+                *qualifier = item->name;
+                named++;
+            }
+        }
+        columns += opaque ? 2 : 0;
+    }
+    if (columns == 1)
+        *qualifier = NULL;
+    for (size_t i = 0; i < scope->item_count && *qualifier; i++)
+        others += scope->items[i].by_name && strcmp(scope->items[i].name, *qualifier) == 0;
+    return output->name && (columns == 1 || (named == 1 && others == 1));
+}

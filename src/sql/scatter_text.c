@@ -13,40 +13,9 @@
 #include "sql/analysis.h"
 #include "sql/words.h"
 
-/* A word outside of all parentheses, or a group in them. */
-struct token {
-    struct word word;
-    struct piece at;
-    bool is_group;
-};
-
 static bool is_sign(const struct word *word, char sign)
 {
     return word->kind == WORD_SIGN && *word->text == sign;
-}
-
-static bool opens(const struct word *word)
-{
-    return is_sign(word, '(') || is_sign(word, '[');
-}
-
-static bool closes(const struct word *word)
-{
-    return is_sign(word, ')') || is_sign(word, ']');
-}
-
-/* The next one before `end`, from *at on. */
-static bool next_token(const char *text, size_t end, size_t *at, struct token *token)
-{
-    struct word word;
-    if (!words_next(text, end, at, &token->word))
-        return false;
-    token->at.start = (size_t)(token->word.text - text);
-    token->is_group = opens(&token->word);
-    for (size_t depth = token->is_group; depth && words_next(text, end, at, &word);)
-        depth += (size_t)opens(&word) - (size_t)closes(&word);
-    token->at.end = *at;
-    return true;
 }
 
 enum part { PART_BEFORE, PART_QUANTIFIER, PART_TARGETS, PART_MIDDLE, PART_GROUPS, PART_SORTS, PART_TAIL };
@@ -95,7 +64,7 @@ static void close_piece(struct reader *reader)
         reader->failed = true;
         return;
     }
-    pieces[(*count)++] = (struct piece){reader->start, reader->last.at.end};
+    pieces[(*count)++] = (struct piece){reader->start, reader->last.end};
     reader->start = SIZE_MAX;
 }
 
@@ -104,7 +73,7 @@ static void read_list(struct reader *reader)
     if (is_sign(&reader->token.word, ','))
         close_piece(reader);
     else if (reader->start == SIZE_MAX)
-        reader->start = reader->token.at.start;
+        reader->start = reader->token.start;
 }
 
 static bool begins_tail(const struct reader *reader)
@@ -123,7 +92,7 @@ static void read_target(struct reader *reader)
     }
     if (begins(reader, "from") && !is_distinct_from(reader)) {
         close_piece(reader);
-        reader->clauses->targets_end = reader->last.at.end;
+        reader->clauses->targets_end = reader->last.end;
         reader->part = PART_MIDDLE;
         return;
     }
@@ -136,6 +105,15 @@ static bool begins_upper(const struct reader *reader)
 {
     bool within = word_is(&reader->last.word, "within"); /* WITHIN GROUP (ORDER BY …) */
     return (begins(reader, "group") && !within) || begins(reader, "having") || begins(reader, "window");
+}
+
+static void read_order(struct reader *reader)
+{
+    bool is_name = is_sign(&reader->before.word, '.') || word_is(&reader->before.word, "as");
+    if (!word_is(&reader->last.word, "order") || !word_is(&reader->token.word, "by") || is_name)
+        return;
+    reader->clauses->order = reader->last.start;
+    reader->part = PART_SORTS;
 }
 
 /* Between the target list and ORDER BY. */
@@ -154,15 +132,12 @@ static void read_middle(struct reader *reader)
         return;
     }
     if (begins(reader, "where") && !clauses->where)
-        clauses->where = reader->token.at.start;
+        clauses->where = reader->token.start;
     if (begins_upper(reader) && !clauses->upper)
-        clauses->upper = reader->token.at.start;
+        clauses->upper = reader->token.start;
     if (word_is(last, "group") && word_is(word, "by"))
         reader->part = PART_GROUPS;
-    if (word_is(last, "order") && word_is(word, "by")) {
-        clauses->order = reader->last.at.start;
-        reader->part = PART_SORTS;
-    }
+    read_order(reader);
     reader->failed |= begins(reader, "union") || begins(reader, "intersect") || begins(reader, "except");
 }
 
@@ -171,8 +146,10 @@ static void read_token(struct reader *reader)
     switch (reader->part) {
     case PART_BEFORE:
         if (reader->select->op == SETOP_NONE && begins(reader, "select")) {
-            reader->clauses->select_end = reader->token.at.end;
+            reader->clauses->select_end = reader->token.end;
             reader->part = PART_QUANTIFIER;
+        } else if (reader->select->op != SETOP_NONE) {
+            read_order(reader);
         }
         break;
     case PART_QUANTIFIER:
@@ -182,8 +159,6 @@ static void read_token(struct reader *reader)
     case PART_MIDDLE:
     case PART_GROUPS:
         read_middle(reader);
-        if (reader->part == PART_SORTS)
-            return;
         break;
     case PART_SORTS:
         if (!begins_tail(reader))
@@ -197,7 +172,7 @@ static void read_token(struct reader *reader)
         return;
     if (reader->part == PART_SORTS)
         close_piece(reader);
-    reader->clauses->tail = reader->last.at.end;
+    reader->clauses->tail = reader->last.end;
     reader->part = PART_TAIL;
 }
 
@@ -209,11 +184,11 @@ static void cut(const char *text, struct piece *piece, size_t count)
     struct piece ends = *piece;
     size_t at = piece->start, tokens = 0, kept = 0;
     struct token token;
-    while (next_token(text, piece->end, &at, &token))
+    while (words_token(text, piece->end, &at, &token))
         tokens++;
     at = piece->start;
-    for (; kept + count < tokens && next_token(text, piece->end, &at, &token); kept++)
-        ends.end = token.at.end;
+    for (; kept + count < tokens && words_token(text, piece->end, &at, &token); kept++)
+        ends.end = token.end;
     *piece = ends;
 }
 
@@ -224,7 +199,7 @@ static void last_tokens(const char *text, const struct piece *piece, struct toke
     size_t at = piece->start;
     struct token token;
     last[0] = last[1] = last[2] = none;
-    while (next_token(text, piece->end, &at, &token))
+    while (words_token(text, piece->end, &at, &token))
         last[2] = last[1], last[1] = last[0], last[0] = token;
 }
 
@@ -243,7 +218,7 @@ static bool cut_using(const char *text, struct piece *piece)
 {
     struct token token;
     size_t kept = piece->start;
-    for (size_t at = piece->start, end = at; next_token(text, piece->end, &at, &token); end = token.at.end)
+    for (size_t at = piece->start, end = at; words_token(text, piece->end, &at, &token); end = token.end)
         if (word_is(&token.word, "using"))
             kept = end;
     bool found = kept > piece->start;
@@ -296,9 +271,9 @@ bool clauses_find(struct analysis *analysis, const SelectStmt *select, struct cl
     reader.group_most = (size_t)list_length(select->groupClause);
     clauses->groups = analysis_new(analysis, reader.group_most + 1, sizeof *clauses->groups);
     size_t at = clauses->start = (size_t)analysis->facts->inner_start;
-    while (!reader.failed && next_token(analysis->text, analysis->size, &at, &reader.token)) {
+    while (!reader.failed && words_token(analysis->text, analysis->size, &at, &reader.token)) {
         bool ends = is_sign(&reader.token.word, ';');
-        if (ends && reader.last.at.end) /* those in front are of empty statements */
+        if (ends && reader.last.end) /* those in front are of empty statements */
             break;
         if (ends) {
             clauses->start = at;
@@ -313,9 +288,13 @@ bool clauses_find(struct analysis *analysis, const SelectStmt *select, struct cl
     if (reader.failed || limited != (reader.part == PART_TAIL))
         return false;
     if (!limited)
-        clauses->tail = reader.last.at.end;
-    if (!clauses->targets_end) /* a set operation, TABLE, or parentheses */
-        return !clauses->target_count && !clauses->sort_count;
+        clauses->tail = reader.last.end;
+    clauses->lower = clauses->upper ? clauses->upper : clauses->order ? clauses->order : clauses->tail;
+    if (!clauses->targets_end && !clauses->order) /* a set operation, TABLE, or parentheses */
+        return !clauses->target_count;
+    if (!clauses->targets_end) /* a set operation */
+        return !clauses->target_count && clauses->sort_count == reader.sort_most &&
+               cut_all(analysis->text, select, clauses);
     return clauses->target_count == reader.target_most && clauses->sort_count == reader.sort_most &&
            clauses->group_count == reader.group_most && cut_all(analysis->text, select, clauses);
 }
@@ -340,8 +319,8 @@ size_t clauses_end(const struct analysis *analysis, size_t tail)
 {
     struct token token;
     size_t end = tail;
-    for (size_t at = tail; next_token(analysis->text, analysis->size, &at, &token) && !is_sign(&token.word, ';');)
-        end = token.at.end;
+    for (size_t at = tail; words_token(analysis->text, analysis->size, &at, &token) && !is_sign(&token.word, ';');)
+        end = token.end;
     return end;
 }
 
@@ -350,11 +329,11 @@ bool clauses_name(const struct analysis *analysis, size_t start, size_t end, str
     struct token token;
     size_t at = start;
     *name = (struct piece){start, start};
-    while (next_token(analysis->text, end, &at, &token)) {
+    while (words_token(analysis->text, end, &at, &token)) {
         if (token.word.kind != WORD_NAME && token.word.kind != WORD_QUOTED)
             return false;
-        name->end = token.at.end;
-        if (!next_token(analysis->text, end, &at, &token) || !is_sign(&token.word, '.'))
+        name->end = token.end;
+        if (!words_token(analysis->text, end, &at, &token) || !is_sign(&token.word, '.'))
             return true;
     }
     return name->end > start;
@@ -366,12 +345,12 @@ bool clauses_call(const struct analysis *analysis, size_t start, size_t end, str
     if (!clauses_name(analysis, start, end, &call->name))
         return false;
     size_t at = call->name.end;
-    if (!next_token(analysis->text, end, &at, &token) || !is_sign(&token.word, '('))
+    if (!words_token(analysis->text, end, &at, &token) || !is_sign(&token.word, '('))
         return false;
-    call->arguments = token.at;
-    call->whole = (struct piece){start, token.at.end};
-    if (next_token(analysis->text, end, &at, &token) && word_is(&token.word, "filter") &&
-        next_token(analysis->text, end, &at, &token) && token.is_group)
-        call->whole.end = token.at.end;
+    call->arguments = (struct piece){token.start, token.end};
+    call->whole = (struct piece){start, token.end};
+    if (words_token(analysis->text, end, &at, &token) && word_is(&token.word, "filter") &&
+        words_token(analysis->text, end, &at, &token) && token.is_group)
+        call->whole.end = token.end;
     return true;
 }

@@ -7,6 +7,7 @@
 #include "sql/schema_file.h"
 
 #include "base/error.h"
+#include "base/utf8.h"
 #include "sql/parse.h"
 #include "sql/words.h"
 
@@ -407,12 +408,8 @@ static void blank_what_psql_takes(char *text, size_t size)
 
 static mosaic_status refuse_text(struct schema_file *file, const struct parse *parse)
 {
-    size_t at = 0;
-    for (int character = 1; character < parse->refused_at && at < file->size; character++)
-        do
-            at++;
-        while (at < file->size && ((unsigned char)file->text[at] & 0xc0) == 0x80);
-    file->start = (int)at;
+    size_t before = parse->refused_at > 1 ? (size_t)parse->refused_at - 1 : 0;
+    file->start = (int)utf8_offset(file->text, file->size, before);
     file_refuse(file, MOSAIC_DATA, "%s", parse->refused);
     return file->status;
 }

@@ -187,7 +187,7 @@ static void prepare_statement(struct analysis *analysis, const PrepareStmt *prep
     facts->name = analysis_copy(analysis, prepare->name);
     facts->prepare_types = types;
     facts->prepare_type_count = count;
-    inner_note(analysis, "AS", false);
+    inner_note(analysis, "as", false);
 }
 
 static void execute_statement(struct analysis *analysis, const ExecuteStmt *execute)
@@ -242,7 +242,7 @@ static void declare_statement(struct analysis *analysis, const DeclareCursorStmt
     facts->is_local = !(declare->options & CURSOR_OPT_HOLD);
     facts->changes_session |= !facts->is_local;
     facts->declares_plain = !(declare->options & (CURSOR_OPT_HOLD | CURSOR_OPT_SCROLL | CURSOR_OPT_BINARY));
-    inner_note(analysis, "FOR", false);
+    inner_note(analysis, "for", false);
 }
 
 static void fetch_statement(struct analysis *analysis, const FetchStmt *fetch)

@@ -138,6 +138,24 @@ bool words_next(const char *text, size_t size, size_t *at, struct word *word)
     return true;
 }
 
+static bool is_one_of(const struct word *word, char sign, char other)
+{
+    return word->kind == WORD_SIGN && (*word->text == sign || *word->text == other);
+}
+
+bool words_token(const char *text, size_t size, size_t *at, struct token *token)
+{
+    struct word word;
+    if (!words_next(text, size, at, &token->word))
+        return false;
+    token->start = (size_t)(token->word.text - text);
+    token->is_group = is_one_of(&token->word, '(', '[');
+    for (size_t depth = token->is_group; depth && words_next(text, size, at, &word);)
+        depth += (size_t)is_one_of(&word, '(', '[') - (size_t)is_one_of(&word, ')', ']');
+    token->end = *at;
+    return true;
+}
+
 bool word_is(const struct word *word, const char *name)
 {
     if (word->kind != WORD_NAME || word->size != strlen(name))

@@ -30,6 +30,14 @@ struct word {
  * text. standard_conforming_strings is on.
  */
 bool words_next(const char *text, size_t size, size_t *at, struct word *word);
+/* A word outside of all parentheses and brackets, or a group in them, of which it has the sign that opens it. */
+struct token {
+    struct word word;
+    size_t start, end; /* bytes of the text */
+    bool is_group;
+};
+/* The next one, in the same way; a group that is not closed ends with the text. */
+bool words_token(const char *text, size_t size, size_t *at, struct token *token);
 /* Is it this name (lower case), in any case? */
 bool word_is(const struct word *word, const char *name);
 /* Is one of the words in it that date and time types read as a moment: now, today, tomorrow, yesterday? */

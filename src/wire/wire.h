@@ -214,6 +214,21 @@ static inline const char *wire_read_text(struct wire_reader *reader)
     return text;
 }
 
+/* What stands behind a column's name in a RowDescription, and where in it. */
+enum {
+    WIRE_COLUMN = 18,          /* bytes in all */
+    WIRE_COLUMN_TABLE = 0,     /* its OID, and 2 bytes: the column's number there */
+    WIRE_COLUMN_TYPE = 6,      /* its OID, and 2 bytes: its size */
+    WIRE_COLUMN_MODIFIER = 12, /* 4 bytes */
+    WIRE_COLUMN_FORMAT = 16,   /* 2 bytes */
+};
+/* The next one, once the number of them is read; NULL behind the last one, and after a failure. */
+static inline const char *wire_next_column(struct wire_reader *reader, const char **name)
+{
+    *name = wire_read_text(reader);
+    return wire_read_bytes(reader, WIRE_COLUMN);
+}
+
 /* True when the body was read to its end without a failure. */
 static inline bool wire_read_all(const struct wire_reader *reader)
 {

@@ -71,6 +71,10 @@ expressions, stars | SELECT u.*, score * 2 AS double, upper(name) FROM users u
 a set-returning function | SELECT id, generate_series(1, 2) FROM users
 a window with PARTITION BY key | SELECT user_id, k, sum(total) OVER (PARTITION BY user_id ORDER BY k) FROM orders
 another window | SELECT id, rank() OVER (PARTITION BY mood ORDER BY score, id) FROM users
+another window, beside a star | SELECT *, sum(x) OVER (ORDER BY g, id) FROM t ORDER BY b, id
+another window, LIMIT | SELECT id, rank() OVER (ORDER BY score, id) FROM users ORDER BY 2 LIMIT 3
+a window over texts by bytes and a named one | SELECT tag, n, row_number() OVER w, lag(body) OVER (w ROWS 2 PRECEDING) FROM docs
+  WINDOW w AS (PARTITION BY n % 2 ORDER BY tag COLLATE "C", n, body COLLATE "C")
 a window over groups | SELECT mood, rank() OVER (ORDER BY count(*) DESC, mood) FROM users GROUP BY mood
 the present time | SELECT id, now() > seen FROM users
 a volatile function | SELECT id, random() < 2 FROM users
@@ -90,9 +94,15 @@ HAVING without GROUP BY | SELECT sum(score) FROM users HAVING count(*) > 3
 count(DISTINCT key) | SELECT count(DISTINCT user_id) FROM orders
 count, sum, avg (DISTINCT …) of another column | SELECT count(DISTINCT country), sum(DISTINCT country) FROM users
 DISTINCT with FILTER | SELECT count(DISTINCT country) FILTER (WHERE mood = 'ok') FROM users
-stddev, variance, corr | SELECT round(stddev(country), 6) FROM users
-string_agg, array_agg, jsonb_agg | SELECT string_agg(name, ',' ORDER BY name, id) FROM users
-percentile_cont, mode | SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY score) FROM users
+stddev, variance, corr | SELECT round(stddev(country), 6), round(corr(id, country)::numeric, 6) FROM users
+string_agg, array_agg | SELECT string_agg(name, ',' ORDER BY name, id), array_agg(mood ORDER BY id) FROM users
+json_agg, jsonb_agg, jsonb_object_agg | SELECT json_agg(born ORDER BY id), jsonb_agg(data ORDER BY id DESC) FILTER (WHERE id < 9),
+  jsonb_object_agg(id, name) FROM users
+percentile_cont, percentile_disc, mode | SELECT percentile_cont(0.25) WITHIN GROUP (ORDER BY id), percentile_disc(0.5) WITHIN
+  GROUP (ORDER BY score), mode() WITHIN GROUP (ORDER BY country) FROM users
+rank of a value | SELECT rank(15) WITHIN GROUP (ORDER BY country), dense_rank(15) WITHIN GROUP (ORDER BY country) FROM users
+such an aggregate of arrays, of a domain | SELECT array_agg(total ORDER BY total, user_id, k) FROM orders
+such an aggregate beside a subquery | SELECT array_agg(id ORDER BY id), (SELECT max(code) FROM countries) FROM users
 """,
     "GROUP BY": """
 by key | SELECT user_id, count(*), avg(total), string_agg(item, ',' ORDER BY k) FROM orders GROUP BY user_id HAVING count(*) > 1
@@ -107,13 +117,18 @@ ORDER BY an aggregate, LIMIT | SELECT country, count(*) AS n FROM users GROUP BY
 a column of a reference table | SELECT c.region, count(*) FROM users JOIN countries c ON c.code = country GROUP BY c.region
 with count(DISTINCT …) | SELECT mood, count(DISTINCT country) FROM users GROUP BY mood
 with string_agg, array_agg | SELECT mood, array_agg(id ORDER BY id) FROM users GROUP BY mood
-ROLLUP, CUBE, GROUPING SETS | SELECT country, mood, count(*) FROM users GROUP BY ROLLUP (country, mood)
+with a column's modifier | SELECT coalesce(score, score), array_agg(id ORDER BY id) FROM users GROUP BY 1
+ROLLUP | SELECT country, mood, count(*) FROM users GROUP BY ROLLUP (country, mood)
+CUBE, GROUPING SETS | SELECT country % 3, mood, GROUPING (mood), sum(score) FROM users GROUP BY CUBE (country % 3), GROUPING SETS
+  ((mood), ()) HAVING count(*) > 1
 """,
     "DISTINCT": """
 with the key | SELECT DISTINCT user_id, item FROM orders
 without | SELECT DISTINCT country, mood FROM users ORDER BY country DESC, mood LIMIT 5
 DISTINCT ON key | SELECT DISTINCT ON (user_id) user_id, item FROM orders ORDER BY user_id, k DESC
 DISTINCT ON another column | SELECT DISTINCT ON (mood) mood, id FROM users ORDER BY mood, score DESC NULLS LAST, id
+DISTINCT ON a text in the database's collation | SELECT DISTINCT ON (b) * FROM t ORDER BY b, x DESC NULLS LAST, id
+DISTINCT ON another column, LIMIT | SELECT DISTINCT ON (mood) mood, id FROM users ORDER BY mood, id LIMIT 2
 """,
     "ORDER BY, LIMIT": """
 numbers, dates, times, uuid, bytea, booleans | SELECT id FROM users ORDER BY score DESC NULLS LAST, born, seen, id
@@ -134,11 +149,15 @@ LIMIT of a subquery | SELECT id FROM users ORDER BY id LIMIT (SELECT count(*) FR
 """,
     "UNION, INTERSECT, EXCEPT": """
 UNION ALL | SELECT id, name FROM users UNION ALL SELECT user_id, item FROM orders
-UNION ALL with ORDER BY | SELECT id FROM users UNION ALL SELECT user_id FROM orders ORDER BY 1
+UNION ALL with ORDER BY | SELECT id, score FROM users UNION ALL SELECT user_id, total FROM orders ORDER BY score DESC, 1 LIMIT 20
+UNION ALL with ORDER BY of a text in the database's collation, LIMIT | SELECT name, id FROM users UNION ALL SELECT b, id FROM t
+  ORDER BY name, id LIMIT 5
 UNION ALL of tables that are split in different ways | SELECT id FROM users UNION ALL SELECT n FROM docs
 UNION, with the key | SELECT id, name FROM users UNION SELECT user_id, item FROM orders
 UNION, without | SELECT name FROM users UNION SELECT item FROM orders
-INTERSECT, EXCEPT, with the key | SELECT id FROM users EXCEPT SELECT user_id FROM orders
+INTERSECT, EXCEPT, with the key | SELECT id FROM users EXCEPT SELECT user_id FROM orders ORDER BY id DESC
+a set operation with its own LIMIT | (SELECT id FROM users UNION ALL SELECT user_id FROM orders ORDER BY 1 LIMIT 3) UNION ALL
+  SELECT id FROM t
 a SELECT with its own LIMIT | (SELECT id FROM users ORDER BY id LIMIT 3) UNION ALL (SELECT id FROM t ORDER BY id DESC LIMIT 3)
 """,
     "What servers tell of themselves": """

@@ -128,6 +128,42 @@ static void memory_may_be_out(void **state)
     arena_free(&keys);
 }
 
+static void modifiers_are_written(void **state)
+{
+    (void)state;
+    /* As pg_attribute.atttypmod has them on PostgreSQL 15. */
+    static const struct {
+        unsigned type;
+        int modifier;
+        const char *text;
+    } cases[] = {
+        {1700, 786438, "(12,2)"},
+        {1700, 329730, "(5,-2)"},
+        {1700, 655364, "(10,0)"},
+        {1700, -1, ""},
+        {1043, 24, "(20)"},
+        {1042, 5, "(1)"},
+        {25, -1, ""},
+        {1114, 0, "(0)"},
+        {1184, 3, "(3)"},
+        {1083, 6, "(6)"},
+        {1266, 1, "(1)"},
+        {1560, 3, "(3)"},
+        {1562, 64, "(64)"},
+        {1186, 2147418114, "(32767,2)"},
+        {1186, 8, "(0,8)"},
+        {1186, 524287, "(7)"},
+        {16500, 7, ""},
+    };
+    struct buffer out = BUFFER_INIT(100);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        buffer_clear(&out);
+        modifier_write(cases[i].type, cases[i].modifier, &out);
+        assert_string_equal(buffer_string(&out), cases[i].text);
+    }
+    buffer_free(&out);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -136,6 +172,7 @@ int main(void)
         cmocka_unit_test(timestamps_are_rounded),
         cmocka_unit_test(blanks_beyond_varchar_are_cut),
         cmocka_unit_test(memory_may_be_out),
+        cmocka_unit_test(modifiers_are_written),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

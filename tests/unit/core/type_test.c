@@ -54,6 +54,11 @@ static void families(void **state)
     assert_int_equal(integers, 3);
     assert_int_equal(texts, 3);
     assert_true(type_is_text(KEY_BPCHAR) && type_is_integer(KEY_INT2));
+    assert_true(type_oid_is_text(25) && type_oid_is_text(1042) && type_oid_is_text(1043));
+    assert_false(type_oid_is_text(19) || type_oid_is_text(20));
+    assert_string_equal(type_integer_name(23), "integer");
+    assert_null(type_integer_name(1700));
+    assert_null(type_integer_name(701));
 }
 
 int main(void)

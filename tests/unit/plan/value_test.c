@@ -197,6 +197,19 @@ static void statements_tell_what_they_are(void **state)
     }
 }
 
+static void a_copied_query_ends_with_its_parentheses(void **state)
+{
+    (void)state;
+    static const char inner[] = "SELECT ')', E'\\')', $$)$$, (1), \")\" -- )\n";
+    struct arena arena = ARENA_INIT;
+    const char *text = arena_format(&arena, "COPY /* ( */ (%s FROM t) TO STDOUT (FORMAT binary)", inner);
+    struct facts facts = facts_of(&arena, text);
+    assert_int_equal(facts.class, STATEMENT_COPY_TO);
+    assert_int_equal(facts.inner_start, strlen("COPY /* ( */ ("));
+    assert_int_equal(facts.inner_length, strlen(inner) + strlen(" FROM t"));
+    arena_free(&arena);
+}
+
 static int open_world(void **state)
 {
     (void)state;
@@ -217,6 +230,7 @@ int main(void)
         cmocka_unit_test(parameters),
         cmocka_unit_test(types_of_parameters),
         cmocka_unit_test(statements_tell_what_they_are),
+        cmocka_unit_test(a_copied_query_ends_with_its_parentheses),
     };
     return cmocka_run_group_tests(tests, open_world, close_world);
 }

@@ -41,6 +41,7 @@ static struct table world_tables[] = {
     WORLD_TABLE("trig", .columns = {"id"}, .column_count = 1, .rule = WORLD_MODULO(KEY_INT8)),
     WORLD_TABLE("part", .columns = {"id"}, .column_count = 1, .rule = WORLD_MODULO(KEY_INT8)),
     WORLD_TABLE("dom", .columns = {"id"}, .column_count = 1, .rule = WORLD_MODULO(KEY_INT8)),
+    WORLD_TABLE("k", .columns = {"id"}, .column_count = 1, .rule = WORLD_MODULO(KEY_INT8)),
     WORLD_TABLE("ref", .kind = TABLE_REFERENCE),
     WORLD_TABLE("codes", .kind = TABLE_REFERENCE),
     WORLD_TABLE("priced", .columns = {"id"}, .column_count = 1, .rule = WORLD_MODULO(KEY_INT8)),
@@ -69,6 +70,11 @@ static const char world_ddl[] =
     "CREATE TABLE part1 PARTITION OF part FOR VALUES WITH (MODULUS 2, REMAINDER 1);"
     "CREATE DOMAIN did AS bigint CHECK (VALUE > 0);"
     "CREATE TABLE dom (id did PRIMARY KEY, v int);"
+    "CREATE TYPE colour AS ENUM ('red', 'green');"
+    "CREATE TYPE duo AS (one int, two int);"
+    "CREATE TABLE k (id bigint PRIMARY KEY, e colour, c text COLLATE \"C\", de text COLLATE \"de-x-icu\", a int[], d "
+    "did,"
+    " p duo, r int4range, j jsonb, sys name);"
     "CREATE TABLE ref (rid int PRIMARY KEY, tid bigint, label text);"
     "CREATE TABLE codes (code int PRIMARY KEY, price numeric DEFAULT 0, made timestamptz DEFAULT now(), n serial);"
     "CREATE TABLE priced (id bigint PRIMARY KEY, code int REFERENCES codes ON DELETE CASCADE,"

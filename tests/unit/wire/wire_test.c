@@ -338,6 +338,28 @@ static void written(void **state)
     buffer_free(&out);
 }
 
+static void columns_are_walked(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"a", "", "bc"};
+    struct buffer out = BUFFER_INIT(MOST);
+    wire_text_columns(&out, names, 3);
+    for (size_t size = 0; size <= out.size - WIRE_HEADER; size++) {
+        struct wire_reader reader = {out.data + WIRE_HEADER, out.data + WIRE_HEADER + size, false};
+        const char *name, *column;
+        size_t count = 0;
+        (void)wire_read16(&reader);
+        for (; (column = wire_next_column(&reader, &name)); count++) {
+            assert_string_equal(name, names[count]);
+            assert_int_equal(wire_get32(column + WIRE_COLUMN_TYPE), 25);
+            assert_int_equal(wire_get32(column + WIRE_COLUMN_MODIFIER), UINT32_MAX);
+            assert_int_equal(wire_get16(column + WIRE_COLUMN_FORMAT), 0);
+        }
+        assert_int_equal(count, size < 22 ? 0 : size < 41 ? 1 : size < 62 ? 2 : 3);
+    }
+    buffer_free(&out);
+}
+
 static void failures_stick(void **state)
 {
     (void)state;
@@ -521,6 +543,7 @@ int main(void)
         cmocka_unit_test(errors),
         cmocka_unit_test(sasl),
         cmocka_unit_test(written),
+        cmocka_unit_test(columns_are_walked),
         cmocka_unit_test(failures_stick),
         cmocka_unit_test(random_parses),
         cmocka_unit_test(random_binds),
