@@ -1,6 +1,7 @@
 #include "catalog/apply_steps.h"
 
 #include "base/control_point.h"
+#include "catalog/ids.h"
 #include "catalog/parallel.h"
 #include "catalog_sql.h"
 #include "core/sqlexpr.h"
@@ -282,6 +283,7 @@ static mosaic_status make_schema(struct apply *apply, size_t at)
     if (!shard->facts.has_schema)
         buffer_text(&sql, catalog_sql_schema);
     buffer_text(&sql, catalog_sql_shard);
+    ids_sql(&sql, apply->difference.wanted.shards[at].id);
     if (at == apply->catalog_shard)
         buffer_text(&sql, catalog_sql_catalog);
     buffer_format(&sql, "INSERT INTO mosaic.epoch (schema_version, cluster, shard, catalog, epoch) VALUES (%d, ",

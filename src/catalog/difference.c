@@ -1,6 +1,7 @@
 #include "catalog/difference.h"
 
 #include "catalog/catalog.h"
+#include "catalog/ids.h"
 #include "catalog/owner.h"
 
 #include <inttypes.h>
@@ -554,6 +555,9 @@ mosaic_status difference_make(const struct difference_input *input, struct arena
     if (status != MOSAIC_OK)
         return status;
     make_shard_changes(&work);
+    status = ids_plan(input, arena, difference, error);
+    if (status != MOSAIC_OK)
+        return status;
     difference->wanted.epoch = difference->epoch_before + difference->catalog_changes;
     return buffer_failed(&difference->plan) ? error_memory(error) : MOSAIC_OK;
 }

@@ -29,7 +29,7 @@ static const char database_sql[] =
     " (SELECT count(*) FROM pg_prepared_xacts x WHERE x.database = d.datname AND x.gid LIKE 'mosaic:%'"
     "  AND x.prepared < now() - interval '1 minute'),"
     " ARRAY(SELECT x.gid FROM pg_prepared_xacts x WHERE x.database = d.datname AND x.gid LIKE 'mosaic:%' ORDER BY "
-    "1)::text"
+    "1)::text, coalesce(obj_description(to_regprocedure('mosaic.next_id()'), 'pg_proc'), '')"
     " FROM pg_database d WHERE d.datname = current_database()";
 
 /* Each of these starts with the number of the table asked for, and is sorted by it. */
@@ -172,6 +172,7 @@ static mosaic_status read_database(struct reader *reader)
     facts->prepared = (uint64_t)number_at(reader, 0, 19);
     facts->prepared_old = (uint64_t)number_at(reader, 0, 20);
     array_at(reader, 0, 21, &facts->prepared_gids, &facts->prepared_gid_count);
+    facts->ids = text_at(reader, 0, 22);
     return MOSAIC_OK;
 }
 

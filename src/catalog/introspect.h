@@ -80,6 +80,7 @@ struct shard_facts {
     int max_prepared_transactions;
     bool in_recovery, read_only, may_create, has_schema, schema_usable;
     bool epoch_hidden;    /* there is a mosaic.epoch, and not every role may read it */
+    const char *ids;      /* comment of mosaic.next_id(), which says its version and shard; "" where there is none */
     const char *identity; /* system identifier/OID of the database; "" where the role may not read it */
     uint64_t bytes;
     uint64_t prepared, prepared_old; /* transactions of ours prepared here; those older than a minute */

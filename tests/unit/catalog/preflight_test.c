@@ -66,6 +66,7 @@ static void start(struct bench *bench)
                                                .version = "15.5",
                                                .user = "u",
                                                .database = "d",
+                                               .ids = "",
                                                .encoding = "UTF8",
                                                .collate = "C.UTF-8",
                                                .ctype = "C.UTF-8",
@@ -283,6 +284,7 @@ static void test_the_first_apply_and_the_second(void **state)
         bench.tables[i].constraints = &owners[i];
         bench.tables[i].constraint_count = 1;
         bench.facts[i].mosaic = (struct shard_identity){true, "shop", bench.shards[i].name, "s0", 1};
+        bench.facts[i].ids = i ? "pgmosaic ids.1 shard 1" : "pgmosaic ids.1 shard 0";
     }
     bench.table.rule.buckets = 0;
     assert_int_equal(differ(&bench, &first.wanted, &second), MOSAIC_OK);
@@ -298,6 +300,13 @@ static void test_the_first_apply_and_the_second(void **state)
     assert_false(second.catalog_changes || second.shard_changes[0]);
     assert_true(second.shard_changes[1]);
     assert_non_null(strstr(buffer_string(&second.plan), "+ every role may read mosaic.epoch on "));
+    buffer_free(&second.plan);
+
+    bench.facts[0].ids = bench.facts[1].ids; /* of another shard */
+    bench.facts[1].epoch_hidden = false;
+    assert_int_equal(differ(&bench, &first.wanted, &second), MOSAIC_OK);
+    assert_true(second.shard_changes[0] && !second.shard_changes[1]);
+    assert_non_null(strstr(buffer_string(&second.plan), "+ function mosaic.next_id() on s0\n"));
     buffer_free(&first.plan);
     buffer_free(&second.plan);
     stop(&bench);
