@@ -1,6 +1,7 @@
 #include "catalog/difference.h"
 
 #include "catalog/catalog.h"
+#include "catalog/grow.h"
 #include "catalog/ids.h"
 #include "catalog/owner.h"
 
@@ -406,6 +407,7 @@ static mosaic_status make_table(struct work *work, size_t at)
     memcpy(into->types, table->rule.types, sizeof into->types);
     if (!applied) {
         plan_new_table(work, table);
+        grow_plan(work->input, at, &work->difference->plan);
         work->difference->catalog_changes = true;
     }
     for (size_t i = 0; applied && i < table->column_count; i++) {
@@ -519,8 +521,9 @@ static mosaic_status make_tables(struct work *work)
     for (size_t at = 0; at < work->model->table_count && status == MOSAIC_OK; at++) {
         const struct table *table = &work->model->tables[at];
         const struct catalog_table *made = state_table(wanted, table->schema, table->name);
-        if (made && work->input->facts[0])
-            check_colocation(work, made, &work->input->facts[0]->tables[at]);
+        const struct shard_facts *home = work->input->facts[work->input->catalog_shard];
+        if (made && home)
+            check_colocation(work, made, &home->tables[at]);
     }
     return status;
 }
@@ -555,6 +558,7 @@ mosaic_status difference_make(const struct difference_input *input, struct arena
     if (status != MOSAIC_OK)
         return status;
     make_shard_changes(&work);
+    grow_plan_leftovers(input, difference);
     status = ids_plan(input, arena, difference, error);
     if (status != MOSAIC_OK)
         return status;

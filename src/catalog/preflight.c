@@ -108,7 +108,8 @@ static bool check_relation(const struct check *check)
 {
     const struct table_facts *facts = check->facts;
     if (!facts->exists) {
-        SAY(check, true, "create it on every shard: pgmosaic exec --all -f schema.sql", "the table is not there");
+        SAY(check, true, "correct its name, or create it on every shard: pgmosaic exec --all -f schema.sql",
+            "the table is not there: relation \"%s\" does not exist (SQLSTATE 42P01)", check->table->display);
         return false;
     }
     if (facts->kind != 'r' && facts->kind != 'p') {
@@ -511,7 +512,7 @@ static void check_table(struct model *model, size_t at, const struct shard_facts
     const struct table_facts *first = NULL;
     const char *first_shard = "";
     for (size_t shard = 0; shard < model->shard_count; shard++) {
-        if (!facts[shard])
+        if (!facts[shard] || facts[shard]->tables[at].arrives)
             continue;
         struct check check = {model, table, &facts[shard]->tables[at], facts[shard]->shard, findings};
         if (!check_relation(&check))

@@ -1,12 +1,13 @@
 """Growing out of one database: `pgmosaic apply` moves tables that stand on the home shard alone, and ids that are
 unique over all shards."""
 import concurrent.futures
+import threading
 import time
 
 import psycopg2
 import pytest
 
-from conftest import superuser
+from conftest import run_command, superuser
 from test_apply import Cluster
 
 LAB_SHARDS = 3
@@ -71,4 +72,232 @@ def test_ids_for_every_role_and_again_after_a_drop(cluster):
     cluster.lab.query(2, "DROP FUNCTION mosaic.next_id()")
     assert "+ function mosaic.next_id() on s2\n" in cluster.applied().stdout
     assert cluster.lab.query(2, "SELECT mosaic.next_id() >> 12 & 1023") == [(2,)]
+    assert "nothing to change" in cluster.applied().stdout
+
+
+# ---- a table of the home shard is spread ----------------------------------------------------------------------------
+
+ORDERS = """
+    CREATE SCHEMA sales; CREATE TYPE sales.mood AS ENUM ('sad', 'ok', 'happy');
+    CREATE DOMAIN sales.positive AS int CHECK (VALUE > 0); CREATE TYPE sales.place AS (x int, m sales.mood);
+    CREATE FUNCTION sales.twice(i int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT 2 * i';
+    CREATE FUNCTION sales.touch() RETURNS trigger LANGUAGE plpgsql AS
+        'BEGIN IF TG_OP = ''DELETE'' THEN RAISE ''no''; END IF; NEW.note := coalesce(NEW.note, ''none''); RETURN NEW; END';
+    CREATE TABLE sales.orders (customer_id bigint NOT NULL, id int NOT NULL, note text, price numeric(12, 3), f float8,
+        at timestamptz, day date, span interval, raw bytea, tags text[], doc jsonb, mood sales.mood, moods sales.mood[],
+        qty sales.positive, spot sales.place, net inet, r int4range, "Odd ""x" text DEFAULT 'é', flags bit(3),
+        uid uuid, x xml, cash money, twice int GENERATED ALWAYS AS (sales.twice(id)) STORED,
+        PRIMARY KEY (customer_id, id), CHECK (sales.twice(id) >= id));
+    CREATE INDEX orders_note ON sales.orders (lower(note)) WHERE note IS NOT NULL;
+    COMMENT ON TABLE sales.orders IS 'what was ordered'; COMMENT ON COLUMN sales.orders.note IS 'a note';
+    CREATE TRIGGER touch BEFORE INSERT OR UPDATE OR DELETE ON sales.orders FOR EACH ROW EXECUTE FUNCTION sales.touch();
+    ALTER TABLE sales.orders ENABLE ROW LEVEL SECURITY; CREATE POLICY mine ON sales.orders USING (qty IS NOT NULL);
+    GRANT SELECT ON sales.orders TO PUBLIC;
+    INSERT INTO sales.orders (customer_id, id, note, price, f, at, day, span, raw, tags, doc, mood, moods, qty, spot,
+        net, r, flags, uid, x, cash)
+    SELECT c, i, CASE WHEN i % 3 > 0 THEN E'tab\\t new\\nline \\\\ ' || i END, c / 7.0, c / 3.0::float8,
+        '2025-01-01 12:00+02'::timestamptz + i * interval '1 h', '2024-02-29', i * interval '1 mon 1 day',
+        decode('00ff5c', 'hex'), ARRAY['a,b', NULL, '"'], '{"a": [1, null]}', 'ok', ARRAY['sad', 'happy']::sales.mood[],
+        i + 1, ROW(i, 'happy')::sales.place, '10.0.0.1/8', int4range(i, i + 2), B'101',
+        md5(c::text || i)::uuid, '<a>&amp;</a>', 12.5
+    FROM generate_series(-50, 149) c, generate_series(0, 4) i"""
+SHARDED = "name: sales.orders, key: customer_id, function: modulo"
+ROWS = "SELECT o::text FROM sales.orders o ORDER BY customer_id, id"
+
+
+def rows_of(cluster, sql, shards=range(3)):
+    return sorted(row for shard in shards for row in cluster.lab.query(shard, sql))
+
+
+def clean_others(cluster):
+    for shard in (1, 2):
+        cluster.lab.query(shard, "DROP SCHEMA IF EXISTS sales CASCADE")
+
+
+def moved(cluster, table, before, sql):
+    """Every row is there once, on its owner; the constraint is valid; nothing is left of the move."""
+    assert rows_of(cluster, sql) == before
+    for shard in range(3):
+        assert cluster.constraint(shard, table)[1]
+        assert cluster.lab.query(shard, "SELECT count(*) FROM mosaic.arrival") == [(0,)]
+        assert cluster.lab.query(shard, f"SELECT count(*) FROM {table}")[0][0] > 0
+    assert len(set(cluster.epochs())) == 1
+    assert "nothing to change" in cluster.applied().stdout
+
+
+def test_a_table_with_all_kinds_of_types_moves(cluster):
+    cluster.lab.query(0, ORDERS)
+    before = rows_of(cluster, ROWS, [0])
+    assert len(before) == 1000
+    cluster.lab.query(0, "ANALYZE sales.orders")
+    cluster.tables = [SHARDED]
+    plan = cluster.apply("--dry-run")
+    assert "~ table sales.orders: 1000 rows (estimated) move from home shard s0 by customer_id" in plan.stdout
+    assert cluster.lab.query(1, "SELECT to_regnamespace('sales')") == [(None,)]
+    done = cluster.applied()
+    assert "table sales.orders: 670 rows moved to other shards, compared" in done.stderr, done.stderr
+    moved(cluster, "sales.orders", before, ROWS)
+    for shard in range(3):
+        assert cluster.lab.query(shard, "SELECT count(*) FROM sales.orders WHERE mod(mod(customer_id, 3) + 3, 3) <> "
+                                        f"{shard}") == [(0,)]
+    definition = """
+        SELECT 'k', conname, pg_get_constraintdef(oid) FROM pg_constraint
+        WHERE conrelid = 'sales.orders'::regclass AND conname <> 'mosaic_owner'
+        UNION ALL SELECT 'i', indexrelid::regclass::text, pg_get_indexdef(indexrelid) FROM pg_index
+        WHERE indrelid = 'sales.orders'::regclass
+        UNION ALL SELECT 't', tgname, pg_get_triggerdef(oid) || tgenabled::text FROM pg_trigger
+        WHERE tgrelid = 'sales.orders'::regclass
+        UNION ALL SELECT 'p', polname, pg_get_expr(polqual, polrelid) FROM pg_policy
+        UNION ALL SELECT 'c', relacl::text, relrowsecurity || obj_description(oid) || relowner::regrole FROM pg_class
+        WHERE oid = 'sales.orders'::regclass
+        UNION ALL SELECT 'a', attname, format_type(atttypid, atttypmod) || attnotnull || coalesce(col_description(attrelid,
+            attnum), '') || coalesce(pg_get_expr(adbin, adrelid), '') FROM pg_attribute
+        LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
+        WHERE attrelid = 'sales.orders'::regclass AND attnum > 0 ORDER BY 1, 2, 3"""
+    first = cluster.lab.query(0, definition)
+    assert len(first) > 28
+    for shard in (1, 2):
+        assert cluster.lab.query(shard, definition) == first
+
+
+def test_several_tables_with_foreign_keys_and_a_reference_table(cluster):
+    cluster.lab.query(0, """
+        CREATE TABLE countries (code text PRIMARY KEY); INSERT INTO countries VALUES ('de'), ('fr');
+        CREATE TABLE users (id int PRIMARY KEY, country text REFERENCES countries, boss int);
+        ALTER TABLE users ADD FOREIGN KEY (id) REFERENCES users ON DELETE CASCADE;
+        CREATE TABLE notes (user_id int REFERENCES users ON DELETE RESTRICT, n int, PRIMARY KEY (user_id, n));
+        CREATE TABLE logs (user_id int REFERENCES users ON DELETE CASCADE, at int) PARTITION BY RANGE (at);
+        CREATE TABLE logs_1 PARTITION OF logs FOR VALUES FROM (0) TO (5);
+        CREATE TABLE logs_2 PARTITION OF logs FOR VALUES FROM (5) TO (10);
+        CREATE TABLE settings (k text, country text REFERENCES countries);
+        INSERT INTO users SELECT i, 'de' FROM generate_series(1, 100) i;
+        INSERT INTO notes SELECT i, n FROM generate_series(1, 100) i, generate_series(1, 3) n;
+        INSERT INTO logs SELECT i, n FROM generate_series(1, 100) i, generate_series(0, 9) n""")
+    queries = {table: f"SELECT t::text FROM {table} t" for table in ("users", "notes", "logs")}
+    before = {table: rows_of(cluster, sql, [0]) for table, sql in queries.items()}
+    cluster.tables = ["name: users, key: id", "name: notes, key: user_id", "name: logs, key: user_id",
+                      "name: countries, kind: reference"]
+    done = cluster.applied()
+    assert "table countries: 2 rows copied to every shard, compared" in done.stderr
+    for table, sql in queries.items():
+        moved(cluster, table, before[table], sql)
+    for shard in range(3):
+        assert cluster.lab.query(shard, "SELECT code FROM countries ORDER BY 1") == [("de",), ("fr",)]
+        assert cluster.constraint(shard, "logs_1")[1]
+        assert cluster.lab.query(shard, """SELECT conrelid::regclass::text, pg_get_constraintdef(oid) FROM pg_constraint
+            WHERE contype = 'f' AND conparentid = 0 AND conrelid::regclass::text NOT IN ('settings', 'mosaic.relation')
+            ORDER BY 1, 2""") == [
+            ("logs", "FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE"),
+            ("notes", "FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE RESTRICT"),
+            ("users", "FOREIGN KEY (country) REFERENCES countries(code)"),
+            ("users", "FOREIGN KEY (id) REFERENCES users(id) ON DELETE CASCADE")]
+
+
+def test_what_cannot_move_is_refused_before_anything_is_done(cluster):
+    cluster.lab.query(0, "CREATE TABLE t (id int, n int UNIQUE); INSERT INTO t VALUES (1, 1), (NULL, 2), (NULL, 3);"
+                         "CREATE TABLE u (t int REFERENCES t (n) ON DELETE CASCADE)")
+    cluster.tables = ["name: t, key: id"]
+    text = cluster.refused("2 rows have no key that a shard owns; keys: NULL, NULL", "t_n_key", "leaves out the sharding key",
+                           "foreign key u_t_fkey of public.u, which stays on the home shard")
+    assert "table t on shard s0" in text
+    cluster.tables = ["name: ordres, key: id"]
+    cluster.refused("table ordres on shards s0, s1, s2", "does not exist (SQLSTATE 42P01)")
+    cluster.lab.query(0, "CREATE TABLE l (c text); INSERT INTO l VALUES ('de'), ('xx')")
+    cluster.tables = ['name: l, key: c, function: list, lists: [{values: [de], shard: s0}, {values: [it], shard: s2}]']
+    cluster.refused("1 rows have no key that a shard owns; keys: xx")
+    cluster.lab.query(1, "CREATE TABLE l (c text)")
+    cluster.refused("table l on shard s2", "the table is not there")
+
+
+def test_a_stale_session_never_sees_a_part(cluster):
+    """Sessions that were there before the move are ended; statements that waited for it fail, none gives a part."""
+    cluster.lab.query(0, "CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t SELECT generate_series(1, 30000)")
+    cluster.tables = ["name: t, key: id"]
+    answers, stop = [], threading.Event()
+
+    def read():
+        with cluster.lab.connect(0) as connection, connection.cursor() as cursor:
+            try:
+                while not stop.is_set():
+                    cursor.execute("SELECT count(*) FROM t")
+                    answers.append(cursor.fetchone()[0])
+            except psycopg2.Error as error:
+                answers.append(error.pgcode)
+
+    def write():
+        """Reads, then writes in the same transaction: it waits for the move, and the move for it."""
+        with cluster.lab.connect(0) as connection, connection.cursor() as cursor:
+            try:
+                while not stop.is_set():
+                    cursor.execute("BEGIN; SELECT count(*) FROM t; UPDATE t SET id = id WHERE id = 1; COMMIT")
+            except psycopg2.Error as error:
+                answers.append(error.pgcode)
+    threads = [threading.Thread(target=work) for work in (read, read, write, write)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.3)
+    cluster.applied()
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert set(answers) - {30000} <= {"57P01", "40P01", None} and answers.count(30000) > 5, set(answers)
+    assert sum(1 for answer in answers if answer != 30000) == 4
+    moved(cluster, "t", [(i,) for i in range(1, 30001)], "SELECT id FROM t")
+
+
+def test_a_table_in_use_for_long_stays_as_it_is(cluster):
+    cluster.lab.query(0, "CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t SELECT generate_series(1, 10)")
+    cluster.tables = ["name: t, key: id"]
+    cluster.write()
+    with cluster.lab.connect(0) as reader, reader.cursor() as cursor:
+        cursor.execute("BEGIN; SELECT * FROM t")
+        done = cluster.apply()
+        assert done.returncode == 1 and "in use: no lock on public.t within 60 s" in done.stderr, done.stderr
+        cursor.execute("COMMIT")
+    assert cluster.lab.query(0, "SELECT count(*) FROM t") == [(10,)]
+    assert cluster.lab.query(1, "SELECT to_regclass('t')") == [(None,)]
+    cluster.applied()
+    moved(cluster, "t", [(i,) for i in range(1, 11)], "SELECT id FROM t")
+
+
+GROW_POINTS = ["grow.locked", "grow.created", "grow.copied", "grow.verified", "grow.deleted", "grow.cut", "grow.fenced",
+               "grow.made_one=1", "grow.made_one=2", "grow.made", "grow.moved", "apply.schema", "apply.before_catalog",
+               "apply.after_catalog", "apply.epoch=1", "apply.epoch=2"]
+
+
+@pytest.mark.parametrize("point", GROW_POINTS)
+def test_killed_at_any_step_of_a_move_and_run_again(cluster, control_points, point):
+    name, _, nth = point.partition("=")
+    cluster.lab.query(0, "CREATE TYPE mood AS ENUM ('a', 'b'); CREATE TABLE t (id int PRIMARY KEY, m mood);"
+                         "INSERT INTO t SELECT i, 'b' FROM generate_series(1, 999) i;"
+                         "CREATE TABLE r (id int PRIMARY KEY); INSERT INTO r SELECT generate_series(1, 10)")
+    cluster.tables = ["name: t, key: id, function: modulo", "name: r, kind: reference"]
+    cluster.write()
+    done = run_command("apply", cluster.path, "--yes", cwd=cluster.directory,
+                       env={"MOSAIC_CONTROL_POINT": f"{name}={nth + ':' if nth else ''}kill"})
+    assert done.returncode == -9, done.stdout + done.stderr
+    until = time.monotonic() + 10  # the server sees the end of a session a moment later
+    while time.monotonic() < until and cluster.lab.query(0, "SELECT FROM pg_locks WHERE relation = 't'::regclass"):
+        time.sleep(0.05)
+    decided = cluster.lab.query(0, "SELECT count(*) FROM mosaic.relation") != [(0,)] if point != "apply.schema" else False
+    assert cluster.lab.query(0, "SELECT count(*) FROM t") == [(333,)] if decided else [(999,)]
+    assert decided == (name in ("grow.moved", "apply.after_catalog", "apply.epoch"))
+    cluster.applied()
+    moved(cluster, "t", [(i, "b") for i in range(1, 1000)], "SELECT * FROM t")
+    assert [cluster.lab.query(shard, "SELECT count(*) FROM r") for shard in range(3)] == [[(10,)]] * 3
+
+
+@pytest.mark.parametrize("point", ["grow.made_one", "grow.made"])
+def test_killed_and_given_up(cluster, control_points, point):
+    """What had arrived goes, and the table is the home shard's, as before."""
+    cluster.lab.query(0, "CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t SELECT generate_series(1, 99)")
+    cluster.tables = ["name: t, key: id"]
+    cluster.write()
+    done = run_command("apply", cluster.path, "--yes", cwd=cluster.directory, env={"MOSAIC_CONTROL_POINT": f"{point}=kill"})
+    assert done.returncode == -9
+    cluster.tables = []
+    text = cluster.applied().stdout
+    assert "made by an apply that was cut off" in text
+    assert [cluster.lab.query(shard, "SELECT to_regclass('t')::text") for shard in range(3)] == [[("t",)], [(None,)], [(None,)]]
+    assert cluster.lab.query(0, "SELECT count(*) FROM t") == [(99,)] and cluster.constraint(0, "t") is None
     assert "nothing to change" in cluster.applied().stdout
