@@ -1,6 +1,8 @@
 """Growing out of one database: `pgmosaic apply` moves tables that stand on the home shard alone, and ids that are
 unique over all shards."""
 import concurrent.futures
+import copy
+import signal
 import threading
 import time
 
@@ -8,6 +10,7 @@ import psycopg2
 import pytest
 
 from conftest import run_command, superuser
+from proxies import ask, eventually, start_proxy
 from test_apply import Cluster
 
 LAB_SHARDS = 3
@@ -243,6 +246,49 @@ def test_a_stale_session_never_sees_a_part(cluster):
     assert set(answers) - {30000} <= {"57P01", "40P01", None} and answers.count(30000) > 5, set(answers)
     assert sum(1 for answer in answers if answer != 30000) == 4
     moved(cluster, "t", [(i,) for i in range(1, 30001)], "SELECT id FROM t")
+
+
+def test_a_proxy_that_knows_the_old_map_never_gives_a_part(cluster):
+    """It looks for a new map once an hour, and its config does not name the table: it may refuse, and nothing else."""
+    cluster.lab.everywhere("CREATE TABLE u (id int PRIMARY KEY)")
+    cluster.lab.query(0, "CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t SELECT generate_series(1, 30000)")
+    cluster.tables = ["name: u, key: id"]
+    cluster.applied()
+    lab = copy.copy(cluster.lab)
+    lab.env, lab.name = {**lab.env, "PGMOSAIC_CONFIG": str(cluster.path)}, cluster.name
+    answers, stop = [], threading.Event()
+    with start_proxy(lab, {"schema_check_interval": "1h", "query_wait_timeout": "2s"}) as proxy:
+
+        def read(sql):
+            while not stop.is_set():
+                try:
+                    with proxy.session() as run:
+                        while not stop.is_set():
+                            answers.append(run(sql)[0][0])
+                except psycopg2.Error as error:
+                    answers.append(str(error).strip())
+                    time.sleep(0.02)
+        assert ask(proxy.psycopg2(), "SELECT count(*) FROM t") == [(30000,)]
+        queries = ("SELECT count(*) FROM t", "SELECT count(*) FROM t",
+                   "SELECT (SELECT count(*) FROM t) + (SELECT count(*) FROM u WHERE id < 0)")  # by the coordinator
+        threads = [threading.Thread(target=read, args=(sql,)) for sql in queries]
+        for thread in threads:
+            thread.start()
+        eventually(lambda: answers.count(30000) > 20)
+        cluster.tables.append("name: t, key: id")
+        cluster.applied()
+        refused = len(answers)
+        time.sleep(1)
+        assert 30000 not in answers[refused + 10:]  # nothing reads it by the old map
+        config = proxy.config.read_text()
+        proxy.config.write_text(config.replace("{name: u, key: id}", "{name: u, key: id}\n  - {name: t, key: id}"))
+        proxy.process.send_signal(signal.SIGHUP)
+        after = len(answers)
+        eventually(lambda: 30000 in answers[after:], 20)
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert {answer for answer in answers if isinstance(answer, int)} == {30000}
 
 
 def test_a_table_in_use_for_long_stays_as_it_is(cluster):
