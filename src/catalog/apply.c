@@ -5,6 +5,7 @@
 #include "catalog/grow.h"
 #include "catalog/parallel.h"
 #include "catalog/preflight.h"
+#include "catalog/sequence.h"
 #include "config/config.h"
 #include "core/sqlexpr.h"
 
@@ -204,6 +205,8 @@ static mosaic_status judge(struct apply *apply, mosaic_error *error)
     const struct difference_input input = {apply->model, apply->has_state ? &apply->state : NULL, apply->catalog_shard,
                                            facts, types_known};
     mosaic_status status = difference_make(&input, &apply->arena, &apply->difference, &apply->findings, error);
+    if (apply->options.coordinator == APPLY_COORDINATOR_NOT)
+        sequence_refuse(&apply->difference, &apply->findings);
     if (status == MOSAIC_OK && apply->options.read_rows)
         status = steps_check_rows(apply, error);
     if (status == MOSAIC_OK && apply->options.read_rows && apply->difference.catalog_changes)
@@ -307,6 +310,8 @@ mosaic_status apply_do(struct apply *apply, apply_say_fn say, void *context, mos
     mosaic_status status = steps_schema(apply, error);
     if (status == MOSAIC_OK)
         status = steps_owners(apply, error);
+    if (status == MOSAIC_OK)
+        status = sequence_step(apply, error);
     if (status == MOSAIC_OK)
         status = grow_drop_leftovers(apply, error);
     control_point("apply.before_catalog");

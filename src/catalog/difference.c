@@ -4,6 +4,7 @@
 #include "catalog/grow.h"
 #include "catalog/ids.h"
 #include "catalog/owner.h"
+#include "catalog/sequence.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -555,6 +556,8 @@ mosaic_status difference_make(const struct difference_input *input, struct arena
         status = make_tables(&work);
     if (status == MOSAIC_OK)
         status = owner_works(input, arena, difference, error);
+    if (status == MOSAIC_OK)
+        status = sequence_plan(input, arena, difference, findings, error);
     if (status != MOSAIC_OK)
         return status;
     make_shard_changes(&work);

@@ -48,6 +48,8 @@ struct difference {
     bool *shard_changes;  /* of each shard: steps 1 or 4 have work */
     struct owner_work *works;
     size_t work_count, work_capacity;
+    struct sequence_work *sequences; /* sequence.h */
+    size_t sequence_count;
     struct buffer plan; /* what a person reads; "" when nothing changes */
 };
 

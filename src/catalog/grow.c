@@ -3,6 +3,7 @@
 #include "base/control_point.h"
 #include "catalog/grow_steps.h"
 #include "catalog/parallel.h"
+#include "catalog/sequence.h"
 #include "core/sqlexpr.h"
 
 #include <inttypes.h>
@@ -267,6 +268,8 @@ static mosaic_status prepare(struct grow *grow, mosaic_error *error)
     control_point("grow.copied");
     if (status == MOSAIC_OK)
         status = grow_on_others(grow, grow_finish, error);
+    if (status == MOSAIC_OK)
+        status = sequence_grow(grow, error);
     if (status == MOSAIC_OK)
         status = grow_verify(grow, error);
     control_point("grow.verified");

@@ -2,6 +2,7 @@
 
 #include "catalog/difference.h"
 #include "catalog/owner.h"
+#include "catalog/sequence.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -165,35 +166,6 @@ static void test_rights_and_kinds_of_a_table(void **state)
     CASE((bench.tables[0].persistence = 't', bench.model.shard_count = 1), true, "s0", "temporary");
 }
 
-/* Sequences of a column that is no key must not meet: by residues of one increment, or by ranges. */
-static void test_sequences_that_meet_and_that_do_not(void **state)
-{
-    (void)state;
-    static const struct {
-        struct sequence_facts s0, s1;
-        bool collide;
-    } cases[] = {
-        {{"q", 1, 1, 1, INT64_MAX}, {"q", 1, 1, 1, INT64_MAX}, true},
-        {{"q", 2, 1, 1, INT64_MAX}, {"q", 2, 2, 1, INT64_MAX}, false},
-        {{"q", 2, 1, 1, INT64_MAX}, {"q", 2, 3, 1, INT64_MAX}, true},
-        {{"q", 2, 1, 1, INT64_MAX}, {"q", 3, 2, 1, INT64_MAX}, true},
-        {{"q", 1, 1, 1, 999}, {"q", 1, 1000, 1000, 1999}, false},
-        {{"q", 1, 1, 1, 1000}, {"q", 1, 1000, 1000, 1999}, true},
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct bench bench;
-        bool known;
-        start(&bench);
-        bench.columns[0][1].sequence = cases[i].s0;
-        bench.columns[1][1].sequence = cases[i].s1;
-        run(&bench, &known);
-        assert_int_equal(bench.findings.fatal, cases[i].collide);
-        stop(&bench);
-    }
-    CASE(bench.columns[0][0].sequence = bench.columns[1][0].sequence = cases[0].s0, false, "",
-         "key column id takes its default");
-}
-
 static void test_a_trigger_is_judged_by_its_words(void **state)
 {
     (void)state;
@@ -253,6 +225,53 @@ static mosaic_status differ(struct bench *bench, const struct catalog_state *sta
     preflight_tables(&bench->model, facts, &known, &bench->findings);
     const struct difference_input input = {&bench->model, state, 0, facts, &known};
     return difference_make(&input, &bench->arena, difference, &bench->findings, &error);
+}
+
+/* Sequences of a column that is no key must not meet: by residues of one increment, or by ranges. */
+static void test_sequences_that_meet_and_that_do_not(void **state)
+{
+    (void)state;
+    static const struct {
+        struct sequence_facts s0, s1;
+        bool collide;
+    } cases[] = {
+        {{"q", 1, 1, 1, INT64_MAX}, {"q", 1, 1, 1, INT64_MAX}, true},
+        {{"q", 2, 1, 1, INT64_MAX}, {"q", 2, 2, 1, INT64_MAX}, false},
+        {{"q", 2, 1, 1, INT64_MAX}, {"q", 2, 3, 1, INT64_MAX}, true},
+        {{"q", 2, 1, 1, INT64_MAX}, {"q", 3, 2, 1, INT64_MAX}, true},
+        {{"q", 1, 1, 1, 999}, {"q", 1, 1000, 1000, 1999}, false},
+        {{"q", 1, 1, 1, 1000000000000}, {"q", 1, 1000, 1000, 1999999999999}, true},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct bench bench;
+        struct difference difference;
+        start(&bench);
+        bench.columns[0][1].sequence = cases[i].s0;
+        bench.columns[1][1].sequence = cases[i].s1;
+        assert_int_equal(differ(&bench, NULL, &difference), MOSAIC_OK);
+        assert_int_equal(bench.findings.fatal, 0);
+        assert_int_equal(difference.sequence_count, cases[i].collide);
+        assert_true(!cases[i].collide || difference.sequences[0].width == 1024);
+        sequence_refuse(&difference, &bench.findings);
+        assert_int_equal(bench.findings.fatal, cases[i].collide);
+        buffer_free(&difference.plan);
+        stop(&bench);
+    }
+    static const struct sequence_facts unfit[] = {
+        {"q", 1, 1, 1, INT64_MAX, .cycles = true}, {"q", -1, 1, 1, INT64_MAX}, {"q", 1, 1, 1, 15999}};
+    for (size_t i = 0; i < sizeof unfit / sizeof *unfit; i++) {
+        struct bench bench;
+        struct difference difference;
+        start(&bench);
+        bench.columns[0][1].sequence = bench.columns[1][1].sequence = unfit[i];
+        assert_int_equal(differ(&bench, NULL, &difference), MOSAIC_OK);
+        assert_int_equal(bench.findings.fatal, 1);
+        assert_non_null(strstr(bench.findings.list[0].what, "cannot be unique over the shards"));
+        buffer_free(&difference.plan);
+        stop(&bench);
+    }
+    CASE(bench.columns[0][0].sequence = bench.columns[1][0].sequence = cases[0].s0, false, "",
+         "key column id takes its default");
 }
 
 static void test_the_first_apply_and_the_second(void **state)
