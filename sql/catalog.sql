@@ -67,6 +67,73 @@ CREATE OR REPLACE FUNCTION mosaic.forget(gid text) RETURNS void
     DELETE FROM mosaic.decision d WHERE d.gid = $1 AND d.outcome = ''committed'' AND d.decided_by = session_user';
 GRANT EXECUTE ON FUNCTION mosaic.forget(text) TO PUBLIC;
 
+-- Tables that an apply has made here and whose rows it has brought, before the catalog says so: who finds one, and
+-- not in the catalog, knows that the apply was cut off and that the rows are still the home shard's.
+CREATE TABLE IF NOT EXISTS mosaic.arrival (
+    schema_name text NOT NULL,
+    table_name text NOT NULL,
+    began timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (schema_name, table_name)
+);
+
+-- part: ids
+-- On every shard, where mosaic.shard_number() says which it is (src/catalog/ids.c).
+
+-- The highest block, a millisecond since 2024 began, from which ids may be given; only who has the lock changes it.
+CREATE SEQUENCE IF NOT EXISTS mosaic.id_block AS bigint MINVALUE 0 START 0;
+-- The last id given: its block, and 12 bits within it.
+CREATE SEQUENCE IF NOT EXISTS mosaic.id_value AS bigint MINVALUE 0 START 0;
+
+-- 63 bits: 41 of milliseconds since 2024 began, 10 of the shard, 12 of a count. Sorted by time, without asking any
+-- other shard. docs/design/catalog.md proves that no id comes twice, whatever the clock does.
+CREATE OR REPLACE FUNCTION mosaic.next_id() RETURNS bigint LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+    SET search_path = pg_catalog AS '
+DECLARE
+    shard CONSTANT bigint := mosaic.shard_number();
+    opened bigint;
+    now_ms bigint;
+    used bigint := -1; -- a block that has no more ids
+    given bigint;
+BEGIN
+    LOOP
+        SELECT last_value INTO opened FROM mosaic.id_block; -- before nextval: the proof needs it
+        now_ms := floor(date_part(''epoch'', clock_timestamp()) * 1000)::bigint - 1704067200000;
+        IF opened < now_ms OR opened <= used THEN
+            CONTINUE WHEN mosaic.open_id_block(now_ms, opened, opened <= used);
+        END IF;
+        given := nextval(''mosaic.id_value'');
+        IF given >> 12 = opened THEN
+            RETURN ((given >> 12) << 22) | (shard << 12) | (given & 4095);
+        END IF;
+        used := opened;
+    END LOOP;
+END';
+
+-- Opens the block of now, or the one behind the last. False: somebody else is at it, and it need not be waited for.
+-- The lock goes with the block of code that took it, which the exception undoes; what is done to sequences stays.
+CREATE OR REPLACE FUNCTION mosaic.open_id_block(now_ms bigint, seen bigint, waits boolean) RETURNS boolean
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog AS '
+DECLARE
+    opened bigint;
+BEGIN
+    IF waits THEN
+        PERFORM pg_advisory_xact_lock(hashtext(''pgmosaic next_id''), 0);
+    ELSIF NOT pg_try_advisory_xact_lock(hashtext(''pgmosaic next_id''), 0) THEN
+        RETURN false;
+    END IF;
+    SELECT last_value INTO opened FROM mosaic.id_block;
+    IF opened = seen THEN
+        PERFORM setval(''mosaic.id_value'', greatest(now_ms, seen + 1) << 12, false);
+        PERFORM setval(''mosaic.id_block'', greatest(now_ms, seen + 1));
+    END IF;
+    RAISE SQLSTATE ''MOSID'';
+EXCEPTION
+    WHEN SQLSTATE ''MOSID'' THEN
+        RETURN true;
+END';
+REVOKE ALL ON FUNCTION mosaic.open_id_block(bigint, bigint, boolean) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION mosaic.next_id() TO PUBLIC;
+
 -- part: catalog
 -- In the catalog database only: the first shard of the first apply.
 

@@ -2,8 +2,10 @@
 
 #include "base/control_point.h"
 #include "catalog/apply_steps.h"
+#include "catalog/grow.h"
 #include "catalog/parallel.h"
 #include "catalog/preflight.h"
+#include "catalog/sequence.h"
 #include "config/config.h"
 #include "core/sqlexpr.h"
 
@@ -185,12 +187,16 @@ static mosaic_status look_at_coordinator(struct apply *apply, mosaic_error *erro
 static mosaic_status judge(struct apply *apply, mosaic_error *error)
 {
     const struct model *model = apply->model;
-    const struct shard_facts **facts = arena_zeroed(&apply->arena, model->shard_count, sizeof *facts);
+    struct shard_facts **found = arena_zeroed(&apply->arena, model->shard_count, sizeof *found);
+    const struct shard_facts *const *facts = (const struct shard_facts *const *)found;
     bool *types_known = arena_zeroed(&apply->arena, model->table_count, sizeof *types_known);
-    if (!facts || !types_known)
+    if (!found || !types_known)
         return error_memory(error);
     for (size_t i = 0; i < model->shard_count; i++)
-        facts[i] = apply->shards[i].status == MOSAIC_OK ? &apply->shards[i].facts : NULL;
+        found[i] = apply->shards[i].status == MOSAIC_OK ? &apply->shards[i].facts : NULL;
+    /* Who leaves the coordinator alone only wants to know where tables are. */
+    if (apply->options.coordinator != APPLY_COORDINATOR_NOT)
+        grow_find(model, apply->has_state ? &apply->state : NULL, apply->catalog_shard, found);
     preflight_shards(model, facts, &apply->findings);
     preflight_tables(apply->model, facts, types_known, &apply->findings);
     /* Without the catalog nothing is known of what was applied. */
@@ -199,14 +205,22 @@ static mosaic_status judge(struct apply *apply, mosaic_error *error)
     const struct difference_input input = {apply->model, apply->has_state ? &apply->state : NULL, apply->catalog_shard,
                                            facts, types_known};
     mosaic_status status = difference_make(&input, &apply->arena, &apply->difference, &apply->findings, error);
+    if (apply->options.coordinator == APPLY_COORDINATOR_NOT)
+        sequence_refuse(&apply->difference, &apply->findings);
     if (status == MOSAIC_OK && apply->options.read_rows)
         status = steps_check_rows(apply, error);
     if (status == MOSAIC_OK && apply->options.read_rows && apply->difference.catalog_changes)
         status = steps_check_copies(apply, error);
     if (status == MOSAIC_OK)
         status = report_unreachable(apply, error);
+    if (status == MOSAIC_OK && grow_has(apply) && apply->options.read_rows)
+        status = grow_check(apply, error);
     if (status == MOSAIC_OK && !apply->findings.fatal)
         status = look_at_coordinator(apply, error);
+    if (status == MOSAIC_OK && grow_has(apply) && apply->coordinator.state == COORDINATOR_UNREACHABLE)
+        finding_add(&apply->findings, true, "", "", apply->coordinator.fix,
+                    "tables move, and the coordinator, which reads them on the home shard, is out of reach: %s",
+                    apply->coordinator.why);
     finding_merge(&apply->findings);
     return status == MOSAIC_OK && apply->findings.failed ? error_memory(error) : status;
 }
@@ -296,8 +310,14 @@ mosaic_status apply_do(struct apply *apply, apply_say_fn say, void *context, mos
     mosaic_status status = steps_schema(apply, error);
     if (status == MOSAIC_OK)
         status = steps_owners(apply, error);
+    if (status == MOSAIC_OK)
+        status = sequence_step(apply, error);
+    if (status == MOSAIC_OK)
+        status = grow_drop_leftovers(apply, error);
     control_point("apply.before_catalog");
-    if (status == MOSAIC_OK && apply->difference.catalog_changes)
+    if (status == MOSAIC_OK && grow_has(apply))
+        status = grow_tables(apply, error);
+    else if (status == MOSAIC_OK && apply->difference.catalog_changes)
         status = steps_catalog(apply, error);
     control_point("apply.after_catalog");
     if (status == MOSAIC_OK)

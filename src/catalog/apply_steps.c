@@ -1,6 +1,7 @@
 #include "catalog/apply_steps.h"
 
 #include "base/control_point.h"
+#include "catalog/ids.h"
 #include "catalog/parallel.h"
 #include "catalog_sql.h"
 #include "core/sqlexpr.h"
@@ -10,7 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 enum {
     STEP_MS = 60000,
@@ -21,20 +21,6 @@ enum {
     EXAMPLES = 5,
     SQL_MOST = 16 * 1024 * 1024,
 };
-
-static void say(struct apply *apply, const char *format, ...) __attribute__((format(printf, 2, 3)));
-
-static void say(struct apply *apply, const char *format, ...)
-{
-    char line[1024];
-    if (!apply->say)
-        return;
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(line, sizeof line, format, arguments);
-    va_end(arguments);
-    apply->say(apply->say_context, line);
-}
 
 /* The first failure of a parallel step. */
 static mosaic_status first_failure(struct apply *apply, mosaic_error *error)
@@ -83,7 +69,7 @@ static void add_row_source(struct buffer *sql, const struct owner_work *item)
 {
     buffer_text(sql, " FROM ");
     add_table(sql, item->schema, item->name);
-    buffer_format(sql, " WHERE (%s) IS NOT TRUE", item->expression);
+    buffer_format(sql, " WHERE (%s) IS NOT TRUE", item->condition);
 }
 
 static mosaic_status count_wrong(struct apply_shard *shard, const char *name, const struct owner_work *item,
@@ -183,7 +169,11 @@ mosaic_status steps_check_rows(struct apply *apply, mosaic_error *error)
     parallel_run(apply->model->shard_count, check_rows, &rows);
     for (size_t i = 0; i < count; i++) {
         const struct owner_work *item = &apply->difference.works[i];
-        if (rows.wrong[i])
+        if (rows.wrong[i] && item->grows)
+            finding_add(&apply->findings, true, apply->model->shards[item->shard].name, item->display,
+                        "give them a key, or delete them", "%" PRIu64 " rows have no key that a shard owns; keys: %s%s",
+                        rows.wrong[i], rows.examples[i], rows.wrong[i] > EXAMPLES ? " …" : "");
+        else if (rows.wrong[i])
             finding_add(&apply->findings, true, apply->model->shards[item->shard].name, item->display,
                         "move them to their shards: export them, delete them here, pgmosaic load them after apply",
                         "%" PRIu64 " rows do not belong on this shard; keys: %s%s", rows.wrong[i], rows.examples[i],
@@ -283,6 +273,7 @@ static mosaic_status make_schema(struct apply *apply, size_t at)
         buffer_text(&sql, catalog_sql_schema);
     buffer_text(&sql, catalog_sql_shard);
     buffer_text(&sql, catalog_sql_decision);
+    ids_sql(&sql, apply->difference.wanted.shards[at].id);
     if (at == apply->catalog_shard)
         buffer_text(&sql, catalog_sql_catalog);
     buffer_format(&sql, "INSERT INTO mosaic.epoch (schema_version, cluster, shard, catalog, epoch) VALUES (%d, ",
@@ -355,19 +346,25 @@ static mosaic_status run_item(struct apply_shard *shard, const char *name, const
     return status;
 }
 
+void steps_add_owner(struct buffer *sql, const struct owner_work *item)
+{
+    if (item->action == OWNER_REPLACE) {
+        add_alter(sql, item);
+        buffer_text(sql, "DROP CONSTRAINT " OWNER_CONSTRAINT "; ");
+    }
+    add_alter(sql, item);
+    buffer_format(sql, "ADD CONSTRAINT " OWNER_CONSTRAINT " CHECK (%s) NOT VALID; ", item->expression);
+    buffer_text(sql, "COMMENT ON CONSTRAINT " OWNER_CONSTRAINT " ON ");
+    add_table(sql, item->schema, item->name);
+    buffer_text(sql, " IS ");
+    add_text(sql, item->comment);
+    buffer_text(sql, "; ");
+}
+
 static mosaic_status add_owner(struct apply_shard *shard, const char *name, const struct owner_work *item)
 {
     struct buffer sql = BUFFER_INIT(SQL_MOST);
-    if (item->action == OWNER_REPLACE) {
-        add_alter(&sql, item);
-        buffer_text(&sql, "DROP CONSTRAINT " OWNER_CONSTRAINT "; ");
-    }
-    add_alter(&sql, item);
-    buffer_format(&sql, "ADD CONSTRAINT " OWNER_CONSTRAINT " CHECK (%s) NOT VALID; ", item->expression);
-    buffer_text(&sql, "COMMENT ON CONSTRAINT " OWNER_CONSTRAINT " ON ");
-    add_table(&sql, item->schema, item->name);
-    buffer_text(&sql, " IS ");
-    add_text(&sql, item->comment);
+    steps_add_owner(&sql, item);
     return run_item(shard, name, item, &sql);
 }
 
@@ -383,6 +380,11 @@ static mosaic_status validate_owner(struct apply_shard *shard, const char *name,
         error_hint(&shard->error, "rows were written while apply ran: run it again, it will say which");
     }
     return status;
+}
+
+mosaic_status steps_validate(struct apply *apply, const struct owner_work *item)
+{
+    return validate_owner(&apply->shards[item->shard], apply->model->shards[item->shard].name, item);
 }
 
 static mosaic_status make_owner(struct apply *apply, size_t at, const struct owner_work *item)
@@ -405,7 +407,7 @@ static void owners_on_shard(void *context, size_t at)
     mosaic_status status = MOSAIC_OK;
     for (size_t i = 0; i < apply->difference.work_count && status == MOSAIC_OK; i++) {
         const struct owner_work *item = &apply->difference.works[i];
-        if (item->shard == at && item->action != OWNER_DROP)
+        if (item->shard == at && item->action != OWNER_DROP && !item->grows)
             status = make_owner(apply, at, item);
     }
     apply->shards[at].status = status;
@@ -444,130 +446,39 @@ mosaic_status steps_drop(struct apply *apply, mosaic_error *error)
     return first_failure(apply, error);
 }
 
-/* ---- the catalog ---- */
-
-static void add_shards(struct buffer *sql, const struct catalog_state *wanted)
-{
-    buffer_text(sql, "DELETE FROM mosaic.shard WHERE id <> ALL (ARRAY[");
-    for (size_t i = 0; i < wanted->shard_count; i++)
-        buffer_format(sql, "%s%d", i ? "," : "", wanted->shards[i].id);
-    buffer_text(sql,
-                "]); UPDATE mosaic.shard SET name = name || ':'; "); /* so that two can swap names; ':' is in none */
-    for (size_t i = 0; i < wanted->shard_count; i++) {
-        const struct catalog_shard *shard = &wanted->shards[i];
-        buffer_format(sql, "INSERT INTO mosaic.shard (id, name, address, identity) VALUES (%d, ", shard->id);
-        add_text(sql, shard->name);
-        buffer_text(sql, ", ");
-        add_text(sql, shard->address);
-        buffer_text(sql, ", ");
-        add_text(sql, shard->identity);
-        buffer_text(sql, ") ON CONFLICT (id) DO UPDATE SET name = excluded.name, address = excluded.address,"
-                         " identity = excluded.identity; ");
-    }
-}
-
-static void add_colocation(struct buffer *sql, const struct catalog_state *wanted, const struct colocation *group)
-{
-    buffer_format(sql, "INSERT INTO mosaic.colocation VALUES (%d, ", group->id);
-    add_text(sql, function_versioned_name(group->function));
-    buffer_text(sql, ", ");
-    state_add_array(sql, group->key_class, group->columns);
-    buffer_text(sql, ", ");
-    state_add_array(sql, group->bounds, group->bound_count);
-    buffer_text(sql, ", '{");
-    for (uint32_t bucket = 0; bucket < group->buckets; bucket++)
-        buffer_format(sql, "%s%d", bucket ? "," : "", wanted->shards[group->owners[bucket]].id);
-    buffer_text(sql, "}'); ");
-}
-
-static void add_relation(struct buffer *sql, const struct catalog_table *table)
-{
-    const char *types[KEY_COLUMNS_MAX];
-    for (size_t i = 0; i < table->column_count; i++)
-        types[i] = type_name(table->types[i]);
-    buffer_text(sql, "INSERT INTO mosaic.relation VALUES (");
-    add_text(sql, table->schema);
-    buffer_text(sql, ", ");
-    add_text(sql, table->name);
-    buffer_format(sql, ", '%s', ", table_kind_name(table->kind));
-    state_add_array(sql, table->columns, table->column_count);
-    buffer_text(sql, ", ");
-    state_add_array(sql, types, table->column_count);
-    if (table->colocation)
-        buffer_format(sql, ", %d); ", table->colocation->id);
-    else
-        buffer_text(sql, ", NULL); ");
-}
-
-static void add_history(struct buffer *sql, const struct apply *apply)
-{
-    char host[256] = "?", client[512];
-    const char *user = getenv("USER");
-    gethostname(host, sizeof host - 1);
-    snprintf(client, sizeof client, "pgmosaic %s, %s@%s", mosaic_version(), user ? user : "?", host);
-    buffer_text(sql, "INSERT INTO mosaic.history (client, epoch_before, epoch_after, plan) VALUES (");
-    add_text(sql, client);
-    buffer_format(sql, ", %" PRIu64 ", %" PRIu64 ", ", apply->difference.epoch_before, apply->difference.wanted.epoch);
-    add_text(sql, buffer_string(&apply->difference.plan));
-    buffer_text(sql, "); ");
-}
-
-static bool is_used(const struct catalog_state *wanted, const struct colocation *group)
-{
-    for (size_t i = 0; i < wanted->table_count; i++)
-        if (wanted->tables[i].colocation == group)
-            return true;
-    return false;
-}
-
-mosaic_status steps_catalog(struct apply *apply, mosaic_error *error)
-{
-    const struct catalog_state *wanted = &apply->difference.wanted;
-    struct apply_shard *shard = &apply->shards[apply->catalog_shard];
-    struct buffer sql = BUFFER_INIT(SQL_MOST);
-    buffer_text(&sql, "DELETE FROM mosaic.relation; DELETE FROM mosaic.colocation; ");
-    add_shards(&sql, wanted);
-    for (size_t i = 0; i < wanted->colocation_count; i++)
-        if (is_used(wanted, &wanted->colocations[i]))
-            add_colocation(&sql, wanted, &wanted->colocations[i]);
-    for (size_t i = 0; i < wanted->table_count; i++)
-        add_relation(&sql, &wanted->tables[i]);
-    buffer_format(&sql, "INSERT INTO mosaic.cluster (schema_version, name, engine, epoch) VALUES (%d, ",
-                  CATALOG_SCHEMA_VERSION);
-    add_text(&sql, wanted->cluster);
-    buffer_text(&sql, ", ");
-    add_text(&sql, wanted->engine);
-    buffer_format(&sql,
-                  ", %" PRIu64 ") ON CONFLICT (singleton) DO UPDATE SET epoch = excluded.epoch,"
-                  " schema_version = excluded.schema_version; ",
-                  wanted->epoch);
-    add_history(&sql, apply);
-    buffer_text(&sql, "NOTIFY mosaic");
-    mosaic_status status = run(shard, apply->model->shards[apply->catalog_shard].name, &sql, STEP_MS, NULL);
-    if (status != MOSAIC_OK && error)
-        *error = shard->error;
-    if (status == MOSAIC_OK)
-        say(apply, "catalog at epoch %" PRIu64, wanted->epoch);
-    return status;
-}
-
 /* ---- the shards' epoch ---- */
 
-static void epoch_on_shard(void *context, size_t at)
+/* What has arrived is in the catalog by now. */
+static mosaic_status set_epoch(struct apply *apply, size_t at)
 {
-    struct apply *apply = context;
     struct apply_shard *shard = &apply->shards[at];
     struct buffer sql = BUFFER_INIT(SQL_MOST);
-    shard->status = MOSAIC_OK;
-    if (!apply->difference.shard_changes[at])
-        return;
-    control_point("apply.epoch");
     buffer_format(
         &sql, "UPDATE mosaic.epoch SET changed = now(), epoch = %" PRIu64 ", shard = ", apply->difference.wanted.epoch);
     add_text(&sql, apply->model->shards[at].name);
     buffer_text(&sql, ", catalog = ");
     add_text(&sql, apply->model->shards[apply->catalog_shard].name);
-    shard->status = run(shard, apply->model->shards[at].name, &sql, STEP_MS, NULL);
+    buffer_text(&sql, "; DELETE FROM mosaic.arrival");
+    return run(shard, apply->model->shards[at].name, &sql, STEP_MS, NULL);
+}
+
+mosaic_status steps_epoch_of(struct apply *apply, size_t at, mosaic_error *error)
+{
+    mosaic_status status = set_epoch(apply, at);
+    if (status != MOSAIC_OK && error)
+        *error = apply->shards[at].error;
+    return status;
+}
+
+static void epoch_on_shard(void *context, size_t at)
+{
+    struct apply *apply = context;
+    struct apply_shard *shard = &apply->shards[at];
+    shard->status = MOSAIC_OK;
+    if (!apply->difference.shard_changes[at])
+        return;
+    control_point("apply.epoch");
+    shard->status = set_epoch(apply, at);
 }
 
 mosaic_status steps_epoch(struct apply *apply, mosaic_error *error)

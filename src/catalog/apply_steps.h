@@ -40,6 +40,12 @@ MOSAIC_MUST_CHECK mosaic_status steps_check_copies(struct apply *apply, mosaic_e
 MOSAIC_MUST_CHECK mosaic_status steps_check_rows(struct apply *apply, mosaic_error *error);
 MOSAIC_MUST_CHECK mosaic_status steps_schema(struct apply *apply, mosaic_error *error);
 MOSAIC_MUST_CHECK mosaic_status steps_owners(struct apply *apply, mosaic_error *error);
+/* Appends the statements that make a constraint, not valid yet. */
+void steps_add_owner(struct buffer *sql, const struct owner_work *item);
+/* Validates one. What it fails with is the shard's error. */
+MOSAIC_MUST_CHECK mosaic_status steps_validate(struct apply *apply, const struct owner_work *item);
+/* The epoch of one shard. */
+MOSAIC_MUST_CHECK mosaic_status steps_epoch_of(struct apply *apply, size_t at, mosaic_error *error);
 MOSAIC_MUST_CHECK mosaic_status steps_catalog(struct apply *apply, mosaic_error *error);
 MOSAIC_MUST_CHECK mosaic_status steps_epoch(struct apply *apply, mosaic_error *error);
 MOSAIC_MUST_CHECK mosaic_status steps_drop(struct apply *apply, mosaic_error *error);

@@ -1,7 +1,10 @@
 #include "catalog/difference.h"
 
 #include "catalog/catalog.h"
+#include "catalog/grow.h"
+#include "catalog/ids.h"
 #include "catalog/owner.h"
+#include "catalog/sequence.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -405,6 +408,7 @@ static mosaic_status make_table(struct work *work, size_t at)
     memcpy(into->types, table->rule.types, sizeof into->types);
     if (!applied) {
         plan_new_table(work, table);
+        grow_plan(work->input, at, &work->difference->plan);
         work->difference->catalog_changes = true;
     }
     for (size_t i = 0; applied && i < table->column_count; i++) {
@@ -523,8 +527,9 @@ static mosaic_status make_tables(struct work *work)
     for (size_t at = 0; at < work->model->table_count && status == MOSAIC_OK; at++) {
         const struct table *table = &work->model->tables[at];
         const struct catalog_table *made = state_table(wanted, table->schema, table->name);
-        if (made && work->input->facts[0])
-            check_colocation(work, made, &work->input->facts[0]->tables[at]);
+        const struct shard_facts *home = work->input->facts[work->input->catalog_shard];
+        if (made && home)
+            check_colocation(work, made, &home->tables[at]);
     }
     return status;
 }
@@ -556,9 +561,15 @@ mosaic_status difference_make(const struct difference_input *input, struct arena
         status = make_tables(&work);
     if (status == MOSAIC_OK)
         status = owner_works(input, arena, difference, error);
+    if (status == MOSAIC_OK)
+        status = sequence_plan(input, arena, difference, findings, error);
     if (status != MOSAIC_OK)
         return status;
     make_shard_changes(&work);
+    grow_plan_leftovers(input, difference);
+    status = ids_plan(input, arena, difference, error);
+    if (status != MOSAIC_OK)
+        return status;
     difference->wanted.epoch = difference->epoch_before + difference->catalog_changes;
     return buffer_failed(&difference->plan) ? error_memory(error) : MOSAIC_OK;
 }

@@ -37,6 +37,8 @@ struct owner_work {
     const struct table *table; /* NULL for DROP */
     const char *expression;    /* of the CHECK; NULL for DROP */
     const char *comment;       /* names rule and ownership exactly, so that equal constraints are recognised */
+    bool grows;                /* made when the table grows (grow.h), not by the step of the others */
+    const char *condition;     /* of the rows that may stand there now; NULL for DROP */
 };
 
 struct difference {
@@ -46,6 +48,8 @@ struct difference {
     bool *shard_changes;  /* of each shard: steps 1 or 4 have work */
     struct owner_work *works;
     size_t work_count, work_capacity;
+    struct sequence_work *sequences; /* sequence.h */
+    size_t sequence_count;
     struct buffer plan; /* what a person reads; "" when nothing changes */
 };
 

@@ -32,7 +32,8 @@ static const char database_sql[] =
     " (SELECT count(*) FROM pg_prepared_xacts x WHERE x.database = d.datname AND x.gid LIKE 'mosaic:%'"
     "  AND x.prepared < now() - interval '1 minute'),"
     " ARRAY(SELECT x.gid FROM pg_prepared_xacts x WHERE x.database = d.datname AND x.gid LIKE 'mosaic:%' ORDER BY "
-    "1)::text"
+    "1)::text, coalesce(obj_description(to_regprocedure('mosaic.next_id()'), 'pg_proc'), ''),"
+    " coalesce(has_table_privilege(to_regclass('mosaic.arrival'), 'SELECT'), false)"
     " FROM pg_database d WHERE d.datname = current_database()";
 
 /* Each of these starts with the number of the table asked for, and is sorted by it. */
@@ -52,7 +53,9 @@ static const char columns_sql[] =
     " coalesce(pg_get_expr(ad.adbin, ad.adrelid), ''),"
     " CASE WHEN a.attcollation IN (0, y.typcollation) THEN '' ELSE a.attcollation::regcollation::text END,"
     " coalesce(co.collisdeterministic, true), a.attidentity, a.attgenerated,"
-    " s.seqrelid::regclass::text, s.seqincrement, s.seqstart, s.seqmin, s.seqmax";
+    " s.seqrelid::regclass::text, s.seqincrement, s.seqstart, s.seqmin, s.seqmax, s.seqcycle,"
+    " EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = s.seqrelid"
+    "  AND d.refclassid = 'pg_class'::regclass AND d.refobjid = c.oid AND d.deptype IN ('a', 'i'))";
 static const char columns_from[] =
     " JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped"
     " JOIN pg_type y ON y.oid = a.atttypid LEFT JOIN pg_collation co ON co.oid = a.attcollation"
@@ -176,6 +179,8 @@ static mosaic_status read_database(struct reader *reader)
     facts->prepared = (uint64_t)number_at(reader, 0, 20);
     facts->prepared_old = (uint64_t)number_at(reader, 0, 21);
     array_at(reader, 0, 22, &facts->prepared_gids, &facts->prepared_gid_count);
+    facts->ids = text_at(reader, 0, 23);
+    facts->arrivals_known = is_true(reader, 0, 24);
     return MOSAIC_OK;
 }
 
@@ -216,8 +221,9 @@ static void read_column(struct reader *reader, int row, struct column_facts *col
     };
     if (!PQgetisnull(reader->result, row, 11))
         column->sequence =
-            (struct sequence_facts){text_at(reader, row, 11), number_at(reader, row, 12), number_at(reader, row, 13),
-                                    number_at(reader, row, 14), number_at(reader, row, 15)};
+            (struct sequence_facts){text_at(reader, row, 11),   number_at(reader, row, 12), number_at(reader, row, 13),
+                                    number_at(reader, row, 14), number_at(reader, row, 15), is_true(reader, row, 16),
+                                    is_true(reader, row, 17)};
 }
 
 static void read_constraint(struct reader *reader, int row, struct constraint_facts *constraint)
@@ -311,24 +317,36 @@ static mosaic_status read_indexes(struct reader *reader)
     return status;
 }
 
-static mosaic_status read_owned(struct reader *reader)
+static mosaic_status read_names(struct reader *reader, const char *sql, struct table_name **names, size_t *count)
 {
-    mosaic_status status = ask(reader, owned_sql, "", "");
+    mosaic_status status = ask(reader, sql, "", "");
     if (status != MOSAIC_OK)
         return status;
-    struct shard_facts *facts = reader->facts;
-    facts->owned_count = (size_t)PQntuples(reader->result);
-    facts->owned = arena_zeroed(reader->arena, facts->owned_count, sizeof *facts->owned);
-    if (!facts->owned)
+    *count = (size_t)PQntuples(reader->result);
+    *names = arena_zeroed(reader->arena, *count, sizeof **names);
+    if (!*names)
         return error_memory(reader->error);
-    for (size_t i = 0; i < facts->owned_count; i++) {
-        struct table_name *name = &facts->owned[i];
+    for (size_t i = 0; i < *count; i++) {
+        struct table_name *name = &(*names)[i];
         name->schema = text_at(reader, (int)i, 0);
         name->name = text_at(reader, (int)i, 1);
         name->display = model_display_name(reader->arena, name->schema, name->name);
         reader->failed |= !name->display;
     }
     return MOSAIC_OK;
+}
+
+static mosaic_status read_owned(struct reader *reader)
+{
+    return read_names(reader, owned_sql, &reader->facts->owned, &reader->facts->owned_count);
+}
+
+static mosaic_status read_arrivals(struct reader *reader)
+{
+    if (!reader->facts->arrivals_known)
+        return MOSAIC_OK;
+    return read_names(reader, "SELECT schema_name, table_name FROM mosaic.arrival ORDER BY 1, 2",
+                      &reader->facts->arrivals, &reader->facts->arrival_count);
 }
 
 static void add_targets(struct buffer *sql, const struct table_name *names, size_t count)
@@ -349,7 +367,8 @@ static void add_targets(struct buffer *sql, const struct table_name *names, size
 static mosaic_status read_all(struct reader *reader)
 {
     static mosaic_status (*const parts[])(struct reader *) = {
-        read_database, read_tables, read_columns, read_constraints, read_indexes, read_triggers, read_owned,
+        read_database, read_tables,   read_columns, read_constraints,
+        read_indexes,  read_triggers, read_owned,   read_arrivals,
     };
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
         mosaic_status status = parts[i](reader);
@@ -398,6 +417,14 @@ const struct column_facts *facts_column(const struct table_facts *table, const c
         if (strcmp(table->columns[i].name, name) == 0)
             return &table->columns[i];
     return NULL;
+}
+
+bool facts_arrival(const struct shard_facts *facts, const char *schema, const char *name)
+{
+    for (size_t i = 0; i < facts->arrival_count; i++)
+        if (strcmp(facts->arrivals[i].schema, schema) == 0 && strcmp(facts->arrivals[i].name, name) == 0)
+            return true;
+    return false;
 }
 
 const struct constraint_facts *facts_owner(const struct table_facts *table)

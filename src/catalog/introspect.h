@@ -17,6 +17,8 @@ struct table_name {
 struct sequence_facts {
     const char *name; /* NULL: the column has none */
     int64_t increment, start, least, most;
+    bool cycles;
+    bool is_owned; /* by this table: it comes and goes with it */
 };
 
 struct column_facts {
@@ -59,6 +61,8 @@ struct trigger_facts {
 
 struct table_facts {
     bool exists;
+    bool grows;       /* of the home shard: it stands there alone, and the config spreads it (grow.h) */
+    bool arrives;     /* of another shard: it grows, and is still to be made here; nothing else of it is known */
     char kind;        /* pg_class.relkind */
     char persistence; /* pg_class.relpersistence */
     bool is_partition, has_children, has_parents, may_alter, row_security;
@@ -81,6 +85,7 @@ struct shard_facts {
     bool in_recovery, read_only, may_create, has_schema, schema_usable;
     bool epoch_hidden;    /* there is a mosaic.epoch, and not every role may read it */
     bool cannot_decide;   /* there is one, but not mosaic.decide and mosaic.forget for every role */
+    const char *ids;      /* comment of mosaic.next_id(), which says its version and shard; "" where there is none */
     const char *identity; /* system identifier/OID of the database; "" where the role may not read it */
     uint64_t bytes;
     uint64_t prepared, prepared_old; /* transactions of ours prepared here; those older than a minute */
@@ -90,6 +95,9 @@ struct shard_facts {
     struct table_facts *tables; /* parallel to the names asked for */
     struct table_name *owned;   /* every table that has a constraint mosaic_owner of its own */
     size_t owned_count;
+    bool arrivals_known;         /* there is a mosaic.arrival, and the role may read it */
+    struct table_name *arrivals; /* tables that stand in it */
+    size_t arrival_count;
 };
 
 /* Reads it all, in one read-only REPEATABLE READ transaction. */
@@ -99,6 +107,8 @@ MOSAIC_MUST_CHECK mosaic_status introspect_shard(PGconn *connection, const char 
 const struct column_facts *facts_column(const struct table_facts *table, const char *name);
 /* The names of its columns, a comma between two, without the generated ones. */
 void facts_add_columns(struct buffer *sql, const struct table_facts *table);
+/* Does the table stand in the shard's mosaic.arrival? */
+bool facts_arrival(const struct shard_facts *facts, const char *schema, const char *name);
 /* The constraint mosaic_owner; NULL if there is none. */
 const struct constraint_facts *facts_owner(const struct table_facts *table);
 

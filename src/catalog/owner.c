@@ -59,6 +59,29 @@ static const char *owner_expression(struct works *works, const struct table *tab
     return text;
 }
 
+/* Before it grows a table has rows of all shards: each must have a key that some shard owns. */
+static const char *placed_expression(struct works *works, const struct table *table)
+{
+    struct buffer sql = BUFFER_INIT(EXPRESSION_MOST);
+    const char *columns[KEY_COLUMNS_MAX];
+    bool failed = false;
+    for (size_t i = 0; i < table->column_count; i++) {
+        struct buffer name = BUFFER_INIT(EXPRESSION_MOST);
+        sql_identifier(&name, table->columns[i]);
+        columns[i] = arena_string(works->arena, buffer_string(&name));
+        failed |= !columns[i] || buffer_failed(&name);
+        buffer_free(&name);
+        if (!failed)
+            buffer_format(&sql, "%s IS NOT NULL AND ", columns[i]);
+    }
+    if (!failed)
+        sql_bucket(&sql, &table->rule, columns);
+    buffer_text(&sql, " IS NOT NULL");
+    const char *text = failed || buffer_failed(&sql) ? NULL : arena_string(works->arena, buffer_string(&sql));
+    buffer_free(&sql);
+    return text;
+}
+
 static mosaic_status add_work(struct works *works, struct owner_work item)
 {
     struct difference *difference = works->difference;
@@ -78,11 +101,14 @@ static mosaic_status add_work(struct works *works, struct owner_work item)
 
 static mosaic_status make_owner(struct works *works, const struct table *table, size_t at, size_t shard)
 {
-    const struct constraint_facts *found = facts_owner(&works->input->facts[shard]->tables[at]);
-    struct owner_work item = {OWNER_ADD, shard, table->schema, table->name, table->display, table, NULL, NULL};
+    const struct table_facts *facts = &works->input->facts[shard]->tables[at];
+    const struct constraint_facts *found = facts_owner(facts);
+    struct owner_work item = {OWNER_ADD, shard, table->schema, table->name, table->display, table};
+    item.grows = facts->grows || facts->arrives;
     item.comment = owner_comment(works->arena, table, shard);
     item.expression = owner_expression(works, table, shard);
-    if (!item.comment || !item.expression)
+    item.condition = item.grows ? placed_expression(works, table) : item.expression;
+    if (!item.comment || !item.expression || !item.condition)
         return error_memory(works->error);
     if (found && strcmp(found->comment, item.comment) == 0) {
         if (found->validated)
@@ -100,7 +126,7 @@ static mosaic_status make_drops(struct works *works, size_t shard)
     const struct shard_facts *facts = works->input->facts[shard];
     for (size_t i = 0; i < facts->owned_count; i++) {
         const struct table_name *name = &facts->owned[i];
-        bool listed = false;
+        bool listed = facts_arrival(facts, name->schema, name->name); /* the whole table goes */
         for (size_t at = 0; at < works->input->model->table_count; at++)
             listed |= strcmp(works->input->model->tables[at].schema, name->schema) == 0 &&
                       strcmp(works->input->model->tables[at].name, name->name) == 0;
@@ -120,7 +146,8 @@ static mosaic_status make_all(struct works *works)
     for (size_t at = 0; at < works->input->model->table_count; at++) {
         const struct table *table = &works->input->model->tables[at];
         for (size_t shard = 0; table->map && shard < works->input->model->shard_count && status == MOSAIC_OK; shard++)
-            if (works->input->facts[shard] && works->input->facts[shard]->tables[at].exists)
+            if (works->input->facts[shard] &&
+                (works->input->facts[shard]->tables[at].exists || works->input->facts[shard]->tables[at].arrives))
                 status = make_owner(works, table, at, shard);
     }
     for (size_t shard = 0; shard < works->input->model->shard_count && status == MOSAIC_OK; shard++)

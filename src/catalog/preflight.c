@@ -108,7 +108,8 @@ static bool check_relation(const struct check *check)
 {
     const struct table_facts *facts = check->facts;
     if (!facts->exists) {
-        SAY(check, true, "create it on every shard: pgmosaic exec --all -f schema.sql", "the table is not there");
+        SAY(check, true, "correct its name, or create it on every shard: pgmosaic exec --all -f schema.sql",
+            "the table is not there: relation \"%s\" does not exist (SQLSTATE 42P01)", check->table->display);
         return false;
     }
     if (facts->kind != 'r' && facts->kind != 'p') {
@@ -363,51 +364,16 @@ static bool is_key_column(const struct table *table, const char *name)
     return has_text(table->columns, table->column_count, name);
 }
 
-/* Do the sequences of a column give different values on every shard: by residues of one increment, or by disjoint
- * ranges? */
-static bool sequences_differ(const struct sequence_facts *list, size_t count)
+/* Of the others apply sees to it that they differ (sequence.h). */
+static void check_sequences(const struct table *table, const struct table_facts *first, struct findings *findings)
 {
-    bool residues = true, ranges = true;
-    for (size_t i = 0; i < count; i++) {
-        residues &= list[i].increment == list[0].increment && list[i].increment >= (int64_t)count;
-        for (size_t j = 0; j < i; j++) {
-            residues &= residues && (list[i].start - list[j].start) % list[i].increment != 0;
-            ranges &= list[i].most < list[j].least || list[j].most < list[i].least;
-        }
-    }
-    return residues || ranges;
-}
-
-static void check_sequences(const struct model *model, const struct table *table, size_t at,
-                            const struct shard_facts *const *facts, const struct table_facts *first,
-                            struct findings *findings)
-{
-    struct sequence_facts *list = arena_zeroed(findings->arena, model->shard_count, sizeof *list);
-    for (size_t i = 0; list && i < first->column_count; i++) {
+    for (size_t i = 0; i < first->column_count; i++) {
         const struct column_facts *column = &first->columns[i];
-        size_t count = 0;
-        if (!column->sequence.name)
-            continue;
-        for (size_t shard = 0; shard < model->shard_count; shard++) {
-            const struct column_facts *other =
-                facts[shard] ? facts_column(&facts[shard]->tables[at], column->name) : NULL;
-            if (other && other->sequence.name)
-                list[count++] = other->sequence;
-        }
-        if (is_key_column(table, column->name))
+        if (column->sequence.name && is_key_column(table, column->name))
             finding_add(findings, false, "", table->display, "give the key in every write",
                         "key column %s takes its default from sequence %s: most of its values belong to other shards",
                         column->name, column->sequence.name);
-        else if (count > 1 && !sequences_differ(list, count))
-            finding_add(findings, true, "", table->display,
-                        finding_text(findings,
-                                     "on the shard number i from 1: ALTER SEQUENCE %s INCREMENT BY %zu MINVALUE 1 "
-                                     "START WITH i RESTART; or drop the default",
-                                     column->sequence.name, model->shard_count),
-                        "column %s takes its values from sequence %s, which gives the same values on every shard",
-                        column->name, column->sequence.name);
     }
-    findings->failed |= !list;
 }
 
 static const char *shown(const char *text)
@@ -511,7 +477,7 @@ static void check_table(struct model *model, size_t at, const struct shard_facts
     const struct table_facts *first = NULL;
     const char *first_shard = "";
     for (size_t shard = 0; shard < model->shard_count; shard++) {
-        if (!facts[shard])
+        if (!facts[shard] || facts[shard]->tables[at].arrives)
             continue;
         struct check check = {model, table, &facts[shard]->tables[at], facts[shard]->shard, findings};
         if (!check_relation(&check))
@@ -535,7 +501,7 @@ static void check_table(struct model *model, size_t at, const struct shard_facts
         *types_known &= known;
     }
     if (first && table->kind == TABLE_SHARDED)
-        check_sequences(model, table, at, facts, first, findings);
+        check_sequences(table, first, findings);
 }
 
 void preflight_tables(struct model *model, const struct shard_facts *const *facts, bool *types_known,

@@ -2,6 +2,7 @@
 
 #include "catalog/difference.h"
 #include "catalog/owner.h"
+#include "catalog/sequence.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -66,6 +67,7 @@ static void start(struct bench *bench)
                                                .version = "15.5",
                                                .user = "u",
                                                .database = "d",
+                                               .ids = "",
                                                .encoding = "UTF8",
                                                .collate = "C.UTF-8",
                                                .ctype = "C.UTF-8",
@@ -164,35 +166,6 @@ static void test_rights_and_kinds_of_a_table(void **state)
     CASE((bench.tables[0].persistence = 't', bench.model.shard_count = 1), true, "s0", "temporary");
 }
 
-/* Sequences of a column that is no key must not meet: by residues of one increment, or by ranges. */
-static void test_sequences_that_meet_and_that_do_not(void **state)
-{
-    (void)state;
-    static const struct {
-        struct sequence_facts s0, s1;
-        bool collide;
-    } cases[] = {
-        {{"q", 1, 1, 1, INT64_MAX}, {"q", 1, 1, 1, INT64_MAX}, true},
-        {{"q", 2, 1, 1, INT64_MAX}, {"q", 2, 2, 1, INT64_MAX}, false},
-        {{"q", 2, 1, 1, INT64_MAX}, {"q", 2, 3, 1, INT64_MAX}, true},
-        {{"q", 2, 1, 1, INT64_MAX}, {"q", 3, 2, 1, INT64_MAX}, true},
-        {{"q", 1, 1, 1, 999}, {"q", 1, 1000, 1000, 1999}, false},
-        {{"q", 1, 1, 1, 1000}, {"q", 1, 1000, 1000, 1999}, true},
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct bench bench;
-        bool known;
-        start(&bench);
-        bench.columns[0][1].sequence = cases[i].s0;
-        bench.columns[1][1].sequence = cases[i].s1;
-        run(&bench, &known);
-        assert_int_equal(bench.findings.fatal, cases[i].collide);
-        stop(&bench);
-    }
-    CASE(bench.columns[0][0].sequence = bench.columns[1][0].sequence = cases[0].s0, false, "",
-         "key column id takes its default");
-}
-
 static void test_a_trigger_is_judged_by_its_words(void **state)
 {
     (void)state;
@@ -254,6 +227,53 @@ static mosaic_status differ(struct bench *bench, const struct catalog_state *sta
     return difference_make(&input, &bench->arena, difference, &bench->findings, &error);
 }
 
+/* Sequences of a column that is no key must not meet: by residues of one increment, or by ranges. */
+static void test_sequences_that_meet_and_that_do_not(void **state)
+{
+    (void)state;
+    static const struct {
+        struct sequence_facts s0, s1;
+        bool collide;
+    } cases[] = {
+        {{"q", 1, 1, 1, INT64_MAX}, {"q", 1, 1, 1, INT64_MAX}, true},
+        {{"q", 2, 1, 1, INT64_MAX}, {"q", 2, 2, 1, INT64_MAX}, false},
+        {{"q", 2, 1, 1, INT64_MAX}, {"q", 2, 3, 1, INT64_MAX}, true},
+        {{"q", 2, 1, 1, INT64_MAX}, {"q", 3, 2, 1, INT64_MAX}, true},
+        {{"q", 1, 1, 1, 999}, {"q", 1, 1000, 1000, 1999}, false},
+        {{"q", 1, 1, 1, 1000000000000}, {"q", 1, 1000, 1000, 1999999999999}, true},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct bench bench;
+        struct difference difference;
+        start(&bench);
+        bench.columns[0][1].sequence = cases[i].s0;
+        bench.columns[1][1].sequence = cases[i].s1;
+        assert_int_equal(differ(&bench, NULL, &difference), MOSAIC_OK);
+        assert_int_equal(bench.findings.fatal, 0);
+        assert_int_equal(difference.sequence_count, cases[i].collide);
+        assert_true(!cases[i].collide || difference.sequences[0].width == 1024);
+        sequence_refuse(&difference, &bench.findings);
+        assert_int_equal(bench.findings.fatal, cases[i].collide);
+        buffer_free(&difference.plan);
+        stop(&bench);
+    }
+    static const struct sequence_facts unfit[] = {
+        {"q", 1, 1, 1, INT64_MAX, .cycles = true}, {"q", -1, 1, 1, INT64_MAX}, {"q", 1, 1, 1, 15999}};
+    for (size_t i = 0; i < sizeof unfit / sizeof *unfit; i++) {
+        struct bench bench;
+        struct difference difference;
+        start(&bench);
+        bench.columns[0][1].sequence = bench.columns[1][1].sequence = unfit[i];
+        assert_int_equal(differ(&bench, NULL, &difference), MOSAIC_OK);
+        assert_int_equal(bench.findings.fatal, 1);
+        assert_non_null(strstr(bench.findings.list[0].what, "cannot be unique over the shards"));
+        buffer_free(&difference.plan);
+        stop(&bench);
+    }
+    CASE(bench.columns[0][0].sequence = bench.columns[1][0].sequence = cases[0].s0, false, "",
+         "key column id takes its default");
+}
+
 static void test_the_first_apply_and_the_second(void **state)
 {
     (void)state;
@@ -283,6 +303,7 @@ static void test_the_first_apply_and_the_second(void **state)
         bench.tables[i].constraints = &owners[i];
         bench.tables[i].constraint_count = 1;
         bench.facts[i].mosaic = (struct shard_identity){true, "shop", bench.shards[i].name, "s0", 1};
+        bench.facts[i].ids = i ? "pgmosaic ids.1 shard 1" : "pgmosaic ids.1 shard 0";
     }
     bench.table.rule.buckets = 0;
     assert_int_equal(differ(&bench, &first.wanted, &second), MOSAIC_OK);
@@ -306,6 +327,13 @@ static void test_the_first_apply_and_the_second(void **state)
     assert_false(second.catalog_changes || second.shard_changes[1]);
     assert_true(second.shard_changes[0]);
     assert_non_null(strstr(buffer_string(&second.plan), "+ functions mosaic.decide and mosaic.forget on s0\n"));
+    buffer_free(&second.plan);
+
+    bench.facts[0].cannot_decide = false;
+    bench.facts[0].ids = bench.facts[1].ids; /* of another shard */
+    assert_int_equal(differ(&bench, &first.wanted, &second), MOSAIC_OK);
+    assert_true(second.shard_changes[0] && !second.shard_changes[1]);
+    assert_non_null(strstr(buffer_string(&second.plan), "+ function mosaic.next_id() on s0\n"));
     buffer_free(&first.plan);
     buffer_free(&second.plan);
     stop(&bench);

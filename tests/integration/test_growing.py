@@ -1,0 +1,415 @@
+"""Growing out of one database: `pgmosaic apply` moves tables that stand on the home shard alone, and ids that are
+unique over all shards."""
+import concurrent.futures
+import copy
+import signal
+import threading
+import time
+
+import psycopg2
+import pytest
+
+from conftest import run_command, superuser
+from proxies import ask, eventually, start_proxy
+from test_apply import Cluster
+
+LAB_SHARDS = 3
+SINCE = 1704067200000  # 2024 began, in milliseconds
+
+
+@pytest.fixture
+def cluster(lab, directory):
+    return Cluster(lab, directory)
+
+
+# ---- mosaic.next_id() -----------------------------------------------------------------------------------------------
+
+
+def take_ids(cluster, shard, count):
+    with cluster.lab.connect(shard) as connection, connection.cursor() as cursor:
+        cursor.execute("DO $$ DECLARE id bigint; last bigint := 0; ids bigint[] := '{}'; BEGIN"
+                       f" CREATE TEMP TABLE taken (id bigint); FOR i IN 1..{count} LOOP id := mosaic.next_id();"
+                       " IF id <= last THEN RAISE '% behind %', id, last; END IF; last := id; ids := ids || id;"
+                       " END LOOP; INSERT INTO taken SELECT unnest(ids); END $$")
+        cursor.execute("SELECT id FROM taken")
+        return [row[0] for row in cursor.fetchall()]
+
+
+def test_ids_of_many_sessions_are_unique_and_grow(cluster):
+    cluster.applied()
+    before = int(time.time() * 1000) - SINCE
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        lists = list(pool.map(lambda i: take_ids(cluster, i % 2, 20000), range(8)))
+    ids = [i for taken in lists for i in taken]
+    assert len(ids) == len(set(ids)) == 160000
+    assert {i >> 12 & 1023 for taken in lists[::2] for i in taken} == {0}
+    assert {i >> 12 & 1023 for taken in lists[1::2] for i in taken} == {1}
+    after = int(time.time() * 1000) - SINCE
+    assert all(before <= i >> 22 <= after + 1 and 0 < i < 1 << 63 for i in ids)
+
+
+def test_ids_when_the_clock_steps_back(cluster):
+    """The same as state from a clock that was ahead: no id comes twice, and none is smaller than one before."""
+    cluster.applied()
+    first = take_ids(cluster, 0, 10)
+    ahead = int(time.time() * 1000) - SINCE + 3600_000
+    cluster.lab.query(0, f"SELECT setval('mosaic.id_value', {ahead}::bigint << 12, false),"
+                         f" setval('mosaic.id_block', {ahead})")
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        lists = list(pool.map(lambda i: take_ids(cluster, 0, 5000), range(4)))
+    ids = [i for taken in lists for i in taken]
+    assert len(set(ids)) == 20000 and min(ids) > max(first) and min(ids) >> 22 == ahead
+    assert max(ids) >> 22 <= ahead + 5  # 20,000 ids are of five milliseconds
+    cluster.lab.query(0, "SELECT setval('mosaic.id_value', 4095, false)")  # cut off between the two
+    assert min(take_ids(cluster, 0, 10)) > max(ids)
+
+
+def test_ids_for_every_role_and_again_after_a_drop(cluster):
+    cluster.applied()
+    with superuser(cluster.lab, 1) as cursor:
+        cursor.execute("DROP ROLE IF EXISTS nobody; CREATE ROLE nobody; SET ROLE nobody; SELECT mosaic.next_id() > 0")
+        assert cursor.fetchone()[0]
+        for sql in "SELECT setval('mosaic.id_block', 1)", "SELECT mosaic.open_id_block(1, 1, true)":
+            with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+                cursor.execute(sql)
+    cluster.lab.query(2, "DROP FUNCTION mosaic.next_id()")
+    assert "+ function mosaic.next_id() on s2\n" in cluster.applied().stdout
+    assert cluster.lab.query(2, "SELECT mosaic.next_id() >> 12 & 1023") == [(2,)]
+    assert "nothing to change" in cluster.applied().stdout
+
+
+# ---- a table of the home shard is spread ----------------------------------------------------------------------------
+
+ORDERS = """
+    CREATE SCHEMA sales; CREATE TYPE sales.mood AS ENUM ('sad', 'ok', 'happy');
+    CREATE DOMAIN sales.positive AS int CHECK (VALUE > 0); CREATE TYPE sales.place AS (x int, m sales.mood);
+    CREATE FUNCTION sales.twice(i int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT 2 * i';
+    CREATE FUNCTION sales.touch() RETURNS trigger LANGUAGE plpgsql AS
+        'BEGIN IF TG_OP = ''DELETE'' THEN RAISE ''no''; END IF; NEW.note := coalesce(NEW.note, ''none''); RETURN NEW; END';
+    CREATE TABLE sales.orders (customer_id bigint NOT NULL, id int NOT NULL, note text, price numeric(12, 3), f float8,
+        at timestamptz, day date, span interval, raw bytea, tags text[], doc jsonb, mood sales.mood, moods sales.mood[],
+        qty sales.positive, spot sales.place, net inet, r int4range, "Odd ""x" text DEFAULT 'é', flags bit(3),
+        uid uuid, x xml, cash money, twice int GENERATED ALWAYS AS (sales.twice(id)) STORED,
+        PRIMARY KEY (customer_id, id), CHECK (sales.twice(id) >= id));
+    CREATE INDEX orders_note ON sales.orders (lower(note)) WHERE note IS NOT NULL;
+    COMMENT ON TABLE sales.orders IS 'what was ordered'; COMMENT ON COLUMN sales.orders.note IS 'a note';
+    CREATE TRIGGER touch BEFORE INSERT OR UPDATE OR DELETE ON sales.orders FOR EACH ROW EXECUTE FUNCTION sales.touch();
+    ALTER TABLE sales.orders ENABLE ROW LEVEL SECURITY; CREATE POLICY mine ON sales.orders USING (qty IS NOT NULL);
+    GRANT SELECT ON sales.orders TO PUBLIC;
+    INSERT INTO sales.orders (customer_id, id, note, price, f, at, day, span, raw, tags, doc, mood, moods, qty, spot,
+        net, r, flags, uid, x, cash)
+    SELECT c, i, CASE WHEN i % 3 > 0 THEN E'tab\\t new\\nline \\\\ ' || i END, c / 7.0, c / 3.0::float8,
+        '2025-01-01 12:00+02'::timestamptz + i * interval '1 h', '2024-02-29', i * interval '1 mon 1 day',
+        decode('00ff5c', 'hex'), ARRAY['a,b', NULL, '"'], '{"a": [1, null]}', 'ok', ARRAY['sad', 'happy']::sales.mood[],
+        i + 1, ROW(i, 'happy')::sales.place, '10.0.0.1/8', int4range(i, i + 2), B'101',
+        md5(c::text || i)::uuid, '<a>&amp;</a>', 12.5
+    FROM generate_series(-50, 149) c, generate_series(0, 4) i"""
+SHARDED = "name: sales.orders, key: customer_id, function: modulo"
+ROWS = "SELECT o::text FROM sales.orders o ORDER BY customer_id, id"
+
+
+def rows_of(cluster, sql, shards=range(3)):
+    return sorted(row for shard in shards for row in cluster.lab.query(shard, sql))
+
+
+def clean_others(cluster):
+    for shard in (1, 2):
+        cluster.lab.query(shard, "DROP SCHEMA IF EXISTS sales CASCADE")
+
+
+def moved(cluster, table, before, sql):
+    """Every row is there once, on its owner; the constraint is valid; nothing is left of the move."""
+    assert rows_of(cluster, sql) == before
+    for shard in range(3):
+        assert cluster.constraint(shard, table)[1]
+        assert cluster.lab.query(shard, "SELECT count(*) FROM mosaic.arrival") == [(0,)]
+        assert cluster.lab.query(shard, f"SELECT count(*) FROM {table}")[0][0] > 0
+    assert len(set(cluster.epochs())) == 1
+    assert "nothing to change" in cluster.applied().stdout
+
+
+def test_a_table_with_all_kinds_of_types_moves(cluster):
+    cluster.lab.query(0, ORDERS)
+    before = rows_of(cluster, ROWS, [0])
+    assert len(before) == 1000
+    cluster.lab.query(0, "ANALYZE sales.orders")
+    cluster.tables = [SHARDED]
+    plan = cluster.apply("--dry-run")
+    assert "~ table sales.orders: 1000 rows (estimated) move from home shard s0 by customer_id" in plan.stdout
+    assert cluster.lab.query(1, "SELECT to_regnamespace('sales')") == [(None,)]
+    done = cluster.applied()
+    assert "table sales.orders: 670 rows moved to other shards, compared" in done.stderr, done.stderr
+    moved(cluster, "sales.orders", before, ROWS)
+    for shard in range(3):
+        assert cluster.lab.query(shard, "SELECT count(*) FROM sales.orders WHERE mod(mod(customer_id, 3) + 3, 3) <> "
+                                        f"{shard}") == [(0,)]
+    definition = """
+        SELECT 'k', conname, pg_get_constraintdef(oid) FROM pg_constraint
+        WHERE conrelid = 'sales.orders'::regclass AND conname <> 'mosaic_owner'
+        UNION ALL SELECT 'i', indexrelid::regclass::text, pg_get_indexdef(indexrelid) FROM pg_index
+        WHERE indrelid = 'sales.orders'::regclass
+        UNION ALL SELECT 't', tgname, pg_get_triggerdef(oid) || tgenabled::text FROM pg_trigger
+        WHERE tgrelid = 'sales.orders'::regclass
+        UNION ALL SELECT 'p', polname, pg_get_expr(polqual, polrelid) FROM pg_policy
+        UNION ALL SELECT 'c', relacl::text, relrowsecurity || obj_description(oid) || relowner::regrole FROM pg_class
+        WHERE oid = 'sales.orders'::regclass
+        UNION ALL SELECT 'a', attname, format_type(atttypid, atttypmod) || attnotnull || coalesce(col_description(attrelid,
+            attnum), '') || coalesce(pg_get_expr(adbin, adrelid), '') FROM pg_attribute
+        LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
+        WHERE attrelid = 'sales.orders'::regclass AND attnum > 0 ORDER BY 1, 2, 3"""
+    first = cluster.lab.query(0, definition)
+    assert len(first) > 28
+    for shard in (1, 2):
+        assert cluster.lab.query(shard, definition) == first
+
+
+def test_several_tables_with_foreign_keys_and_a_reference_table(cluster):
+    cluster.lab.query(0, """
+        CREATE TABLE countries (code text PRIMARY KEY); INSERT INTO countries VALUES ('de'), ('fr');
+        CREATE TABLE users (id int PRIMARY KEY, country text REFERENCES countries, boss int);
+        ALTER TABLE users ADD FOREIGN KEY (id) REFERENCES users ON DELETE CASCADE;
+        CREATE TABLE notes (user_id int REFERENCES users ON DELETE RESTRICT, n int, PRIMARY KEY (user_id, n));
+        CREATE TABLE logs (user_id int REFERENCES users ON DELETE CASCADE, at int) PARTITION BY RANGE (at);
+        CREATE TABLE logs_1 PARTITION OF logs FOR VALUES FROM (0) TO (5);
+        CREATE TABLE logs_2 PARTITION OF logs FOR VALUES FROM (5) TO (10);
+        CREATE TABLE settings (k text, country text REFERENCES countries);
+        INSERT INTO users SELECT i, 'de' FROM generate_series(1, 100) i;
+        INSERT INTO notes SELECT i, n FROM generate_series(1, 100) i, generate_series(1, 3) n;
+        INSERT INTO logs SELECT i, n FROM generate_series(1, 100) i, generate_series(0, 9) n""")
+    queries = {table: f"SELECT t::text FROM {table} t" for table in ("users", "notes", "logs")}
+    before = {table: rows_of(cluster, sql, [0]) for table, sql in queries.items()}
+    cluster.tables = ["name: users, key: id", "name: notes, key: user_id", "name: logs, key: user_id",
+                      "name: countries, kind: reference"]
+    done = cluster.applied()
+    assert "table countries: 2 rows copied to every shard, compared" in done.stderr
+    for table, sql in queries.items():
+        moved(cluster, table, before[table], sql)
+    for shard in range(3):
+        assert cluster.lab.query(shard, "SELECT code FROM countries ORDER BY 1") == [("de",), ("fr",)]
+        assert cluster.constraint(shard, "logs_1")[1]
+        assert cluster.lab.query(shard, """SELECT conrelid::regclass::text, pg_get_constraintdef(oid) FROM pg_constraint
+            WHERE contype = 'f' AND conparentid = 0 AND conrelid::regclass::text NOT IN ('settings', 'mosaic.relation')
+            ORDER BY 1, 2""") == [
+            ("logs", "FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE"),
+            ("notes", "FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE RESTRICT"),
+            ("users", "FOREIGN KEY (country) REFERENCES countries(code)"),
+            ("users", "FOREIGN KEY (id) REFERENCES users(id) ON DELETE CASCADE")]
+
+
+def test_what_cannot_move_is_refused_before_anything_is_done(cluster):
+    cluster.lab.query(0, "CREATE TABLE t (id int, n int UNIQUE); INSERT INTO t VALUES (1, 1), (NULL, 2), (NULL, 3);"
+                         "CREATE TABLE u (t int REFERENCES t (n) ON DELETE CASCADE)")
+    cluster.tables = ["name: t, key: id"]
+    text = cluster.refused("2 rows have no key that a shard owns; keys: NULL, NULL", "t_n_key", "leaves out the sharding key",
+                           "foreign key u_t_fkey of public.u, which stays on the home shard")
+    assert "table t on shard s0" in text
+    cluster.tables = ["name: ordres, key: id"]
+    cluster.refused("table ordres on shards s0, s1, s2", "does not exist (SQLSTATE 42P01)")
+    cluster.lab.query(0, "CREATE TABLE l (c text); INSERT INTO l VALUES ('de'), ('xx')")
+    cluster.tables = ['name: l, key: c, function: list, lists: [{values: [de], shard: s0}, {values: [it], shard: s2}]']
+    cluster.refused("1 rows have no key that a shard owns; keys: xx")
+    cluster.lab.query(1, "CREATE TABLE l (c text)")
+    cluster.refused("table l on shard s2", "the table is not there")
+
+
+def test_a_stale_session_never_sees_a_part(cluster):
+    """Sessions that were there before the move are ended; statements that waited for it fail, none gives a part."""
+    cluster.lab.query(0, "CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t SELECT generate_series(1, 30000)")
+    cluster.tables = ["name: t, key: id"]
+    answers, stop = [], threading.Event()
+
+    def read():
+        with cluster.lab.connect(0) as connection, connection.cursor() as cursor:
+            try:
+                while not stop.is_set():
+                    cursor.execute("SELECT count(*) FROM t")
+                    answers.append(cursor.fetchone()[0])
+            except psycopg2.Error as error:
+                answers.append(error.pgcode)
+
+    def write():
+        """Reads, then writes in the same transaction: it waits for the move, and the move for it."""
+        with cluster.lab.connect(0) as connection, connection.cursor() as cursor:
+            try:
+                while not stop.is_set():
+                    cursor.execute("BEGIN; SELECT count(*) FROM t; UPDATE t SET id = id WHERE id = 1; COMMIT")
+            except psycopg2.Error as error:
+                answers.append(error.pgcode)
+    threads = [threading.Thread(target=work) for work in (read, read, write, write)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.3)
+    cluster.applied()
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert set(answers) - {30000} <= {"57P01", "40P01", None} and answers.count(30000) > 5, set(answers)
+    assert sum(1 for answer in answers if answer != 30000) == 4
+    moved(cluster, "t", [(i,) for i in range(1, 30001)], "SELECT id FROM t")
+
+
+def test_a_proxy_that_knows_the_old_map_never_gives_a_part(cluster):
+    """It looks for a new map once an hour, and its config does not name the table: it may refuse, and nothing else."""
+    cluster.lab.everywhere("CREATE TABLE u (id int PRIMARY KEY)")
+    cluster.lab.query(0, "CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t SELECT generate_series(1, 30000)")
+    cluster.tables = ["name: u, key: id"]
+    cluster.applied()
+    lab = copy.copy(cluster.lab)
+    lab.env, lab.name = {**lab.env, "PGMOSAIC_CONFIG": str(cluster.path)}, cluster.name
+    answers, stop = [], threading.Event()
+    with start_proxy(lab, {"schema_check_interval": "1h", "query_wait_timeout": "2s"}) as proxy:
+
+        def read(sql):
+            while not stop.is_set():
+                try:
+                    with proxy.session() as run:
+                        while not stop.is_set():
+                            answers.append(run(sql)[0][0])
+                except psycopg2.Error as error:
+                    answers.append(str(error).strip())
+                    time.sleep(0.02)
+        assert ask(proxy.psycopg2(), "SELECT count(*) FROM t") == [(30000,)]
+        queries = ("SELECT count(*) FROM t", "SELECT count(*) FROM t",
+                   "SELECT (SELECT count(*) FROM t) + (SELECT count(*) FROM u WHERE id < 0)")  # by the coordinator
+        threads = [threading.Thread(target=read, args=(sql,)) for sql in queries]
+        for thread in threads:
+            thread.start()
+        eventually(lambda: answers.count(30000) > 20)
+        cluster.tables.append("name: t, key: id")
+        cluster.applied()
+        refused = len(answers)
+        time.sleep(1)
+        assert 30000 not in answers[refused + 10:]  # nothing reads it by the old map
+        config = proxy.config.read_text()
+        proxy.config.write_text(config.replace("{name: u, key: id}", "{name: u, key: id}\n  - {name: t, key: id}"))
+        proxy.process.send_signal(signal.SIGHUP)
+        after = len(answers)
+        eventually(lambda: 30000 in answers[after:], 20)
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert {answer for answer in answers if isinstance(answer, int)} == {30000}
+
+
+def test_a_table_in_use_for_long_stays_as_it_is(cluster):
+    cluster.lab.query(0, "CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t SELECT generate_series(1, 10)")
+    cluster.tables = ["name: t, key: id"]
+    cluster.write()
+    with cluster.lab.connect(0) as reader, reader.cursor() as cursor:
+        cursor.execute("BEGIN; SELECT * FROM t")
+        done = cluster.apply()
+        assert done.returncode == 1 and "in use: no lock on public.t within 60 s" in done.stderr, done.stderr
+        cursor.execute("COMMIT")
+    assert cluster.lab.query(0, "SELECT count(*) FROM t") == [(10,)]
+    assert cluster.lab.query(1, "SELECT to_regclass('t')") == [(None,)]
+    cluster.applied()
+    moved(cluster, "t", [(i,) for i in range(1, 11)], "SELECT id FROM t")
+
+
+GROW_POINTS = ["grow.locked", "grow.created", "grow.copied", "grow.verified", "grow.deleted", "grow.cut", "grow.fenced",
+               "grow.made_one=1", "grow.made_one=2", "grow.made", "grow.moved", "apply.schema", "apply.before_catalog",
+               "apply.after_catalog", "apply.epoch=1", "apply.epoch=2"]
+
+
+@pytest.mark.parametrize("point", GROW_POINTS)
+def test_killed_at_any_step_of_a_move_and_run_again(cluster, control_points, point):
+    name, _, nth = point.partition("=")
+    cluster.lab.query(0, "CREATE TYPE mood AS ENUM ('a', 'b'); CREATE TABLE t (id int PRIMARY KEY, m mood);"
+                         "INSERT INTO t SELECT i, 'b' FROM generate_series(1, 999) i;"
+                         "CREATE TABLE r (id int PRIMARY KEY); INSERT INTO r SELECT generate_series(1, 10)")
+    cluster.tables = ["name: t, key: id, function: modulo", "name: r, kind: reference"]
+    cluster.write()
+    done = run_command("apply", cluster.path, "--yes", cwd=cluster.directory,
+                       env={"MOSAIC_CONTROL_POINT": f"{name}={nth + ':' if nth else ''}kill"})
+    assert done.returncode == -9, done.stdout + done.stderr
+    until = time.monotonic() + 10  # the server sees the end of a session a moment later
+    while time.monotonic() < until and cluster.lab.query(0, "SELECT FROM pg_locks WHERE relation = 't'::regclass"):
+        time.sleep(0.05)
+    decided = cluster.lab.query(0, "SELECT count(*) FROM mosaic.relation") != [(0,)] if point != "apply.schema" else False
+    assert cluster.lab.query(0, "SELECT count(*) FROM t") == [(333,)] if decided else [(999,)]
+    assert decided == (name in ("grow.moved", "apply.after_catalog", "apply.epoch"))
+    cluster.applied()
+    moved(cluster, "t", [(i, "b") for i in range(1, 1000)], "SELECT * FROM t")
+    assert [cluster.lab.query(shard, "SELECT count(*) FROM r") for shard in range(3)] == [[(10,)]] * 3
+
+
+@pytest.mark.parametrize("point", ["grow.made_one", "grow.made"])
+def test_killed_and_given_up(cluster, control_points, point):
+    """What had arrived goes, and the table is the home shard's, as before."""
+    cluster.lab.query(0, "CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t SELECT generate_series(1, 99)")
+    cluster.tables = ["name: t, key: id"]
+    cluster.write()
+    done = run_command("apply", cluster.path, "--yes", cwd=cluster.directory, env={"MOSAIC_CONTROL_POINT": f"{point}=kill"})
+    assert done.returncode == -9
+    cluster.tables = []
+    text = cluster.applied().stdout
+    assert "made by an apply that was cut off" in text
+    assert [cluster.lab.query(shard, "SELECT to_regclass('t')::text") for shard in range(3)] == [[("t",)], [(None,)], [(None,)]]
+    assert cluster.lab.query(0, "SELECT count(*) FROM t") == [(99,)] and cluster.constraint(0, "t") is None
+    assert "nothing to change" in cluster.applied().stdout
+
+
+# ---- sequences ------------------------------------------------------------------------------------------------------
+
+
+def serials(cluster, table, column, shards=range(3), count=5):
+    """What inserts on every shard get, of keys that it owns; in turn, as they come."""
+    taken = []
+    for turn in range(count):
+        for shard in shards:
+            taken += cluster.lab.query(shard, f"INSERT INTO {table} (id) VALUES ({3 * turn + shard}) RETURNING {column}")
+    return [value for value, in taken]
+
+
+def test_serial_and_identity_of_a_table_that_moves(cluster):
+    cluster.lab.query(0, """
+        CREATE SEQUENCE other START 70000; SELECT nextval('other');
+        CREATE TABLE t (id int, a serial, b bigint GENERATED ALWAYS AS IDENTITY, c bigint DEFAULT nextval('other'),
+            d bigint GENERATED BY DEFAULT AS IDENTITY (START 5), e bigint);
+        INSERT INTO t (id) SELECT i FROM generate_series(0, 299) i; INSERT INTO t (id, d) VALUES (1, 123456);
+        ALTER TABLE t ALTER e SET DEFAULT nextval('other')""")
+    cluster.tables = ["name: t, key: id, function: modulo"]
+    plan = cluster.apply("--dry-run").stdout
+    assert "~ sequence public.t_a_seq of t.a: steps of 16, each shard's its own, behind every value there is" in plan
+    assert "~ sequence public.t_b_seq of t.b: steps of 1024" in plan
+    cluster.applied()
+    before = rows_of(cluster, "SELECT a, b, c, d FROM t")
+    for column, least in (("a", 301), ("b", 301), ("c", 70300), ("d", 123456), ("e", 70300)):
+        taken = serials(cluster, "t", column)
+        known = {row["abcd".index(column)] for row in before} if column != "e" else set()
+        assert len(set(taken)) == 15 and not set(taken) & known and min(taken) > least, column
+        width = 16 if column == "a" else 1024
+        assert [value % width for value in taken[:3]] == [0, 1, 2]
+    assert "nothing to change" in cluster.applied().stdout
+
+
+def test_sequences_of_a_table_that_stands_everywhere(cluster):
+    cluster.lab.everywhere("CREATE TABLE t (id int, n bigserial, m int GENERATED ALWAYS AS IDENTITY)")
+    cluster.lab.query(1, "INSERT INTO t (id, n) VALUES (1, 5000); SELECT nextval('t_m_seq') FROM generate_series(1, 99)")
+    cluster.tables = ["name: t, key: id, function: modulo"]
+    with cluster.lab.connect(2) as busy, busy.cursor() as cursor:
+        cursor.execute("BEGIN; SELECT nextval('t_n_seq')")
+        waits = threading.Timer(2, lambda: cursor.execute("COMMIT"))
+        waits.start()
+        cluster.applied()
+        waits.join()
+    assert sorted(serials(cluster, "t", "n", count=2)) == [5120, 5121, 5122, 6144, 6145, 6146]
+    assert sorted(serials(cluster, "t", "m", count=1)) > [99, 99, 99]
+    assert "nothing to change" in cluster.applied().stdout
+    cluster.lab.query(1, "ALTER SEQUENCE t_n_seq INCREMENT BY 1")
+    status = run_command("status", "-c", cluster.path, cwd=cluster.directory)
+    assert status.returncode == 3 and "not applied: ~ sequence public.t_n_seq of t.n" in status.stdout
+    cluster.applied()
+    taken = serials(cluster, "t", "n", count=4)
+    assert len(set(taken)) == 12 and min(taken) > 6146
+
+
+def test_sequences_that_cannot_be_unique_are_refused(cluster):
+    cluster.lab.everywhere("CREATE TABLE t (id int, n smallserial, m bigint GENERATED ALWAYS AS IDENTITY (CYCLE))")
+    cluster.tables = ["name: t, key: id"]
+    cluster.refused("t_n_seq, which has too few values for all shards", "t_m_seq, which cycles")
+    cluster.lab.everywhere("DROP TABLE t; CREATE TABLE t (id int, n serial)")
+    cluster.lab.query(1, "SELECT setval('t_n_seq', 2147483000)")
+    done = cluster.apply()
+    assert done.returncode == 1 and "has reached 2147483000: too few values are left" in done.stderr
+    assert cluster.lab.query(0, "SELECT seqincrement FROM pg_sequence WHERE seqrelid = 't_n_seq'::regclass") == [(1,)]
