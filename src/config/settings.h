@@ -118,6 +118,9 @@ enum scatter_mode { SCATTER_MODE_LIST(X) };
     X(scatter_max_rows, INT, "0", 0, INT64_MAX, true, "rows that it may give its client; 0: no limit")                 \
     X(scatter_max_bytes, BYTES, "0", 0, INT64_C(1) << 50, true, "bytes that it may receive of shards; 0: no limit")    \
     X(scatter_timeout, MS, "0", 0, INT64_C(86400000), true, "how long it may last, to its last row; 0: for ever")      \
+    X(shard_clocks, BOOL, "false", 0, 0, true,                                                                         \
+      "let now() be another moment on each shard of a transaction over several; else it is refused there; see also "   \
+      "mosaic.clock")                                                                                                  \
     X(partial_results, BOOL, "false", 0, 0, true,                                                                      \
       "leave out the rows of shards that are not reached, with a warning; see also mosaic.partial_results")            \
     X(scatter_memory, BYTES, "16MB", 65536, INT64_C(1073741824), true,                                                 \

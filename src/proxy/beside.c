@@ -79,6 +79,15 @@ static const char *why_not_beside(const struct client *client, const char *text,
     return NULL;
 }
 
+static const char another_clock[] =
+    "It asks for the time at which the transaction began, which would be another one on each shard.";
+
+bool route_has_shard_clocks(const struct client *client)
+{
+    const char *clock = client->session->has_ours ? route_setting(client, "mosaic.clock") : NULL;
+    return clock ? strcasecmp(clock, "shard") == 0 : client->worker->settings->shard_clocks;
+}
+
 /*
  * Shards that the transaction is open on, or opens, answer in it: of what it has written nothing is missed. The rows
  * are read to the end at once, so that each shard is free for the next statement.
@@ -88,17 +97,15 @@ static const char *why_not_within(const struct client *client, const char *text,
 {
     bool writes = route->plan->kind == PLAN_WRITE, is_open = client->status == 'T' || client->transaction.is_implicit;
     const char *why = is_open ? branch_why_not(client, 0) : NULL;
-    const char *clock = route_setting(client, "mosaic.clock");
-    bool is_any = clock && strcasecmp(clock, "shard") == 0;
     if (why)
         return why;
     if (!is_open && route_wants_snapshot(client))
         return "The transaction wants one snapshot for all its statements, and over several shards there is none.";
     if (route->facts->facts[0].class == STATEMENT_DECLARE)
         return "A cursor over several shards is read beside the transaction, and would not see what that did.";
-    if (!is_any && (writes ? route->plan->write->reads_clock || route->plan->write->stores_clock
-                           : reads_clock(route, text, size, parameters)))
-        return "It asks for the time at which the transaction began, which would be another one on each shard.";
+    if (!route_has_shard_clocks(client) &&
+        (writes ? route->plan->write->reads_clock : reads_clock(route, text, size, parameters)))
+        return another_clock;
     return NULL;
 }
 
@@ -143,9 +150,8 @@ void beside_check(struct client *client, const char *text, size_t size, const st
     } else if (merges && (route->joins || may_join(client, route))) {
         route->joins = true;
         why = why_not_within(client, text, size, parameters, route);
-        if (why && strstr(why, "the time at which"))
-            hint = "give the time as a value; or SET mosaic.clock = 'shard': each shard has its own, some milliseconds "
-                   "apart";
+        if (why == another_clock)
+            hint = BESIDE_CLOCK_HINT;
     } else if (client->status == 'T' || client->transaction.is_implicit) {
         route->aside = true;
         why = why_not_beside(client, text, size, parameters, route);

@@ -417,8 +417,32 @@ static enum taken refuse_end(struct client *client)
     return client->in_segment ? extended_refuse(client, &error) : client_refuse(client, &error, true);
 }
 
+/* Does it ask for the time of a transaction that is open on another shard as well? */
+static bool reads_another_clock(const struct client *client, const struct route *route)
+{
+    bool reads = false;
+    for (size_t i = 0; route->facts && i < route->facts->count; i++)
+        reads |= route->facts->facts[i].reads_clock;
+    if (!reads || client->status != 'T' || route->aside || route_has_shard_clocks(client))
+        return false;
+    bool leaves = client->server && !client->is_fresh && client->server->pool->shard != route->shard;
+    return leaves || branch_is_parked(client);
+}
+
+static enum taken refuse_clock(struct client *client)
+{
+    mosaic_error error;
+    (void)!error_set(&error, MOSAIC_UNSUPPORTED,
+                     "this statement asks for the time of a transaction that is open on several shards");
+    error_detail(&error, "Each of them has its own.");
+    error_hint(&error, BESIDE_CLOCK_HINT);
+    return client->in_segment ? extended_refuse(client, &error) : client_refuse(client, &error, true);
+}
+
 enum taken route_reach(struct client *client, const struct route *route)
 {
+    if (reads_another_clock(client, route))
+        return refuse_clock(client);
     if (ends_one(client, route->facts))
         return refuse_end(client);
     if (route->aside)

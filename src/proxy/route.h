@@ -64,6 +64,9 @@ const char *route_setting(const struct client *client, const char *name);
  */
 bool route_wants_snapshot(const struct client *client);
 
+/* May the time of a transaction be another one on each of its shards? mosaic.clock, or the setting shard_clocks. */
+bool route_has_shard_clocks(const struct client *client);
+
 /* ---- search paths ---- */
 
 /* What current_schemas(true) is for a user with these settings. */

@@ -200,14 +200,19 @@ def test_on_conflict(lab, one):
 
 
 def test_the_clock_is_one_for_all(lab, one):
-    for text in ("UPDATE users SET at = now()", "INSERT INTO users (id) VALUES (1), (2)",
-                 "DELETE FROM users WHERE at < CURRENT_TIMESTAMP"):
+    assert tag(one, "INSERT INTO users (id) VALUES (1), (2)") == "INSERT 0 2"
+    for text in ("UPDATE users SET at = now()", "DELETE FROM users WHERE at < CURRENT_TIMESTAMP"):
         with pytest.raises(psycopg2.errors.FeatureNotSupported) as found:
             ask(one, text)
         assert "mosaic.clock" in found.value.diag.message_hint
         ask(one, "SET mosaic.clock = 'shard'")
         ask(one, text)
         ask(one, "RESET mosaic.clock")
+    ask(one, "BEGIN")
+    ask(one, "INSERT INTO users VALUES (1, 'n', 1, now())")
+    with pytest.raises(psycopg2.errors.FeatureNotSupported, match="open on several shards"):
+        ask(one, "INSERT INTO users VALUES (2, 'n', 1, now())")
+    ask(one, "ROLLBACK")
 
 
 def test_many_at_once_do_not_mix(proxy, lab, one):
