@@ -54,6 +54,10 @@ static const struct schema_column *set_to_default(const struct schema_relation *
 
 static const char *note_default(struct analysis *analysis, struct fact_write *write, const struct schema_column *column)
 {
+    /* A view's column may have a default of its own, which goes before the table's. */
+    const struct schema_relation *named = analysis->written.named;
+    const struct schema_column *shown = column && named ? schema_column(named, column->name) : NULL;
+    column = shown && shown->has_default ? shown : column;
     if (!column || !column->has_default || column->is_generated)
         return NULL;
     write->stores_clock |= column->default_clock;

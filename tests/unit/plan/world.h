@@ -71,6 +71,8 @@ static const char world_ddl[] =
     "CREATE TABLE dom (id did PRIMARY KEY, v int);"
     "CREATE TABLE ref (rid int PRIMARY KEY, tid bigint, label text);"
     "CREATE TABLE codes (code int PRIMARY KEY, price numeric DEFAULT 0, made timestamptz DEFAULT now(), n serial);"
+    "CREATE VIEW codev AS SELECT code, price FROM codes;"
+    "ALTER VIEW codev ALTER price SET DEFAULT random();"
     "CREATE TABLE priced (id bigint PRIMARY KEY, code int REFERENCES codes ON DELETE CASCADE,"
     " made timestamptz DEFAULT now());"
     "CREATE TABLE home (hid int PRIMARY KEY, v int, tid bigint);"
