@@ -174,9 +174,10 @@ struct parameter {
 struct written {
     const Node *statement; /* NULL: it is none */
     struct range *target;
-    struct scope *scope; /* of the target, and of what stands beside it in FROM or USING */
-    struct scope *rows;  /* INSERT: that of VALUES and of its query */
-    struct scope *query; /* INSERT … of a query: that of its SELECT */
+    const struct schema_relation *named; /* the target's, or the view through which it is written */
+    struct scope *scope;                 /* of the target, and of what stands beside it in FROM or USING */
+    struct scope *rows;                  /* INSERT: that of VALUES and of its query */
+    struct scope *query;                 /* INSERT … of a query: that of its SELECT */
 };
 
 /* What stands where in the statement's own text, of whatever query: a column's name, a subquery, an aggregate. */

@@ -94,10 +94,15 @@ static bool is_sharded(const struct range *range)
 }
 
 /* Of the statement itself, not of a WITH query. */
-static void note_written(struct analysis *analysis, struct scope *scope, const void *statement, struct range *target)
+static void note_written(struct analysis *analysis, struct scope *scope, const void *statement, const RangeVar *name,
+                         struct range *target)
 {
+    bool temporary;
     if (!scope->parent)
-        analysis->written = (struct written){.statement = statement, .target = target, .scope = scope};
+        analysis->written = (struct written){.statement = statement,
+                                             .target = target,
+                                             .named = name_relation(analysis, name, &temporary),
+                                             .scope = scope};
 }
 
 /* What a SET stores, where it is a value. */
@@ -370,7 +375,7 @@ static struct columns insert_analyse(struct analysis *analysis, struct scope *sc
     query_with(analysis, scope, insert->withClause);
     struct scope *rows = scope_new(analysis, scope, true);
     struct range *target = target_range(analysis, scope, insert->relation);
-    note_written(analysis, scope, insert, target);
+    note_written(analysis, scope, insert, insert->relation, target);
     if (analysis->written.target == target)
         analysis->written.rows = rows;
     scope->visible_from = scope->item_count; /* the rows do not see the table */
@@ -385,7 +390,7 @@ static struct columns update_analyse(struct analysis *analysis, struct scope *sc
 {
     query_with(analysis, scope, update->withClause);
     struct range *target = target_range(analysis, scope, update->relation);
-    note_written(analysis, scope, update, target);
+    note_written(analysis, scope, update, update->relation, target);
     query_from(analysis, scope, update->fromClause);
     condition_where(analysis, scope, filter_new(analysis, scope, 0, scope->range_count), update->whereClause);
     assign_all(analysis, scope, target, update->targetList);
@@ -395,7 +400,8 @@ static struct columns update_analyse(struct analysis *analysis, struct scope *sc
 static struct columns delete_analyse(struct analysis *analysis, struct scope *scope, DeleteStmt *delete)
 {
     query_with(analysis, scope, delete->withClause);
-    note_written(analysis, scope, delete, target_range(analysis, scope, delete->relation));
+    struct range *target = target_range(analysis, scope, delete->relation);
+    note_written(analysis, scope, delete, delete->relation, target);
     query_from(analysis, scope, delete->usingClause);
     condition_where(analysis, scope, filter_new(analysis, scope, 0, scope->range_count), delete->whereClause);
     return returning(analysis, scope, delete->returningList);

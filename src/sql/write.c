@@ -54,6 +54,10 @@ static const struct schema_column *set_to_default(const struct schema_relation *
 
 static const char *note_default(struct analysis *analysis, struct fact_write *write, const struct schema_column *column)
 {
+    /* A view's column may have a default of its own, which goes before the table's. */
+    const struct schema_relation *named = analysis->written.named;
+    const struct schema_column *shown = column && named ? schema_column(named, column->name) : NULL;
+    column = shown && shown->has_default ? shown : column;
     if (!column || !column->has_default || column->is_generated)
         return NULL;
     write->stores_clock |= column->default_clock;
@@ -192,7 +196,7 @@ static bool read_rows(struct analysis *analysis, const InsertStmt *insert, const
     enum rows_outcome outcome =
         rows_read(analysis->text, analysis->size, write->start, write->words, count, analysis->arena, &rows);
     if (outcome == ROWS_MEMORY)
-        analysis_new(analysis, SIZE_MAX, 1); /* says so */
+        (void)analysis_new(analysis, SIZE_MAX, 1); /* there is none: leaves the analysis, which says so */
     for (size_t i = 0; outcome == ROWS_FOUND && i < count; i++) {
         const List *row = list_nth(list, (int)i);
         if (rows.list[i].values != (uint32_t)list_length(row) || !holds_first(&rows.list[i], row))

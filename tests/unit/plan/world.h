@@ -77,6 +77,8 @@ static const char world_ddl[] =
     " p duo, r int4range, j jsonb, sys name);"
     "CREATE TABLE ref (rid int PRIMARY KEY, tid bigint, label text);"
     "CREATE TABLE codes (code int PRIMARY KEY, price numeric DEFAULT 0, made timestamptz DEFAULT now(), n serial);"
+    "CREATE VIEW codev AS SELECT code, price FROM codes;"
+    "ALTER VIEW codev ALTER price SET DEFAULT random();"
     "CREATE TABLE priced (id bigint PRIMARY KEY, code int REFERENCES codes ON DELETE CASCADE,"
     " made timestamptz DEFAULT now());"
     "CREATE TABLE home (hid int PRIMARY KEY, v int, tid bigint);"

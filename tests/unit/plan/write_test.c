@@ -331,6 +331,10 @@ static void copies_stay_equal(void **state)
         {"INSERT INTO codes (code, n, made) SELECT rid, 1, '2020-01-01' FROM ref", "0 1 2 3", "s"},
         {"INSERT INTO codes (code) SELECT rid FROM ref", "refused", "default of n"},
         {"DELETE FROM codes", "0 1 2 3", "s"},
+        {"UPDATE codev SET price = 3", "0 1 2 3", "s"},
+        {"UPDATE codev SET price = DEFAULT", "refused", "default of price"},
+        {"UPDATE codes SET price = DEFAULT", "0 1 2 3", "s"},
+        {"INSERT INTO codes OVERRIDING USER VALUE VALUES (1, 2, '2020-01-01', 3)", "refused", "sequence"},
         {"MERGE INTO ref USING codes c ON c.code = rid WHEN MATCHED THEN DELETE", "refused", "reference table"},
         {"WITH x AS (DELETE FROM ref RETURNING *) SELECT * FROM x", "refused", "reference table"},
         {"WITH x AS (DELETE FROM ref RETURNING *) DELETE FROM codes", "refused", "more than one table"},
@@ -485,6 +489,46 @@ static void any_text_is_split_where_the_parser_has_its_rows(void **state)
     assert_true(split > tries / 2);
 }
 
+static void memory_may_run_out_anywhere(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {
+        "INSERT INTO t (id, v) VALUES ($1, 1), (2, $2), (3, $2)",
+        "UPDATE t SET v = u.w FROM u WHERE u.tid = t.id AND t.id IN (1, 2)",
+        "INSERT INTO u (tid, uid) SELECT id, v FROM t RETURNING *",
+        "INSERT INTO codes (code, n) VALUES (1, 2)",
+    };
+    static const struct plan_value values[] = {{"5", 1, 0, 0}, {"2", 1, 0, 0}};
+    for (size_t t = 0; t < sizeof texts / sizeof *texts; t++) {
+        long failed = 0;
+        mosaic_error error;
+        for (mosaic_status status = MOSAIC_MEMORY; status != MOSAIC_OK; failed++) {
+            struct arena arena = ARENA_INIT;
+            struct scan scan = SCAN_INIT;
+            struct facts_list list;
+            struct plan plan = {.kind = PLAN_REFUSED};
+            assert_true(scan_text(&scan, texts[t], strlen(texts[t])));
+            struct plan_input input = {&world.schema,
+                                       world_literals(&scan, texts[t], &world.arena),
+                                       scan.count,
+                                       values,
+                                       2,
+                                       .has_writes = true,
+                                       .text = texts[t],
+                                       .size = strlen(texts[t])};
+            memory_fail_after(failed);
+            status = facts_find_scanned(&world.context, texts[t], strlen(texts[t]), &scan, &arena, &list, &error);
+            if (status == MOSAIC_OK)
+                status = plan_make(list.facts, &input, &arena, &plan, &error);
+            memory_fail_after(-1);
+            assert_true(status == MOSAIC_MEMORY || (status == MOSAIC_OK && plan.kind == PLAN_WRITE));
+            scan_free(&scan);
+            arena_free(&arena);
+        }
+        assert_true(failed > 2);
+    }
+}
+
 static void without_leave_they_are_refused(void **state)
 {
     (void)state;
@@ -521,6 +565,7 @@ int main(void)
         cmocka_unit_test(copies_stay_equal),
         cmocka_unit_test(a_part_has_its_own_parameters),
         cmocka_unit_test(any_text_is_split_where_the_parser_has_its_rows),
+        cmocka_unit_test(memory_may_run_out_anywhere),
         cmocka_unit_test(without_leave_they_are_refused),
     };
     return cmocka_run_group_tests(tests, open_world, close_world);
