@@ -99,6 +99,8 @@ static const char *why_not_within(const struct client *client, const char *text,
     const char *why = is_open ? branch_why_not(client, 0) : NULL;
     if (why)
         return why;
+    if (writes && branch_commit_way(client) == COMMIT_ONE_SHARD)
+        return BRANCH_ONE_SHARD;
     if (!is_open && route_wants_snapshot(client))
         return "The transaction wants one snapshot for all its statements, and over several shards there is none.";
     if (route->facts->facts[0].class == STATEMENT_DECLARE)

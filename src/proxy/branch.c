@@ -6,6 +6,8 @@
 #include "proxy/server.h"
 #include "proxy/tally.h"
 
+#include <strings.h>
+
 static struct server *kept_server(struct list *node)
 {
     return LIST_OWNER(struct server, kept_node, node);
@@ -35,6 +37,14 @@ struct server *branch_by_number(const struct client *client, uint64_t number)
     return NULL;
 }
 
+enum commit_way branch_commit_way(const struct client *client)
+{
+    const char *way = client->session->has_ours ? route_setting(client, "mosaic.commit") : NULL;
+    if (!way || strcasecmp(way, "two_phase") == 0)
+        return COMMIT_TWO_PHASE;
+    return strcasecmp(way, "best_effort") == 0 ? COMMIT_BEST_EFFORT : COMMIT_ONE_SHARD;
+}
+
 const char *branch_why_not(const struct client *client, size_t shard)
 {
     const struct model *model = &client->worker->world->model;
@@ -42,6 +52,8 @@ const char *branch_why_not(const struct client *client, size_t shard)
         return "The coordinator does not see what a transaction has not committed.";
     if (client->status != 'T' && !client->transaction.is_implicit)
         return "A transaction over several shards must begin by BEGIN.";
+    if (branch_commit_way(client) == COMMIT_ONE_SHARD)
+        return BRANCH_ONE_SHARD;
     if (!transaction_may_spread(&client->transaction))
         return "Not all that the transaction began with is known, so that no other shard can be told.";
     if (client->has_unlisted)

@@ -17,6 +17,10 @@
 
 struct server;
 
+/* How a transaction that has written on several shards ends: mosaic.commit. */
+enum commit_way { COMMIT_TWO_PHASE, COMMIT_ONE_SHARD, COMMIT_BEST_EFFORT };
+#define BRANCH_ONE_SHARD "mosaic.commit is one_shard_only."
+enum commit_way branch_commit_way(const struct client *client);
 /* May the transaction go on on this shard as well? NULL: it may; else why not, a sentence. */
 const char *branch_why_not(const struct client *client, size_t shard);
 /* Is a server parked that is in the client's transaction? */

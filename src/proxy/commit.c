@@ -23,6 +23,7 @@ enum phase {
     DECIDES,  /* the decider commits, with its word that the others are to */
     ASKS,     /* its answer was lost: settle.h */
     FINISHES, /* these do */
+    TRIES,    /* mosaic.commit = best_effort: each by itself, one behind the other */
     UNDOES,
     UNKNOWN,
     OVER,
@@ -58,6 +59,7 @@ struct commit {
     struct gid gid;
     struct commit_part *decider; /* NULL: nobody has written */
     bool is_single;              /* the decider alone has: its COMMIT is all */
+    bool is_best_effort;
     bool committed;
     bool is_sending; /* answers that come meanwhile are looked at when all is sent */
     mosaic_error error;
@@ -328,6 +330,10 @@ static void looked(struct commit *commit)
             writers++;
         }
     commit->is_single = writers <= 1;
+    if (!commit->is_single && commit->is_best_effort) {
+        commit->phase = TRIES;
+        return;
+    }
     if (writers > 1 && !name_parts(commit)) {
         (void)!error_set(&commit->decider->error, MOSAIC_UNSUPPORTED,
                          "the name of a shard cannot stand in the name of a prepared transaction");
@@ -422,6 +428,34 @@ static void finished(struct commit *commit)
     over(commit);
 }
 
+/* The next one commits. False: all have, or it is over for want of one. */
+static bool try_next(struct commit *commit)
+{
+    struct buffer done = BUFFER_INIT(256);
+    for (size_t i = 0; i < commit->count; i++) {
+        struct commit_part *part = &commit->parts[i];
+        if (part->state == PART_OPEN && !part->failed && part->server && part->server->status != 'I') {
+            send_query(part, "COMMIT");
+            return true;
+        }
+        if (part->failed || !part->server) {
+            undo(commit, part);
+            if (done.size) {
+                error_detail(&commit->error, "It is committed on %s, and not elsewhere (mosaic.commit is best_effort).",
+                             buffer_string(&done));
+                error_sqlstate(&commit->error, "08007");
+            }
+            buffer_free(&done);
+            return true;
+        }
+        buffer_format(&done, "%s%s", done.size ? ", " : "", part->name);
+    }
+    buffer_free(&done);
+    commit->committed = true;
+    over(commit);
+    return false;
+}
+
 static const struct commit_part *first_failed(const struct commit *commit)
 {
     for (size_t i = 0; i < commit->count; i++)
@@ -458,6 +492,8 @@ static bool step(struct commit *commit)
         return true;
     case DECIDES:
         return decided(commit);
+    case TRIES:
+        return try_next(commit);
     case FINISHES:
         finished(commit);
         return false;
@@ -481,13 +517,12 @@ static bool go_on(struct commit *commit)
 /* What the phase wanted the last command to say. */
 static bool is_done(const struct commit_part *part)
 {
-    static const char *const tags[] = {[PREPARES] = "COMMIT", [DECIDES] = "COMMIT"};
     const struct commit *commit = part->commit;
-    if (commit->phase != PREPARES && commit->phase != DECIDES)
+    if (commit->phase != PREPARES && commit->phase != DECIDES && commit->phase != TRIES)
         return true;
     if (commit->phase == PREPARES && is_prepared_kind(part))
         return strcmp(part->tag, "SELECT 1") == 0 && part->server->status == 'I';
-    return strcmp(part->tag, tags[commit->phase]) == 0;
+    return strcmp(part->tag, "COMMIT") == 0;
 }
 
 static void hint_at_prepare(struct commit_part *part)
@@ -614,6 +649,7 @@ bool commit_begin(struct client *client)
     qsort(servers, count, sizeof *servers, by_shard);
     commit->client = client;
     commit->worker = client->worker;
+    commit->is_best_effort = branch_commit_way(client) == COMMIT_BEST_EFFORT;
     commit->session = settings_hold(client->session);
     commit->before = settings_hold(client->transaction.before);
     client->commit = commit;

@@ -371,15 +371,16 @@ static bool lacks_types(const struct facts *facts, const struct route_parameters
 }
 
 /*
- * Tier 3 is two statements, and each would find its own type for a parameter that Parse left open. PostgreSQL finds one
- * for the whole, which a server is asked for.
+ * Tier 3 is two statements, an INSERT that is dealt out is several, and each would find its own type for a parameter
+ * that Parse left open. PostgreSQL finds one for the whole, which a server is asked for.
  */
 static bool lacks_common_types(const struct plan *plan, const struct facts *facts,
                                const struct route_parameters *parameters)
 {
     enum { UNKNOWN = 705 };
-    if (plan->kind != PLAN_SCATTER || !plan->scatter->final || !parameters || !parameters->values ||
-        parameters->prepared->described)
+    bool is_split = (plan->kind == PLAN_SCATTER && plan->scatter->final) ||
+                    (plan->kind == PLAN_WRITE && plan->write->parts->parameters);
+    if (!is_split || !parameters || !parameters->values || parameters->prepared->described)
         return false;
     const struct prepared *prepared = parameters->prepared;
     bool lacks = prepared->type_count < facts->parameter_count;

@@ -240,3 +240,49 @@ def test_snapshots_over_shards_are_refused(proxy, one):
         ask(one, "SELECT balance FROM accounts WHERE id = 1")
     assert "one snapshot" in found.value.diag.message_detail
     ask(one, "ROLLBACK")
+
+
+def test_each_shard_has_its_own_snapshot_where_that_will_do(proxy, lab, one):
+    ask(one, "SET mosaic.allow_per_shard_snapshots = on")
+    ask(one, "BEGIN ISOLATION LEVEL REPEATABLE READ")
+    assert ask(one, "SELECT balance FROM accounts WHERE id = 0") == [(100,)]
+    assert ask(one, "SELECT balance FROM accounts WHERE id = 1") == [(100,)]
+    with contextlib.closing(proxy.psycopg2()) as other:
+        ask(other, "UPDATE accounts SET balance = 7 WHERE id IN (0, 1)")
+    assert ask(one, "SELECT sum(balance) FROM accounts WHERE id IN (0, 1)") == [(200,)]
+    with pytest.raises(psycopg2.errors.SerializationFailure):
+        ask(one, "UPDATE accounts SET balance = 8 WHERE id = 1")
+    ask(one, "ROLLBACK")
+
+
+def test_one_shard_only(proxy, one):
+    ask(one, "SET mosaic.commit = one_shard_only")
+    with pytest.raises(psycopg2.errors.FeatureNotSupported) as found:
+        ask(one, "UPDATE accounts SET balance = 1")
+    assert "one_shard_only" in found.value.diag.message_detail
+    ask(one, "BEGIN")
+    ask(one, "UPDATE accounts SET balance = 1 WHERE id = 0")
+    with pytest.raises(psycopg2.errors.FeatureNotSupported, match="open on shard"):
+        ask(one, "UPDATE accounts SET balance = 1 WHERE id = 1")
+    ask(one, "COMMIT")
+    assert ask(one, "SELECT sum(balance) FROM accounts") == [(501,)]
+    with pytest.raises(psycopg2.Error, match="no choice"):
+        ask(one, "SET mosaic.commit = three_phase")
+
+
+def test_best_effort(proxy, lab, one):
+    ask(one, "SET mosaic.commit = best_effort")
+    assert one.cursor().execute("UPDATE accounts SET balance = 1") is None
+    assert set(balances(lab).values()) == {1}
+    for broken, committed in ((0, None), (2, "s0, s1")):
+        ask(one, "UPDATE accounts SET balance = 50")
+        ask(one, "BEGIN")
+        for key in range(3):
+            ask(one, f"UPDATE accounts SET balance = 60 WHERE id = {key}")
+        ask(one, f"INSERT INTO entries VALUES ({broken + 9}, 1)")
+        with pytest.raises(psycopg2.Error) as found:
+            ask(one, "COMMIT")
+        assert found.value.pgcode == ("08007" if committed else "23503")
+        if committed:
+            assert committed in found.value.diag.message_detail
+        assert [balances(lab)[key] for key in range(3)] == ([60, 60, 50] if committed else [50, 50, 50])
