@@ -349,6 +349,19 @@ def test_killed_and_given_up(cluster, control_points, point):
     assert "nothing to change" in cluster.applied().stdout
 
 
+def test_a_sharded_table_with_rows_elsewhere_is_not_taken_out(cluster):
+    """Routers take what the config does not name for a home table, and would read a part."""
+    cluster.lab.everywhere("CREATE TABLE t (id int)")
+    cluster.lab.query(1, "INSERT INTO t VALUES (1)")
+    cluster.tables = ["name: t, key: id, function: modulo"]
+    cluster.applied()
+    cluster.tables = []
+    assert "table t on shard s1" in cluster.refused("it would be read on the home shard alone; it has rows here")
+    cluster.lab.query(1, "DELETE FROM t")
+    cluster.lab.query(2, "DROP TABLE t")
+    assert "- table t: its rule goes; it is a home table" in cluster.applied().stdout
+
+
 # ---- sequences ------------------------------------------------------------------------------------------------------
 
 
