@@ -1,6 +1,7 @@
 """Growing out of one database: `pgmosaic apply` moves tables that stand on the home shard alone, and ids that are
 unique over all shards."""
 import concurrent.futures
+import contextlib
 import copy
 import signal
 import threading
@@ -210,6 +211,42 @@ def test_what_cannot_move_is_refused_before_anything_is_done(cluster):
     cluster.refused("1 rows have no key that a shard owns; keys: xx")
     cluster.lab.query(1, "CREATE TABLE l (c text)")
     cluster.refused("table l on shard s2", "the table is not there")
+
+
+def test_roles_grants_and_policies_of_a_table_that_moves(cluster):
+    """Roles that the role of apply may not make are asked for; where it may, they are made, members and all."""
+    made = "CREATE ROLE growing_readers NOINHERIT; CREATE ROLE growing_anna LOGIN PASSWORD 'x'; " \
+           "GRANT growing_readers TO growing_anna"
+    drop = "DROP OWNED BY growing_readers, growing_anna; DROP ROLE growing_readers, growing_anna"
+    role = cluster.lab.query(0, "SELECT current_user")[0][0]
+    with superuser(cluster.lab, 0) as cursor:
+        cursor.execute(made)
+    try:
+        cluster.lab.query(0, "CREATE TABLE t (id int PRIMARY KEY, secret text); GRANT SELECT (id) ON t TO growing_readers;"
+                             "GRANT USAGE ON SCHEMA public TO growing_readers;"
+                             "ALTER TABLE t ENABLE ROW LEVEL SECURITY;"
+                             "CREATE POLICY p ON t TO growing_readers USING (id > 10);"
+                             "INSERT INTO t SELECT generate_series(1, 99)")
+        cluster.tables = ["name: t, key: id, function: modulo"]
+        cluster.refused("shards s1, s2: role growing_readers of the home shard is missing, and this role may not make it",
+                        "role growing_anna of the home shard is missing")
+        for shard in (1, 2):
+            with superuser(cluster.lab, shard) as cursor:
+                cursor.execute(f'ALTER ROLE "{role}" CREATEROLE')
+        assert "+ role growing_anna on s1" in cluster.applied().stdout
+        for shard in range(3):
+            with superuser(cluster.lab, shard) as cursor:
+                cursor.execute("SELECT rolcanlogin, rolinherit FROM pg_roles WHERE rolname LIKE 'growing%' ORDER BY rolname")
+                assert cursor.fetchall() == [(True, True), (False, False)]
+                cursor.execute("SET ROLE growing_anna; SET ROLE growing_readers; SELECT min(id) > 10 FROM t")
+                assert cursor.fetchall() == [(True,)]
+                with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+                    cursor.execute("SELECT secret FROM t")
+    finally:
+        for shard in range(3):
+            with superuser(cluster.lab, shard) as cursor, contextlib.suppress(psycopg2.Error):
+                cursor.execute(f'ALTER ROLE "{role}" NOCREATEROLE')
+                cursor.execute(drop)
 
 
 def test_a_stale_session_never_sees_a_part(cluster):
