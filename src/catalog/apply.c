@@ -213,6 +213,8 @@ static mosaic_status judge(struct apply *apply, mosaic_error *error)
         status = steps_check_copies(apply, error);
     if (status == MOSAIC_OK)
         status = report_unreachable(apply, error);
+    if (status == MOSAIC_OK && apply->options.read_rows)
+        status = grow_check_taken(apply, error);
     if (status == MOSAIC_OK && grow_has(apply) && apply->options.read_rows)
         status = grow_check(apply, error);
     if (status == MOSAIC_OK && !apply->findings.fatal)

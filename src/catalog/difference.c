@@ -209,7 +209,7 @@ static const char *joined(struct work *work, const char *const *list, size_t cou
 }
 
 static const char reload_fix[] =
-    "what is applied cannot change: export the table, take it out of the config, apply, empty it, and load it again";
+    "what is applied cannot change: export the table, empty it, take it out of the config, apply, and load it again";
 
 /* Does the config of an applied table say what was applied? */
 static bool check_applied(struct work *work, const struct table *table, const struct catalog_table *applied)
@@ -521,7 +521,7 @@ static mosaic_status make_tables(struct work *work)
                       strcmp(work->model->tables[at].name, table->name) == 0;
         if (listed)
             continue;
-        plan(work, "- table %s: its rule goes; its rows stay where they are", table->name);
+        plan(work, "- table %s: its rule goes; it is a home table", table->name);
         work->difference->catalog_changes = true;
     }
     for (size_t at = 0; at < work->model->table_count && status == MOSAIC_OK; at++) {

@@ -136,6 +136,57 @@ mosaic_status grow_check(struct apply *apply, mosaic_error *error)
     return status == MOSAIC_OK ? grow_check_sessions(apply, error) : status;
 }
 
+static mosaic_status has_rows(struct apply *apply, size_t shard, const struct catalog_table *table, bool *has,
+                              mosaic_error *error)
+{
+    struct buffer sql = BUFFER_INIT(16 * 1024);
+    PGresult *result = NULL;
+    mosaic_error why;
+    buffer_text(&sql, "SELECT EXISTS (SELECT FROM ");
+    sql_identifier(&sql, table->schema);
+    buffer_char(&sql, '.');
+    sql_identifier(&sql, table->name);
+    buffer_char(&sql, ')');
+    mosaic_status status = buffer_failed(&sql)
+                               ? error_memory(&why)
+                               : pq_exec(apply->shards[shard].connection, apply->model->shards[shard].name,
+                                         buffer_string(&sql), pq_deadline(apply->options.look_ms), &result, &why);
+    *has = status == MOSAIC_OK && PQgetvalue(result, 0, 0)[0] == 't';
+    PQclear(result);
+    buffer_free(&sql);
+    /* undefined_table, invalid_schema_name: it is gone */
+    if (status == MOSAIC_OK || strcmp(why.sqlstate, "42P01") == 0 || strcmp(why.sqlstate, "3F000") == 0)
+        return MOSAIC_OK;
+    if (error)
+        *error = why;
+    return status;
+}
+
+mosaic_status grow_check_taken(struct apply *apply, mosaic_error *error)
+{
+    mosaic_status status = MOSAIC_OK;
+    for (size_t i = 0; apply->has_state && i < apply->state.table_count; i++) {
+        const struct catalog_table *table = &apply->state.tables[i];
+        const char *display = model_display_name(&apply->arena, table->schema, table->name);
+        if (!display)
+            return error_memory(error);
+        if (table->kind != TABLE_SHARDED || model_table(apply->model, display))
+            continue;
+        for (size_t shard = 0; shard < apply->model->shard_count && status == MOSAIC_OK; shard++) {
+            bool has = false;
+            if (shard == apply->catalog_shard || apply->shards[shard].status != MOSAIC_OK)
+                continue;
+            status = has_rows(apply, shard, table, &has, error);
+            if (has)
+                finding_add(&apply->findings, true, apply->model->shards[shard].name, display,
+                            "put it back; or pgmosaic export it, empty it on every shard, apply, and load it at home",
+                            "it is not in the config any more, so it would be read on the home shard alone; it has "
+                            "rows here");
+        }
+    }
+    return status;
+}
+
 /* ---- small things that all steps share ---- */
 
 void grow_say(struct apply *apply, const char *format, ...)

@@ -42,6 +42,11 @@ MOSAIC_MUST_CHECK mosaic_status grow_check(struct apply *apply, mosaic_error *er
  * last commit was lost, all is; the message says so.
  */
 MOSAIC_MUST_CHECK mosaic_status grow_tables(struct apply *apply, mosaic_error *error);
+/*
+ * A sharded table that the config does not name any more is a home table to routers, which read the home shard alone:
+ * as long as other shards have rows of it that is a finding.
+ */
+MOSAIC_MUST_CHECK mosaic_status grow_check_taken(struct apply *apply, mosaic_error *error);
 /* Drops what an apply that was cut off has made of tables that are not to grow any more. */
 MOSAIC_MUST_CHECK mosaic_status grow_drop_leftovers(struct apply *apply, mosaic_error *error);
 

@@ -192,10 +192,11 @@ const struct command apply_command = {
         "Reads mosaic.yaml, looks at every shard, shows what would change, asks, and does it: schema mosaic, the "
         "tables' rules and "
         "map, and on every shard the constraint mosaic_owner, which refuses rows that the shard does not own.\n\n"
-        "Tables must stand on every shard first: pgmosaic exec --all -f schema.sql. Everything that speaks against it "
-        "is said at "
-        "once, each with its fix, and then nothing is changed. No row is ever moved or changed. A run that was cut off "
-        "is finished by "
+        "A new table stands on every shard (pgmosaic exec --all -f schema.sql), with rows where they belong, or on the "
+        "home shard alone: then it is made on the others, and its rows are moved, or copied for a reference table; "
+        "meanwhile it is read, and not written. Sequences of sharded tables are made to give other values on each "
+        "shard. Everything that speaks against it is said at "
+        "once, each with its fix, and then nothing is changed. A run that was cut off is finished by "
         "running it again; two at once exclude each other.",
     .examples = "pgmosaic apply --dry-run\npgmosaic apply --yes\n",
     .options = apply_options,

@@ -26,12 +26,18 @@ static bool holds_rows(const struct schema_relation *relation)
     return relation->kind == 'r' || relation->kind == 'p';
 }
 
+/* A reference table that was never applied is the home shard's: nobody has compared what other shards have of it. */
+static bool is_known(const struct model *model, const struct table *table)
+{
+    return table->kind != TABLE_REFERENCE || table->applied || !model->epoch;
+}
+
 static const struct table *configured(const struct model *model, const struct schema_relation *relation)
 {
     for (size_t i = 0; i < model->table_count; i++)
         if (strcmp(model->tables[i].name, relation->name) == 0 &&
             strcmp(model->tables[i].schema, relation->schema) == 0)
-            return &model->tables[i];
+            return is_known(model, &model->tables[i]) ? &model->tables[i] : NULL;
     return NULL;
 }
 

@@ -1,6 +1,7 @@
 """Growing out of one database: `pgmosaic apply` moves tables that stand on the home shard alone, and ids that are
 unique over all shards."""
 import concurrent.futures
+import contextlib
 import copy
 import signal
 import threading
@@ -212,6 +213,42 @@ def test_what_cannot_move_is_refused_before_anything_is_done(cluster):
     cluster.refused("table l on shard s2", "the table is not there")
 
 
+def test_roles_grants_and_policies_of_a_table_that_moves(cluster):
+    """Roles that the role of apply may not make are asked for; where it may, they are made, members and all."""
+    made = "CREATE ROLE growing_readers NOINHERIT; CREATE ROLE growing_anna LOGIN PASSWORD 'x'; " \
+           "GRANT growing_readers TO growing_anna"
+    drop = "DROP OWNED BY growing_readers, growing_anna; DROP ROLE growing_readers, growing_anna"
+    role = cluster.lab.query(0, "SELECT current_user")[0][0]
+    with superuser(cluster.lab, 0) as cursor:
+        cursor.execute(made)
+    try:
+        cluster.lab.query(0, "CREATE TABLE t (id int PRIMARY KEY, secret text); GRANT SELECT (id) ON t TO growing_readers;"
+                             "GRANT USAGE ON SCHEMA public TO growing_readers;"
+                             "ALTER TABLE t ENABLE ROW LEVEL SECURITY;"
+                             "CREATE POLICY p ON t TO growing_readers USING (id > 10);"
+                             "INSERT INTO t SELECT generate_series(1, 99)")
+        cluster.tables = ["name: t, key: id, function: modulo"]
+        cluster.refused("shards s1, s2: role growing_readers of the home shard is missing, and this role may not make it",
+                        "role growing_anna of the home shard is missing")
+        for shard in (1, 2):
+            with superuser(cluster.lab, shard) as cursor:
+                cursor.execute(f'ALTER ROLE "{role}" CREATEROLE')
+        assert "+ role growing_anna on s1" in cluster.applied().stdout
+        for shard in range(3):
+            with superuser(cluster.lab, shard) as cursor:
+                cursor.execute("SELECT rolcanlogin, rolinherit FROM pg_roles WHERE rolname LIKE 'growing%' ORDER BY rolname")
+                assert cursor.fetchall() == [(True, True), (False, False)]
+                cursor.execute("SET ROLE growing_anna; SET ROLE growing_readers; SELECT min(id) > 10 FROM t")
+                assert cursor.fetchall() == [(True,)]
+                with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+                    cursor.execute("SELECT secret FROM t")
+    finally:
+        for shard in range(3):
+            with superuser(cluster.lab, shard) as cursor, contextlib.suppress(psycopg2.Error):
+                cursor.execute(f'ALTER ROLE "{role}" NOCREATEROLE')
+                cursor.execute(drop)
+
+
 def test_a_stale_session_never_sees_a_part(cluster):
     """Sessions that were there before the move are ended; statements that waited for it fail, none gives a part."""
     cluster.lab.query(0, "CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t SELECT generate_series(1, 30000)")
@@ -291,6 +328,38 @@ def test_a_proxy_that_knows_the_old_map_never_gives_a_part(cluster):
     assert {answer for answer in answers if isinstance(answer, int)} == {30000}
 
 
+def test_a_proxy_whose_config_is_ahead_never_reads_what_has_not_arrived(cluster, control_points):
+    """Left by an apply that was cut off: copies that nobody has kept alike since."""
+    cluster.lab.query(0, "CREATE TABLE r (id int); INSERT INTO r VALUES (1); CREATE TABLE l (c text, n int);"
+                         "INSERT INTO l VALUES ('de', 1), ('it', 1)")
+    cluster.lab.everywhere("CREATE TABLE u (id int)")
+    cluster.lab.query(1, "INSERT INTO u VALUES (1)")
+    cluster.tables = ["name: u, key: id, function: modulo"]
+    cluster.applied()
+    cluster.tables += ["name: r, kind: reference", 'name: l, key: c, function: list, '
+                      "lists: [{values: [de], shard: s0}, {values: [it], shard: s1}]"]
+    cluster.write()
+    done = run_command("apply", cluster.path, "--yes", cwd=cluster.directory, env={"MOSAIC_CONTROL_POINT": "grow.made=kill"})
+    assert done.returncode == -9 and cluster.lab.query(1, "SELECT * FROM l, r") == [("it", 1, 1)]
+    eventually(lambda: not cluster.lab.query(0, "SELECT FROM pg_locks WHERE relation = 'l'::regclass"))
+    cluster.lab.query(0, "UPDATE r SET id = 2; UPDATE l SET n = 2")
+    lab = copy.copy(cluster.lab)
+    lab.env, lab.name = {**lab.env, "PGMOSAIC_CONFIG": str(cluster.path)}, cluster.name
+    with start_proxy(lab) as proxy, proxy.session() as run:
+        for sql in ("SELECT id FROM r", "SELECT r.id FROM r, u WHERE u.id = 1"):
+            with contextlib.suppress(psycopg2.Error):
+                assert run(sql) == [(2,)]
+        with pytest.raises(psycopg2.Error) as refused:
+            run("SELECT n FROM l WHERE c = 'it'")
+        assert refused.value.pgcode == "0A000", refused.value
+        cluster.applied()
+
+        def read():
+            with contextlib.suppress(psycopg2.Error), proxy.session() as anew:
+                return anew("SELECT n FROM l WHERE c = 'it'")
+        assert eventually(read, 30) == [(2,)]
+
+
 def test_a_table_in_use_for_long_stays_as_it_is(cluster):
     cluster.lab.query(0, "CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t SELECT generate_series(1, 10)")
     cluster.tables = ["name: t, key: id"]
@@ -347,6 +416,19 @@ def test_killed_and_given_up(cluster, control_points, point):
     assert [cluster.lab.query(shard, "SELECT to_regclass('t')::text") for shard in range(3)] == [[("t",)], [(None,)], [(None,)]]
     assert cluster.lab.query(0, "SELECT count(*) FROM t") == [(99,)] and cluster.constraint(0, "t") is None
     assert "nothing to change" in cluster.applied().stdout
+
+
+def test_a_sharded_table_with_rows_elsewhere_is_not_taken_out(cluster):
+    """Routers take what the config does not name for a home table, and would read a part."""
+    cluster.lab.everywhere("CREATE TABLE t (id int)")
+    cluster.lab.query(1, "INSERT INTO t VALUES (1)")
+    cluster.tables = ["name: t, key: id, function: modulo"]
+    cluster.applied()
+    cluster.tables = []
+    assert "table t on shard s1" in cluster.refused("it would be read on the home shard alone; it has rows here")
+    cluster.lab.query(1, "DELETE FROM t")
+    cluster.lab.query(2, "DROP TABLE t")
+    assert "- table t: its rule goes; it is a home table" in cluster.applied().stdout
 
 
 # ---- sequences ------------------------------------------------------------------------------------------------------
