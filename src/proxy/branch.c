@@ -149,7 +149,7 @@ void branch_lost(struct client *client, const mosaic_error *why)
     if (why)
         error = *why;
     else
-        (void)!error_set(&error, MOSAIC_UNREACHABLE, "the connection to a shard of the transaction was lost");
+        (void)!error_set(&error, MOSAIC_UNREACHABLE, "the connection to the shard was lost");
     error_detail(&error, "What the transaction did there was rolled back by the end of the connection.");
     client->transaction.is_broken = true;
     client_server_refused(client, &error);
