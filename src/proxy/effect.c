@@ -37,7 +37,10 @@ bool effect_is(const struct facts *facts)
     case STATEMENT_SET_TRANSACTION:
     case STATEMENT_DISCARD:
     case STATEMENT_DEALLOCATE:
+    case STATEMENT_DECLARE:
         return true;
+    case STATEMENT_CURSOR:
+        return facts->closes;
     default:
         return facts->changes_schema || facts->changes_session;
     }
@@ -323,11 +326,12 @@ bool effect_writes(const struct facts *facts)
     }
 }
 
-/* Is it of what each shard of a transaction must be told? */
-static bool is_followed(enum statement_class class)
+/* Is it of what each shard of a transaction must be told? CLOSE ALL is. */
+static bool is_followed(const struct facts *facts)
 {
-    return class == STATEMENT_SAVEPOINT || class == STATEMENT_RELEASE || class == STATEMENT_ROLLBACK_TO ||
-           class == STATEMENT_SET || class == STATEMENT_SET_TRANSACTION;
+    enum statement_class class = facts->class;
+    return (class == STATEMENT_CURSOR && !facts->name) || class == STATEMENT_SAVEPOINT || class == STATEMENT_RELEASE ||
+           class == STATEMENT_ROLLBACK_TO || class == STATEMENT_SET || class == STATEMENT_SET_TRANSACTION;
 }
 
 void effect_apply(struct client *client, const struct facts *facts, const char *text, size_t size, const char *tag)
@@ -336,7 +340,7 @@ void effect_apply(struct client *client, const struct facts *facts, const char *
     struct settings_state *session;
     if (!transaction->is_open && facts->class != STATEMENT_COMMIT && facts->class != STATEMENT_ROLLBACK)
         transaction_opened(transaction, client->session); /* perhaps of one statement alone */
-    if (is_followed(facts->class))
+    if (is_followed(facts))
         transaction_follow(transaction, text, size);
     transaction->is_bare &= facts->class != STATEMENT_SET && facts->class != STATEMENT_SET_TRANSACTION;
     switch (facts->class) {
@@ -358,6 +362,10 @@ void effect_apply(struct client *client, const struct facts *facts, const char *
         break;
     case STATEMENT_SET:
         apply_set(client, facts, text, size);
+        break;
+    case STATEMENT_DECLARE:
+        if (facts->name && client->server && !transaction_declare(transaction, facts->name, client->server->number))
+            client->has_unlisted = client->is_pinned = true;
         break;
     case STATEMENT_DISCARD:
         apply_discard(client, facts);

@@ -11,6 +11,7 @@
 #include "base/buffer.h"
 #include "proxy/session.h"
 
+struct cursor_place;
 struct savepoint;
 
 struct transaction {
@@ -27,6 +28,7 @@ struct transaction {
     struct buffer kept;            /* statements, each with a semicolon and a newline; freed: not all are known */
     struct settings_state *before; /* the session's settings when it began; held */
     struct savepoint *savepoints;  /* the innermost first */
+    struct cursor_place *cursors;  /* declared by SQL */
 };
 
 enum { TRANSACTION_KEPT_MOST = 1 << 20 };
@@ -58,6 +60,10 @@ bool transaction_has_savepoint(const struct transaction *transaction, const char
 void transaction_release(struct transaction *transaction, const char *name);
 /* ROLLBACK TO: the settings that it brings back; a reference of the caller's. NULL: no such savepoint. */
 struct settings_state *transaction_rollback_to(struct transaction *transaction, const char *name);
+/* A cursor was declared on this server (server.number). False when memory is out. */
+bool transaction_declare(struct transaction *transaction, const char *name, uint64_t server);
+/* The server that has it; 0: none is known. *is_sure: it was not undone by ROLLBACK TO. */
+uint64_t transaction_cursor(const struct transaction *transaction, const char *name, bool *is_sure);
 /* It is over. Returns the settings before it, a reference of the caller's (NULL: it was not open). */
 struct settings_state *transaction_end(struct transaction *transaction);
 

@@ -286,3 +286,25 @@ def test_best_effort(proxy, lab, one):
         if committed:
             assert committed in found.value.diag.message_detail
         assert [balances(lab)[key] for key in range(3)] == ([60, 60, 50] if committed else [50, 50, 50])
+
+
+def test_cursors_stay_where_they_were_declared(proxy, one):
+    ask(one, "BEGIN")
+    ask(one, "DECLARE c CURSOR FOR SELECT id, n FROM accounts, generate_series(1, 3) AS n WHERE id = 0 ORDER BY n")
+    assert ask(one, "FETCH c") == [(0, 1)]
+    ask(one, "UPDATE accounts SET balance = 1 WHERE id = 1")
+    ask(one, "DECLARE d CURSOR FOR SELECT id FROM accounts WHERE id = 2")
+    assert ask(one, "FETCH c") == [(0, 2)] and ask(one, "FETCH d") == [(2,)] and ask(one, "FETCH ALL c") == [(0, 3)]
+    ask(one, "SAVEPOINT a")
+    with pytest.raises(psycopg2.errors.DuplicateCursor):
+        ask(one, "DECLARE c CURSOR FOR SELECT id FROM accounts WHERE id = 1")
+    ask(one, "ROLLBACK TO a")
+    ask(one, "MOVE BACKWARD ALL IN c")
+    assert ask(one, "FETCH 2 c") == [(0, 1), (0, 2)]
+    ask(one, "CLOSE ALL")
+    for name in "cd":
+        ask(one, "SAVEPOINT b")
+        with pytest.raises(psycopg2.errors.InvalidCursorName):
+            ask(one, f"FETCH {name}")
+        ask(one, "ROLLBACK TO b")
+    ask(one, "COMMIT")
