@@ -134,12 +134,19 @@ static void end(struct client *client, bool committed, struct buffer *answer)
     wire_complete(answer, committed ? "COMMIT" : "ROLLBACK");
 }
 
-static enum taken refuse_chain(struct client *client)
+/* The same AND CHAIN: the next transaction begins as this one did. */
+static bool chain(struct client *client, bool committed, struct buffer *answer)
 {
-    mosaic_error error;
-    (void)!error_set(&error, MOSAIC_UNSUPPORTED, "AND CHAIN of a transaction that is open on several shards");
-    error_hint(&error, "say COMMIT or ROLLBACK, then BEGIN");
-    return client_refuse(client, &error, true);
+    bool wants_snapshot = client->transaction.wants_snapshot;
+    struct buffer begins = BUFFER_INIT(TRANSACTION_KEPT_MOST);
+    transaction_first(&client->transaction, &begins);
+    end(client, committed, answer);
+    bool begun = !buffer_failed(&begins) &&
+                 transaction_begin(&client->transaction, client->session, buffer_string(&begins), begins.size);
+    buffer_free(&begins);
+    client->transaction.wants_snapshot = wants_snapshot;
+    client->status = 'T';
+    return begun;
 }
 
 enum taken local_end_branches(struct client *client, const struct facts *facts)
@@ -148,8 +155,6 @@ enum taken local_end_branches(struct client *client, const struct facts *facts)
     mosaic_error error;
     if (!ends || !ends_branches(client))
         return REACHED;
-    if (facts->chain)
-        return refuse_chain(client);
     if (!client->commit && client->server) {
         enum taken taken = branch_park(client);
         if (taken != REACHED)
@@ -267,6 +272,8 @@ bool local_carry_out(struct client *client, const struct facts *facts, const cha
         return begin(client, text + start, length, answer);
     case STATEMENT_COMMIT:
     case STATEMENT_ROLLBACK:
+        if (facts->chain)
+            return chain(client, facts->class == STATEMENT_COMMIT, answer);
         end(client, facts->class == STATEMENT_COMMIT, answer);
         return true;
     default:

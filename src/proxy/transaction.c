@@ -43,6 +43,12 @@ bool transaction_keep(struct transaction *transaction, const char *text, size_t 
     return !buffer_failed(&transaction->kept);
 }
 
+void transaction_first(const struct transaction *transaction, struct buffer *text)
+{
+    const char *kept = buffer_string(&transaction->kept), *end = strstr(kept, "\n;");
+    buffer_add(text, kept, end ? (size_t)(end - kept) : 0);
+}
+
 bool transaction_read(struct transaction *transaction)
 {
     static const char query[] = "SELECT 1";

@@ -45,6 +45,8 @@ bool transaction_keep(struct transaction *transaction, const char *text, size_t 
  * no memory.
  */
 bool transaction_read(struct transaction *transaction);
+/* The statement that began it, as it was kept. */
+void transaction_first(const struct transaction *transaction, struct buffer *text);
 /* A shard has it now. */
 void transaction_replayed(struct transaction *transaction);
 /* The linked server has run this: so must those that join, or that are used again. */

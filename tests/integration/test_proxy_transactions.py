@@ -202,7 +202,7 @@ def test_home_tables_and_portals_on_another_shard(proxy, lab, one):
     assert balances(lab)[0] == 1 and balances(lab)[1] == 1
 
 
-@pytest.mark.parametrize("text", ["SELECT 1; COMMIT", "ROLLBACK; SELECT 1", "COMMIT AND CHAIN", "PREPARE TRANSACTION 'x'"])
+@pytest.mark.parametrize("text", ["SELECT 1; COMMIT", "ROLLBACK; SELECT 1", "PREPARE TRANSACTION 'x'"])
 def test_an_end_that_would_be_one_of_a_single_shard_is_refused(proxy, lab, one, text):
     ask(one, "BEGIN")
     for key in range(2):
@@ -308,3 +308,16 @@ def test_cursors_stay_where_they_were_declared(proxy, one):
             ask(one, f"FETCH {name}")
         ask(one, "ROLLBACK TO b")
     ask(one, "COMMIT")
+
+
+@pytest.mark.parametrize("end", ["COMMIT", "ROLLBACK"])
+def test_and_chain_begins_the_next_one(proxy, lab, one, end):
+    ask(one, "BEGIN READ WRITE -- as it was")
+    for key in range(2):
+        ask(one, f"UPDATE accounts SET balance = 1 WHERE id = {key}")
+    ask(one, f"{end} AND CHAIN")
+    assert one.info.transaction_status == psycopg2.extensions.TRANSACTION_STATUS_INTRANS
+    ask(one, "UPDATE accounts SET balance = 2 WHERE id = 3")
+    ask(one, "UPDATE accounts SET balance = 2 WHERE id = 4")
+    ask(one, "COMMIT")
+    assert [balances(lab)[key] for key in (0, 1, 3, 4)] == ([1, 1, 2, 2] if end == "COMMIT" else [100, 100, 2, 2])
