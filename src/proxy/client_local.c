@@ -180,12 +180,29 @@ static enum taken end_segment(struct client *client, bool *failed)
     return taken == TAKEN ? REACHED : taken;
 }
 
+/* What a shard did of it is gone: it has failed, which is told where no other error was. */
+static enum taken take_failure(struct client *client, bool *failed)
+{
+    enum taken taken = TAKEN;
+    if (!client->failure)
+        return REACHED;
+    if (!*failed)
+        taken = client_tell_failure(client);
+    memory_free(client->failure);
+    client->failure = NULL;
+    *failed = true;
+    return taken == TAKEN ? REACHED : taken;
+}
+
 enum taken local_end_implicit(struct client *client)
 {
     mosaic_error error;
     bool failed = client->skips;
     if (!client->commit) {
         enum taken taken = end_segment(client, &failed);
+        if (taken != REACHED)
+            return taken;
+        taken = take_failure(client, &failed);
         if (taken != REACHED)
             return taken;
         if (failed) {

@@ -303,10 +303,32 @@ static void end_answer(struct client *client, struct scatter *scatter, bool is_q
         loop_again(&worker->loop, &client->channel.source);
 }
 
-/* A simple query of its own transaction: what its shards have done stands before that is told. */
+/* A simple query of its own transaction, which is over. */
+static void end_query(struct client *client, bool committed, const mosaic_error *error)
+{
+    struct buffer *out = batch_make(&client->worker->to_client);
+    char tag[SCATTER_TAG];
+    local_forget(client, committed);
+    if (committed) {
+        scatter_tag(client->scatter, tag);
+        wire_complete(out, tag);
+    } else {
+        wire_error_response(out, "ERROR", error->sqlstate, error->message, error->detail, error->hint);
+    }
+    client->awaits_ready = false;
+    wire_ready(out, client->status);
+    end_answer(client, client->scatter, true);
+}
+
+/* What its shards have done stands before that is told. */
 static void commit_query(struct client *client)
 {
-    if (!batch_send(&client->worker->to_client, &client->channel))
+    if (client->failure) {
+        mosaic_error error = *client->failure; /* one was lost behind its answer */
+        memory_free(client->failure);
+        client->failure = NULL;
+        end_query(client, false, &error);
+    } else if (!batch_send(&client->worker->to_client, &client->channel))
         client_close(client, NULL);
     else if (!commit_begin(client))
         (void)client_out_of_memory(client);
@@ -314,21 +336,9 @@ static void commit_query(struct client *client)
 
 void client_scatter_committed(struct client *client)
 {
-    struct scatter *scatter = client->scatter;
-    struct buffer *out = batch_make(&client->worker->to_client);
     mosaic_error error;
-    char tag[SCATTER_TAG];
     bool committed = commit_end(client, &error);
-    local_forget(client, committed);
-    if (committed) {
-        scatter_tag(scatter, tag);
-        wire_complete(out, tag);
-    } else {
-        wire_error_response(out, "ERROR", error.sqlstate, error.message, error.detail, error.hint);
-    }
-    client->awaits_ready = false;
-    wire_ready(out, client->status);
-    end_answer(client, scatter, true);
+    end_query(client, committed, &error);
 }
 
 void client_scatter_over(struct client *client, struct scatter *scatter)

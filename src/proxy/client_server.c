@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include "proxy/branch.h"
 #include "proxy/client.h"
+#include "proxy/client_local.h"
 #include "proxy/effect.h"
 #include "proxy/proxy.h"
 #include "proxy/scatter.h"
@@ -55,7 +56,9 @@ void client_server_lost(struct client *client, const mosaic_error *why, bool cut
         false;
     client->is_tentative = client->cycle_failed = client->is_aside = false;
     effects_free(client);
-    if (!was_open && client->transaction.is_open)
+    if (client->transaction.is_implicit)
+        local_forget(client, false);
+    else if (!was_open && client->transaction.is_open)
         settings_release(transaction_end(&client->transaction));
     if (was_open) {
         /* What the transaction did is gone. It is not over for the client: nothing more may run outside of it. */

@@ -116,10 +116,17 @@ static void copy_text(char *to, size_t size, const char *from, size_t length)
 
 static void free_commit(struct commit *commit)
 {
+    commit->worker->commits--;
     memory_free(commit->prepared);
     settings_release(commit->session);
     settings_release(commit->before);
     memory_free(commit);
+}
+
+/* PREPARE keeps what was SET, as COMMIT does, whatever becomes of the rows (src/backend/access/transam/xact.c). */
+static bool keeps_settings(const struct commit_part *part)
+{
+    return part->commit->committed || part->state != PART_OPEN;
 }
 
 /* Its servers serve others again. */
@@ -132,8 +139,8 @@ static void let_go(struct commit *commit)
             continue;
         part->server = NULL;
         server->part = NULL;
-        bool knows = commit->committed || server_has_gone_back(server, commit->before);
-        if (commit->committed) {
+        bool keeps = keeps_settings(part), knows = keeps || server_has_gone_back(server, commit->before);
+        if (keeps) {
             settings_release(server->session);
             server->session = settings_hold(commit->session);
         }
@@ -349,6 +356,7 @@ static void was_settled(struct settlement *settlement)
 {
     struct commit *commit = (struct commit *)(void *)((char *)settlement - offsetof(struct commit, settlement));
     struct commit_part *decider = commit->decider;
+    commit->is_sending = true;
     switch (settlement->outcome) {
     case SETTLED_COMMITTED:
         finish(commit);
@@ -363,6 +371,7 @@ static void was_settled(struct settlement *settlement)
         commit->phase = UNKNOWN;
         break;
     }
+    commit->is_sending = false;
     (void)go_on(commit);
 }
 
@@ -440,6 +449,8 @@ static bool try_next(struct commit *commit)
         }
         if (part->failed || !part->server) {
             undo(commit, part);
+            if (!part->server)
+                error_sqlstate(&commit->error, "08007");
             if (done.size) {
                 error_detail(&commit->error, "It is committed on %s, and not elsewhere (mosaic.commit is best_effort).",
                              buffer_string(&done));
@@ -514,6 +525,8 @@ static bool go_on(struct commit *commit)
     return true;
 }
 
+static const char prepare_tag[] = "PREPARE TRANSACTION";
+
 /* What the phase wanted the last command to say. */
 static bool is_done(const struct commit_part *part)
 {
@@ -534,6 +547,13 @@ static void hint_at_prepare(struct commit_part *part)
                    part->name);
     if (part->commit->phase == DECIDES && strcmp(part->error.sqlstate, "42883") == 0)
         error_hint(&part->error, "run pgmosaic apply: it makes what a commit over several shards needs");
+    if (part->commit->phase == DECIDES && strcmp(part->error.sqlstate, "23505") == 0 &&
+        strcmp(part->tag, "SELECT 1") != 0) {
+        (void)!error_set(&part->error, MOSAIC_SERVER,
+                         "the commit stood still for so long that a recovery has rolled the transaction back");
+        error_hint(&part->error, "run the transaction again");
+        error_sqlstate(&part->error, "40001");
+    }
 }
 
 void commit_take(struct commit_part *part, const char *message, const struct wire_frame *frame)
@@ -559,10 +579,20 @@ void commit_take(struct commit_part *part, const char *message, const struct wir
         copy_text(part->setting, sizeof part->setting, bytes, size);
 }
 
-/* Of COMMIT PREPARED: there is none any more, or another one is about it. */
+/* Of COMMIT PREPARED: there is none any more. Not while another one is about it (55000), which could yet be cut off. */
 static bool is_done_already(const char *sqlstate)
 {
-    return strcmp(sqlstate, "42704") == 0 || strcmp(sqlstate, "55000") == 0;
+    return strcmp(sqlstate, "42704") == 0;
+}
+
+/* In which state PREPARE, or a COMMIT that comes before the word, has left it. */
+static void note_state(struct commit_part *part)
+{
+    enum phase phase = part->commit->phase;
+    if (phase == PREPARES && is_prepared_kind(part) && part->failed && strcmp(part->tag, prepare_tag) != 0)
+        part->state = PART_OPEN; /* it was refused, and the server has rolled it back */
+    else if ((phase == TRIES || (phase == PREPARES && !*part->xid)) && !part->failed)
+        part->state = PART_ENDED;
 }
 
 void commit_answered(struct commit_part *part)
@@ -581,9 +611,10 @@ void commit_answered(struct commit_part *part)
         error_sqlstate(&part->error, "25P02");
     }
     server->ours_failed = false;
-    if (part->failed && commit->phase == PREPARES && server->status == 'I')
-        part->state = PART_OPEN; /* PREPARE was refused: the server has rolled it back */
+    note_state(part);
     part->awaited--;
+    if (commit->phase == PREPARES)
+        control_point("commit.prepared_one");
     if (commit->phase == FINISHES)
         control_point("commit.committed_one");
     (void)go_on(part->commit);
@@ -653,6 +684,7 @@ bool commit_begin(struct client *client)
     commit->session = settings_hold(client->session);
     commit->before = settings_hold(client->transaction.before);
     client->commit = commit;
+    commit->worker->commits++;
     for (size_t i = 0; i < count; i++)
         take_part(commit, servers[i]);
     memory_free(servers);

@@ -257,6 +257,8 @@ void proxy_free(struct proxy *proxy)
     recover_free(proxy->recover);
     lookup_free(proxy->lookup);
     settle_free(proxy->settle);
+    proxy->recover = NULL; /* workers may yet lose servers that are in a commit */
+    proxy->settle = NULL;
     if (proxy->worker_count)
         listeners_free(proxy);
     for (unsigned i = 0; i < proxy->worker_count; i++)
