@@ -116,6 +116,15 @@ bool scatter_all_complete(const struct scatter *scatter)
     return true;
 }
 
+size_t scatter_turn_of(const struct scatter *scatter)
+{
+    size_t count = 0;
+    while (count < scatter->leg_count &&
+           (scatter->legs[count].state >= LEG_COMPLETE || scatter->legs[count].next.size >= LEG_KEPT))
+        count++;
+    return count < scatter->leg_count ? count + 1 : count;
+}
+
 static void add_line(struct buffer *out, const char *before, const char *text, size_t size)
 {
     size_t at = wire_begin(out, WIRE_B_DATA_ROW);

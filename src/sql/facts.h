@@ -191,7 +191,14 @@ struct fact_scatter {
     /* EXPLAIN: what stands before the query. Then `text` is what is explained, and the result the plan of each shard.
      */
     const char *explains;
-    bool is_cursor;           /* DECLARE: `text` is the query */
+    bool is_cursor; /* DECLARE: `text` is the query */
+    /*
+     * FOR UPDATE and its like: each shard locks the rows that it gives, within the client's transaction, and the next
+     * one is asked when it has. With LIMIT as they come, each is asked for as many as are lacking: before, how many,
+     * after.
+     */
+    bool locks;
+    const char *lacking_before, *lacking_after;
     bool is_copy, has_header; /* COPY TO STDOUT, not in binary: `text` is the whole statement */
 };
 
