@@ -165,7 +165,7 @@ void scatter_timed_out(struct timer *timer);
 bool scatter_may_give(struct scatter *scatter);
 /* Is one more wanted, and is there room for it? Else what there is to be done then is done. */
 bool scatter_wants_row(struct scatter *scatter);
-/* Has every leg said its last? */
+/* Has every leg said its last, as far as it is asked at all? */
 bool scatter_all_complete(const struct scatter *scatter);
 /* Those which have no server yet get one, in order. */
 void scatter_reach(struct scatter *scatter);

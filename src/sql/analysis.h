@@ -134,7 +134,8 @@ struct scope {
     struct join *joins;
     struct window *windows; /* what functions are OVER */
     bool has_window, has_set_function, has_volatile, has_aggregate;
-    bool touched; /* a column was named that is one of its ranges' for sure */
+    bool touched;   /* a column was named that is one of its ranges' for sure */
+    bool looks_out; /* one may have been that is an outer query's */
     /* Once it was analysed: */
     SelectStmt *select;
     struct columns outputs;

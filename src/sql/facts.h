@@ -219,6 +219,7 @@ struct fact_write {
     const struct schema_relation *target; /* what is written */
     const char *tag;                      /* what its command tag begins with: "INSERT 0", "UPDATE", "DELETE" */
     bool has_returning;
+    bool until_found; /* OWN: shard by shard, until one has changed a row; a LIMIT 1 picks those that are changed */
     bool returns_each_row; /* ROWS: RETURNING gives one row for each that is inserted, none is left out */
     bool reads_clock;      /* the time of its transaction is read, by the text */
     bool stores_clock;     /* only by the default of a column */

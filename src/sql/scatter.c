@@ -254,7 +254,7 @@ static const char *check_sets(struct analysis *analysis, const struct split *spl
 /* Above the rows that are inserted nothing may pick of them, or count them. */
 static const char *check_inserted(const struct search *search, const struct scope *top)
 {
-    if (top->select->limitCount || top->select->limitOffset)
+    if (!search->split->picks_one && (top->select->limitCount || top->select->limitOffset))
         return "its LIMIT or OFFSET picks of all rows";
     for (size_t i = 0; i < search->leaf_count; i++)
         if (shape_is_one_row(search->leaves[i].scope))

@@ -261,7 +261,20 @@ def take_by_select(connection, number):
     return found[0][0] if found else None
 
 
-@pytest.mark.parametrize("take", [take_by_select])
+def take_by_update(connection, number):
+    found = ask(connection, f"UPDATE jobs SET state = 'done', worker = {number} WHERE id = (SELECT id FROM jobs "
+                            "WHERE state = 'new' FOR UPDATE SKIP LOCKED LIMIT 1) RETURNING id, worker")
+    assert not found or found[0][1] == number
+    return found[0][0] if found else None
+
+
+def take_by_delete(connection, number):
+    found = ask(connection, "DELETE FROM jobs j WHERE j.id IN (SELECT id FROM jobs x WHERE x.state = 'new' LIMIT 1 "
+                            "FOR UPDATE SKIP LOCKED) RETURNING *")
+    return found[0][0] if found else None
+
+
+@pytest.mark.parametrize("take", [take_by_select, take_by_update, take_by_delete])
 def test_a_queue_is_drained_and_each_job_is_done_once(proxy, lab, two, take):
     ask(two[0], "INSERT INTO jobs (id, kind) VALUES " + ", ".join(f"({i}, 0)" for i in range(100, 588)))
     taken = drain(proxy, take)
@@ -277,3 +290,33 @@ def test_the_last_job_is_found_wherever_it_is(proxy, two):
         ask(holder, f"SELECT id FROM jobs WHERE id <> {left} FOR UPDATE")
         assert ask(other, "SELECT id FROM jobs FOR UPDATE SKIP LOCKED LIMIT 1") == [(left,)]
         ask(holder, "ROLLBACK")
+
+
+def test_an_update_takes_the_one_job_that_is_left(proxy, two):
+    holder, other = two
+    take = "UPDATE jobs SET state = 'done' WHERE id = (SELECT id FROM jobs WHERE state <> 'done' FOR UPDATE SKIP LOCKED LIMIT 1)"
+    for left in range(12):
+        ask(holder, "BEGIN")
+        ask(holder, f"SELECT id FROM jobs WHERE id <> {left} FOR UPDATE")
+        ask(other, "BEGIN")
+        assert ask(other, take) == "UPDATE 1"
+        assert ask(other, take + " RETURNING id") == []
+        assert ask(other, "SELECT id FROM jobs WHERE state = 'done'") == [(left,)]
+        ask(other, "ROLLBACK")
+        ask(holder, "ROLLBACK")
+    with psycopg.connect(proxy.dsn, autocommit=True, prepare_threshold=0) as connection:
+        for _ in range(12):
+            assert connection.execute(take + " RETURNING id, state", prepare=True).fetchall()[0][1] == "done"
+        assert connection.execute(take, prepare=True).statusmessage == "UPDATE 0"
+
+
+def test_subqueries_that_lock_otherwise_are_refused(two):
+    for sql in ("UPDATE jobs SET state = 'x' WHERE id = (SELECT id FROM jobs FOR UPDATE LIMIT 2)",
+                "UPDATE jobs SET state = 'x' WHERE id = (SELECT id FROM jobs ORDER BY kind FOR UPDATE LIMIT 1)",
+                "UPDATE jobs SET state = 'x' WHERE id = (SELECT id FROM jobs FOR UPDATE LIMIT 1) AND kind = 2",
+                "UPDATE jobs SET state = 'x' WHERE id = (SELECT job_id FROM parts FOR UPDATE LIMIT 1)",
+                "UPDATE jobs SET state = 'x' WHERE id = (SELECT x.id FROM jobs x WHERE x.kind = jobs.kind FOR UPDATE LIMIT 1)",
+                "DELETE FROM jobs WHERE id = (SELECT kind FROM jobs FOR UPDATE LIMIT 1)"):
+        with pytest.raises(psycopg2.errors.FeatureNotSupported):
+            ask(two[0], sql)
+    assert free(two[1]) == list(range(12))
