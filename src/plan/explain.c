@@ -387,6 +387,8 @@ static void add_merge(struct writer *writer)
     struct buffer out = BUFFER_INIT(LINE_BYTES_MOST);
     const struct plan *plan = &writer->explanation->plan;
     const struct fact_scatter *scatter = plan->scatter;
+    if (scatter->locks)
+        add_line(writer, arena_string(writer->arena, "  one shard after the other, and their rows stay locked"));
     if (scatter->combines)
         buffer_text(&out, "  merge: one row of all, its aggregates put together");
     else if (scatter->sort_count)
@@ -468,6 +470,8 @@ static void add_returning(struct writer *writer, const struct plan_write *write)
     const char *rows = write->tags == TAGS_SAME        ? "one shard's"
                        : write->returning_in_row_order ? "in the order of VALUES"
                                                        : "as they come";
+    if (write->until_found)
+        add_line(writer, arena_string(writer->arena, "  one shard after the other, until one has changed a row"));
     if (write->has_returning)
         add_line(writer, arena_format(writer->arena, "  rows of RETURNING: %s", rows));
     if (write->reads_clock || write->stores_clock)

@@ -311,19 +311,6 @@ static bool is_for_coordinator(const struct planning *planning)
            strcmp(planning->error->sqlstate, "0A000") == 0;
 }
 
-/* A read that is not one shard's: each shard may answer for itself, and what they say make up the whole. */
-static enum step try_scatter(struct planning *planning)
-{
-    struct keys_input input = keys_input(planning);
-    mosaic_error ignored; /* why not one shard stays what is said */
-    input.error = &ignored;
-    const struct fact_scatter *scatter = planning->facts->scatter;
-    if (!scatter || !planning->input->has_scatter || (scatter->final && !planning->input->has_coordinator) ||
-        strcmp(planning->error->sqlstate, "0A000") != 0)
-        return GO_ON;
-    return scatter_plan(&input, planning->plan) == KEYS_MEMORY ? OUT_OF_MEMORY : GO_ON;
-}
-
 /* A sentence behind what the detail says already. */
 static void add_detail(struct planning *planning, const char *sentence)
 {
@@ -332,6 +319,25 @@ static void add_detail(struct planning *planning, const char *sentence)
     const char *end = size == 0 ? "" : planning->error->detail[size - 1] == '.' ? " " : ". ";
     snprintf(said, sizeof said, "%s%s", planning->error->detail, end);
     error_detail(planning->error, "%s%s", said, sentence);
+}
+
+/* A read that is not one shard's: each shard may answer for itself, and what they say make up the whole. */
+static enum step try_scatter(struct planning *planning)
+{
+    struct keys_input input = keys_input(planning);
+    mosaic_error ignored; /* why not one shard stays what is said */
+    input.error = &ignored;
+    const struct fact_scatter *scatter = planning->facts->scatter;
+    bool locks = planning->facts->class == STATEMENT_SELECT && planning->facts->is_write;
+    if (!scatter && locks && planning->facts->scatter_cannot && planning->input->has_scatter) {
+        char sentence[256];
+        snprintf(sentence, sizeof sentence, "Several shards cannot lock rows: %s.", planning->facts->scatter_cannot);
+        add_detail(planning, sentence);
+    }
+    if (!scatter || !planning->input->has_scatter || (scatter->final && !planning->input->has_coordinator) ||
+        strcmp(planning->error->sqlstate, "0A000") != 0)
+        return GO_ON;
+    return scatter_plan(&input, planning->plan) == KEYS_MEMORY ? OUT_OF_MEMORY : GO_ON;
 }
 
 /* A write that is not one shard's: several may do it. */

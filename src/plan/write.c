@@ -262,6 +262,7 @@ enum keys_outcome write_plan(const struct keys_input *input, struct plan *plan)
     write->tags = fact->spread == SPREAD_SAME ? TAGS_SAME : TAGS_SUM;
     write->tag = fact->tag;
     write->target = fact->target;
+    write->until_found = fact->until_found;
     write->has_returning = fact->has_returning;
     write->returning_in_row_order = fact->has_returning && fact->returns_each_row;
     write->reads_clock = fact->reads_clock || names_moment(input);

@@ -57,6 +57,8 @@ size_t combine_reachable(const struct scatter *scatter)
 {
     if (scatter_copies_writes(scatter) && scatter->legs[0].state < LEG_COMPLETE)
         return 1;
+    if (scatter->in_turn)
+        return scatter_turn_of(scatter);
     if (!scatter->partials)
         return scatter->leg_count;
     for (size_t i = 0; i + 1 < scatter->leg_count; i++)

@@ -479,7 +479,7 @@ void leg_walked(struct client *client, size_t size)
     struct scatter *scatter = leg->scatter;
     receive(leg, size);
     scatter_merge(scatter);
-    if (scatter->partials || scatter->write)
+    if (scatter->partials || scatter->write || scatter->in_turn)
         scatter_reach(scatter);
     if (scatter->talking == leg && !leg_is_talking(leg)) {
         scatter->talking = NULL;

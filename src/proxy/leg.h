@@ -72,6 +72,7 @@ struct scatter {
     struct prepared *final_kept; /* held; NULL: none */
     /* In the client's transaction: servers are its branches before, or are from then on (branch.h). */
     bool joins;
+    bool in_turn;     /* a shard is asked when the one before it has answered: who locks rows finds them in one order */
     bool is_settling; /* it has ended, and its servers come back */
     bool was_running; /* before that */
     /* A write. */
@@ -149,6 +150,8 @@ void scatter_merge(struct scatter *scatter);
 void scatter_flush(struct scatter *scatter);
 /* Servers that were held are read again. */
 void scatter_wake(struct scatter *scatter);
+/* The first leg that has not answered, nor waits for others before it goes on. */
+size_t scatter_turn_of(const struct scatter *scatter);
 void leg_over(struct leg *leg);
 /* Its server, which has answered, is a branch of the client's transaction again, or serves others. */
 void leg_let_go(struct leg *leg);
@@ -162,7 +165,7 @@ void scatter_timed_out(struct timer *timer);
 bool scatter_may_give(struct scatter *scatter);
 /* Is one more wanted, and is there room for it? Else what there is to be done then is done. */
 bool scatter_wants_row(struct scatter *scatter);
-/* Has every leg said its last? */
+/* Has every leg said its last, as far as it is asked at all? */
 bool scatter_all_complete(const struct scatter *scatter);
 /* Those which have no server yet get one, in order. */
 void scatter_reach(struct scatter *scatter);

@@ -6,6 +6,7 @@
 #include "proxy/proxy.h"
 #include "proxy/server.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 
 enum { REQUEST_MOST = WIRE_LENGTH_MOST };
@@ -102,6 +103,17 @@ static bool write_untold(struct leg *leg, struct buffer *out)
     return ask_before(server, sql, out);
 }
 
+/* What it is asked: of those that are asked in turn for so many rows, for no more than are lacking. */
+static const char *text_of(const struct leg *leg)
+{
+    struct scatter *scatter = leg->scatter;
+    const struct fact_scatter *facts = &scatter->facts;
+    uint64_t lacks = facts->lacking_before ? merge_lacks(scatter->merge) : UINT64_MAX;
+    if (lacks == UINT64_MAX || (lacks && !leg->number))
+        return leg->asking->text;
+    return arena_format(&scatter->arena, "%s%" PRIu64 "%s", facts->lacking_before, lacks, facts->lacking_after);
+}
+
 static void send_request(struct leg *leg)
 {
     struct scatter *scatter = leg->scatter;
@@ -114,12 +126,13 @@ static void send_request(struct leg *leg)
     for (uint16_t i = 0; types && i < count; i++)
         types[i] = schema_oid_on(worker->world->schema, leg->shard, asking->bound.types[i]);
     bool told = !leg_joins(leg) || write_untold(leg, &out);
-    if (types)
-        leg_write_parse(leg, asking->kept, asking->text, types, count, &out);
+    const char *text = text_of(leg);
+    if (types && text)
+        leg_write_parse(leg, asking->kept, text, types, count, &out);
     buffer_add(&out, asking->request.data, asking->request.size);
     leg->state = LEG_ASKED;
     mosaic_error error;
-    bool failed = !types || !told || buffer_failed(&out) || !expect_add(&server->expect, EXPECT_LEG, 0, NULL);
+    bool failed = !types || !text || !told || buffer_failed(&out) || !expect_add(&server->expect, EXPECT_LEG, 0, NULL);
     if (!failed) {
         COUNT(&worker->shards[server->pool->slot], bytes_sent, out.size);
         if (!channel_send(&server->channel, out.data, out.size)) {

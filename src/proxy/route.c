@@ -322,6 +322,7 @@ static void combine(struct client *client, struct route *route, const struct pla
     case PLAN_SCATTER:
         route->way = ROUTE_SCATTER;
         route->tier = plan->scatter->final ? 3 : 2;
+        route->joins = plan->scatter->locks;
         route->error = plan->error;
         route->position = position;
         route->plan = arena_copy(&client->worker->scratch, plan, sizeof *plan);

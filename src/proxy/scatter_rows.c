@@ -108,12 +108,31 @@ static void merge_in_order(struct scatter *scatter)
     }
 }
 
+/* Does a write go no further, since a shard has found what it changes? */
+static bool is_found(const struct scatter *scatter)
+{
+    return scatter->write && scatter->write->until_found && scatter->written;
+}
+
 bool scatter_all_complete(const struct scatter *scatter)
 {
+    if (is_found(scatter))
+        return true;
     for (size_t i = 0; i < scatter->leg_count; i++)
         if (scatter->legs[i].state < LEG_COMPLETE)
             return false;
     return true;
+}
+
+size_t scatter_turn_of(const struct scatter *scatter)
+{
+    size_t count = 0;
+    if (is_found(scatter))
+        return 0;
+    while (count < scatter->leg_count &&
+           (scatter->legs[count].state >= LEG_COMPLETE || scatter->legs[count].next.size >= LEG_KEPT))
+        count++;
+    return count < scatter->leg_count ? count + 1 : count;
 }
 
 static void add_line(struct buffer *out, const char *before, const char *text, size_t size)

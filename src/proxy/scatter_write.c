@@ -67,6 +67,7 @@ struct scatter *scatter_new_write(struct client *client, const struct scatter_or
     }
     struct plan_write *write = arena_copy(&made->arena, from, sizeof *from);
     made->write = write;
+    made->in_turn = from->until_found;
     if (write)
         write->tag = arena_string(&made->arena, from->tag);
     made->copies_lock = from->tags == TAGS_SAME ? lock_of(from->target) : 0;

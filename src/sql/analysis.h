@@ -134,7 +134,8 @@ struct scope {
     struct join *joins;
     struct window *windows; /* what functions are OVER */
     bool has_window, has_set_function, has_volatile, has_aggregate;
-    bool touched; /* a column was named that is one of its ranges' for sure */
+    bool touched;   /* a column was named that is one of its ranges' for sure */
+    bool looks_out; /* one may have been that is an outer query's */
     /* Once it was analysed: */
     SelectStmt *select;
     struct columns outputs;
@@ -214,11 +215,12 @@ struct analysis {
     size_t parameter_count, parameter_capacity;
     const uint32_t *assigned_types; /* of an INSERT's columns, for the targets of its SELECT, once */
     size_t assigned_type_count;
-    bool own_equals;     /* the comparison is OPERATOR(pg_catalog.=) */
-    bool home_else;      /* the home shard is needed for something other than catalogs */
-    bool prefers_home;   /* catalogs, and the like, that every shard has but whose answer is the home shard's */
-    bool numbers_object; /* it asks for the OID of what it names */
-    bool locks;
+    bool own_equals;       /* the comparison is OPERATOR(pg_catalog.=) */
+    bool home_else;        /* the home shard is needed for something other than catalogs */
+    bool prefers_home;     /* catalogs, and the like, that every shard has but whose answer is the home shard's */
+    bool numbers_object;   /* it asks for the OID of what it names */
+    struct scope *locking; /* of the SELECT that has FOR UPDATE or its like, the last one */
+    size_t locking_count;  /* of all of them */
     bool unknown_function;
     bool has_volatile;        /* a volatile function is called anywhere, also in a view */
     bool has_volatile_within; /* not by what is done for each row that the statement writes: in a subquery, a WITH */
@@ -415,6 +417,7 @@ struct clauses {
     size_t upper;       /* where GROUP BY, HAVING or WINDOW begins; 0: there is none */
     size_t order;       /* where ORDER BY begins; 0: there is none */
     size_t tail;        /* behind what LIMIT, OFFSET and FETCH stand behind */
+    struct piece locks; /* FOR UPDATE and its like, before LIMIT or behind it; empty: there is none */
     size_t lower;       /* the first of upper, order and tail: behind FROM and WHERE */
     bool with_ties; /* the tree's limitOption is not used: libpg_query numbers its values otherwise than the headers */
 };

@@ -187,6 +187,7 @@ static void find_one(struct analysis *analysis, const RawStmt *raw, bool alone, 
     analysis->prefers_home = analysis->home_else = analysis->unknown_function = false;
     analysis->assigned_types = NULL;
     analysis->written = (struct written){0}, analysis->stored = NULL, analysis->order_matters = NULL;
+    analysis->locking = NULL, analysis->locking_count = 0;
     if (!alone) {
         facts->start = raw->stmt_location;
         facts->length = raw->stmt_len ? raw->stmt_len : (int)analysis->size - raw->stmt_location;

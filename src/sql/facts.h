@@ -191,7 +191,14 @@ struct fact_scatter {
     /* EXPLAIN: what stands before the query. Then `text` is what is explained, and the result the plan of each shard.
      */
     const char *explains;
-    bool is_cursor;           /* DECLARE: `text` is the query */
+    bool is_cursor; /* DECLARE: `text` is the query */
+    /*
+     * FOR UPDATE and its like: each shard locks the rows that it gives, within the client's transaction, and the next
+     * one is asked when it has. With LIMIT as they come, each is asked for as many as are lacking: before, how many,
+     * after.
+     */
+    bool locks;
+    const char *lacking_before, *lacking_after;
     bool is_copy, has_header; /* COPY TO STDOUT, not in binary: `text` is the whole statement */
 };
 
@@ -212,6 +219,7 @@ struct fact_write {
     const struct schema_relation *target; /* what is written */
     const char *tag;                      /* what its command tag begins with: "INSERT 0", "UPDATE", "DELETE" */
     bool has_returning;
+    bool until_found; /* OWN: shard by shard, until one has changed a row; a LIMIT 1 picks those that are changed */
     bool returns_each_row; /* ROWS: RETURNING gives one row for each that is inserted, none is left out */
     bool reads_clock;      /* the time of its transaction is read, by the text */
     bool stores_clock;     /* only by the default of a column */

@@ -213,6 +213,7 @@ struct term *name_resolve(struct analysis *analysis, struct scope *scope, const 
             return term;
         /* A subquery in FROM without LATERAL does not see its neighbours, but what is around them. */
         bool sees = scope->sees_parent;
+        scope->looks_out = true;
         for (scope = scope->parent; scope && !sees; scope = scope->parent)
             sees = scope->sees_parent;
     }

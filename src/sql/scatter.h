@@ -11,6 +11,7 @@ struct split {
     size_t width;
     struct fact_scatter *fact; /* in the making; NULL: the rows are inserted, and none is merged */
     const struct mark *marks;
+    bool picks_one;                     /* a LIMIT 1 picks of its rows: of each shard in turn, until there is one */
     const struct fact_relation *driver; /* found */
 };
 

@@ -32,12 +32,13 @@ struct row {
     const char *why;      /* a part of a refusal; of a write: its flags */
 };
 
-/* A letter each: r(eturning), o(rdered), c(lock), d(efaults' clock), s(ame tags). */
+/* A letter each: r(eturning), o(rdered), c(lock), d(efaults' clock), s(ame tags), u(ntil one has found a row). */
 static const char *flags_of(const struct plan_write *write)
 {
     static char flags[8];
-    sprintf(flags, "%s%s%s%s%s", write->has_returning ? "r" : "", write->returning_in_row_order ? "o" : "",
-            write->reads_clock ? "c" : "", write->stores_clock ? "d" : "", write->tags == TAGS_SAME ? "s" : "");
+    sprintf(flags, "%s%s%s%s%s%s", write->has_returning ? "r" : "", write->returning_in_row_order ? "o" : "",
+            write->reads_clock ? "c" : "", write->stores_clock ? "d" : "", write->tags == TAGS_SAME ? "s" : "",
+            write->until_found ? "u" : "");
     return flags;
 }
 
@@ -97,7 +98,7 @@ static void every_owner_changes_its_own_rows(void **state)
         {"UPDATE t SET v = 1 WHERE id IN (SELECT tid FROM u WHERE w = 3)", "0 1 2 3"},
         {"UPDATE t SET v = 1 WHERE id IN (SELECT tid FROM u LIMIT 3)", "refused", "not tied"},
         {"UPDATE t SET v = 1 WHERE v = (SELECT v FROM t x ORDER BY v LIMIT 1)", "refused", "other keys"},
-        {"UPDATE t SET v = 1 WHERE id = (SELECT id FROM t x WHERE v = 0 LIMIT 1 FOR UPDATE)", "refused", "locks"},
+        {"UPDATE t SET v = 1 WHERE id = (SELECT id FROM t x WHERE v = 0 FOR UPDATE)", "refused", "locks"},
         {"WITH x AS (SELECT tid, w FROM u) UPDATE t SET v = x.w FROM x WHERE x.tid = t.id", "0 1 2 3"},
         {"WITH x AS (SELECT tid, w FROM u) UPDATE t SET v = a.w FROM x a, x b WHERE a.tid = t.id AND b.tid = t.id",
          "refused", "not tied"},
@@ -149,6 +150,45 @@ static void every_owner_changes_its_own_rows(void **state)
         {"EXPLAIN DELETE FROM t", "refused"},
         {"WITH x AS (DELETE FROM t RETURNING id) SELECT * FROM x", "refused"},
         {"MERGE INTO t USING u ON t.id = u.tid WHEN MATCHED THEN DELETE", "refused"},
+    };
+    CHECK_ALL(rows);
+}
+
+static void one_row_is_picked_and_locked(void **state)
+{
+    (void)state;
+    static const struct row rows[] = {
+        {"UPDATE t SET v = 1 WHERE id = (SELECT id FROM t x WHERE v = 0 LIMIT 1 FOR UPDATE)", "0 1 2 3", "u"},
+        {"UPDATE t SET v = 1 WHERE t.id IN (SELECT x.id FROM t x WHERE v = 0 FOR UPDATE SKIP LOCKED LIMIT 1) RETURNING "
+         "*",
+         "0 1 2 3", "ru"},
+        {"DELETE FROM t x WHERE x.id = (SELECT id FROM t FOR UPDATE OF t FETCH FIRST ROW ONLY) RETURNING 1", "0 1 2 3",
+         "ru"},
+        {"DELETE FROM t WHERE id = (SELECT id FROM t WHERE id IN (1, 2) FOR UPDATE LIMIT 1)", "1 2", "u"},
+        {"DELETE FROM t WHERE id = (SELECT id FROM t x WHERE EXISTS (SELECT 1 FROM u WHERE u.tid = x.id) FOR UPDATE "
+         "LIMIT 1)",
+         "0 1 2 3", "u"},
+        {"UPDATE t SET v = 1 WHERE id = (SELECT id FROM t LIMIT 1)", "refused", "other keys"},
+        {"UPDATE t SET v = 1 WHERE id = (SELECT id FROM t FOR UPDATE LIMIT 2)", "refused", "locks"},
+        {"UPDATE t SET v = 1 WHERE id = (SELECT id FROM t OFFSET 1 LIMIT 1 FOR UPDATE)", "refused", "locks"},
+        {"UPDATE t SET v = 1 WHERE id = (SELECT id FROM t ORDER BY v FOR UPDATE LIMIT 1)", "refused", "ORDER BY"},
+        {"UPDATE t SET v = 1 WHERE id = (SELECT id FROM t FOR UPDATE LIMIT 1) AND v = 2", "refused", "locks"},
+        {"UPDATE t SET v = 1 WHERE id <> (SELECT id FROM t FOR UPDATE LIMIT 1)", "refused", "other keys"},
+        {"UPDATE t SET v = 1 WHERE id = (SELECT v FROM t FOR UPDATE LIMIT 1)", "refused", "other keys"},
+        {"UPDATE t SET v = 1 WHERE v = (SELECT id FROM t FOR UPDATE LIMIT 1)", "refused", "other keys"},
+        {"UPDATE t SET v = 1 WHERE id = (SELECT tid FROM u FOR UPDATE LIMIT 1)", "refused", "locks"},
+        {"UPDATE t SET v = 1 WHERE id = (SELECT x.id FROM t x, u WHERE u.tid = x.id FOR UPDATE LIMIT 1)", "refused",
+         "locks"},
+        {"UPDATE t SET v = 1 WHERE id = (SELECT id FROM t x WHERE x.v = t.v FOR UPDATE LIMIT 1)", "refused", "locks"},
+        {"UPDATE t SET v = 1 WHERE id = (SELECT id FROM t x WHERE x.v > (SELECT avg(v) FROM t) FOR UPDATE LIMIT 1)",
+         "refused", "other keys"},
+        {"UPDATE t SET v = 1 WHERE id = (SELECT id FROM t WHERE v < random() FOR UPDATE LIMIT 1)", "refused",
+         "volatile"},
+        {"UPDATE t SET v = (SELECT count(*) FROM u) WHERE id = (SELECT id FROM t FOR UPDATE LIMIT 1)", "refused",
+         "u are not tied"},
+        {"UPDATE t SET id = v WHERE id = (SELECT id FROM t FOR UPDATE LIMIT 1)", "refused", "changes the key"},
+        {"WITH x AS (DELETE FROM u WHERE tid = 1) DELETE FROM t WHERE id = (SELECT id FROM t FOR UPDATE LIMIT 1)",
+         "refused", "more than one table"},
     };
     CHECK_ALL(rows);
 }
@@ -560,6 +600,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_owner_changes_its_own_rows),
+        cmocka_unit_test(one_row_is_picked_and_locked),
         cmocka_unit_test(rows_go_to_their_shards),
         cmocka_unit_test(a_query_s_rows_stay_where_they_are),
         cmocka_unit_test(copies_stay_equal),
