@@ -67,7 +67,7 @@ class Address(Target):
             try:
                 self.start()
             except AssertionError as failure:
-                assert "cannot reach" in str(failure) or "starting up" in str(failure) or "shutting down" in str(failure), failure
+                assert "the proxy exited 1:\npgmosaic: [shard s" in str(failure), failure
                 assert time.monotonic() < until, failure
                 time.sleep(0.2)
 
