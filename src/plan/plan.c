@@ -353,6 +353,8 @@ static enum step try_scatter(struct planning *planning)
         char sentence[256];
         snprintf(sentence, sizeof sentence, "Several shards cannot lock rows: %s.", planning->facts->scatter_cannot);
         add_detail(planning, sentence);
+        if (planning->facts->write_remedy)
+            error_hint(planning->error, "%s", planning->facts->write_remedy);
     }
     if (!scatter || !planning->input->has_scatter || (scatter->final && !planning->input->has_coordinator) ||
         strcmp(planning->error->sqlstate, "0A000") != 0)

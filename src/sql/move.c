@@ -259,7 +259,7 @@ static void write_texts(struct moving *moving, const struct schema_relation *rel
         writing_text(&moving->taken, "1");
     writing_text(&moving->put, ") OVERRIDING SYSTEM VALUE VALUES (");
     writing_text(&moving->put, writing_end(&moving->values));
-    writing_text(&moving->put, ") ");
+    writing_text(&moving->put, pieces->returning.end ? ") " : ")");
     writing_piece(&moving->put, pieces->returning.start, pieces->returning.end);
 }
 

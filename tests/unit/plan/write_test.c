@@ -200,7 +200,7 @@ static void rows_of_a_key_that_changes_move(void **state)
         {"UPDATE t SET id = 6 WHERE id = 5", "refused", "foreign key refers"},
         {"UPDATE u SET tid = 6 WHERE tid = 5",
          "1:DELETE FROM \"public\".\"u\" WHERE tid = 5 RETURNING \"u\".\"uid\", \"u\".\"w\" "
-         "2:INSERT INTO \"public\".\"u\" (\"uid\", \"tid\", \"w\") OVERRIDING SYSTEM VALUE VALUES ($1, 6, $2) "},
+         "2:INSERT INTO \"public\".\"u\" (\"uid\", \"tid\", \"w\") OVERRIDING SYSTEM VALUE VALUES ($1, 6, $2)"},
         {"UPDATE u AS x SET w = w + 1, tid = 7 WHERE x.tid = 5 AND x.w IS DISTINCT FROM 2 RETURNING *, x.w;",
          "1:DELETE FROM \"public\".\"u\" AS \"x\" WHERE x.tid = 5 AND x.w IS DISTINCT FROM 2 RETURNING \"x\".\"uid\", "
          "(w + 1) "
@@ -216,7 +216,7 @@ static void rows_of_a_key_that_changes_move(void **state)
         {"UPDATE u SET tid = 6 WHERE tid IN (5, 7)", "refused"},
         {"UPDATE c2 SET a = 2 WHERE a = 1 AND b = 3",
          "0:DELETE FROM \"public\".\"c2\" WHERE a = 1 AND b = 3 RETURNING \"c2\".\"b\", \"c2\".\"v\" "
-         "1:INSERT INTO \"public\".\"c2\" (\"a\", \"b\", \"v\") OVERRIDING SYSTEM VALUE VALUES (2, $1, $2) "},
+         "1:INSERT INTO \"public\".\"c2\" (\"a\", \"b\", \"v\") OVERRIDING SYSTEM VALUE VALUES (2, $1, $2)"},
         {"UPDATE c2 SET a = 2 WHERE a = 1", "refused"},
     };
     CHECK_ALL(rows);
