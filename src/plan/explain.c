@@ -487,7 +487,9 @@ static void write_writes(struct writer *writer)
     const char *which = write->part_count == all ? arena_format(arena, "all %zu", all)
                                                  : arena_format(arena, "%zu of %zu", write->part_count, all);
     add_line(writer, names && which ? arena_format(arena, "tier 2: writes on %s shards: %s", which, names) : NULL);
-    if (!write->parts[0].rows)
+    for (size_t i = 0; write->move && i < write->part_count; i++)
+        add_told(writer, &write->parts[i], shard_name(writer, write->parts[i].shard));
+    if (!write->parts[0].rows && !write->move)
         add_told(writer, &write->parts[0], "each shard");
     for (size_t i = 0; write->parts[i].rows && i < write->part_count && i < PARTS_SHOWN; i++)
         add_told(writer, &write->parts[i], shard_name(writer, write->parts[i].shard));

@@ -95,7 +95,18 @@ static enum step refuse_change(struct planning *planning, const struct fact_rela
     return refuse(planning);
 }
 
-/* UPDATE … SET key: the one key that rows have must be the one that they get. */
+static enum step shard_of(struct planning *planning, const struct fact_relation *fact, const struct key_value *key,
+                          uint16_t *shard)
+{
+    uint32_t bucket;
+    if (rule_bucket(&fact->relation->table->rule, key, &bucket, planning->error) != MOSAIC_OK) {
+        error_sqlstate(planning->error, "23514");
+        return refuse(planning);
+    }
+    return keys_owner(fact->relation->table, bucket, shard) ? GO_ON : refuse_change(planning, fact);
+}
+
+/* UPDATE … SET key: the shard of the one key that rows have must be that of the one that they get. */
 static enum step check_new_key(struct planning *planning, const struct fact_relation *fact)
 {
     struct key_value before[KEY_COLUMNS_MAX], after[KEY_COLUMNS_MAX];
@@ -112,10 +123,19 @@ static enum step check_new_key(struct planning *planning, const struct fact_rela
         step = step_of(planning, keys_row(&input, fact->relation, fact->new_keys.values, columns, after, &none_after));
     if (step != GO_ON || none_before)
         return step;
-    for (size_t i = 0; i < columns; i++)
-        if (none_after || key_compare(&before[i], &after[i]) != 0)
-            return refuse_change(planning, fact);
-    return GO_ON;
+    bool same = !none_after;
+    for (size_t i = 0; same && i < columns; i++)
+        same = key_compare(&before[i], &after[i]) == 0;
+    uint16_t from = 0, to = 0;
+    if (same)
+        return GO_ON;
+    if (none_after || shard_of(planning, fact, before, &from) != GO_ON)
+        return refuse_change(planning, fact);
+    step = shard_of(planning, fact, after, &to);
+    if (step == GO_ON && from != to)
+        return refuse_change(planning, fact);
+    planning->plan->bucket = PLAN_NO_BUCKET;
+    return step;
 }
 
 static enum step refuse_unbound(struct planning *planning, const struct fact_relation *fact)
@@ -333,6 +353,8 @@ static enum step try_scatter(struct planning *planning)
         char sentence[256];
         snprintf(sentence, sizeof sentence, "Several shards cannot lock rows: %s.", planning->facts->scatter_cannot);
         add_detail(planning, sentence);
+        if (planning->facts->write_remedy)
+            error_hint(planning->error, "%s", planning->facts->write_remedy);
     }
     if (!scatter || !planning->input->has_scatter || (scatter->final && !planning->input->has_coordinator) ||
         strcmp(planning->error->sqlstate, "0A000") != 0)

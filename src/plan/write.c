@@ -241,6 +241,41 @@ static enum keys_outcome split_rows(const struct keys_input *input, struct plan_
     return outcome;
 }
 
+/* ---- rows that get another key ---- */
+
+static enum keys_outcome owner_of(const struct keys_input *input, const struct fact_keys *keys, uint16_t *shard)
+{
+    const struct schema_relation *relation = input->facts->write->target;
+    struct key_value key[KEY_COLUMNS_MAX];
+    uint32_t bucket;
+    bool none;
+    if (keys->alternatives != 1 || keys->values[0].is_array)
+        return KEYS_REFUSED;
+    enum keys_outcome outcome = keys_row(input, relation, keys->values, keys->columns, key, &none);
+    if (outcome != KEYS_READ)
+        return outcome;
+    if (none || rule_bucket(&relation->table->rule, key, &bucket, input->error) != MOSAIC_OK ||
+        !keys_owner(relation->table, bucket, shard))
+        return KEYS_REFUSED;
+    return KEYS_READ;
+}
+
+static enum keys_outcome make_move(const struct keys_input *input, struct plan_write *write)
+{
+    const struct fact_write *fact = input->facts->write;
+    struct plan_write_part *parts = arena_zeroed(input->arena, 2, sizeof *parts);
+    if (!parts)
+        return KEYS_MEMORY;
+    enum keys_outcome outcome = owner_of(input, &fact->driver->keys, &parts[0].shard);
+    if (outcome == KEYS_READ)
+        outcome = owner_of(input, &fact->driver->new_keys, &parts[1].shard);
+    parts[0].text = fact->move->taken, parts[0].size = strlen(fact->move->taken);
+    parts[1].text = fact->move->put, parts[1].size = strlen(fact->move->put);
+    write->move = fact->move;
+    write->parts = parts, write->part_count = 2;
+    return outcome == KEYS_READ && parts[0].shard == parts[1].shard ? KEYS_REFUSED : outcome;
+}
+
 /* ---- all ---- */
 
 /* One shard, or none: then the home shard finds no row as well. */
@@ -256,7 +291,9 @@ enum keys_outcome write_plan(const struct keys_input *input, struct plan *plan)
     struct plan_write *write = arena_zeroed(input->arena, 1, sizeof *write);
     if (!write)
         return KEYS_MEMORY;
-    enum keys_outcome outcome = fact->spread == SPREAD_ROWS ? split_rows(input, write) : make_parts(input, write);
+    enum keys_outcome outcome = fact->spread == SPREAD_ROWS   ? split_rows(input, write)
+                                : fact->spread == SPREAD_MOVE ? make_move(input, write)
+                                                              : make_parts(input, write);
     if (outcome != KEYS_READ)
         return outcome;
     write->tags = fact->spread == SPREAD_SAME ? TAGS_SAME : TAGS_SUM;

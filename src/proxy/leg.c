@@ -25,7 +25,8 @@ bool leg_holds(struct client *client, char type)
     struct leg *leg = leg_of(client);
     const struct scatter *scatter = leg->scatter;
     bool holds = is_interrupted(scatter, leg); /* nothing may stand within another's row */
-    if (!scatter->client || scatter->state >= SCATTER_FINISHED || leg_is_partial(leg) || scatter_explains(scatter))
+    if (!scatter->client || scatter->state >= SCATTER_FINISHED || leg_is_partial(leg) || scatter_explains(scatter) ||
+        leg_moves_rows(leg))
         return false;
     if (holds || !leg_is_row(type))
         return leg->is_held = holds;
@@ -60,7 +61,7 @@ bool leg_wants_whole(const struct client *client)
     const struct scatter *scatter = leg->scatter;
     if (!scatter->client || scatter->state >= SCATTER_FINISHED)
         return false;
-    if (leg_is_partial(leg) || scatter_explains(scatter))
+    if (leg_is_partial(leg) || scatter_explains(scatter) || leg_moves_rows(leg))
         return true;
     return scatter_way(scatter) != MERGE_AS_THEY_COME || scatter->most;
 }
@@ -140,6 +141,10 @@ static void take_row(struct server *server, const char *message, const struct wi
         combine_add(leg, leg_body(message), frame->size - WIRE_HEADER);
         return;
     }
+    if (leg_moves_rows(leg)) {
+        move_take_row(leg, leg_body(message), frame->size - WIRE_HEADER);
+        return;
+    }
     switch (scatter_explains(scatter) ? MERGE_IN_ORDER : scatter_way(scatter)) { /* plans are kept as well */
     case MERGE_AS_THEY_COME:
         take_as_it_comes(server, message, frame, here);
@@ -199,7 +204,7 @@ size_t leg_take_run(struct client *client, const char *data, size_t size)
     struct scatter *scatter = leg->scatter;
     bool lacks_header = scatter->facts.has_header && !leg->has_headed;
     if (!scatter->client || scatter->state >= SCATTER_FINISHED || leg_is_partial(leg) || scatter_explains(scatter) ||
-        lacks_header || is_another_copy(leg))
+        lacks_header || is_another_copy(leg) || leg_moves_rows(leg))
         return 0;
     switch (scatter_way(scatter)) {
     case MERGE_AS_THEY_COME:
@@ -231,8 +236,14 @@ static void take_description(struct leg *leg, const char *message, const struct 
         combine_describe(leg, body, size);
         return;
     }
+    if (leg_moves_rows(leg)) {
+        move_describe(leg, body, size);
+        return;
+    }
     if (scatter->write) {
         write_describe(leg, message, frame);
+        if (scatter->move && move_is_empty(leg))
+            leg->state = LEG_COMPLETE;
         return;
     }
     if (scatter->state == SCATTER_STARTING) {
@@ -304,12 +315,14 @@ static long place_of(const struct leg *leg, long place)
 static void tell_error(const struct leg *leg, const char *message, const struct wire_frame *frame, struct buffer *out)
 {
     const struct scatter *scatter = leg->scatter;
+    bool is_own = scatter->move && !move_is_checked(scatter); /* the text was the client's */
     bool has_place = !scatter->partials || leg_is_partial(leg);
     struct wire_reader reader = wire_body(message, frame);
     size_t begun = wire_begin(out, WIRE_B_ERROR_RESPONSE);
     for (char field; (field = (char)wire_read8(&reader));) {
         const char *text = wire_read_text(&reader);
-        long place = field == 'P' && has_place ? place_of(leg, strtol(text, NULL, 10)) : 0;
+        long place = field == 'P' && has_place ? strtol(text, NULL, 10) : 0;
+        place = is_own ? place : place_of(leg, place);
         if (field == 'P' && place == 0)
             continue;
         buffer_char(out, field);
@@ -420,6 +433,8 @@ bool leg_take(struct server *server, const char *message, const struct wire_fram
     case WIRE_B_NO_DATA:
         if (leg->scatter->write)
             write_describe(leg, NULL, frame);
+        if (leg->scatter->move && move_is_empty(leg))
+            leg->state = LEG_COMPLETE;
         return leg->scatter->write || scatter_copies(leg->scatter) || breaks(server, frame->type);
     case WIRE_B_COPY_OUT_DONE:
         return scatter_copies(leg->scatter) || breaks(server, frame->type);
@@ -429,11 +444,15 @@ bool leg_take(struct server *server, const char *message, const struct wire_fram
     case WIRE_B_PARSE_COMPLETE:
         leg->scatter->is_parsed = true;
         leg->is_parsing = false;
+        if (leg->scatter->move)
+            move_parsed(leg);
         return true;
     case WIRE_B_BIND_COMPLETE:
     case WIRE_B_CLOSE_COMPLETE:
         return true;
     case WIRE_B_COMMAND_COMPLETE:
+        if (leg->scatter->move && move_goes_on(leg))
+            return true;
         leg->state = LEG_COMPLETE;
         if (scatter_copies(leg->scatter) && strncmp(leg_body(message), "COPY ", 5) == 0)
             leg->scatter->copied += strtoull(leg_body(message) + 5, NULL, 10);

@@ -80,6 +80,7 @@ struct scatter {
     uint64_t written;               /* the sum of the shards' tags, or what each of them must say */
     bool has_tag;                   /* one has said it */
     uint32_t copies_lock;           /* of a reference table */
+    struct scatter_move *move;      /* rows that leave the first leg's shard for the second one's; NULL: none */
     const uint16_t *order;          /* RETURNING: of each row of the client's, whose leg it is; NULL: as they come */
     size_t order_size, order_at;
     /* Tier 3: the rows of all legs but the last go to the coordinator, which is that last leg. */
@@ -193,6 +194,30 @@ void write_take_tag(struct leg *leg, const char *tag);
 void write_describe(struct leg *leg, const char *message, const struct wire_frame *frame);
 /* Rows that RETURNING gives in the client's order of theirs. */
 void write_merge(struct scatter *scatter);
+
+/* ---- scatter_move.c: rows that go to another shard ---- */
+
+/* False: memory is out. */
+bool move_new(struct scatter *scatter, const struct scatter_order *order, const struct fact_move *fact);
+void move_free(struct scatter *scatter);
+/* Are there as many parameters as there may be? */
+MOSAIC_MUST_CHECK mosaic_status move_check(const struct scatter *scatter, mosaic_error *error);
+/* What a leg is told, up to Sync. False: memory is out. */
+bool move_write_request(struct leg *leg, struct buffer *out);
+/* Are its rows those which the other leg is to insert? */
+static inline bool leg_moves_rows(const struct leg *leg)
+{
+    return leg->scatter->move && leg->number == 0;
+}
+void move_describe(struct leg *leg, const char *body, size_t size);
+void move_take_row(struct leg *leg, const char *body, size_t size);
+/* A text was read. The first one is the client's own: what fails before is an error of that. */
+void move_parsed(struct leg *leg);
+bool move_is_checked(const struct scatter *scatter);
+/* A statement is complete. Do more of them come? */
+bool move_goes_on(struct leg *leg);
+/* Is there no row to be inserted, so that the leg is only to describe what it would give? */
+bool move_is_empty(const struct leg *leg);
 
 enum leg_row { LEG_ROW, LEG_ROW_LATER, LEG_NO_ROW };
 /* The next row that a leg has kept: leg->head. */

@@ -127,9 +127,11 @@ static void send_request(struct leg *leg)
         types[i] = schema_oid_on(worker->world->schema, leg->shard, asking->bound.types[i]);
     bool told = !leg_joins(leg) || write_untold(leg, &out);
     const char *text = text_of(leg);
-    if (types && text)
+    if (scatter->move)
+        told &= move_write_request(leg, &out);
+    else if (types && text)
         leg_write_parse(leg, asking->kept, text, types, count, &out);
-    buffer_add(&out, asking->request.data, asking->request.size);
+    buffer_add(&out, buffer_string(&asking->request), asking->request.size);
     leg->state = LEG_ASKED;
     mosaic_error error;
     bool failed = !types || !text || !told || buffer_failed(&out) || !expect_add(&server->expect, EXPECT_LEG, 0, NULL);

@@ -47,6 +47,7 @@ static void bury(struct scatter *scatter)
     buffer_free(&scatter->failure);
     buffer_free(&scatter->lines);
     combine_free(scatter);
+    move_free(scatter);
     for (size_t i = 0; i < scatter->leg_count; i++) {
         struct leg *leg = &scatter->legs[i];
         if (leg->asking != &scatter->asking)

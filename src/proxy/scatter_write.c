@@ -72,7 +72,8 @@ struct scatter *scatter_new_write(struct client *client, const struct scatter_or
         write->tag = arena_string(&made->arena, from->tag);
     made->copies_lock = from->tags == TAGS_SAME ? lock_of(from->target) : 0;
     made->merge = merge_new(&made->facts, UINT64_MAX, 0, made->leg_count);
-    bool done = write && write->tag && made->merge && (!from->returning_in_row_order || find_order(made, from));
+    bool done = write && write->tag && made->merge && (!from->move || move_new(made, order, from->move)) &&
+                (!from->returning_in_row_order || find_order(made, from));
     for (size_t i = 0; done && i < made->leg_count; i++) {
         struct asking *asking = make_asking(made, order, &from->parts[i]);
         if (asking)
@@ -81,7 +82,9 @@ struct scatter *scatter_new_write(struct client *client, const struct scatter_or
     }
     if (!done)
         error_memory(error);
-    for (size_t i = 0; done && i < made->leg_count; i++)
+    if (done && made->move)
+        done = move_check(made, error) == MOSAIC_OK;
+    for (size_t i = 0; done && !made->move && i < made->leg_count; i++)
         done = asking_write(made, made->legs[i].asking, order->bind, error);
     if (done)
         return made;
@@ -97,6 +100,8 @@ bool scatter_writes(const struct scatter *scatter)
 void write_take_tag(struct leg *leg, const char *tag)
 {
     struct scatter *scatter = leg->scatter;
+    if (scatter->move && !leg_moves_rows(leg))
+        return; /* as many as were taken */
     const char *last = strrchr(tag, ' ');
     uint64_t count = last ? strtoull(last + 1, NULL, 10) : 0;
     mosaic_error error;

@@ -207,6 +207,16 @@ enum fact_spread {
     SPREAD_OWN,  /* each does to its own rows what the statement would do to all: the statement as it is */
     SPREAD_ROWS, /* INSERT … VALUES: each row goes to the shard of its key */
     SPREAD_SAME, /* a reference table: every shard does the same */
+    SPREAD_MOVE, /* UPDATE of rows of one key, which get another one: of two shards */
+};
+
+/* Rows leave a shard for another one, as a DELETE and an INSERT of each. */
+struct fact_move {
+    const char *taken; /* DELETE … RETURNING `count` values of each row, or, where that is 0, one for nothing */
+    const char *put;   /* INSERT … VALUES of one row; those values are $parameters + 1 and on */
+    size_t parameters; /* of the client's, which keep their numbers */
+    size_t count;
+    const bool *as_text; /* of each value: its type is one's own. All others are PostgreSQL's, and go in binary */
 };
 
 /*
@@ -230,6 +240,7 @@ struct fact_write {
     const bool *stored_literals, *stored_parameters;
     size_t stored_literal_count, stored_parameter_count;
     size_t start; /* of the statement in the text: not that of EXPLAIN */
+    const struct fact_move *move; /* MOVE */
     size_t words; /* ROWS: before the word VALUES, from `start` on (rows.h) */
 };
 

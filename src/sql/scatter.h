@@ -77,6 +77,9 @@ void shape_write_source(struct writing *out, size_t parameters, size_t columns);
 const struct fact_final *shape_final_fact(struct analysis *analysis, const char *text, const enum fact_partial *kinds,
                                           size_t columns, const size_t *shown);
 
+/* move.c: rows of one key get another one. A clause why not; NULL: write->move says how. */
+const char *move_find(struct analysis *analysis, struct fact_write *write);
+
 /* scatter_merge.c */
 /* Is it PostgreSQL's own, and no other function of that name can be meant? */
 bool shape_is_own(const struct analysis *analysis, const FuncCall *call);

@@ -397,6 +397,8 @@ static const char *add_locks(struct top *top)
     const struct piece *locks = &top->clauses.locks;
     struct fact_scatter *fact = top->fact;
     size_t before = top->text.size;
+    top->analysis->facts->write_remedy =
+        "Leave out ORDER BY, for any rows that are free; or find rows without a lock, and lock each by its key.";
     if (fact->has_limit && fact->sort_count)
         return "which rows its ORDER BY and LIMIT pick, and so which are to be locked, all shards know together";
     add_limit(top);

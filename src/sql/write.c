@@ -435,6 +435,8 @@ static const char *why_not(struct analysis *analysis, struct fact_write *write)
         return reason;
     if (write->target->placement == PLACE_REFERENCE)
         return find_same(analysis, write);
+    if (analysis->written.target->use->fact.new_keys.columns)
+        return move_find(analysis, write);
     if (picks)
         return find_picked(analysis, write, picks);
     return IsA(analysis->written.statement, InsertStmt) ? find_insert(analysis, write) : find_own(analysis);
@@ -471,6 +473,8 @@ static bool is_settled(const struct analysis *analysis)
         return !use || use->fact.relation->placement != PLACE_REFERENCE;
     if (IsA(insert, InsertStmt) && !use->fact.is_bound && (rows_of(insert) || !insert->selectStmt))
         return true; /* a row has no key: that is said already */
+    if (use->fact.new_keys.columns)
+        return false;
     return use->fact.is_bound && use->fact.keys.alternatives == 1 && !use->fact.keys.values[0].is_array;
 }
 

@@ -217,7 +217,7 @@ static void writes(void **state)
         {"UPDATE t SET v = 1", "refused"},
         {"UPDATE t SET id = 5 WHERE id = 5", "s1"},
         {"UPDATE t SET id = 6 WHERE id = 5", "refused", "key"},
-        {"UPDATE t SET id = 9 WHERE id = 5", "refused", "key"},
+        {"UPDATE t SET id = 9 WHERE id = 5", "s1"},
         {"UPDATE t SET id = id WHERE id = 5", "s1"},
         {"UPDATE t SET id = id + 1 WHERE id = 5", "refused"},
         {"UPDATE t SET (id, v) = (5, 1) WHERE id = 5", "refused"},

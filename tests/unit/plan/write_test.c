@@ -193,6 +193,35 @@ static void one_row_is_picked_and_locked(void **state)
     CHECK_ALL(rows);
 }
 
+static void rows_of_a_key_that_changes_move(void **state)
+{
+    (void)state;
+    static const struct row rows[] = {
+        {"UPDATE t SET id = 6 WHERE id = 5", "refused", "foreign key refers"},
+        {"UPDATE u SET tid = 6 WHERE tid = 5",
+         "1:DELETE FROM \"public\".\"u\" WHERE tid = 5 RETURNING \"u\".\"uid\", \"u\".\"w\" "
+         "2:INSERT INTO \"public\".\"u\" (\"uid\", \"tid\", \"w\") OVERRIDING SYSTEM VALUE VALUES ($1, 6, $2)"},
+        {"UPDATE u AS x SET w = w + 1, tid = 7 WHERE x.tid = 5 AND x.w IS DISTINCT FROM 2 RETURNING *, x.w;",
+         "1:DELETE FROM \"public\".\"u\" AS \"x\" WHERE x.tid = 5 AND x.w IS DISTINCT FROM 2 RETURNING \"x\".\"uid\", "
+         "(w + 1) "
+         "3:INSERT INTO \"public\".\"u\" AS \"x\" (\"uid\", \"tid\", \"w\") OVERRIDING SYSTEM VALUE VALUES ($1, 7, $2) "
+         "RETURNING *, x.w",
+         "r"},
+        {"UPDATE u SET tid = 6, w = DEFAULT WHERE tid = 5", "refused", "default"},
+        {"UPDATE u SET tid = 6 FROM t WHERE t.id = 5 AND u.tid = 5", "refused", "more than the rows"},
+        {"WITH x AS (SELECT 1) UPDATE u SET tid = 6 WHERE tid = 5", "refused", "more than the rows"},
+        {"UPDATE u SET tid = 6 WHERE tid = 5 AND EXISTS (SELECT 1 FROM ref)", "refused", "more than the rows"},
+        {"UPDATE u SET tid = 6, w = (random() * 3)::int WHERE tid = 5", "refused", "volatile"},
+        {"UPDATE u SET tid = 9 WHERE tid = 5", "s1"},
+        {"UPDATE u SET tid = 6 WHERE tid IN (5, 7)", "refused"},
+        {"UPDATE c2 SET a = 2 WHERE a = 1 AND b = 3",
+         "0:DELETE FROM \"public\".\"c2\" WHERE a = 1 AND b = 3 RETURNING \"c2\".\"b\", \"c2\".\"v\" "
+         "1:INSERT INTO \"public\".\"c2\" (\"a\", \"b\", \"v\") OVERRIDING SYSTEM VALUE VALUES (2, $1, $2)"},
+        {"UPDATE c2 SET a = 2 WHERE a = 1", "refused"},
+    };
+    CHECK_ALL(rows);
+}
+
 static void rows_go_to_their_shards(void **state)
 {
     (void)state;
@@ -601,6 +630,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_owner_changes_its_own_rows),
         cmocka_unit_test(one_row_is_picked_and_locked),
+        cmocka_unit_test(rows_of_a_key_that_changes_move),
         cmocka_unit_test(rows_go_to_their_shards),
         cmocka_unit_test(a_query_s_rows_stay_where_they_are),
         cmocka_unit_test(copies_stay_equal),
