@@ -120,6 +120,7 @@ struct settings_state *transaction_end(struct transaction *transaction)
     struct settings_state *before = transaction->before;
     drop(transaction, NULL, true);
     buffer_free(&transaction->kept);
+    buffer_free(&transaction->made);
     *transaction = (struct transaction){0};
     return before;
 }
