@@ -7,7 +7,7 @@
 bool changed_note(struct client *client, const struct plan_write *write, const struct facts *facts)
 {
     struct transaction *transaction = &client->transaction;
-    if (!write->changes_schema)
+    if (!write->changes_schema || write->by_itself) /* indexes: nothing that analysis reads */
         return true;
     transaction->changes_schema = true;
     client->schema_spread = true;
