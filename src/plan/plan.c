@@ -300,6 +300,17 @@ static enum step refuse_as_facts_say(struct planning *planning)
     return refuse(planning);
 }
 
+/* What is for every shard is no single one's: try_write has it, where it can be done. */
+static enum step refuse_alone(struct planning *planning)
+{
+    error_set(planning->error, MOSAIC_UNSUPPORTED, "%s that belongs to every shard",
+              statement_class_name(planning->facts->class));
+    error_hint(planning->error, "send it by itself, not in a text with other statements; or run it with "
+                                "pgmosaic exec --all");
+    error_sqlstate(planning->error, "0A000");
+    return refuse(planning);
+}
+
 static enum step make(struct planning *planning)
 {
     const struct plan_hint *hint = planning->input->hint;
@@ -312,6 +323,8 @@ static enum step make(struct planning *planning)
         return plan_hinted(planning, hint);
     if (facts->refusal)
         return refuse_as_facts_say(planning);
+    if (facts->write && facts->write->spread == SPREAD_ALL)
+        return refuse_alone(planning);
     enum step step = plan_relations(planning);
     return step == GO_ON ? conclude(planning) : step;
 }

@@ -56,9 +56,12 @@ static enum keys_outcome make_parts(const struct keys_input *input, struct plan_
     struct plan_write_part *parts = arena_zeroed(input->arena, count + 1, sizeof *parts);
     if (outcome == KEYS_READ && !parts)
         return KEYS_MEMORY;
-    for (size_t i = 0; outcome == KEYS_READ && i < count; i++)
+    for (size_t i = 0; outcome == KEYS_READ && i < count; i++) {
         parts[i] = (struct plan_write_part){
             .shard = shards[i], .text = values->text + fact->start, .size = values->size - fact->start};
+        if (fact->others && shards[i] != values->schema->home)
+            parts[i].text = fact->others, parts[i].size = strlen(fact->others);
+    }
     write->parts = parts, write->part_count = count;
     return outcome;
 }
@@ -285,6 +288,19 @@ static void settle(const struct keys_input *input, const struct plan_write *writ
     plan->shard = write->part_count ? write->parts[0].shard : (uint16_t)input->input->schema->home;
 }
 
+/* A change of the schema, and its like. */
+static void fill_all(const struct facts *facts, struct plan_write *write, struct plan *plan)
+{
+    const struct fact_write *fact = facts->write;
+    write->tags = TAGS_WORDS;
+    write->changes_schema = facts->changes_schema;
+    write->by_itself = fact->by_itself, write->needs_transaction = fact->needs_transaction;
+    write->once_a_server = fact->once_a_server, write->takes_turns = fact->takes_turns;
+    plan->bucket = PLAN_NO_BUCKET;
+    plan->write = write;
+    plan->kind = PLAN_WRITE;
+}
+
 enum keys_outcome write_plan(const struct keys_input *input, struct plan *plan)
 {
     const struct fact_write *fact = input->facts->write;
@@ -296,6 +312,10 @@ enum keys_outcome write_plan(const struct keys_input *input, struct plan *plan)
                                                               : make_parts(input, write);
     if (outcome != KEYS_READ)
         return outcome;
+    if (fact->spread == SPREAD_ALL) {
+        fill_all(input->facts, write, plan);
+        return KEYS_READ;
+    }
     write->tags = fact->spread == SPREAD_SAME ? TAGS_SAME : TAGS_SUM;
     write->tag = fact->tag;
     write->target = fact->target;

@@ -466,7 +466,9 @@ static bool is_held_up(const struct client *client)
     if (server && server->expect.count &&
         (client->is_opening || client->asks || client->asks_types || client->asks_shape || client->left_sync))
         return true;
-    if (client->needs_reading > atomic_load_explicit(&client->worker->proxy->readings, memory_order_acquire))
+    const struct worker *worker = client->worker;
+    if (client->needs_reading > worker->readings ||
+        atomic_load_explicit(&worker->proxy->readings_due, memory_order_relaxed) > worker->readings)
         return true;
     /* Behind the end of a cycle one piece of input is kept, and no more is read. */
     return client->awaits_ready && client->channel.in_size && !(server && server->sees_copy);

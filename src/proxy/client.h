@@ -77,6 +77,7 @@ struct client {
     bool cycle_failed;   /* an error came in this cycle */
     bool path_is_local;  /* the transaction has changed the search_path for itself */
     bool schema_dirty;   /* the transaction has changed the schema */
+    bool schema_spread;  /* of all shards */
     bool is_fresh;       /* linked, but nothing was sent to the server yet */
     bool skips;          /* an error in the segment: nothing until Sync */
     bool replays;        /* the server is being given this client's settings */

@@ -2,6 +2,7 @@
 
 #include "base/memory.h"
 #include "proxy/branch.h"
+#include "proxy/changed.h"
 #include "proxy/client_cursor.h"
 #include "proxy/client_extended.h"
 #include "proxy/client_local.h"
@@ -52,7 +53,8 @@ static enum taken begin(struct client *client, struct scatter_order *order, cons
     order->warning = route->warning;
     order->explanation = route->explanation;
     order->joins = route->joins;
-    if ((route->aside && !transaction_read(&client->transaction)) || (route->joins && !join(client)))
+    if ((route->aside && !transaction_read(&client->transaction)) || (route->joins && !join(client)) ||
+        (route->plan->kind == PLAN_WRITE && !changed_note(client, route->plan->write, facts)))
         return client_out_of_memory(client);
     client->scatter = scatter_new(client, order, &error);
     if (!client->scatter) {
@@ -111,7 +113,7 @@ enum taken client_scatter_bind(struct client *client, const struct wire_bind *bi
     }
     if (*bind->portal && portal_find(client, bind->portal))
         return extended_fail(client, "42P03", "portal \"%s\" already exists", bind->portal);
-    if (route->joins) {
+    if (route->plan->kind == PLAN_WRITE || route->joins) {
         enum taken taken = await_execute(client, bind);
         if (taken != REACHED)
             return taken;

@@ -500,15 +500,17 @@ void client_settle_schema(struct client *client)
 {
     if (!client->schema_dirty)
         return;
-    client->schema_dirty = false;
     client->needs_reading = proxy_ask_reload(client->worker->proxy);
+    if (client->schema_spread)
+        proxy_hold_for_reading(client->worker->proxy, client->needs_reading);
+    client->schema_dirty = client->schema_spread = false;
 }
 
 void clients_world_changed(struct worker *worker)
 {
     for (struct list *node = worker->clients.next; node != &worker->clients; node = node->next) {
         struct client *client = LIST_OWNER(struct client, node, node);
-        if (client->needs_reading)
+        if (client->needs_reading || client->channel.in_size || client->channel.readable)
             loop_again(&worker->loop, &client->channel.source);
     }
 }

@@ -55,7 +55,7 @@ void combine_free(struct scatter *scatter)
 
 size_t combine_reachable(const struct scatter *scatter)
 {
-    if (scatter_copies_writes(scatter) && scatter->legs[0].state < LEG_COMPLETE)
+    if (scatter_begins_with_one(scatter) && scatter->legs[0].state < LEG_COMPLETE)
         return 1;
     if (scatter->in_turn)
         return scatter_turn_of(scatter);

@@ -316,7 +316,8 @@ static void tell_error(const struct leg *leg, const char *message, const struct 
 {
     const struct scatter *scatter = leg->scatter;
     bool is_own = scatter->move && !move_is_checked(scatter); /* the text was the client's */
-    bool has_place = !scatter->partials || leg_is_partial(leg);
+    bool has_place = !scatter->partials || leg_is_partial(leg), has_context = false, has_hint = false;
+    bool is_for_all = scatter->write && scatter->write->tags == TAGS_WORDS;
     struct wire_reader reader = wire_body(message, frame);
     size_t begun = wire_begin(out, WIRE_B_ERROR_RESPONSE);
     for (char field; (field = (char)wire_read8(&reader));) {
@@ -326,11 +327,22 @@ static void tell_error(const struct leg *leg, const char *message, const struct 
         if (field == 'P' && place == 0)
             continue;
         buffer_char(out, field);
+        has_hint |= field == 'H';
+        has_context |= field == 'W';
         if (field == 'P')
             buffer_format(out, "%ld%c", place, '\0');
+        else if (field == 'W' && is_for_all)
+            buffer_format(out, "%s\nshard %s%c", text, leg->name, '\0');
         else
             wire_text(out, text);
     }
+    if (is_for_all && !has_context)
+        buffer_format(out, "Wshard %s%c", leg->name, '\0');
+    if (is_for_all && scatter->write->by_itself && !has_hint)
+        buffer_format(out,
+                      "HEach shard does this for itself, and others may have done it. Run it again; of CREATE INDEX "
+                      "CONCURRENTLY drop first what it has left: DROP INDEX CONCURRENTLY IF EXISTS%c",
+                      '\0');
     buffer_char(out, '\0');
     wire_end(out, begun);
 }
@@ -409,7 +421,9 @@ static bool breaks(struct server *server, char type)
 static void take_notice(struct leg *leg, const char *message, const struct wire_frame *frame)
 {
     struct scatter *scatter = leg->scatter;
-    if (!scatter->client || scatter->state >= SCATTER_FINISHED)
+    bool is_repeated =
+        scatter->write && scatter->write->tags == TAGS_WORDS && leg->shard != scatter->worker->world->home;
+    if (!scatter->client || scatter->state >= SCATTER_FINISHED || is_repeated)
         return;
     if (scatter->state == SCATTER_RUNNING) {
         batch_pass(&scatter->worker->to_client, message, frame->size);

@@ -79,8 +79,9 @@ struct scatter {
     const struct plan_write *write; /* NULL: it is none. Of its members, those that hold: tags, tag, has_returning */
     uint64_t written;               /* the sum of the shards' tags, or what each of them must say */
     bool has_tag;                   /* one has said it */
-    uint32_t copies_lock;           /* of a reference table */
     struct scatter_move *move;      /* rows that leave the first leg's shard for the second one's; NULL: none */
+    char words[SCATTER_TAG];        /* TAGS_WORDS: the tag */
+    uint32_t turn;                  /* takes_turns, and of a reference table: the number of its lock */
     const uint16_t *order;          /* RETURNING: of each row of the client's, whose leg it is; NULL: as they come */
     size_t order_size, order_at;
     /* Tier 3: the rows of all legs but the last go to the coordinator, which is that last leg. */
@@ -187,6 +188,11 @@ struct scatter *scatter_new_write(struct client *client, const struct scatter_or
 static inline bool scatter_copies_writes(const struct scatter *scatter)
 {
     return scatter->write && scatter->write->tags == TAGS_SAME;
+}
+/* The first shard does it before the others are asked. */
+static inline bool scatter_begins_with_one(const struct scatter *scatter)
+{
+    return scatter->write && scatter->write->tags != TAGS_SUM && scatter->joins;
 }
 /* A shard has said what it has done. */
 void write_take_tag(struct leg *leg, const char *tag);

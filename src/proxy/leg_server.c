@@ -10,7 +10,9 @@
 #include <stdio.h>
 
 enum { REQUEST_MOST = WIRE_LENGTH_MOST };
-enum { COPIES_LOCK = 7881700 }; /* of advisory locks: who writes a reference table has its first copy's */
+enum {
+    TURN_LOCK = 7881700
+}; /* of advisory locks, on the first shard: who writes a reference table, or a schema, has it */
 
 /*
  * May its shard still be asked, by the plan that there is? Before anything was told, whatever was read anew is planned
@@ -95,11 +97,10 @@ static bool write_untold(struct leg *leg, struct buffer *out)
     server->told = kept->size;
     settings_release(server->session);
     server->session = settings_hold(owner->session);
-    if (leg->number || !scatter_copies_writes(leg->scatter) || !done)
+    if (leg->number || !leg->scatter->turn || !done)
         return done;
     char sql[128];
-    snprintf(sql, sizeof sql, "SELECT pg_catalog.pg_advisory_xact_lock(%d, %u)", COPIES_LOCK,
-             leg->scatter->copies_lock);
+    snprintf(sql, sizeof sql, "SELECT pg_catalog.pg_advisory_xact_lock(%d, %u)", TURN_LOCK, leg->scatter->turn);
     return ask_before(server, sql, out);
 }
 

@@ -127,6 +127,13 @@ uint64_t proxy_ask_reload(struct proxy *proxy)
     return reload_ask(proxy->reload, false);
 }
 
+void proxy_hold_for_reading(struct proxy *proxy, uint64_t reading)
+{
+    uint64_t due = atomic_load_explicit(&proxy->readings_due, memory_order_relaxed);
+    while (due < reading && !atomic_compare_exchange_weak(&proxy->readings_due, &due, reading))
+        ;
+}
+
 /* ---- life ---- */
 
 static unsigned thread_count(const struct proxy *proxy, const struct proxy_options *options)

@@ -6,6 +6,7 @@
 #include "plan/guard.h"
 #include "plan/hint.h"
 #include "proxy/beside.h"
+#include "proxy/changed.h"
 #include "proxy/proxy.h"
 #include "proxy/server.h"
 
@@ -330,7 +331,7 @@ static void combine(struct client *client, struct route *route, const struct pla
     case PLAN_WRITE:
         route->way = ROUTE_SCATTER;
         route->tier = 2;
-        route->joins = true;
+        route->joins = !plan->write->by_itself;
         route->error = plan->error;
         route->position = position;
         route->plan = arena_copy(&client->worker->scratch, plan, sizeof *plan);
@@ -529,9 +530,12 @@ bool route_text(struct client *client, const char *text, size_t size, const stru
         if (plan.kind == PLAN_SCATTER && plan.scatter->explains && !explain(client, text, size, &input, route))
             return false;
     }
+    if (route->way != ROUTE_REFUSED && client->status != 'E')
+        changed_check(client, route);
     if (route->tier && route->way != ROUTE_REFUSED)
         beside_check(client, text, size, parameters, route);
-    if (route->tier && route->way != ROUTE_REFUSED && client->status != 'E')
+    bool asks = route->tier && !(route->plan && route->plan->kind == PLAN_WRITE && !route->plan->write->target);
+    if (asks && route->way != ROUTE_REFUSED && client->status != 'E')
         guard(client, &hint, route);
     if (route->way == ROUTE_ANY)
         route->shard = route_any(client);

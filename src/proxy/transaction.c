@@ -177,6 +177,7 @@ struct settings_state *transaction_end(struct transaction *transaction)
     drop(transaction, NULL, true);
     free_cursors(transaction);
     buffer_free(&transaction->kept);
+    buffer_free(&transaction->made);
     *transaction = (struct transaction){0};
     return before;
 }

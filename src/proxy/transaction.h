@@ -25,6 +25,8 @@ struct transaction {
     bool is_plain;                 /* the statements kept are such that cannot fail */
     bool is_bare;                  /* they are BEGIN and savepoints alone: nothing was set by itself */
     bool has_read;                 /* a query was answered beside it: transaction_read */
+    bool changes_schema;           /* of all shards: changed.h */
+    struct buffer made;            /* relations that it has made there, or renamed: each name with its zero */
     struct buffer kept;            /* statements, each with a semicolon and a newline; freed: not all are known */
     struct settings_state *before; /* the session's settings when it began; held */
     struct savepoint *savepoints;  /* the innermost first */

@@ -189,6 +189,19 @@ struct mark {
     struct mark *next;
 };
 
+/* A relation's name that the schema does not have. */
+struct unknown_name {
+    const char *name;
+    struct unknown_name *next;
+};
+
+/* Where a change of the schema belongs, by what it names: ddl.h. */
+struct ddl_places {
+    const char *home, *everywhere; /* something that is there alone, for messages; NULL: nothing */
+    bool may_miss;                 /* what a shard has not it need not have: IF EXISTS */
+    struct fact_write write;       /* how all shards do it */
+};
+
 struct analysis {
     const struct sql_context *context;
     const struct schema *schema;
@@ -234,6 +247,8 @@ struct analysis {
         *order_matters; /* a clause: what may depend on the order in which rows are read; NULL: nothing was seen */
     bool *stored;       /* literals that clock_stored has seen, by number; NULL: none */
     const char *scatter_bars; /* why no scatter would do, a clause; NULL: nothing was seen */
+    struct unknown_name *unknown;
+    struct ddl_places ddl;
 };
 
 /* facts.c */
@@ -453,8 +468,8 @@ bool inner_is_old_style(const struct analysis *analysis);
 /* ddl.c */
 #define HINT_EXEC_ALL "Run it on every shard with pgmosaic exec --all."
 void ddl_analyse(struct analysis *analysis, Node *node);
-/* A relation that a statement may only name where it is a home table; `what` does so. */
-void home_only(struct analysis *analysis, const RangeVar *name, const char *what);
-void home_list(struct analysis *analysis, List *names, const char *what);
+/* LOCK TABLE, VACUUM, ANALYZE, REINDEX, CLUSTER and CHECKPOINT. */
+void ddl_lock(struct analysis *analysis, const LockStmt *lock);
+void ddl_maintain(struct analysis *analysis, Node *node);
 
 #endif

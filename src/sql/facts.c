@@ -114,6 +114,18 @@ static void copy_relations(struct analysis *analysis)
     analysis->facts->relation_count = analysis->use_count;
 }
 
+static void copy_unknown(struct analysis *analysis)
+{
+    size_t count = 0;
+    for (const struct unknown_name *each = analysis->unknown; each; each = each->next)
+        count++;
+    const char **names = analysis_new(analysis, count + 1, sizeof *names);
+    for (const struct unknown_name *each = analysis->unknown; each; each = each->next)
+        names[analysis->facts->unknown_count++] = each->name;
+    analysis->facts->unknown = names;
+    analysis->facts->calls_unknown = analysis->unknown_function;
+}
+
 static void copy_parameters(struct analysis *analysis)
 {
     struct facts *facts = analysis->facts;
@@ -188,6 +200,7 @@ static void find_one(struct analysis *analysis, const RawStmt *raw, bool alone, 
     analysis->assigned_types = NULL;
     analysis->written = (struct written){0}, analysis->stored = NULL, analysis->order_matters = NULL;
     analysis->locking = NULL, analysis->locking_count = 0;
+    analysis->unknown = NULL, analysis->ddl = (struct ddl_places){NULL};
     if (!alone) {
         facts->start = raw->stmt_location;
         facts->length = raw->stmt_len ? raw->stmt_len : (int)analysis->size - raw->stmt_location;
@@ -204,6 +217,7 @@ static void find_one(struct analysis *analysis, const RawStmt *raw, bool alone, 
     if (reason)
         return;
     copy_relations(analysis);
+    copy_unknown(analysis);
     copy_parameters(analysis);
     analysis->finished = true;
 }

@@ -207,6 +207,7 @@ enum fact_spread {
     SPREAD_OWN,  /* each does to its own rows what the statement would do to all: the statement as it is */
     SPREAD_ROWS, /* INSERT … VALUES: each row goes to the shard of its key */
     SPREAD_SAME, /* a reference table: every shard does the same */
+    SPREAD_ALL,  /* a change of the schema, or maintenance: each does it to what it has of the tables */
     SPREAD_MOVE, /* UPDATE of rows of one key, which get another one: of two shards */
 };
 
@@ -226,8 +227,8 @@ struct fact_write {
     enum fact_spread spread;
     /* OWN: whose keys, where it is_bound, name the shards. ROWS: its keys are the rows', one alternative a row. */
     const struct fact_relation *driver;
-    const struct schema_relation *target; /* what is written */
-    const char *tag;                      /* what its command tag begins with: "INSERT 0", "UPDATE", "DELETE" */
+    const struct schema_relation *target; /* what is written; ALL: NULL */
+    const char *tag; /* what its command tag begins with: "INSERT 0", "UPDATE", "DELETE"; ALL: NULL, it is all words */
     bool has_returning;
     bool until_found; /* OWN: shard by shard, until one has changed a row; a LIMIT 1 picks those that are changed */
     bool returns_each_row; /* ROWS: RETURNING gives one row for each that is inserted, none is left out */
@@ -242,6 +243,12 @@ struct fact_write {
     size_t start; /* of the statement in the text: not that of EXPLAIN */
     const struct fact_move *move; /* MOVE */
     size_t words; /* ROWS: before the word VALUES, from `start` on (rows.h) */
+    /* ALL: */
+    const char *others;     /* what shards but the home shard are told; NULL: the same */
+    bool by_itself;         /* it cannot be within a transaction: each shard does it for itself */
+    bool needs_transaction; /* it makes no sense outside of one: LOCK TABLE */
+    bool once_a_server;     /* of what all databases of a server share: roles */
+    bool takes_turns;       /* of two at a time the second waits for the end of the first one's transaction */
 };
 
 /*
@@ -285,6 +292,10 @@ struct facts {
     bool text_bound;      /* these facts serve this text alone */
     bool changes_session; /* leaves something in the server's session that no list here knows: never shared */
     bool changes_schema;  /* DDL: the schema is to be read again after it */
+    /* Relations that the statement names and the schema does not know, without their schemas. */
+    const char *const *unknown;
+    size_t unknown_count;
+    bool calls_unknown; /* a function that the schema does not know */
     /* Parameters (from 1) that bound a key and whose type is not known without asking a server (Describe). */
     const uint32_t *untyped;
     size_t untyped_count;
@@ -293,7 +304,8 @@ struct facts {
     size_t parameter_count; /* highest $n of the text */
     /* SET, SHOW, RESET: setting's name, lower case, and value as a literal's content (NULL: DEFAULT, RESET).
      * SAVEPOINT, RELEASE, ROLLBACK TO, PREPARE, EXECUTE, DEALLOCATE, DECLARE, FETCH, CLOSE, LISTEN: the name (NULL:
-     * ALL). DISCARD: all, plans, sequences or temp. CREATE TEMPORARY TABLE (class DDL, changes_session): its name. */
+     * ALL). DISCARD: all, plans, sequences or temp. CREATE TEMPORARY TABLE (class DDL, changes_session): its name;
+     * other DDL that every shard does: what name it gives to a relation. */
     const char *name, *value;
     /* EXECUTE: its arguments as facts of values, where they are literals; else refusal. PREPARE: types and inner text.
      */

@@ -333,16 +333,6 @@ static void copy_statement(struct analysis *analysis, const CopyStmt *copy)
         inner_note_group(analysis);
 }
 
-static void vacuum_statement(struct analysis *analysis, const VacuumStmt *vacuum)
-{
-    ListCell *cell;
-    if (!vacuum->rels)
-        analysis_refuse(analysis, -1, "VACUUM or ANALYZE of the whole database", "It is on more than one shard.",
-                        HINT_EXEC_ALL);
-    foreach (cell, vacuum->rels)
-        home_only(analysis, ((VacuumRelation *)lfirst(cell))->relation, "VACUUM or ANALYZE");
-}
-
 /* ---- all ---- */
 
 static void query_statement(struct analysis *analysis, enum statement_class class, Node *node)
@@ -457,18 +447,14 @@ void statement_analyse(struct analysis *analysis, Node *node)
         break;
     case T_LockStmt:
         facts->class = STATEMENT_LOCK;
-        home_list(analysis, ((LockStmt *)node)->relations, "LOCK");
-        facts->is_write = true;
+        ddl_lock(analysis, (LockStmt *)node);
         break;
     case T_VacuumStmt:
-        facts->class = STATEMENT_MAINTENANCE;
-        vacuum_statement(analysis, (VacuumStmt *)node);
-        break;
     case T_ReindexStmt:
     case T_ClusterStmt:
     case T_CheckPointStmt:
         facts->class = STATEMENT_MAINTENANCE;
-        analysis_refuse(analysis, -1, "maintenance of more than one shard", NULL, HINT_EXEC_ALL);
+        ddl_maintain(analysis, node);
         break;
     case T_DoStmt:
     case T_CallStmt:
