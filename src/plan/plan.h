@@ -47,8 +47,10 @@ struct plan_write {
     const struct plan_write_part *parts; /* ascending by shard; at least 2 */
     size_t part_count;
     enum plan_tags tags;
-    const char *tag; /* what the tag begins with, before a blank and the count: "INSERT 0", "UPDATE", "DELETE" */
+    const char
+        *tag; /* what the tag begins with, before a blank and the count: "INSERT 0", "UPDATE", "DELETE", "COPY" */
     const struct schema_relation *target; /* what is written */
+    const struct fact_copy *copy;         /* COPY FROM STDIN: how its rows are dealt out; NULL: it is none */
     bool has_returning;
     bool returning_in_row_order; /* each part's k-th row of RETURNING is of its k-th of `rows`: in the client's order */
     bool reads_clock;            /* now() and its like must be one moment on all shards */

@@ -56,6 +56,8 @@ struct leg {
     size_t drained;
 };
 
+struct copy_in;
+
 struct scatter {
     struct client *client; /* NULL: dropped */
     struct worker *worker;
@@ -79,6 +81,7 @@ struct scatter {
     uint64_t written;               /* the sum of the shards' tags, or what each of them must say */
     bool has_tag;                   /* one has said it */
     uint32_t copies_lock;           /* of a reference table */
+    struct copy_in *copy_in;        /* COPY FROM; NULL: it is none */
     const uint16_t *order;          /* RETURNING: of each row of the client's, whose leg it is; NULL: as they come */
     size_t order_size, order_at;
     /* Tier 3: the rows of all legs but the last go to the coordinator, which is that last leg. */

@@ -114,7 +114,7 @@ static void send_request(struct leg *leg)
     for (uint16_t i = 0; types && i < count; i++)
         types[i] = schema_oid_on(worker->world->schema, leg->shard, asking->bound.types[i]);
     bool told = !leg_joins(leg) || write_untold(leg, &out);
-    if (types)
+    if (types && !scatter->copy_in)
         leg_write_parse(leg, asking->kept, asking->text, types, count, &out);
     buffer_add(&out, asking->request.data, asking->request.size);
     leg->state = LEG_ASKED;
@@ -170,6 +170,8 @@ void leg_again(struct source *source)
     struct client *client = &leg->client;
     if (leg->state == LEG_OVER)
         return;
+    if (scatter->client && scatter_takes_data(scatter)) /* there may be room for more */
+        loop_again(&scatter->worker->loop, &scatter->client->channel.source);
     if (leg->state == LEG_NEW && scatter->state >= SCATTER_FINISHED) {
         leg_drop(leg);
         return;

@@ -6,11 +6,14 @@
  * shard's copy to himself before he asks the others.
  */
 #include "core/sqlexpr.h"
+#include "proxy/copy_in.h"
 #include "proxy/leg.h"
 #include "proxy/proxy.h"
+#include "proxy/route.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 static struct asking *make_asking(struct scatter *scatter, const struct scatter_order *order,
                                   const struct plan_write_part *part)
@@ -51,6 +54,21 @@ static uint32_t lock_of(const struct schema_relation *relation)
     return (uint32_t)settings_hash(0, relation->name, strlen(relation->name)) & INT32_MAX;
 }
 
+/* COPY FROM: a text without parameters, as a simple query, behind whose end no Sync is needed. */
+static bool copy_begin(struct scatter *scatter, const struct plan_write *write)
+{
+    const char *clock = route_setting(scatter->client, "mosaic.clock");
+    bool done = true;
+    scatter->copy_in = copy_in_new(scatter, write, clock && strcasecmp(clock, "shard") == 0);
+    for (size_t i = 0; i < scatter->leg_count; i++) {
+        struct asking *asking = scatter->legs[i].asking;
+        asking->request = BUFFER_INIT(WIRE_LENGTH_MOST);
+        wire_query(&asking->request, asking->text);
+        done &= !buffer_failed(&asking->request);
+    }
+    return done && scatter->copy_in;
+}
+
 struct scatter *scatter_new_write(struct client *client, const struct scatter_order *order, mosaic_error *error)
 {
     const struct plan_write *from = order->plan->write;
@@ -67,8 +85,10 @@ struct scatter *scatter_new_write(struct client *client, const struct scatter_or
     }
     struct plan_write *write = arena_copy(&made->arena, from, sizeof *from);
     made->write = write;
-    if (write)
+    if (write) {
         write->tag = arena_string(&made->arena, from->tag);
+        write->copy = NULL; /* the plan's */
+    }
     made->copies_lock = from->tags == TAGS_SAME ? lock_of(from->target) : 0;
     made->merge = merge_new(&made->facts, UINT64_MAX, 0, made->leg_count);
     bool done = write && write->tag && made->merge && (!from->returning_in_row_order || find_order(made, from));
@@ -78,9 +98,10 @@ struct scatter *scatter_new_write(struct client *client, const struct scatter_or
             made->legs[i].asking = asking;
         done = asking != NULL;
     }
+    done = done && (!from->copy || copy_begin(made, from));
     if (!done)
         error_memory(error);
-    for (size_t i = 0; done && i < made->leg_count; i++)
+    for (size_t i = 0; done && !from->copy && i < made->leg_count; i++)
         done = asking_write(made, made->legs[i].asking, order->bind, error);
     if (done)
         return made;
