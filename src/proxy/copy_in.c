@@ -280,13 +280,19 @@ void copy_in_settle(struct scatter *scatter)
     scatter_fail_by(scatter, buffer_string(told), told->size);
 }
 
-/* Is it but the answer to our CopyFail? */
+/* Is it but the answer to our CopyFail, or says that a row whose shard nobody knows is not this one's? */
 static bool is_echo(const struct leg *leg, const char *message, size_t size)
 {
     struct wire_frame frame = {.type = WIRE_B_ERROR_RESPONSE, .size = (uint32_t)size};
-    struct wire_error found;
-    return of(leg)->state == LEG_FAILED && !leg->scatter->copy_in->by_client &&
-           wire_read_error(message, &frame, &found) && found.sqlstate && strcmp(found.sqlstate, "57014") == 0;
+    struct wire_reader reader = wire_body(message, &frame);
+    bool is_stopped = of(leg)->state == LEG_FAILED && !leg->scatter->copy_in->by_client;
+    for (char field; (field = (char)wire_read8(&reader));) {
+        const char *text = wire_read_text(&reader);
+        if ((field == 'C' && is_stopped && strcmp(text, "57014") == 0) ||
+            (field == 'n' && leg->scatter->copy_in->own.size && strcmp(text, "mosaic_owner") == 0))
+            return true;
+    }
+    return false;
 }
 
 void copy_in_refused(struct leg *leg, const char *message, size_t size, uint64_t line)
@@ -393,7 +399,8 @@ static void doom(struct copy_in *copy, const char *bytes, size_t size, uint32_t 
 static void doom_row(struct copy_in *copy, const char *bytes, const struct copy_row *row, const mosaic_error *why)
 {
     uint32_t lines = count_row(copy, bytes, row);
-    doom(copy, row->bad == COPY_BAD_LONG ? NULL : bytes, row->size, lines, why);
+    bool is_ours = row->bad == COPY_BAD_LONG || strcmp(why->sqlstate, "0A000") == 0;
+    doom(copy, is_ours ? NULL : bytes, row->size, lines, why);
 }
 
 static void malformed(const struct copy_row *row, mosaic_error *error)
@@ -640,7 +647,9 @@ void scatter_end_data(struct scatter *scatter, const char *why)
     if (copy->fails)
         return;
     if (why) {
-        copy->by_client = true;
+        copy->wanted = 0;
+        work(copy, false);
+        copy->by_client = !copy->fails;
         fail_legs(copy, why);
         return;
     }
