@@ -541,7 +541,7 @@ static void work(struct copy_in *copy, bool at_end)
     }
     if (copy->fails)
         return;
-    size_t left = copy->input.size - done, most = FACT_COPY_ROW_MOST;
+    size_t left = copy->input.size - done, most = FACT_COPY_ROW_MOST + COPY_FIELDS_MOST * 4 + 64;
     if (left)
         memmove(copy->input.data, copy->input.data + done, left);
     copy->input.size = left;
@@ -549,7 +549,8 @@ static void work(struct copy_in *copy, bool at_end)
         copy->input.data[left] = '\0';
     if (!left && copy->input.capacity > READ_MOST * 2)
         buffer_free(&copy->input);
-    copy->wanted = left < most / 2 ? left * 2 : left + READ_MOST / 4;
+    /* A row that grows bit by bit is looked at again when it has doubled, or is too long. */
+    copy->wanted = left < most / 2 ? left * 2 : left < most ? most : left + 1;
 }
 
 /* ---- of its legs ---- */
