@@ -49,11 +49,13 @@ struct plan_write {
     const struct plan_write_part *parts; /* ascending by shard; at least 2 */
     size_t part_count;
     enum plan_tags tags;
-    const char *tag; /* what the tag begins with, before a blank and the count: "INSERT 0", "UPDATE", "DELETE"; NULL */
+    const char *tag; /* what the tag begins with, before a blank and the count: "INSERT 0", "UPDATE", "DELETE",
+                      "COPY"; NULL */
     const struct schema_relation *target; /* what is written; NULL: no rows of one table */
     /* The first part, of two, gives the rows that the second one gets, a row each time; NULL: it is none such. */
     const struct fact_move *move;
     bool until_found;                     /* one after the other, and none behind the first that has changed a row */
+    const struct fact_copy *copy;         /* COPY FROM STDIN: how its rows are dealt out; NULL: it is none */
     bool has_returning;
     bool returning_in_row_order; /* each part's k-th row of RETURNING is of its k-th of `rows`: in the client's order */
     bool reads_clock;            /* now() and its like must be one moment on all shards */

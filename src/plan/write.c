@@ -36,7 +36,7 @@ static bool names_moment(const struct keys_input *input)
 static enum keys_outcome find_owners(const struct keys_input *input, const uint16_t **shards, size_t *count)
 {
     const struct fact_write *fact = input->facts->write;
-    if (fact->spread == SPREAD_OWN)
+    if (fact->spread == SPREAD_OWN || fact->spread == SPREAD_COPY)
         return scatter_shards(input, fact->driver, shards, count);
     *count = input->input->schema->model->shard_count;
     uint16_t *all = arena_allocate(input->arena, *count * sizeof *all);
@@ -320,6 +320,7 @@ enum keys_outcome write_plan(const struct keys_input *input, struct plan *plan)
     write->tag = fact->tag;
     write->target = fact->target;
     write->until_found = fact->until_found;
+    write->copy = fact->copy;
     write->has_returning = fact->has_returning;
     write->returning_in_row_order = fact->has_returning && fact->returns_each_row;
     write->reads_clock = fact->reads_clock || names_moment(input);

@@ -308,6 +308,13 @@ static void violates(struct client *client, const char *what)
         client_close(client, &error);
 }
 
+/* What takes the client's CopyData on several shards; NULL: nothing does. */
+static struct scatter *taker(const struct client *client)
+{
+    struct scatter *scatter = client->fetching ? client->fetching : client->scatter;
+    return scatter && scatter_takes_data(scatter) ? scatter : NULL;
+}
+
 /* CopyData and its end: passed to a server that takes it, dropped where its COPY has failed. */
 static size_t take_copy(struct client *client, const char *message, const struct wire_frame *frame, size_t here)
 {
@@ -323,10 +330,33 @@ static size_t take_copy(struct client *client, const char *message, const struct
     return here;
 }
 
+/* The same for several shards. 0: more of the message must be there. */
+static size_t copy_into(struct client *client, struct scatter *scatter, const char *message,
+                        const struct wire_frame *frame, size_t here)
+{
+    struct wire_reader reader = wire_body(message, frame);
+    if (frame->type == WIRE_COPY_DATA) {
+        client->passing = 's';
+        client->passing_size = frame->size - (uint32_t)here;
+        scatter_take_data(scatter, message + WIRE_HEADER, here - WIRE_HEADER);
+        return here;
+    }
+    if (here < frame->size) {
+        if (!channel_expect(&client->channel, frame->size))
+            (void)client_out_of_memory(client);
+        return 0;
+    }
+    scatter_end_data(scatter, frame->type == WIRE_COPY_FAIL ? wire_read_text(&reader) : NULL);
+    return here;
+}
+
 static size_t take_piece(struct client *client, const char *data, size_t size)
 {
     size_t piece = size < client->passing_size ? size : client->passing_size;
-    if (client->passing != 'x' && client->server)
+    struct scatter *scatter = client->passing == 's' ? taker(client) : NULL;
+    if (scatter)
+        scatter_take_data(scatter, data, piece);
+    else if (client->passing != 's' && client->passing != 'x' && client->server)
         batch_pass(&client->worker->to_server, data, piece);
     client->passing_size -= (uint32_t)piece;
     return piece;
@@ -415,6 +445,19 @@ static bool awaits_scatter(const struct client *client)
     return client->fetching || (client->scatter && scatter_is_busy(client->scatter));
 }
 
+/* While rows are taken, Sync and Flush mean nothing, as PostgreSQL has it; nothing else may come. */
+static bool step_beside_copy(struct client *client, const struct wire_frame *frame, size_t size, size_t *used)
+{
+    bool passes = frame->type == WIRE_SYNC || frame->type == WIRE_FLUSH;
+    if (passes && frame->size <= size)
+        *used = frame->size;
+    else if (frame->type == WIRE_TERMINATE)
+        client_close(client, NULL);
+    else if (!passes)
+        violates(client, "unexpected message type during COPY from stdin");
+    return *used > 0;
+}
+
 /* Makes one message; *used says how much of it was. False: stop here. */
 static bool step(struct client *client, const char *data, size_t size, size_t *used)
 {
@@ -434,10 +477,14 @@ static bool step(struct client *client, const char *data, size_t size, size_t *u
         return false;
     }
     bool copies = frame.type == WIRE_COPY_DATA || frame.type == WIRE_COPY_DONE || frame.type == WIRE_COPY_FAIL;
+    struct scatter *scatter = taker(client);
     if (copies && client->state == CLIENT_READY) {
-        *used = take_copy(client, data, &frame, frame.size < size ? frame.size : size);
-        return true;
+        size_t here = frame.size < size ? frame.size : size;
+        *used = scatter ? copy_into(client, scatter, data, &frame, here) : take_copy(client, data, &frame, here);
+        return *used > 0;
     }
+    if (scatter)
+        return step_beside_copy(client, &frame, size, used);
     if (client->awaits_ready || client->state == CLIENT_WELCOME || awaits_scatter(client))
         return false;
     if (frame.size > size)
@@ -457,7 +504,9 @@ static bool is_held_up(const struct client *client)
 {
     const struct server *server = client->server;
     if (client->waits || client->replays || client->question || channel_stuck(&client->channel) ||
-        awaits_scatter(client) || commit_is_busy(client))
+        commit_is_busy(client))
+        return true;
+    if (awaits_scatter(client) && !(taker(client) && scatter_has_room(taker(client))))
         return true;
     if (client->is_admin && console_is_busy(client))
         return true;
@@ -471,7 +520,7 @@ static bool is_held_up(const struct client *client)
         atomic_load_explicit(&worker->proxy->readings_due, memory_order_relaxed) > worker->readings)
         return true;
     /* Behind the end of a cycle one piece of input is kept, and no more is read. */
-    return client->awaits_ready && client->channel.in_size && !(server && server->sees_copy);
+    return client->awaits_ready && client->channel.in_size && !(server && server->sees_copy) && !taker(client);
 }
 
 /* What the shards say may go on. False: the client is gone. */
@@ -508,6 +557,8 @@ void client_run(struct client *client)
     client->since = worker->loop.now;
     while (at < (size_t)size && step(client, data + at, (size_t)size - at, &used))
         at += used;
+    if (client->state != CLIENT_CLOSED && taker(client))
+        scatter_pass_data(taker(client));
     if (client->state == CLIENT_CLOSED) {
         batch_drop(&worker->to_client);
         batch_drop(&worker->to_server);

@@ -218,8 +218,8 @@ enum taken client_scatter_bound(struct client *client, const struct wire_bind *b
     if (scatter_state(scatter) != SCATTER_HELD && !fails_later(scatter))
         return settle(client);
     client->scatter = NULL;
-    bool has_shape =
-        !scatter_copies(scatter) && !scatter_cursor(scatter) && !scatter_explains(scatter) && description->size;
+    bool has_shape = !scatter_copies(scatter) && !scatter_copies_in(scatter) && !scatter_cursor(scatter) &&
+                     !scatter_explains(scatter) && description->size;
     if (*bind->statement && prepared->shape && has_shape &&
         prepared->shape != prepared_shape(description->data + WIRE_HEADER, description->size - WIRE_HEADER)) {
         client->avoids_scatter = scatter_combines(scatter);
@@ -241,7 +241,8 @@ enum taken client_scatter_bound(struct client *client, const struct wire_bind *b
 static enum taken describe(struct client *client, const struct scatter *scatter)
 {
     struct buffer *answer = client_answer(client);
-    if (scatter_copies(scatter) || scatter_cursor(scatter) || !scatter_description(scatter)->size)
+    if (scatter_copies(scatter) || scatter_copies_in(scatter) || scatter_cursor(scatter) ||
+        !scatter_description(scatter)->size)
         wire_empty(answer, WIRE_B_NO_DATA);
     else
         buffer_add(answer, scatter_description(scatter)->data, scatter_description(scatter)->size);
@@ -275,7 +276,7 @@ enum taken client_scatter_portal(struct client *client, const struct bound *boun
     if (scatter_cursor(scatter))
         return cursor_execute(client, scatter, named->name);
     const struct buffer *description = scatter_description(scatter);
-    bool copies = scatter_copies(scatter);
+    bool copies = scatter_copies(scatter) || scatter_copies_in(scatter);
     if (copies && scatter_state(scatter) == SCATTER_HELD)
         buffer_add(batch_make(&client->worker->to_client), description->data, description->size);
     client->fetching = scatter;

@@ -301,7 +301,7 @@ enum taken client_leave_server(struct client *client)
         const char *why = branch_why_not(client, 0);
         return why ? refuse_several(client, why) : branch_park(client);
     }
-    if (!client->in_segment || !client->is_harmless)
+    if (!client->is_harmless) /* a simple query may come behind a segment that had no Sync */
         return refuse_several(client, NULL);
     taken = leave_harmlessly(client);
     return taken == TAKEN ? REACHED : taken;

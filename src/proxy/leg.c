@@ -6,6 +6,7 @@
 
 #include "base/utf8.h"
 #include "proxy/cancel.h"
+#include "proxy/copy_in.h"
 #include "proxy/proxy.h"
 #include "proxy/server_error.h"
 
@@ -311,9 +312,26 @@ static long place_of(const struct leg *leg, long place)
     return 0;
 }
 
-/* A shard's error, as it would be of what the client sent. The coordinator's text is another one: it tells no place. */
-static void tell_error(const struct leg *leg, const char *message, const struct wire_frame *frame, struct buffer *out)
+/* The line of COPY is the client's own. Where that is not known any more it is said whose line it is. */
+static uint64_t tell_context(const struct leg *leg, const char *text, struct buffer *out)
 {
+    size_t start, end;
+    uint64_t line = copy_in_line(leg, text, &start, &end);
+    buffer_add(out, text, start);
+    if (line)
+        buffer_format(out, "%llu", (unsigned long long)line);
+    else if (end > start)
+        buffer_format(out, "%.*s of those that shard %s was sent", (int)(end - start), text + start, leg->name);
+    wire_text(out, text + end);
+    return line;
+}
+
+/* A shard's error, as it would be of what the client sent. The coordinator's text is another one: it tells no place.
+ * Returns the line of the client's, where the error is of one. */
+static uint64_t tell_error(const struct leg *leg, const char *message, const struct wire_frame *frame,
+                           struct buffer *out)
+{
+    uint64_t line = 0;
     const struct scatter *scatter = leg->scatter;
     bool is_own = scatter->move && !move_is_checked(scatter); /* the text was the client's */
     bool has_place = !scatter->partials || leg_is_partial(leg), has_context = false, has_hint = false;
@@ -333,6 +351,8 @@ static void tell_error(const struct leg *leg, const char *message, const struct 
             buffer_format(out, "%ld%c", place, '\0');
         else if (field == 'W' && is_for_all)
             buffer_format(out, "%s\nshard %s%c", text, leg->name, '\0');
+        else if (field == 'W' && scatter->copy_in)
+            line = tell_context(leg, text, out);
         else
             wire_text(out, text);
     }
@@ -345,6 +365,23 @@ static void tell_error(const struct leg *leg, const char *message, const struct 
                       '\0');
     buffer_char(out, '\0');
     wire_end(out, begun);
+    return line;
+}
+
+/* It goes to the client, or, of one of several that were given rows, waits for what the others say. */
+static void pass_error(struct leg *leg, const char *message, const struct wire_frame *frame)
+{
+    struct scatter *scatter = leg->scatter;
+    struct buffer told = BUFFER_INIT(frame->size + 256);
+    uint64_t line = tell_error(leg, message, frame, &told);
+    bool failed = buffer_failed(&told);
+    const char *passed = failed ? message : told.data;
+    size_t size = failed ? frame->size : told.size;
+    if (scatter->copy_in && scatter->state == SCATTER_RUNNING)
+        copy_in_refused(leg, passed, size, line);
+    else
+        scatter_fail_by(scatter, passed, size);
+    buffer_free(&told);
 }
 
 /* False: the server is closed. */
@@ -352,7 +389,6 @@ static bool take_error(struct leg *leg, const char *message, const struct wire_f
 {
     struct scatter *scatter = leg->scatter;
     struct server *server = leg->client.server;
-    struct buffer told = BUFFER_INIT(frame->size + 256);
     bool is_sending = leg->state == LEG_SENDING;
     COUNT(&scatter->worker->shards[server->pool->slot], errors, 1);
     server_error_count(server, message, frame);
@@ -364,13 +400,10 @@ static bool take_error(struct leg *leg, const char *message, const struct wire_f
     } else if (leg_is_stale(leg, message, frame)) {
         scatter_turn(scatter, SCATTER_STALE);
     } else if (scatter->client && scatter->state < SCATTER_FINISHED) {
-        tell_error(leg, message, frame, &told);
-        if (buffer_failed(&told))
-            scatter_fail_by(scatter, message, frame->size);
-        else
-            scatter_fail_by(scatter, told.data, told.size);
-        buffer_free(&told);
+        pass_error(leg, message, frame);
     }
+    if (scatter->copy_in)
+        copy_in_settle(scatter);
     if (is_sending)
         server_close(server, NULL); /* it waits for the rest of a message, which will not come */
     return !is_sending;
@@ -433,6 +466,18 @@ static void take_notice(struct leg *leg, const char *message, const struct wire_
     }
 }
 
+static void take_complete(struct leg *leg, const char *tag)
+{
+    struct scatter *scatter = leg->scatter;
+    leg->state = LEG_COMPLETE;
+    if (scatter_copies(scatter) && strncmp(tag, "COPY ", 5) == 0)
+        scatter->copied += strtoull(tag + 5, NULL, 10);
+    if (scatter->write && scatter->client && (!scatter->copy_in || copy_in_is_sent(scatter->copy_in)))
+        write_take_tag(leg, tag);
+    if (scatter->copy_in)
+        copy_in_settle(scatter);
+}
+
 bool leg_take(struct server *server, const char *message, const struct wire_frame *frame, size_t here)
 {
     struct leg *leg = leg_of(server->client);
@@ -467,11 +512,12 @@ bool leg_take(struct server *server, const char *message, const struct wire_fram
     case WIRE_B_COMMAND_COMPLETE:
         if (leg->scatter->move && move_goes_on(leg))
             return true;
-        leg->state = LEG_COMPLETE;
-        if (scatter_copies(leg->scatter) && strncmp(leg_body(message), "COPY ", 5) == 0)
-            leg->scatter->copied += strtoull(leg_body(message) + 5, NULL, 10);
-        if (leg->scatter->write && leg->scatter->client)
-            write_take_tag(leg, leg_body(message));
+        take_complete(leg, leg_body(message));
+        return true;
+    case WIRE_B_COPY_IN_RESPONSE:
+        if (!leg->scatter->copy_in)
+            break;
+        copy_in_begun(leg, message, frame);
         return true;
     case WIRE_B_ERROR_RESPONSE:
         return take_error(leg, message, frame);

@@ -56,6 +56,8 @@ struct leg {
     size_t drained;
 };
 
+struct copy_in;
+
 struct scatter {
     struct client *client; /* NULL: dropped */
     struct worker *worker;
@@ -82,6 +84,7 @@ struct scatter {
     struct scatter_move *move;      /* rows that leave the first leg's shard for the second one's; NULL: none */
     char words[SCATTER_TAG];        /* TAGS_WORDS: the tag */
     uint32_t turn;                  /* takes_turns, and of a reference table: the number of its lock */
+    struct copy_in *copy_in;        /* COPY FROM; NULL: it is none */
     const uint16_t *order;          /* RETURNING: of each row of the client's, whose leg it is; NULL: as they come */
     size_t order_size, order_at;
     /* Tier 3: the rows of all legs but the last go to the coordinator, which is that last leg. */

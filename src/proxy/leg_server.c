@@ -130,7 +130,7 @@ static void send_request(struct leg *leg)
     const char *text = text_of(leg);
     if (scatter->move)
         told &= move_write_request(leg, &out);
-    else if (types && text)
+    else if (types && text && !scatter->copy_in)
         leg_write_parse(leg, asking->kept, text, types, count, &out);
     buffer_add(&out, buffer_string(&asking->request), asking->request.size);
     leg->state = LEG_ASKED;
@@ -186,6 +186,8 @@ void leg_again(struct source *source)
     struct client *client = &leg->client;
     if (leg->state == LEG_OVER)
         return;
+    if (scatter->client && scatter_takes_data(scatter)) /* there may be room for more */
+        loop_again(&scatter->worker->loop, &scatter->client->channel.source);
     if (leg->state == LEG_NEW && scatter->state >= SCATTER_FINISHED) {
         leg_drop(leg);
         return;

@@ -88,6 +88,17 @@ bool scatter_combines(const struct scatter *scatter);
 bool scatter_explains(const struct scatter *scatter);
 bool scatter_copies(const struct scatter *scatter);
 bool scatter_writes(const struct scatter *scatter);
+/* Is it COPY FROM? What scatter_description then says is CopyInResponse, and comes when it is executed. copy_in.h. */
+bool scatter_copies_in(const struct scatter *scatter);
+/* Does it run, and has the client not ended its data? */
+bool scatter_takes_data(const struct scatter *scatter);
+/* Do all shards take theirs? Else the client is called again once they do. */
+bool scatter_has_room(const struct scatter *scatter);
+/* Bytes of CopyData. They are kept; at the end of what was read of the client they are passed on. */
+void scatter_take_data(struct scatter *scatter, const char *bytes, size_t size);
+void scatter_pass_data(struct scatter *scatter);
+/* CopyDone; or CopyFail: why. */
+void scatter_end_data(struct scatter *scatter, const char *why);
 /* DECLARE: the cursor's name; NULL: it is none, or has been declared. */
 const char *scatter_cursor(const struct scatter *scatter);
 void scatter_declared(struct scatter *scatter);

@@ -1,6 +1,7 @@
 /*
  * Rows that wait are put together for the client, as far as there are some and they are wanted.
  */
+#include "proxy/copy_in.h"
 #include "proxy/leg.h"
 #include "proxy/proxy.h"
 
@@ -186,6 +187,8 @@ static void merge_aggregated(struct scatter *scatter)
 void scatter_merge(struct scatter *scatter)
 {
     if (!scatter->client || scatter->state != SCATTER_RUNNING)
+        return;
+    if (scatter->copy_in && !copy_in_is_sent(scatter->copy_in))
         return;
     if (scatter_explains(scatter)) {
         if (scatter_all_complete(scatter))

@@ -7,11 +7,14 @@
  * within a transaction they do each for itself, at once.
  */
 #include "core/sqlexpr.h"
+#include "proxy/copy_in.h"
 #include "proxy/leg.h"
 #include "proxy/proxy.h"
+#include "proxy/route.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 static struct asking *make_asking(struct scatter *scatter, const struct scatter_order *order,
                                   const struct plan_write_part *part)
@@ -83,6 +86,21 @@ static size_t choose_parts(const struct world *world, const struct plan_write *w
     return count;
 }
 
+/* COPY FROM: a text without parameters, as a simple query, behind whose end no Sync is needed. */
+static bool copy_begin(struct scatter *scatter, const struct plan_write *write)
+{
+    const char *clock = route_setting(scatter->client, "mosaic.clock");
+    bool done = true;
+    scatter->copy_in = copy_in_new(scatter, write, clock && strcasecmp(clock, "shard") == 0);
+    for (size_t i = 0; i < scatter->leg_count; i++) {
+        struct asking *asking = scatter->legs[i].asking;
+        asking->request = BUFFER_INIT(WIRE_LENGTH_MOST);
+        wire_query(&asking->request, asking->text);
+        done &= !buffer_failed(&asking->request);
+    }
+    return done && scatter->copy_in;
+}
+
 struct scatter *scatter_new_write(struct client *client, const struct scatter_order *order, mosaic_error *error)
 {
     const struct plan_write *from = order->plan->write;
@@ -100,8 +118,10 @@ struct scatter *scatter_new_write(struct client *client, const struct scatter_or
     struct plan_write *write = arena_copy(&made->arena, from, sizeof *from);
     made->write = write;
     made->in_turn = from->until_found;
-    if (write)
+    if (write) {
         write->tag = arena_string(&made->arena, from->tag ? from->tag : "");
+        write->copy = NULL; /* the plan's */
+    }
     made->turn = made->joins ? turn_of(from) : 0;
     made->merge = merge_new(&made->facts, UINT64_MAX, 0, made->leg_count);
     bool done = write && write->tag && made->merge && (!from->move || move_new(made, order, from->move)) &&
@@ -112,11 +132,12 @@ struct scatter *scatter_new_write(struct client *client, const struct scatter_or
             made->legs[i].asking = asking;
         done = asking != NULL;
     }
+    done = done && (!from->copy || copy_begin(made, from));
     if (!done)
         error_memory(error);
     if (done && made->move)
         done = move_check(made, error) == MOSAIC_OK;
-    for (size_t i = 0; done && !made->move && i < made->leg_count; i++)
+    for (size_t i = 0; done && !made->move && !from->copy && i < made->leg_count; i++)
         done = asking_write(made, made->legs[i].asking, order->bind, error);
     if (done)
         return made;

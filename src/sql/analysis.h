@@ -181,6 +181,13 @@ struct written {
     struct scope *query;                 /* INSERT … of a query: that of its SELECT */
 };
 
+/* COPY FROM STDIN of a table that is not the home shard's alone. */
+struct copied_in {
+    const CopyStmt *statement; /* NULL: it is none */
+    struct use *target;
+    const struct fact_copy *copy;
+};
+
 /* What stands where in the statement's own text, of whatever query: a column's name, a subquery, an aggregate. */
 struct mark {
     enum { MARK_COLUMN, MARK_SUBQUERY, MARK_AGGREGATE } kind;
@@ -242,6 +249,7 @@ struct analysis {
     struct mark *marks;       /* of the statement's own text */
     const struct use *copied; /* the table that COPY TO STDOUT names */
     bool has_header;          /* of COPY */
+    struct copied_in copied_in;
     struct written written;
     const char
         *order_matters; /* a clause: what may depend on the order in which rows are read; NULL: nothing was seen */
@@ -342,6 +350,8 @@ void expression_walk(struct analysis *analysis, struct scope *scope, Node *node)
 void expression_list(struct analysis *analysis, struct scope *scope, List *list);
 
 /* clock.c: notes in the facts what may ask for the present. */
+/* Has a value of this type a date or time in it? An unknown type may. */
+bool clock_has_time(const struct analysis *analysis, uint32_t oid);
 void clock_cast(struct analysis *analysis, struct scope *scope, uint32_t type, Node *from);
 /* A value that is stored as it is in a column of this type: where no moment is read in it, it is known to be none. */
 void clock_stored(struct analysis *analysis, const struct fact_value *value, uint32_t type);
@@ -410,6 +420,11 @@ void scatter_find(struct analysis *analysis);
 bool range_is_preserved(const struct range *range);
 /* write.c: whether several shards may do what the statement writes, once prove is done. */
 void write_find(struct analysis *analysis);
+/* A column gets its default: notes what that reads. A clause: why it is not the same on all shards. */
+const char *write_default(struct analysis *analysis, struct fact_write *write, const struct schema_column *column);
+/* copy_from.c: the same of COPY FROM STDIN, which is refused where its rows cannot be dealt out. */
+void copy_from_analyse(struct analysis *analysis, const CopyStmt *copy, struct scope *scope, struct use *target);
+void copy_from_find(struct analysis *analysis);
 /* prune.c: the same, where the coordinator will answer. */
 void prune_find(struct analysis *analysis);
 

@@ -181,6 +181,7 @@ static void conclude(struct analysis *analysis)
     prove(analysis);
     scatter_find(analysis);
     write_find(analysis);
+    copy_from_find(analysis);
 }
 
 static void find_one(struct analysis *analysis, const RawStmt *raw, bool alone, struct facts *facts)
@@ -198,6 +199,7 @@ static void find_one(struct analysis *analysis, const RawStmt *raw, bool alone, 
     analysis->parameters = NULL, analysis->parameter_count = analysis->parameter_capacity = 0;
     analysis->prefers_home = analysis->home_else = analysis->unknown_function = false;
     analysis->assigned_types = NULL;
+    analysis->copied_in = (struct copied_in){0};
     analysis->written = (struct written){0}, analysis->stored = NULL, analysis->order_matters = NULL;
     analysis->locking = NULL, analysis->locking_count = 0;
     analysis->unknown = NULL, analysis->ddl = (struct ddl_places){NULL};

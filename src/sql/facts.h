@@ -15,6 +15,7 @@
 #ifndef MOSAIC_SQL_FACTS_H
 #define MOSAIC_SQL_FACTS_H
 
+#include "copy/splitter.h"
 #include "sql/schema.h"
 
 /* What the session knows that decides what a text means. */
@@ -209,6 +210,24 @@ enum fact_spread {
     SPREAD_SAME, /* a reference table: every shard does the same */
     SPREAD_ALL,  /* a change of the schema, or maintenance: each does it to what it has of the tables */
     SPREAD_MOVE, /* UPDATE of rows of one key, which get another one: of two shards */
+    SPREAD_COPY, /* COPY FROM STDIN: each row that comes goes to the shard of its key; to a reference table: SAME */
+};
+
+/* COPY FROM STDIN: what is known of its rows before they come. Each shard is told the client's own text. */
+struct fact_copy {
+    struct copy_format format;
+    bool has_header;
+    size_t fields;            /* of a row */
+    const size_t *key_fields; /* of each key column; none for a reference table */
+    const int *key_modifiers; /* what of a value each stores: modifier.h */
+    /* Fields whose text may name a moment ('now'), which would be another one on each shard. In binary: none. */
+    const size_t *moment_fields;
+    size_t moment_count;
+};
+
+enum {
+    FACT_COPY_MOMENTS_MOST = COPY_WATCHED_MOST - KEY_COLUMNS_MAX,
+    FACT_COPY_ROW_MOST = 64 * 1024 * 1024, /* bytes of a row */
 };
 
 /* Rows leave a shard for another one, as a DELETE and an INSERT of each. */
@@ -228,7 +247,9 @@ struct fact_write {
     /* OWN: whose keys, where it is_bound, name the shards. ROWS: its keys are the rows', one alternative a row. */
     const struct fact_relation *driver;
     const struct schema_relation *target; /* what is written; ALL: NULL */
-    const char *tag; /* what its command tag begins with: "INSERT 0", "UPDATE", "DELETE"; ALL: NULL, it is all words */
+    const char *tag; /* what its command tag begins with: "INSERT 0", "UPDATE", "DELETE",
+                      "COPY"; ALL: NULL, it is all words */
+    const struct fact_copy *copy;         /* NULL: it is no COPY */
     bool has_returning;
     bool until_found; /* OWN: shard by shard, until one has changed a row; a LIMIT 1 picks those that are changed */
     bool returns_each_row; /* ROWS: RETURNING gives one row for each that is inserted, none is left out */

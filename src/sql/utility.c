@@ -271,17 +271,15 @@ static void copy_table(struct analysis *analysis, const CopyStmt *copy)
     struct scope *scope = scope_new(analysis, NULL, false);
     struct range *range = range_new(analysis, scope);
     range_relation(analysis, range, relation);
-    struct use *use = use_add(analysis, range, relation, copy->relation->location, false);
+    bool deals_out = copy->is_from && relation->placement != PLACE_HOME;
+    struct use *use = use_add(analysis, range, relation, copy->relation->location, deals_out);
     if (!copy->is_from && !copy->filename)
         analysis->copied = use;
     if (!copy->is_from)
         return;
-    if (relation->placement != PLACE_HOME)
-        analysis_refuse(
-            analysis, copy->relation->location,
-            analysis_text(analysis, "COPY into %s", relation->table ? relation->table->display : relation->name),
-            "Its rows belong to more than one shard.", "Use pgmosaic load.");
     use_written(analysis, use);
+    if (deals_out)
+        copy_from_analyse(analysis, copy, scope, use);
 }
 
 /* Is it HEADER, and not HEADER false? */

@@ -58,7 +58,7 @@ static const struct schema_column *set_to_default(const struct schema_relation *
     return value && IsA(value, SetToDefault) ? schema_column(relation, target->name) : NULL;
 }
 
-static const char *note_default(struct analysis *analysis, struct fact_write *write, const struct schema_column *column)
+const char *write_default(struct analysis *analysis, struct fact_write *write, const struct schema_column *column)
 {
     /* A view's column may have a default of its own, which goes before the table's. */
     const struct schema_relation *named = analysis->written.named;
@@ -77,7 +77,7 @@ static const char *look_at_set(struct analysis *analysis, struct fact_write *wri
     const ListCell *cell;
     const char *reason = NULL;
     foreach (cell, targets) {
-        const char *why = note_default(analysis, write, set_to_default(write->target, lfirst(cell)));
+        const char *why = write_default(analysis, write, set_to_default(write->target, lfirst(cell)));
         reason = reason ? reason : why;
     }
     return reason;
@@ -119,7 +119,7 @@ static const char *look_at_defaults(struct analysis *analysis, struct fact_write
         const struct schema_column *column = &write->target->columns[i];
         size_t place = given_place(insert, write->target, column, width);
         bool defaulted = place == SIZE_MAX || has_default_at(rows, place);
-        const char *why = defaulted ? note_default(analysis, write, column) : NULL;
+        const char *why = defaulted ? write_default(analysis, write, column) : NULL;
         reason = reason ? reason : why;
     }
     return reason;
