@@ -123,6 +123,24 @@ void branches_roll_back(struct client *client)
     }
 }
 
+void branch_yield(struct client *client, bool scatters)
+{
+    struct list *node, *next;
+    if (!client || !client->transaction.is_open || client->transaction.savepoints)
+        return;
+    client->transaction.is_broken |= scatters; /* whoever tells the failure breaks it */
+    struct server *linked = client->server;
+    for (node = client->kept.next; node != &client->kept && !scatters; node = next) {
+        struct server *server = kept_server(node);
+        next = node->next;
+        if (server->status == 'I')
+            continue;
+        branch_link(client, server);
+        server_roll_back(server, client->transaction.before);
+    }
+    client->server = linked;
+}
+
 void branches_break(struct client *client)
 {
     branches_roll_back(client);

@@ -2,6 +2,7 @@
 
 #include "base/memory.h"
 #include "core/map.h"
+#include "proxy/deadlock.h"
 #include "proxy/listener.h"
 #include "proxy/log.h"
 #include "proxy/lookup.h"
@@ -181,12 +182,13 @@ mosaic_status proxy_start(const struct proxy_options *options, struct proxy **ma
     proxy->lookup = lookup_new(proxy);
     proxy->recover = recover_new(proxy);
     proxy->settle = settle_new(proxy);
+    proxy->deadlock = deadlock_new(proxy);
     proxy->config_path = strdup(options->config_path);
     proxy->shard_connections = memory_zeroed(SHARDS_MOST, sizeof *proxy->shard_connections);
     proxy->slot_names = memory_zeroed(SHARDS_MOST, sizeof *proxy->slot_names);
     mosaic_status status = MOSAIC_OK;
-    if (!proxy->config_path || !proxy->lookup || !proxy->recover || !proxy->settle || !proxy->shard_connections ||
-        !proxy->slot_names)
+    if (!proxy->config_path || !proxy->lookup || !proxy->recover || !proxy->settle || !proxy->deadlock ||
+        !proxy->shard_connections || !proxy->slot_names)
         status = error_memory(error);
     raise_descriptors();
     if (status == MOSAIC_OK)
@@ -257,6 +259,7 @@ void proxy_free(struct proxy *proxy)
     recover_free(proxy->recover);
     lookup_free(proxy->lookup);
     settle_free(proxy->settle);
+    deadlock_free(proxy->deadlock);
     if (proxy->worker_count)
         listeners_free(proxy);
     for (unsigned i = 0; i < proxy->worker_count; i++)

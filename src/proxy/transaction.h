@@ -25,6 +25,8 @@ struct transaction {
     bool is_bare;                  /* they are BEGIN and savepoints alone: nothing was set by itself */
     bool has_read;                 /* a query was answered beside it: transaction_read */
     struct buffer kept;            /* statements, each with a semicolon and a newline; freed: not all are known */
+    int64_t began;                 /* by BEGIN, or its statement; the loop's clock; 0: not known */
+    uint64_t number;               /* as others know it that may wait for it; waiting.h; 0: not drawn yet */
     struct settings_state *before; /* the session's settings when it began; held */
     struct savepoint *savepoints;  /* the innermost first */
 };

@@ -73,6 +73,7 @@ struct worker {
     pthread_mutex_t inbox_mutex;
     struct list inbox_list;
     struct timer housekeeping;
+    bool reports;  /* the detector has a report of its waits; waiting.h */
     bool stopping; /* no new transactions */
     bool is_started;
     atomic_bool has_ended; /* its thread has nothing more to do */
