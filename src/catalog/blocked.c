@@ -14,9 +14,9 @@ enum { SQL_MOST = 1 << 22 };
 mosaic_status blocked_connect(const struct shard *shard, int64_t deadline, PGconn **connection, mosaic_error *error)
 {
     /* A client's words cannot stand in for what is asked; nothing of it is to be slow or to end the session. */
-    static const char settings[] =
-        "SET search_path = pg_catalog; SET default_transaction_isolation = 'read committed'; SET statement_timeout = 0; "
-        "SET jit = off";
+    static const char settings[] = "SET search_path = pg_catalog; SET default_transaction_isolation = 'read "
+                                   "committed'; SET statement_timeout = 0; "
+                                   "SET jit = off";
     mosaic_status status = pq_connect(shard->conninfo, shard->name, SESSION, deadline, connection, error);
     if (status != MOSAIC_OK)
         return status;
@@ -58,7 +58,8 @@ static const char look[] =
     "   l.mode || ' on ' || CASE l.locktype"
     "     WHEN 'transactionid' THEN format('transaction %s', l.transactionid)"
     "     WHEN 'relation' THEN format('relation %s of database %s', l.relation, l.database)"
-    "     WHEN 'tuple' THEN format('tuple (%s,%s) of relation %s of database %s', l.page, l.tuple, l.relation, l.database)"
+    "     WHEN 'tuple' THEN format('tuple (%s,%s) of relation %s of database %s', l.page, l.tuple, l.relation, "
+    "l.database)"
     "     WHEN 'advisory' THEN format('advisory lock [%s,%s,%s,%s]', l.database, l.classid, l.objid, l.objsubid)"
     "     ELSE l.locktype END AS what"
     "   FROM locks AS l JOIN pg_stat_activity AS a ON a.pid = l.pid JOIN me ON me.datid = a.datid WHERE NOT l.granted)"
@@ -66,7 +67,8 @@ static const char look[] =
     "   WHERE blocker <> 0"
     " UNION ALL SELECT 'prepared', w.process, NULL, w.since, w.what, p.gid FROM waiting AS w"
     "   JOIN locks AS l ON l.granted AND l.pid IS NULL AND l.locktype = w.locktype AND"
-    "     (l.database, l.relation, l.page, l.tuple, l.transactionid, l.classid, l.objid, l.objsubid) IS NOT DISTINCT FROM"
+    "     (l.database, l.relation, l.page, l.tuple, l.transactionid, l.classid, l.objid, l.objsubid) IS NOT DISTINCT "
+    "FROM"
     "     (w.database, w.relation, w.page, w.tuple, w.transactionid, w.classid, w.objid, w.objsubid)"
     "   JOIN locks AS x ON x.pid IS NULL AND x.locktype = 'transactionid' AND x.granted AND"
     "     x.virtualtransaction = l.virtualtransaction"

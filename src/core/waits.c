@@ -97,7 +97,7 @@ struct graph {
     struct link *links;
     bool *is_out;   /* of each vertex: it counts no more */
     bool *to, *fro; /* for label_cycles */
-    long *label;    /* of each vertex: of those that are in a cycle, a number that all in cycles with it have; or NONE */
+    long *label; /* of each vertex: of those that are in a cycle, a number that all in cycles with it have; or NONE */
 };
 
 static bool counts(const struct graph *graph, const struct link *link)

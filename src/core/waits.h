@@ -1,11 +1,12 @@
 /*
  * Who waits for whom over several shards, and which transactions are to end so that the others go on.
  *
- *     shard s0:  12 waits for 31       shard s1:  44 waits for 17       12 and 17 are one transaction, 31 and 44 another
+ *     shard s0:  12 waits for 31       shard s1:  44 waits for 17       12 and 17 are one transaction, 31 and 44
+ * another
  *
  * Each shard sees one of the two waits, and neither a cycle. What shards said is put together here: processes that have
- * a name in common are one transaction. A cycle whose processes are all of one shard, and no transaction of which stands
- * on another, is PostgreSQL's own to break, and left to it.
+ * a name in common are one transaction. A cycle whose processes are all of one shard, and no transaction of which
+ * stands on another, is PostgreSQL's own to break, and left to it.
  *
  * Shards are asked one after the other, so that what they say was true at different moments. It counts what two looks
  * agree on, the second of which began when the first had ended: each such wait lasted from the one to the other, so all

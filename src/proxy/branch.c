@@ -123,14 +123,11 @@ void branches_roll_back(struct client *client)
     }
 }
 
-void branch_yield(struct client *client, bool scatters)
+void branches_leave(struct client *client)
 {
-    struct list *node, *next;
-    if (!client || !client->transaction.is_open || client->transaction.savepoints)
-        return;
-    client->transaction.is_broken |= scatters; /* whoever tells the failure breaks it */
     struct server *linked = client->server;
-    for (node = client->kept.next; node != &client->kept && !scatters; node = next) {
+    struct list *node, *next;
+    for (node = client->kept.next; node != &client->kept; node = next) {
         struct server *server = kept_server(node);
         next = node->next;
         if (server->status == 'I')
@@ -139,6 +136,16 @@ void branch_yield(struct client *client, bool scatters)
         server_roll_back(server, client->transaction.before);
     }
     client->server = linked;
+}
+
+void branch_yield(struct client *client, bool scatters)
+{
+    if (!client || !client->transaction.is_open || client->transaction.savepoints)
+        return;
+    if (scatters)
+        client->transaction.is_broken = true; /* whoever tells the failure breaks it */
+    else
+        branches_leave(client);
 }
 
 void branches_break(struct client *client)

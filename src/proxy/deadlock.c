@@ -20,11 +20,11 @@ enum {
 };
 
 struct session {
-    PGconn *connection;    /* NULL: none */
-    int64_t retry;         /* pq_now_ms: not before */
-    uint64_t *told;        /* the keys that it tells */
+    PGconn *connection; /* NULL: none */
+    int64_t retry;      /* pq_now_ms: not before */
+    uint64_t *told;     /* the keys that it tells */
     size_t told_count;
-    bool has_failed;       /* which was logged */
+    bool has_failed; /* which was logged */
 };
 
 struct deadlock {
@@ -87,7 +87,8 @@ static size_t keys_of(const struct round *round, size_t slot, uint64_t *keys)
 {
     size_t count = 0;
     for (size_t i = 0; i < round->count; i++)
-        if (round->servers[i].slot == slot && blocked_key(round->servers[i].pid, round->servers[i].number, &keys[count]))
+        if (round->servers[i].slot == slot &&
+            blocked_key(round->servers[i].pid, round->servers[i].number, &keys[count]))
             count++;
     qsort(keys, count, sizeof *keys, by_key);
     return count;

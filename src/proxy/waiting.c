@@ -57,8 +57,7 @@ static void each_owned(struct worker *worker, void (*act)(struct server *server,
 static bool has_waited(const struct server *server)
 {
     const struct worker *worker = server->worker;
-    return server->silent_since &&
-           worker->loop.now - server->silent_since >= worker->settings->deadlock_check_interval;
+    return server->silent_since && worker->loop.now - server->silent_since >= worker->settings->deadlock_check_interval;
 }
 
 /* A leg whose rows nobody takes now waits for nobody but its client. */
