@@ -135,6 +135,31 @@ void branches_roll_back(struct client *client)
     }
 }
 
+void branches_leave(struct client *client)
+{
+    struct server *linked = client->server;
+    struct list *node, *next;
+    for (node = client->kept.next; node != &client->kept; node = next) {
+        struct server *server = kept_server(node);
+        next = node->next;
+        if (server->status == 'I')
+            continue;
+        branch_link(client, server);
+        server_roll_back(server, client->transaction.before);
+    }
+    client->server = linked;
+}
+
+void branch_yield(struct client *client, bool scatters)
+{
+    if (!client || !client->transaction.is_open || client->transaction.savepoints)
+        return;
+    if (scatters)
+        client->transaction.is_broken = true; /* whoever tells the failure breaks it */
+    else
+        branches_leave(client);
+}
+
 void branches_break(struct client *client)
 {
     branches_roll_back(client);

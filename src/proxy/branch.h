@@ -40,8 +40,16 @@ void branch_link(struct client *client, struct server *server);
 const char *branch_untold(const struct client *client);
 /* The transaction ends by being undone: every server of it is rolled back, and then serves others. */
 void branches_roll_back(struct client *client);
+/* The same for those that are parked: the linked one stays as it is. */
+void branches_leave(struct client *client);
 /* The same where its client is to end it still: it cannot go back to a savepoint either. */
 void branches_break(struct client *client);
+/*
+ * A statement of the client's has failed as a deadlock's victim: the transaction lets go of what it has locked on other
+ * shards at once, as on one PostgreSQL; not where a savepoint may bring it back. `scatters`: when the statement, of
+ * several shards, has ended. NULL: there is no client any more.
+ */
+void branch_yield(struct client *client, bool scatters);
 /* A parked server is gone, and with it what the transaction did there: it has failed, as whatever comes next is told.
  */
 void branch_lost(struct client *client, const mosaic_error *why);

@@ -107,7 +107,7 @@ static bool begin(struct client *client, const char *text, size_t size, struct b
         if (!transaction_begin(&client->transaction, client->session, text, size))
             return false;
         client->status = 'T';
-        client->since = client->worker->loop.now;
+        client->since = client->transaction.began = client->worker->loop.now;
     }
     wire_complete(answer, tag);
     return true;

@@ -26,6 +26,7 @@ static bool join(struct client *client)
         if (!transaction_begin(transaction, client->session, begins, sizeof begins - 1))
             return false;
         transaction->is_implicit = true;
+        transaction->began = client->worker->loop.now;
     }
     transaction_replayed(transaction);
     transaction->has_written = true;

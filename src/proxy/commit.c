@@ -52,6 +52,7 @@ struct commit_part {
 
 struct commit {
     struct client *client; /* NULL: gone */
+    uint64_t number;       /* its transaction's, then */
     struct worker *worker;
     struct settings_state *session, *before; /* held: of the servers when it is committed, or else */
     enum phase phase;
@@ -632,6 +633,13 @@ void commit_part_lost(struct commit_part *part, const mosaic_error *why)
     (void)go_on(commit);
 }
 
+const void *commit_owner(const struct commit_part *part, uint64_t **number)
+{
+    struct commit *commit = part->commit;
+    *number = commit->client ? &commit->client->transaction.number : &commit->number;
+    return commit->client ? (const void *)commit->client : commit;
+}
+
 /* ---- its client ---- */
 
 static void take_part(struct commit *commit, struct server *server)
@@ -717,6 +725,7 @@ void commit_leave(struct client *client)
     if (!commit)
         return;
     commit->client = NULL;
+    commit->number = client->transaction.number;
     if (commit->phase == OVER)
         free_commit(commit);
 }

@@ -2,6 +2,7 @@
 
 #include "base/memory.h"
 #include "plan/hint.h"
+#include "proxy/branch.h"
 #include "proxy/client.h"
 #include "proxy/route.h"
 
@@ -259,6 +260,8 @@ static void restore(struct client *client)
 static void end_transaction(struct client *client, bool committed, bool chain)
 {
     bool wanted_snapshot = client->transaction.wants_snapshot; /* the next one has the same characteristics */
+    if (chain && !committed)
+        branches_leave(client); /* what was done there is of the one that ends */
     if (committed)
         settings_release(transaction_end(&client->transaction));
     else

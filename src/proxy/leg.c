@@ -50,6 +50,11 @@ bool leg_is_held(const struct client *client)
     return ((const struct leg *)client)->is_held;
 }
 
+struct client *leg_owner(const struct client *client)
+{
+    return ((const struct leg *)client)->scatter->client;
+}
+
 bool leg_is_awaited(const struct client *client)
 {
     const struct scatter *scatter = ((const struct leg *)client)->scatter;

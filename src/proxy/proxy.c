@@ -2,6 +2,7 @@
 
 #include "base/memory.h"
 #include "core/map.h"
+#include "proxy/deadlock.h"
 #include "proxy/listener.h"
 #include "proxy/log.h"
 #include "proxy/lookup.h"
@@ -188,12 +189,13 @@ mosaic_status proxy_start(const struct proxy_options *options, struct proxy **ma
     proxy->lookup = lookup_new(proxy);
     proxy->recover = recover_new(proxy);
     proxy->settle = settle_new(proxy);
+    proxy->deadlock = deadlock_new(proxy);
     proxy->config_path = strdup(options->config_path);
     proxy->shard_connections = memory_zeroed(SHARDS_MOST, sizeof *proxy->shard_connections);
     proxy->slot_names = memory_zeroed(SHARDS_MOST, sizeof *proxy->slot_names);
     mosaic_status status = MOSAIC_OK;
-    if (!proxy->config_path || !proxy->lookup || !proxy->recover || !proxy->settle || !proxy->shard_connections ||
-        !proxy->slot_names)
+    if (!proxy->config_path || !proxy->lookup || !proxy->recover || !proxy->settle || !proxy->deadlock ||
+        !proxy->shard_connections || !proxy->slot_names)
         status = error_memory(error);
     raise_descriptors();
     if (status == MOSAIC_OK)
@@ -266,6 +268,7 @@ void proxy_free(struct proxy *proxy)
     settle_free(proxy->settle);
     proxy->recover = NULL; /* workers may yet lose servers that are in a commit */
     proxy->settle = NULL;
+    deadlock_free(proxy->deadlock);
     if (proxy->worker_count)
         listeners_free(proxy);
     for (unsigned i = 0; i < proxy->worker_count; i++)

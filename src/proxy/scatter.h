@@ -123,6 +123,8 @@ static inline bool leg_is_row(char type)
 }
 /* May no message of this type be taken now? Then its server is called again once one may be. */
 bool leg_holds(struct client *client, char type);
+/* Whose statement it is a part of; NULL: it was dropped. */
+struct client *leg_owner(const struct client *client);
 /* Does anybody wait for it, or is it to end? Not while its portal is left alone. */
 bool leg_is_awaited(const struct client *client);
 /* The same as leg_holds found last. */

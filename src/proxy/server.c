@@ -147,6 +147,7 @@ void server_close(struct server *server, const mosaic_error *why)
     buffer_free(&server->failure);
     rowmap_free(server->rowmap);
     server->rowmap = NULL;
+    server_forget_deadlock(server);
     pool_lost(server->pool);
     if (client) {
         client->server = NULL;
@@ -160,8 +161,16 @@ void server_close(struct server *server, const mosaic_error *why)
     }
 }
 
+void server_forget_deadlock(struct server *server)
+{
+    memory_free(server->deadlock);
+    server->deadlock = NULL;
+}
+
 void server_link(struct server *server, struct client *client)
 {
+    server_forget_deadlock(server);
+    server->silent_since = 0;
     server->state = SERVER_ACTIVE;
     server->client = client;
     client->server = server;

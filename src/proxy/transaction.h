@@ -28,6 +28,8 @@ struct transaction {
     bool changes_schema;           /* of all shards: changed.h */
     struct buffer made;            /* relations that it has made there, or renamed: each name with its zero */
     struct buffer kept;            /* statements, each with a semicolon and a newline; freed: not all are known */
+    int64_t began;                 /* by BEGIN, or its statement; the loop's clock; 0: not known */
+    uint64_t number;               /* as others know it that may wait for it; waiting.h; 0: not drawn yet */
     struct settings_state *before; /* the session's settings when it began; held */
     struct savepoint *savepoints;  /* the innermost first */
     struct cursor_place *cursors;  /* declared by SQL */

@@ -8,6 +8,7 @@
 #include "proxy/pool.h"
 #include "proxy/proxy.h"
 #include "proxy/timeout.h"
+#include "proxy/waiting.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -99,6 +100,7 @@ static void housekeep(struct timer *timer)
     struct worker *worker = LIST_OWNER(struct worker, housekeeping, timer);
     each_pool(worker, pool_tend);
     timeouts_look(worker);
+    waiting_look(worker);
     timer_set(&worker->loop.timers, timer, worker->loop.now + HOUSEKEEPING_MS);
 }
 

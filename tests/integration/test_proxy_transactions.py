@@ -85,6 +85,18 @@ def test_an_error_on_one_shard_fails_the_transaction_on_all(proxy, lab, one):
     assert set(balances(lab).values()) == {100}
 
 
+@pytest.mark.parametrize("end", ["ROLLBACK AND CHAIN", "COMMIT AND CHAIN"])
+def test_the_next_transaction_of_a_chain_has_nothing_of_the_failed_one(proxy, lab, one, end):
+    ask(one, "BEGIN")
+    ask(one, "UPDATE accounts SET balance = 7 WHERE id = 0")
+    with pytest.raises(psycopg2.errors.CheckViolation):
+        ask(one, "UPDATE accounts SET balance = -1 WHERE id = 1")
+    assert ask(one, end) == "ROLLBACK"
+    ask(one, "UPDATE accounts SET balance = 9 WHERE id = 4")
+    assert ask(one, "COMMIT") == "COMMIT"
+    assert balances(lab) == {0: 100, 1: 100, 2: 100, 3: 100, 4: 9, 5: 100}
+
+
 def test_a_deferred_constraint_that_fails_at_commit_undoes_all(proxy, lab, one):
     for broken in (0, 1, 2):
         ask(one, "BEGIN")
