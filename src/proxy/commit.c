@@ -446,6 +446,7 @@ static bool try_next(struct commit *commit)
         struct commit_part *part = &commit->parts[i];
         if (part->state == PART_OPEN && !part->failed && part->server && part->server->status != 'I') {
             send_query(part, "COMMIT");
+            buffer_free(&done);
             return true;
         }
         if (part->failed || !part->server) {

@@ -159,7 +159,8 @@ class Client:
         self.ask("BEGIN")
         self.expect("UPDATE 2", "UPDATE accounts SET balance = balance + CASE id WHEN %s THEN %s ELSE %s END WHERE id IN (%s, %s)",
                     giver, -amount, amount, giver, taker)
-        self.expect("INSERT 0 2", "INSERT INTO history VALUES (%s, %s, %s), (%s, %s, %s)", name, giver, -amount, name, taker, amount)
+        self.expect("INSERT 0 2", "INSERT INTO history VALUES (%s, %s, %s), (%s, %s, %s)",
+                    name, giver, -amount, name, taker, amount)
         if self.rng.random() < 0.1:
             self.expect("ROLLBACK", "ROLLBACK")
             raise GivenUp

@@ -368,7 +368,8 @@ def test_a_shard_that_is_lost_behind_its_answer_while_another_still_works(lab, p
 
         def work():
             try:
-                ask(connection, "UPDATE accounts SET balance = balance + CASE id WHEN 930 THEN -5 ELSE 5 END WHERE id IN (930, 931)")
+                ask(connection, "UPDATE accounts SET balance = balance + CASE id WHEN 930 THEN -5 ELSE 5 END "
+                                "WHERE id IN (930, 931)")
             except psycopg2.Error as error:
                 failed.append(error)
         worker = threading.Thread(target=work)
