@@ -64,14 +64,23 @@ static bool place(struct copy_in *copy, const char *bytes, const struct copy_row
     return put_row(copy, &copy->scatter->legs[copy->legs[shard]], bytes, row, count_row(copy, bytes, row));
 }
 
+/* A shard that takes rows; one that has had some knows how lines end. */
+static size_t find_judge(const struct copy_in *copy)
+{
+    size_t found = copy->scatter->leg_count;
+    for (size_t i = copy->scatter->leg_count; i-- > 0;)
+        if (copy->each[i].state == COPY_TAKES &&
+            (found == copy->scatter->leg_count || copy->each[i].line || !copy->each[found].line))
+            found = i;
+    return found;
+}
+
 /* Some shard is to say what is wrong: these are its last bytes, of so many lines. If it does not, the error is ours. */
 static void doom(struct copy_in *copy, const char *bytes, size_t size, uint32_t lines, const mosaic_error *why)
 {
     struct scatter *scatter = copy->scatter;
-    size_t i = 0;
+    size_t i = find_judge(copy);
     bool done = true;
-    while (i < scatter->leg_count && copy->each[i].state != COPY_TAKES)
-        i++;
     copy_in_write_own(copy, why, copy->line);
     if (i < scatter->leg_count && bytes) {
         struct leg *leg = &scatter->legs[i];
