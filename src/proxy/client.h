@@ -183,6 +183,8 @@ enum taken client_tell_failure(struct client *client);
 /* An error of this client's, where its protocol wants it: in a segment, everything up to Sync is skipped; a simple
  * query ends. `fails`: an open transaction has failed by it. */
 enum taken client_refuse(struct client *client, const mosaic_error *error, bool fails);
+/* What breaks the protocol: it is closed. */
+void client_violates(struct client *client, const char *what);
 /* A message that cannot be read: refused. */
 enum taken client_malformed(struct client *client);
 /* Closes it for want of memory. */

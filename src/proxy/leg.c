@@ -441,9 +441,24 @@ static bool take_ready(struct server *server, const char *message, const struct 
     /* Before the server can be another's: what was read of it is this client's. */
     scatter_merge(leg->scatter);
     scatter_flush(leg->scatter);
+    /* The next statement of the transaction must not be stopped by what was meant for this one. */
+    if (leg_joins(leg) && server->cancels) {
+        leg->is_returning = true;
+        return true;
+    }
     leg_let_go(leg);
     leg_over(leg);
     return server->state != SERVER_CLOSED;
+}
+
+void leg_cancel_ended(struct client *client)
+{
+    struct leg *leg = leg_of(client);
+    if (!leg->is_returning)
+        return;
+    leg->is_returning = false;
+    leg_let_go(leg);
+    leg_over(leg);
 }
 
 static bool breaks(struct server *server, char type)

@@ -137,6 +137,8 @@ size_t leg_take_run(struct client *client, const char *data, size_t size);
 bool leg_take(struct server *server, const char *message, const struct wire_frame *frame, size_t here);
 /* What was read of a server, so many bytes, is used up: what it made goes to the client. */
 void leg_walked(struct client *client, size_t size);
+/* No request to stop its server is on its way any more. */
+void leg_cancel_ended(struct client *client);
 /* Its server is gone. */
 void leg_lost(struct client *client, const mosaic_error *why, bool cut);
 /* Memory was out. */

@@ -9,6 +9,7 @@
 #include "proxy/login_client.h"
 #include "proxy/proxy.h"
 #include "proxy/rowmap.h"
+#include "proxy/scatter.h"
 
 #include <string.h>
 
@@ -283,9 +284,12 @@ void server_release_kept(struct server *server)
 
 void server_cancel_ended(struct server *server)
 {
-    if (--server->cancels || server->state != SERVER_RESETTING || !server_is_clean(server))
+    if (--server->cancels)
         return;
-    pool_return(server);
+    if (server->client && server->client->is_leg)
+        leg_cancel_ended(server->client);
+    else if (server->state == SERVER_RESETTING && server_is_clean(server))
+        pool_return(server);
 }
 
 bool server_ask(struct server *server, const char *sql)

@@ -210,8 +210,8 @@ void copy_from_analyse(struct analysis *analysis, const CopyStmt *statement, str
     count_fields(&reading);
     find_key(&reading);
     find_moments(&reading);
-    target->missing = "each row of COPY goes to the shard of its own key";
-    target->remedy = "Nothing is wrong with that.";
+    target->missing = "each of the rows that come belongs to the shard of its own key";
+    target->remedy = "Use pgmosaic load.";
     item_add(analysis, scope, statement->relation->relname, relation->schema, target->range);
     expression_walk(analysis, scope, statement->whereClause);
     analysis->facts->text_bound = true;
