@@ -51,7 +51,7 @@ struct plan_write {
     const struct schema_relation *target; /* what is written */
     /* The first part, of two, gives the rows that the second one gets, a row each time; NULL: it is none such. */
     const struct fact_move *move;
-    bool until_found;                     /* one after the other, and none behind the first that has changed a row */
+    bool until_found; /* one after the other, and none behind the first that has changed a row */
     bool has_returning;
     bool returning_in_row_order; /* each part's k-th row of RETURNING is of its k-th of `rows`: in the client's order */
     bool reads_clock;            /* now() and its like must be one moment on all shards */
