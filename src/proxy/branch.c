@@ -100,6 +100,28 @@ enum taken branch_park(struct client *client)
     return TAKEN;
 }
 
+void branch_park_failed(struct client *client)
+{
+    struct server *server = client->server;
+    server->told = client->transaction.kept.size;
+    server_park(server, client);
+    client->cycle_failed = false;
+    client->transaction.has_failed = true;
+}
+
+void branch_overflow(struct client *client)
+{
+    mosaic_error error;
+    (void)!error_set(&error, MOSAIC_LIMIT,
+                     "the transaction's savepoints and settings are more than %d bytes, which its other shards are to "
+                     "be told",
+                     TRANSACTION_KEPT_MOST);
+    error_sqlstate(&error, "54000");
+    error_hint(&error, "it is rolled back; do it in smaller transactions, or on one shard");
+    client->transaction.is_broken = true;
+    client_server_refused(client, &error);
+}
+
 void branch_link(struct client *client, struct server *server)
 {
     struct pool *pool = server->pool;

@@ -34,6 +34,11 @@ struct server *branch_of(const struct client *client, size_t shard);
 enum taken branch_park(struct client *client);
 /* By its number; NULL: the client has none such parked. */
 struct server *branch_by_number(const struct client *client, uint64_t number);
+/* The linked server's cycle has ended in a failed transaction: what comes next is answered here, and where it may go on
+ * (ROLLBACK TO) it goes where it belongs. */
+void branch_park_failed(struct client *client);
+/* More than is kept was to be told the branches: the transaction cannot go on. */
+void branch_overflow(struct client *client);
 /* A parked or kept server is linked again. */
 void branch_link(struct client *client, struct server *server);
 /* What the linked server has not been told of the transaction, each with its semicolon; "": nothing. */

@@ -84,6 +84,7 @@ struct client {
     bool is_harmless;    /* the segment has but parsed and described: it may go on on another shard */
     bool is_pinned;      /* the session has what no list knows, or pool_mode is session: its servers are its own */
     bool has_unlisted;   /* the first of these */
+    bool went_back;      /* ROLLBACK TO is on its way to a server whose transaction has failed: what is behind it waits */
     bool has_unknown;    /* the connection to the shard of unknown_slot has a setting that is not known */
     bool is_leg;         /* nobody is connected: it is a part of a scatter; scatter.h */
     bool avoids_scatter; /* the message in hand cannot be merged here: once */

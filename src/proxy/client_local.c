@@ -262,10 +262,13 @@ static bool carry_out_failed(struct client *client, const struct facts *facts, c
                              struct buffer *answer, bool *failed)
 {
     bool is_kept = transaction_may_spread(&client->transaction); /* what comes is told the shards later */
-    if ((facts->class == STATEMENT_COMMIT || facts->class == STATEMENT_ROLLBACK) && facts->chain)
+    bool ends = facts->class == STATEMENT_COMMIT || facts->class == STATEMENT_ROLLBACK;
+    if (ends && facts->chain && is_kept)
+        return chain(client, false, answer);
+    if (ends && facts->chain)
         return fail(client, answer, failed, "0A000",
                     "AND CHAIN of a transaction that failed before a shard had it: end it by ROLLBACK, and BEGIN anew");
-    if (facts->class == STATEMENT_COMMIT || facts->class == STATEMENT_ROLLBACK) {
+    if (ends) {
         end(client, false, answer);
         return true;
     }

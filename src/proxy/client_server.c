@@ -422,14 +422,17 @@ bool client_keep_tentative(struct client *client, const struct facts *facts, con
     size_t start = facts->length ? (size_t)facts->start : 0, length = facts->length ? (size_t)facts->length : size;
     if (facts->class == STATEMENT_SHOW)
         return true;
-    char *kept = memory_resize(client->tentative, client->tentative_size + length + 3);
+    size_t before = client->tentative ? client->tentative_size : 0;
+    char *kept = memory_resize(client->tentative, before + 2 + length + 1);
     if (!kept)
         return false;
-    if (!client->tentative)
-        client->tentative_size = 0;
     client->tentative = kept;
-    memcpy(kept + client->tentative_size, text + start, length);
-    client->tentative_size += length;
+    if (before) { /* the semicolon on a line of its own: the text may end in a comment */
+        memcpy(kept + before, "\n;", 2);
+        before += 2;
+    }
+    memcpy(kept + before, text + start, length);
+    client->tentative_size = before + length;
     return true;
 }
 
@@ -534,6 +537,7 @@ void client_cycle_ended(struct client *client, char status)
     bool was_aside = client->status != 'I' && client->server->status == 'I' && status != 'I';
     client->status = status;
     client->awaits_ready = client->in_segment = client->skips = client->is_opening = client->left_sync = false;
+    client->went_back = false;
     struct shard_counters *counters = &worker->shards[client->server->pool->slot];
     COUNT(counters, queries, 1);
     if (__builtin_expect(client->tally != NULL, 0))
@@ -563,6 +567,8 @@ void client_cycle_ended(struct client *client, char status)
             return;
         }
     }
+    if (status == 'E' && client->server && transaction_may_spread(&client->transaction))
+        branch_park_failed(client);
     if (client->channel.in_size || client->channel.readable)
         loop_again(&worker->loop, &client->channel.source);
 }

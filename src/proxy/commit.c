@@ -61,6 +61,7 @@ struct commit {
     struct commit_part *decider; /* NULL: nobody has written */
     bool is_single;              /* the decider alone has: its COMMIT is all */
     bool is_best_effort;
+    bool is_pinned; /* its servers are the client's own */
     bool committed;
     bool is_sending; /* answers that come meanwhile are looked at when all is sent */
     mosaic_error error;
@@ -146,7 +147,7 @@ static void let_go(struct commit *commit)
             server->session = settings_hold(commit->session);
         }
         if (knows && server_is_clean(server))
-            server_free(server, commit->client);
+            server_free(server, commit->client, commit->is_pinned);
         else
             server_close(server, NULL);
     }
@@ -296,8 +297,7 @@ static void forget(struct commit *commit)
     struct commit_part *decider = commit->decider;
     struct server *server = decider ? decider->server : NULL;
     struct buffer sql = BUFFER_INIT(4 * GID_SIZE);
-    bool all =
-        server && !commit->is_single && !(commit->client && commit->client->is_pinned) && parts_have_ended(commit);
+    bool all = server && !commit->is_single && !commit->is_pinned && parts_have_ended(commit);
     control_point("commit.done");
     if (commit->count > 1 && !commit->is_single && !parts_have_ended(commit))
         settle_soon(commit->worker->proxy);
@@ -689,6 +689,7 @@ bool commit_begin(struct client *client)
     qsort(servers, count, sizeof *servers, by_shard);
     commit->client = client;
     commit->worker = client->worker;
+    commit->is_pinned = client->is_pinned;
     commit->is_best_effort = branch_commit_way(client) == COMMIT_BEST_EFFORT;
     commit->session = settings_hold(client->session);
     commit->before = settings_hold(client->transaction.before);

@@ -86,6 +86,18 @@ bool effect_is_allowed(const struct model *model, const char *name, const char *
     return false;
 }
 
+bool effect_set_is_allowed(const struct client *client, const struct facts *facts, mosaic_error *error)
+{
+    bool is_all = !facts->name || strcmp(facts->name, "all") == 0;
+    if (facts->value || client->status == 'I' || !route_is_analysed(client))
+        return effect_is_allowed(&client->worker->world->model, facts->name, facts->value, error);
+    if (is_all ? client->startup->count == 0 : !settings_lookup(client->startup, facts->name))
+        return true;
+    (void)!error_set(error, MOSAIC_UNSUPPORTED, "RESET %s in a transaction, of what was set when the session began",
+                     is_all ? "ALL" : facts->name);
+    return error_hint(error, "SET it to the value that it is to have, or reset it outside of the transaction"), false;
+}
+
 /* ---- noting ---- */
 
 static char *copied(const char *text)
@@ -343,8 +355,8 @@ void effect_apply(struct client *client, const struct facts *facts, const char *
     struct settings_state *session;
     if (!transaction->is_open && facts->class != STATEMENT_COMMIT && facts->class != STATEMENT_ROLLBACK)
         transaction_opened(transaction, client->session); /* perhaps of one statement alone */
-    if (is_followed(facts))
-        transaction_follow(transaction, text, size);
+    if (is_followed(facts) && !transaction_follow(transaction, text, size) && branch_is_parked(client))
+        branch_overflow(client);
     transaction->is_bare &= facts->class != STATEMENT_SET && facts->class != STATEMENT_SET_TRANSACTION;
     switch (facts->class) {
     case STATEMENT_COMMIT:

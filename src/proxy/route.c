@@ -46,6 +46,11 @@ static bool is_analysed(const struct worker *worker)
     return worker->world->model.engine == ENGINE_POSTGRES && worker->world->model.shard_count > 1;
 }
 
+bool route_is_analysed(const struct client *client)
+{
+    return is_analysed(client->worker);
+}
+
 const struct session_path *route_path(struct client *client)
 {
     uint64_t version = client->worker->world->version;

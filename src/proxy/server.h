@@ -112,8 +112,9 @@ void server_roll_back(struct server *server, struct settings_state *session);
 /* Its transaction is undone, before which it had these settings: what of the user's own was set stays known, and empty.
  * False: memory is out. */
 MOSAIC_MUST_CHECK bool server_has_gone_back(struct server *server, struct settings_state *session);
-/* It is in no transaction and nobody is linked to it: the client's again, if that keeps its servers, else anybody's. */
-void server_free(struct server *server, struct client *client);
+/* It is in no transaction and nobody is linked to it. One that is a client's own stays so, or is made fit for others
+ * where the client is gone (NULL); else it is anybody's. */
+void server_free(struct server *server, struct client *client, bool is_own);
 /* A cancel request to it has ended; frees it for others when it was the last. */
 void server_cancel_ended(struct server *server);
 /* What it is told to end next is no deadlock's victim any more. */

@@ -63,12 +63,12 @@ void transaction_replayed(struct transaction *transaction)
     transaction->is_lazy = false;
 }
 
-void transaction_follow(struct transaction *transaction, const char *text, size_t size)
+bool transaction_follow(struct transaction *transaction, const char *text, size_t size)
 {
-    if (transaction->is_lazy || !transaction->kept.size)
-        return;
-    if (!transaction_keep(transaction, text, size, false))
-        buffer_free(&transaction->kept);
+    if (transaction->is_lazy || !transaction->kept.size || transaction_keep(transaction, text, size, false))
+        return true;
+    buffer_free(&transaction->kept);
+    return false;
 }
 
 bool transaction_savepoint(struct transaction *transaction, const char *name, struct settings_state *session)

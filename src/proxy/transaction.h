@@ -53,8 +53,9 @@ bool transaction_read(struct transaction *transaction);
 void transaction_first(const struct transaction *transaction, struct buffer *text);
 /* A shard has it now. */
 void transaction_replayed(struct transaction *transaction);
-/* The linked server has run this: so must those that join, or that are used again. */
-void transaction_follow(struct transaction *transaction, const char *text, size_t size);
+/* The linked server has run this: so must those that join, or that are used again. False: it cannot be kept, and
+ * nothing is any more. */
+bool transaction_follow(struct transaction *transaction, const char *text, size_t size);
 /* Is all known that a further shard must be given? */
 static inline bool transaction_may_spread(const struct transaction *transaction)
 {

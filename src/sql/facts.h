@@ -261,7 +261,7 @@ struct fact_write {
      */
     const bool *stored_literals, *stored_parameters;
     size_t stored_literal_count, stored_parameter_count;
-    size_t start; /* of the statement in the text: not that of EXPLAIN */
+    size_t start;                 /* of the statement in the text: not that of EXPLAIN */
     const struct fact_move *move; /* MOVE */
     size_t words; /* ROWS: before the word VALUES, from `start` on (rows.h) */
     /* ALL: */

@@ -145,7 +145,8 @@ def test_a_row_that_changes_meanwhile_is_looked_at_again(two):
     ask(holder, "BEGIN")
     ask(holder, "UPDATE jobs SET state = 'done' WHERE id IN (4, 5)")
     got = []
-    thread = threading.Thread(target=lambda: got.extend(ask(other, "SELECT id FROM jobs WHERE state = 'new' ORDER BY id FOR UPDATE")))
+    sql = "SELECT id FROM jobs WHERE state = 'new' ORDER BY id FOR UPDATE"
+    thread = threading.Thread(target=lambda: got.extend(ask(other, sql)))
     thread.start()
     thread.join(0.5)
     assert thread.is_alive() and not got
@@ -294,7 +295,8 @@ def test_the_last_job_is_found_wherever_it_is(proxy, two):
 
 def test_an_update_takes_the_one_job_that_is_left(proxy, two):
     holder, other = two
-    take = "UPDATE jobs SET state = 'done' WHERE id = (SELECT id FROM jobs WHERE state <> 'done' FOR UPDATE SKIP LOCKED LIMIT 1)"
+    take = ("UPDATE jobs SET state = 'done' WHERE id = "
+            "(SELECT id FROM jobs WHERE state <> 'done' FOR UPDATE SKIP LOCKED LIMIT 1)")
     for left in range(12):
         ask(holder, "BEGIN")
         ask(holder, f"SELECT id FROM jobs WHERE id <> {left} FOR UPDATE")

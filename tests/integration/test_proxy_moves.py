@@ -27,7 +27,8 @@ CREATE TABLE events (id bigint, day date, what text) PARTITION BY RANGE (day);
 CREATE TABLE events_old PARTITION OF events FOR VALUES FROM ('2000-01-01') TO ('2020-01-01');
 CREATE TABLE events_new PARTITION OF events FOR VALUES FROM ('2020-01-01') TO ('2040-01-01');
 """
-TABLES = ("".join(f" - {{name: {name}, key: id, function: modulo}}\n" for name in ("items", "parents", "watched", "pairs", "events")) +
+BY_ID = ("items", "parents", "watched", "pairs", "events")
+TABLES = ("".join(f" - {{name: {name}, key: id, function: modulo}}\n" for name in BY_ID) +
           " - {name: children, key: parent_id, function: modulo}\n")
 SEED = 20260801
 ROWS = """
@@ -35,7 +36,8 @@ INSERT INTO items (id, n, word, ratio, at, price, mood, moods, tags, data, raw, 
   (1, 1, 'a', 0.1, '2024-01-02 03:04:05.678901+02', 1.5, 'ok', '{sad,happy}', '{x,NULL,"a b"}', '{"a": [1, 2]}', '\\x00ff', 7),
   (1, 2, NULL, 'NaN', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL),
   (1, 3, 'c''d', 1e-300, 'infinity', 99999.99, 'happy', '{}', '{}', '[]', '', -5),
-  (2, 1, 'two', 2, '2000-01-01', 2, 'sad', NULL, NULL, NULL, NULL, 2), (4, 1, 'four', 4, NULL, 4, 'ok', NULL, NULL, NULL, NULL, 4);
+  (2, 1, 'two', 2, '2000-01-01', 2, 'sad', NULL, NULL, NULL, NULL, 2),
+  (4, 1, 'four', 4, NULL, 4, 'ok', NULL, NULL, NULL, NULL, 4);
 INSERT INTO parents VALUES (1, 'a'), (2, 'b'), (3, 'c');
 """
 
@@ -105,10 +107,14 @@ def test_rows_go_to_the_shard_of_their_new_key(lab, both):
 
 
 def test_other_columns_are_set_as_well(both):
-    for sql in ("UPDATE items x SET n = n + 10, id = 3, word = upper(word), price = price * 1.5 WHERE x.id = 1 AND n < 3 RETURNING x.*, n + 1 AS m",
-                "UPDATE items SET id = 8, ratio = n, price = 1.005, n = 2.5, at = '2020-01-01', mood = 'sad', low = n WHERE id = 3 AND n = 11",
-                "UPDATE items AS set SET id = 10, word = CASE WHEN n > 2 THEN 'x' ELSE word END, tags = array_append(tags, 'z') WHERE set.id = 8 RETURNING id",
-                'UPDATE "items" SET "id" = 12, data = data || \'{"b": null}\', raw = raw || \'\\x01\', moods = NULL WHERE id = 10 AND word IS DISTINCT FROM \'q\'',
+    for sql in ("UPDATE items x SET n = n + 10, id = 3, word = upper(word), price = price * 1.5 "
+                "WHERE x.id = 1 AND n < 3 RETURNING x.*, n + 1 AS m",
+                "UPDATE items SET id = 8, ratio = n, price = 1.005, n = 2.5, at = '2020-01-01', mood = 'sad', low = n "
+                "WHERE id = 3 AND n = 11",
+                "UPDATE items AS set SET id = 10, word = CASE WHEN n > 2 THEN 'x' ELSE word END, "
+                "tags = array_append(tags, 'z') WHERE set.id = 8 RETURNING id",
+                'UPDATE "items" SET "id" = 12, data = data || \'{"b": null}\', raw = raw || \'\\x01\', moods = NULL '
+                "WHERE id = 10 AND word IS DISTINCT FROM 'q'",
                 "UPDATE items SET id = 13, price = low WHERE id = 12; ",
                 "/* c */ UPDATE public.items SET id = 14 -- d\n WHERE id = 13"):
         assert isinstance(same(both, sql), tuple), sql
@@ -140,7 +146,8 @@ def test_what_would_see_the_difference_is_refused(both):
                        ("UPDATE items SET (id, n) = (2, 5) WHERE id = 1", "change the key"),
                        ("UPDATE items SET id = 2, ratio = random() WHERE id = 1", "volatile"),
                        ("UPDATE items SET id = 2, at = now() WHERE id = 1", "time"),
-                       ("UPDATE items SET id = 2 WHERE id = 1 AND n = (SELECT max(n) FROM items x WHERE x.id = 1)", "more than the rows"),
+                       ("UPDATE items SET id = 2 WHERE id = 1 AND n = (SELECT max(n) FROM items x WHERE x.id = 1)",
+                        "more than the rows"),
                        ("UPDATE items SET id = id + 1 WHERE id = 1", "change the key"),
                        ("UPDATE items SET id = 2 WHERE id IN (1, 4)", "key"),
                        ("UPDATE items SET id = 2, mood = coalesce(mood, 'ok') WHERE id = 1 AND n = 2", "type of your own"),
@@ -160,12 +167,14 @@ def test_a_new_key_of_the_same_shard_is_that_shards(lab, both):
 def test_partitions(both):
     for connection in both:
         ask(connection, "INSERT INTO events VALUES (1, '2010-01-01', 'a'), (1, '2030-01-01', 'b')")
-    assert same(both, "UPDATE events SET id = 2, what = what || '!', day = day + 3600 WHERE id = 1 RETURNING *")[0] == "UPDATE 2"
+    sql = "UPDATE events SET id = 2, what = what || '!', day = day + 3600 WHERE id = 1 RETURNING *"
+    assert same(both, sql)[0] == "UPDATE 2"
 
 
 def test_in_a_transaction_with_savepoints(lab, both):
     for connection in both:
-        for sql in ("BEGIN", "UPDATE items SET id = 5 WHERE id = 1 AND n = 1", "SAVEPOINT s", "UPDATE items SET id = 6 WHERE id = 5"):
+        for sql in ("BEGIN", "UPDATE items SET id = 5 WHERE id = 1 AND n = 1", "SAVEPOINT s",
+                    "UPDATE items SET id = 6 WHERE id = 5"):
             ask(connection, sql)
         with pytest.raises(psycopg2.errors.UniqueViolation):
             ask(connection, "UPDATE items SET id = 2, n = 1 WHERE id = 6")
@@ -177,18 +186,18 @@ def test_in_a_transaction_with_savepoints(lab, both):
 
 def test_with_parameters_of_each_kind(proxy, both):
     moved, one = both
+    sql = ("UPDATE items SET id = %s, n = n + %s, word = %s WHERE id = %s AND n >= %s "
+           "RETURNING id, n, word, price, mood::text")
     key = 1
     for binary in (False, True):
         for target in (5, 6):
             with psycopg.connect(proxy.dsn, autocommit=True, prepare_threshold=0) as connection:
                 cursor = connection.cursor(binary=binary)
-                cursor.execute("UPDATE items SET id = %s, n = n + %s, word = %s WHERE id = %s AND n >= %s RETURNING id, n, word, price, mood::text",
-                               (target, 20, "w", key, 1))
+                cursor.execute(sql, (target, 20, "w", key, 1))
                 assert cursor.statusmessage == "UPDATE 3"
                 rows = sorted(cursor.fetchall())
                 with one.cursor() as plain:
-                    plain.execute("UPDATE items SET id = %s, n = n + %s, word = %s WHERE id = %s AND n >= %s RETURNING id, n, word, price, mood::text",
-                                  (target, 20, "w", key, 1))
+                    plain.execute(sql, (target, 20, "w", key, 1))
                     assert rows == sorted(plain.fetchall())
                 key = target
     assert outcome(moved, "SELECT * FROM items") == outcome(one, "SELECT * FROM items")
@@ -205,7 +214,8 @@ def test_in_one_segment(proxy, lab, both):
 
 def test_many_rows_and_no_more_than_memory_allows(lab, both):
     moved = both[0]
-    ask(moved, "INSERT INTO items (id, n, data) VALUES " + ", ".join(f"(100, {i}, '\"{'x' * 100}\"')" for i in range(100, 5100)))
+    rows = ", ".join(f"(100, {i}, '\"{'x' * 100}\"')" for i in range(100, 5100))
+    ask(moved, f"INSERT INTO items (id, n, data) VALUES {rows}")
     assert ask(moved, "UPDATE items SET id = 101, n = -n WHERE id = 100") == "UPDATE 5000"
     assert len(ask(moved, "UPDATE items SET id = 102 WHERE id = 101 RETURNING n")) == 5000
     assert lab.query(0, "SELECT count(*), sum(n) FROM items WHERE id = 102") == [(5000, -sum(range(100, 5100)))]
@@ -224,8 +234,9 @@ def test_settings_do_not_change_values(both):
 
 def test_random_moves_leave_what_one_postgresql_leaves(both):
     dice = random.Random(SEED)
-    sets = ("n = n + 1", "word = 'w'", "price = price + 0.01", "low = 3", "ratio = ratio * 3", "tags = array_append(tags, word::text)",
-            "mood = 'happy'", "at = at + interval '1 day'", "data = to_jsonb(n)", "word = left(word, 2)", "n = NULL", "price = '7.005'")
+    sets = ("n = n + 1", "word = 'w'", "price = price + 0.01", "low = 3", "ratio = ratio * 3", "mood = 'happy'",
+            "tags = array_append(tags, word::text)", "at = at + interval '1 day'", "data = to_jsonb(n)",
+            "word = left(word, 2)", "n = NULL", "price = '7.005'")
     wheres = ("", " AND n > 1", " AND word IS NOT NULL", " AND price < 3", " AND (mood = 'ok' OR n = 2)")
     returns = ("", " RETURNING *", " RETURNING n, word || '!' AS w", " RETURNING id")
     changed = 0

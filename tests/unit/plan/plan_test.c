@@ -447,7 +447,7 @@ static void statements_without_keys(void **state)
         {"COPY (SELECT * FROM t WHERE id = 5) TO STDOUT", "s1"},
         {"COPY t TO STDOUT", "refused"},
         {"COPY ref TO STDOUT", "any"},
-        {"COPY t FROM STDIN", "refused", "each row of COPY"},
+        {"COPY t FROM STDIN", "refused", "load"},
         {"COPY home FROM STDIN", "s0"},
         {"LISTEN x", "s0"},
         {"NOTIFY x", "s0"},
