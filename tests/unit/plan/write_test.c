@@ -733,12 +733,41 @@ static void memory_may_run_out_anywhere(void **state)
     }
 }
 
+static void rows_of_copy_are_dealt_out(void **state)
+{
+    (void)state;
+    static const struct row rows[] = {
+        {"COPY t FROM STDIN", "0 1 2 3"},
+        {"COPY t (v, id) FROM STDIN (FORMAT csv, HEADER match, DELIMITER ';')", "0 1 2 3"},
+        {"COPY t FROM STDIN WITH CSV HEADER QUOTE ''''", "0 1 2 3"},
+        {"COPY BINARY t FROM STDIN", "0 1 2 3"},
+        {"COPY ref FROM STDIN", "0 1 2 3", "s"},
+        {"COPY t FROM STDIN WHERE v > 3", "0 1 2 3"},
+        {"COPY t FROM STDIN WHERE now() > '2020-01-01'", "0 1 2 3", "c"},
+        {"COPY t FROM STDIN WHERE v > random()", "refused", "volatile"},
+        {"COPY t (v) FROM STDIN", "refused", "without its key"},
+        {"COPY t FROM '/tmp/x'", "refused", "FROM STDIN"},
+        {"COPY t FROM PROGRAM 'x'", "refused", "FROM STDIN"},
+        {"COPY t FROM STDIN (ENCODING 'UTF8', FREEZE)", "0 1 2 3"},
+        {"COPY t FROM STDIN (ENCODING 'latin1')", "refused", "UTF8"},
+        {"COPY t FROM STDIN (FORMAT csv, FORCE_NULL (v))", "0 1 2 3"},
+        {"COPY t FROM STDIN (FORMAT csv, FORCE_NULL (v, id))", "refused", "of its key"},
+        {"COPY t FROM STDIN (FORMAT csv, FORCE_NOT_NULL (id))", "refused", "of its key"},
+        {"COPY t FROM STDIN (ON_ERROR ignore)", "refused", "not known here"},
+        {"COPY t FROM STDIN (FORMAT xml)", "refused", "not known"},
+        {"COPY t FROM STDIN (DELIMITER 'ab')", "refused", "one byte"},
+        {"COPY t FROM STDIN (FORMAT csv, DELIMITER '\"')", "refused", "fit together"},
+    };
+    CHECK_ALL(rows);
+}
+
 static void without_leave_they_are_refused(void **state)
 {
     (void)state;
     static const struct row rows[] = {
         {"UPDATE t SET v = 1", "refused", "no condition id"},
         {"DELETE FROM t WHERE id IN (1, 2)", "refused", "more than one shard"},
+        {"COPY t FROM STDIN", "refused", "pgmosaic load"},
     };
     world.has_writes = false;
     CHECK_ALL(rows);
@@ -774,6 +803,7 @@ int main(void)
         cmocka_unit_test(a_part_has_its_own_parameters),
         cmocka_unit_test(any_text_is_split_where_the_parser_has_its_rows),
         cmocka_unit_test(memory_may_run_out_anywhere),
+        cmocka_unit_test(rows_of_copy_are_dealt_out),
         cmocka_unit_test(without_leave_they_are_refused),
     };
     return cmocka_run_group_tests(tests, open_world, close_world);
