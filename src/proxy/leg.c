@@ -378,6 +378,10 @@ static bool take_ready(struct server *server, const char *message, const struct 
     /* Before the server can be another's: what was read of it is this client's. */
     scatter_merge(leg->scatter);
     scatter_flush(leg->scatter);
+    if (leg_joins(leg) && server->cancels) {
+        leg->is_answered = true; /* server_cancel_ended wakes it */
+        return true;
+    }
     leg_let_go(leg);
     leg_over(leg);
     return server->state != SERVER_CLOSED;

@@ -45,6 +45,7 @@ struct leg {
     bool is_missing;       /* there was no connection: its rows are left out */
     bool is_held;          /* rows wait at its server */
     bool is_cancelled;     /* its server was told to stop */
+    bool is_answered;      /* all has come; but that request to stop may still reach what the server does next */
     bool has_headed;       /* COPY … HEADER: its line of names came */
     bool is_parsing;       /* its server is being given `kept`, and may not want it */
     struct prepared *kept; /* the scatter's; NULL: the unnamed statement */

@@ -163,6 +163,20 @@ void scatter_reach(struct scatter *scatter)
     }
 }
 
+/* A branch that was told to stop: nothing more can stop what it does next, or it is not known. */
+static void end_cancelled(struct leg *leg)
+{
+    struct server *server = leg->client.server;
+    mosaic_error error;
+    if (server->unfit) {
+        (void)!error_set(&error, MOSAIC_UNREACHABLE, "shard %s did not answer a cancel request", leg->name);
+        server_close(server, &error); /* leg_lost */
+        return;
+    }
+    leg_let_go(leg);
+    leg_over(leg);
+}
+
 void leg_again(struct source *source)
 {
     struct leg *leg = (struct leg *)LIST_OWNER(struct client, channel.source, source);
@@ -170,6 +184,10 @@ void leg_again(struct source *source)
     struct client *client = &leg->client;
     if (leg->state == LEG_OVER)
         return;
+    if (leg->is_answered && client->server && !client->server->cancels) {
+        end_cancelled(leg);
+        return;
+    }
     if (leg->state == LEG_NEW && scatter->state >= SCATTER_FINISHED) {
         leg_drop(leg);
         return;

@@ -274,9 +274,12 @@ void server_release_kept(struct server *server)
 
 void server_cancel_ended(struct server *server)
 {
-    if (--server->cancels || server->state != SERVER_RESETTING || !server_is_clean(server))
+    if (--server->cancels)
         return;
-    pool_return(server);
+    if (server->client && server->client->is_leg)
+        loop_again(&server->worker->loop, &server->client->channel.source);
+    else if (server->state == SERVER_RESETTING && server_is_clean(server))
+        pool_return(server);
 }
 
 bool server_ask(struct server *server, const char *sql)

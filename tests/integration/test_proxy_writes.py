@@ -215,6 +215,19 @@ def test_an_end_that_is_prepared_when_the_transaction_has_failed(proxy, lab, one
         assert plain(lab) == [(i, f"w{i}") for i in range(12)]
 
 
+def test_a_request_to_stop_does_not_reach_the_next_statement(lab, one):
+    """Where one shard fails the others are told to stop; what the transaction does next must not hear of it."""
+    for _ in range(40):
+        ask(one, "BEGIN")
+        ask(one, "SAVEPOINT a")
+        with pytest.raises(psycopg2.errors.UniqueViolation):
+            ask(one, "INSERT INTO plain VALUES (1, 'x'), (102, 'z'), (103, 'z')")
+        ask(one, "ROLLBACK TO a")
+        assert tag(one, "UPDATE plain SET word = 'w' || id") == "UPDATE 12"
+        ask(one, "COMMIT")
+    nothing_is_left(lab)
+
+
 def test_executes_that_come_late(proxy, lab, one):
     import time
     with proxy.wire() as wire:
