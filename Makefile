@@ -1,7 +1,7 @@
 # The short list of verbs that a person types; Meson does the building. Every verb has its line in `make help`.
 SHELL = /bin/sh
 .DEFAULT_GOAL = build
-.PHONY: db run run-matrix proxy prepare-citus run-citus clean help build test test-full check bench bench-proxy bench-scatter install setup ready
+.PHONY: db run run-matrix proxy prepare-citus run-citus clean help build test test-full check bench bench-proxy bench-scatter bench-writes install setup ready
 
 SHARDS ?=
 WORKERS ?=
@@ -76,6 +76,9 @@ bench-proxy: ready ## what the proxy costs, beside PgBouncer (a newer one: PGBOU
 
 bench-scatter: ready ## what it costs that several shards answer one statement, beside asking all of them directly
 	@bench/scatter_bench.py
+
+bench-writes: ready ## what it costs that several shards write, and commit by two phases, beside one PostgreSQL
+	@bench/writes_bench.py
 
 install: ready ## install command, library, header and man pages (PREFIX=/usr/local, DESTDIR=)
 	@scripts/install $(call quote,$(PREFIX))

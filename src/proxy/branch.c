@@ -130,6 +130,8 @@ void branch_link(struct client *client, struct server *server)
     list_append(&pool->active, &server->node);
     pool->kept_count--;
     pool->active_count++;
+    if (!client->is_leg && !client->is_pinned)
+        server->keeper = NULL; /* it is anybody's again if the transaction ends here */
     server_link(server, client);
 }
 

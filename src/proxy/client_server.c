@@ -241,6 +241,22 @@ static enum taken open_transaction(struct client *client)
     return TAKEN_LATER;
 }
 
+/* The transaction has failed here, and this server may not know it: it would tell the client that nothing has happened,
+ * and take what comes next. has_begun: it has been told BEGIN. */
+static enum taken fail_there(struct client *client, bool has_begun)
+{
+    struct server *server = client->server;
+    struct buffer *out = batch_make(&client->worker->to_server);
+    if (server->status == 'E')
+        return REACHED;
+    for (int begun = has_begun || server->status == 'T'; begun < 2; begun++) {
+        wire_query(out, begun ? "pgmosaic refused this statement" : "BEGIN");
+        if (!expect_add(&server->expect, EXPECT_OURS, 0, NULL))
+            return client_out_of_memory(client);
+    }
+    return REACHED;
+}
+
 enum taken client_tell_failure(struct client *client)
 {
     mosaic_error error = *client->failure;
@@ -364,8 +380,11 @@ enum taken client_reach(struct client *client, size_t shard)
         !client->is_opening && !trace_begin(client))
         return client_out_of_memory(client);
     bool probes = client->probes && client->server && client->server->status == 'I'; /* outside of the transaction */
-    if (taken == REACHED && !probes && (client->is_opening || *branch_untold(client)))
+    bool opens = client->is_opening || *branch_untold(client);
+    if (taken == REACHED && !probes && opens)
         taken = open_transaction(client);
+    if (taken == REACHED && !probes && client->transaction.has_failed)
+        taken = fail_there(client, opens);
     if (taken == REACHED && !probes) {
         client->is_fresh = false;
         client->left_sync = false;

@@ -445,6 +445,7 @@ static bool try_next(struct commit *commit)
     for (size_t i = 0; i < commit->count; i++) {
         struct commit_part *part = &commit->parts[i];
         if (part->state == PART_OPEN && !part->failed && part->server && part->server->status != 'I') {
+            buffer_free(&done);
             send_query(part, "COMMIT");
             buffer_free(&done);
             return true;

@@ -15,11 +15,12 @@ FAILED = {"57014", "57P01", "08006", "08003"}
 
 class Answer:
     """columns: (name, type's name) each; rows: lists of bytes or None; tag; code: SQLSTATE or None; message;
-    parameters: their types' names; modifiers: size, modifier and format of each column."""
+    parameters: their types' names; modifiers: size, modifier and format of each column; tags: of all statements;
+    status: of the last ReadyForQuery."""
 
     def __init__(self):
         self.columns, self.rows, self.tag, self.code, self.message = None, [], None, None, ""
-        self.parameters, self.modifiers = None, None
+        self.parameters, self.modifiers, self.tags, self.status = None, None, [], None
 
     def head(self):
         return f"ERROR {self.code}: {self.message}" if self.code else f"{self.tag}, columns {self.columns}, {self.modifiers}"
@@ -66,18 +67,23 @@ class Side:
         ask = parse(sql) + bind(values, results=results) + describe()
         return ask + (execute(rows=3) + execute(rows=4) if mode == "in batches" else b"") + execute() + sync(), 1
 
-    def ask(self, statement, mode):
-        answer = Answer()
+    def exchange(self, data, ready=1):
         if self.wire is None:
             self.wire = self.target.wire(timeout=self.seconds + 60)
             self.wire.exchange(query(f"SET statement_timeout = '{self.seconds}s'"))
-        data, ready = self.messages(statement, mode)
+        return self.wire.exchange(data, ready)
+
+    def ask(self, statement, mode):
         try:
-            received = self.wire.exchange(data, ready)
+            return self.read(self.exchange(*self.messages(statement, mode)), mode)
         except (OSError, rawwire.Closed) as lost:
-            self.wire = None
+            self.wire, answer = None, Answer()
             answer.code, answer.message = "lost", repr(lost)
             return answer
+
+    def read(self, received, mode):
+        """The answer that these messages are."""
+        answer = Answer()
         for kind, body in received:
             if kind == "T":
                 answer.columns = [(column[0], self.types.get(column[3], column[3])) for column in columns(body)]
@@ -91,8 +97,11 @@ class Side:
                 answer.rows.append([body])
             elif kind == "t":
                 answer.parameters = [self.types.get(oid, oid) for oid in struct.unpack_from(f"!{(len(body) - 2) // 4}I", body, 2)]
-            elif kind == "C" and tag(body) not in ("BEGIN", "COMMIT", "ROLLBACK"):
-                answer.tag = tag(body)
+            elif kind == "C":
+                answer.tags.append(tag(body))
+                answer.tag = answer.tag if tag(body) in ("BEGIN", "COMMIT", "ROLLBACK") else tag(body)
+            elif kind == "Z":
+                answer.status = body.decode()
             elif kind == "E" and answer.code is None:
                 fields = error_fields(body)
                 answer.code, answer.message = fields["C"], "; ".join(fields[each] for each in "MDH" if each in fields)

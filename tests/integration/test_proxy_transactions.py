@@ -245,6 +245,20 @@ def test_a_shard_that_is_lost_fails_the_transaction(proxy, lab, one, lost):
     assert ask(one, "SELECT balance FROM accounts WHERE id = 0") == [(100,)]
 
 
+def test_no_server_stays_with_a_client_whose_transaction_has_ended(lab, one):
+    """A branch that was left, came to its turn again, and failed there."""
+    with start_proxy(lab, {"pool_size": 1, "query_wait_timeout": "2s"}, ["--threads", "1"]) as small, small.session() as first, \
+            small.session() as second:
+        for end in ("COMMIT", "ROLLBACK"):
+            for key in range(3):
+                first("BEGIN") if key == 0 else None
+                first(f"UPDATE accounts SET balance = 1 WHERE id = {key}")
+            with pytest.raises(psycopg2.errors.DivisionByZero):
+                first("SELECT 1 / (id - id) FROM accounts WHERE id = 0")
+            assert first(end) == "ROLLBACK"
+            assert [second(f"SELECT balance FROM accounts WHERE id = {key}") for key in range(3)] == [[(100,)]] * 3
+
+
 def test_snapshots_over_shards_are_refused(proxy, one):
     ask(one, "BEGIN ISOLATION LEVEL REPEATABLE READ")
     ask(one, "SELECT balance FROM accounts WHERE id = 0")

@@ -177,6 +177,57 @@ def test_what_is_bound_and_not_executed_writes_nothing(proxy, lab, one):
         assert "E" in kinds(got) and len(plain(lab)) == 12
 
 
+FAILURES = ["INSERT INTO plain VALUES (1, 'x'), (102, 'z'), (103, 'z')", "UPDATE plain SET word = now()::text",
+            "UPDATE plain SET word = (1 / (id - 7))::text", "lost"]
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+@pytest.mark.parametrize("first", ["UPDATE plain SET word = 'first'", "UPDATE plain SET word = 'first' WHERE id = 1", "SELECT 1"])
+def test_an_end_that_is_prepared_when_the_transaction_has_failed(proxy, lab, one, first, failure):
+    """A server that is asked to parse it must not tell that the transaction is well: it would be committed in part."""
+    for number, (end, in_one) in enumerate([("COMMIT", False), ("COMMIT", True), ("ROLLBACK TO a", False), ("ROLLBACK TO a", True)]):
+        with proxy.wire() as wire:
+            for text in ("BEGIN", "SAVEPOINT a", first):
+                assert wire.exchange(query(text))[-1][1] == b"T"
+            if failure == "lost":
+                lab.query(1, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'idle in transaction' "
+                             "AND datname = current_database()")
+            got = wire.exchange(query("UPDATE plain SET word = 'second'" if failure == "lost" else failure))
+            if got[-1][1] == b"T":
+                continue  # that shard was not in the transaction
+            new = f"{end} -- {failure[:9]} {first[-3:]} {number}"  # no server has it
+            run = bind(statement="s") + execute() + sync()
+            prepared = parse(new, "s") + describe("S", "s")
+            if in_one:
+                got = wire.exchange(prepared + run)
+            else:
+                assert wire.exchange(prepared + sync())[-1][1] == b"E"
+                got = wire.exchange(run)
+            if end == "COMMIT":
+                assert got[-2][1] == b"ROLLBACK\0" and got[-1][1] == b"I"
+            elif failure != "lost":
+                assert got[-2][1] == b"ROLLBACK\0" and got[-1][1] == b"T"
+                wire.exchange(query("UPDATE plain SET word = 'w' || id WHERE id < 3"))
+                assert wire.exchange(query("COMMIT"))[-2][1] == b"COMMIT\0"
+            else:
+                assert got[-1][1] == b"E"
+                assert wire.exchange(query("COMMIT"))[-2][1] == b"ROLLBACK\0"
+        assert plain(lab) == [(i, f"w{i}") for i in range(12)]
+
+
+def test_a_request_to_stop_does_not_reach_the_next_statement(lab, one):
+    """Where one shard fails the others are told to stop; what the transaction does next must not hear of it."""
+    for _ in range(40):
+        ask(one, "BEGIN")
+        ask(one, "SAVEPOINT a")
+        with pytest.raises(psycopg2.errors.UniqueViolation):
+            ask(one, "INSERT INTO plain VALUES (1, 'x'), (102, 'z'), (103, 'z')")
+        ask(one, "ROLLBACK TO a")
+        assert tag(one, "UPDATE plain SET word = 'w' || id") == "UPDATE 12"
+        ask(one, "COMMIT")
+    nothing_is_left(lab)
+
+
 def test_executes_that_come_late(proxy, lab, one):
     import time
     with proxy.wire() as wire:
