@@ -25,6 +25,7 @@ enum client_state { CLIENT_STARTUP, CLIENT_LOGIN, CLIENT_WELCOME, CLIENT_READY, 
 struct commit;
 struct console;
 struct login_server;
+struct placing;
 struct lookup_question;
 struct effects;
 struct explain_portal;
@@ -102,6 +103,7 @@ struct client {
     struct scatter *scatter;  /* its own: of the message in hand */
     struct scatter *fetching; /* a portal's, whose rows are on their way */
     struct commit *commit;    /* of its transaction over several shards, under way; commit.h */
+    struct placing *placement; /* of the message in hand, under way; placement.h */
     int64_t since;            /* ms: of waiting, or of the transaction, or of the last activity */
     struct timer timer;
     struct settings_state *session; /* as of the last statement that was confirmed */

@@ -48,6 +48,12 @@ static bool is_analysed(const struct worker *worker)
     return worker->world->model.engine == ENGINE_POSTGRES && worker->world->model.shard_count > 1;
 }
 
+size_t route_path_names(const struct session_path *path, const char *const **names)
+{
+    *names = path ? path->names : NULL;
+    return path ? path->count : 0;
+}
+
 const struct session_path *route_path(struct client *client)
 {
     uint64_t version = client->worker->world->version;

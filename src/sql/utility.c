@@ -107,8 +107,7 @@ static const char *literal_text(const Node *node)
     return IsA(node, A_Const) && !constant->isnull && IsA(&constant->val, String) ? strVal(&constant->val) : NULL;
 }
 
-/* Nothing but a list of one expression. */
-static const Node *only_expression(const SelectStmt *select)
+const Node *only_expression(const SelectStmt *select)
 {
     if (select->op != SETOP_NONE || list_length(select->targetList) != 1 || select->distinctClause ||
         select->intoClause || select->fromClause || select->whereClause || select->groupClause ||
@@ -380,7 +379,7 @@ void statement_analyse(struct analysis *analysis, Node *node)
     struct facts *facts = analysis->facts;
     switch (nodeTag(node)) {
     case T_SelectStmt:
-        if (set_config_statement(analysis, (SelectStmt *)node))
+        if (set_config_statement(analysis, (SelectStmt *)node) || placement_statement(analysis, (SelectStmt *)node))
             break;
         query_statement(analysis, STATEMENT_SELECT, node);
         facts->is_constant = constant_statement(analysis, (SelectStmt *)node);
