@@ -29,8 +29,7 @@ static void *run(void *argument)
 
 void parallel_run(size_t count, parallel_fn work, void *context)
 {
-    struct pool pool = {
-        .count = count, .work = work, .context = context, .interrupts = pq_interrupts_of_thread()};
+    struct pool pool = {.count = count, .work = work, .context = context, .interrupts = pq_interrupts_of_thread()};
     pthread_t threads[THREADS_MOST];
     size_t started = 0;
     atomic_init(&pool.next, 0);

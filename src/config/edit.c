@@ -23,10 +23,10 @@ struct walk {
     yaml_parser_t parser;
     const char *text;
     size_t size;
-    size_t depth;            /* of open mappings and sequences */
-    bool is_value;           /* at depth 1: the value of a key comes next */
-    bool is_ours;            /* and the key is `tables` */
-    bool within;             /* in its sequence */
+    size_t depth;             /* of open mappings and sequences */
+    bool is_value;            /* at depth 1: the value of a key comes next */
+    bool is_ours;             /* and the key is `tables` */
+    bool within;              /* in its sequence */
     size_t characters, bytes; /* one place, counted both ways: libyaml's marks count characters */
     struct section *section;
 };
@@ -129,8 +129,9 @@ static mosaic_status find_section(const char *text, size_t size, struct section 
 
 static mosaic_status not_known(mosaic_error *error)
 {
-    return error_set(error, MOSAIC_UNSUPPORTED, "the section tables: of the config is written in a way that only a "
-                                                "person changes");
+    return error_set(error, MOSAIC_UNSUPPORTED,
+                     "the section tables: of the config is written in a way that only a "
+                     "person changes");
 }
 
 /* ---- lines ---- */
@@ -243,8 +244,7 @@ static mosaic_status remove_from_block(const char *text, size_t size, struct spa
     size_t end = line_end(text, size, entry.end);
     if (!is_dashed(text, entry.start, &indent) || !is_comment(text, entry.end, end))
         return not_known(error);
-    replace(changed, text, size, (struct span){indent.start, end < size ? end + 1 : end},
-            (const char *[]){"", "", ""});
+    replace(changed, text, size, (struct span){indent.start, end < size ? end + 1 : end}, (const char *[]){"", "", ""});
     return MOSAIC_OK;
 }
 

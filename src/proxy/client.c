@@ -529,9 +529,8 @@ void client_run(struct client *client)
 
 bool client_is_busy(const struct client *client)
 {
-    return client->state == CLIENT_READY &&
-           (client->status != 'I' || client->awaits_ready || client->in_segment || client->waits || client->scatter ||
-            client->placement);
+    return client->state == CLIENT_READY && (client->status != 'I' || client->awaits_ready || client->in_segment ||
+                                             client->waits || client->scatter || client->placement);
 }
 
 void client_stop(struct client *client)

@@ -1,7 +1,9 @@
 /* SELECT mosaic.shard_table(…) and its like, as clients say it. */
+#include "base/memory.h"
 #include "core/model.h"
 #include "proxy/admin_table.h"
 #include "proxy/client_extended.h"
+#include "proxy/client_portal.h"
 #include "proxy/console.h"
 #include "proxy/log.h"
 #include "proxy/placement.h"
@@ -20,7 +22,7 @@ static const char *function_of(enum placement_kind kind)
 
 bool client_placement_is(const struct facts *facts)
 {
-    return facts->placement && !facts->refusal;
+    return facts->placement && !facts->refusal && facts->class == STATEMENT_SELECT;
 }
 
 static enum taken refuse(struct client *client, const mosaic_error *error)
@@ -95,13 +97,9 @@ static bool read_order(struct client *client, const struct fact_placement *place
         error_sqlstate(error, "22004");
         return false;
     }
-    *order = (struct placement_order){placement->kind,
-                                      NULL,
-                                      texts[PLACEMENT_KEY],
-                                      texts[PLACEMENT_COLOCATE_WITH],
-                                      texts[PLACEMENT_FUNCTION],
-                                      texts[PLACEMENT_BUCKETS],
-                                      false};
+    *order = (struct placement_order){
+        placement->kind,          NULL, texts[PLACEMENT_KEY], texts[PLACEMENT_COLOCATE_WITH], texts[PLACEMENT_FUNCTION],
+        texts[PLACEMENT_BUCKETS], false};
     order->table = find_table(client, texts[PLACEMENT_TABLE], &order->is_known);
     if (order->colocate_with) {
         bool known;
@@ -119,7 +117,8 @@ static bool check(const struct client *client, const char *function, mosaic_erro
         error_sqlstate(error, "42501");
         return false;
     }
-    if (client->status != 'I' || client->transaction.is_open) {
+    bool began = client->in_segment && client->server && !client->is_fresh && !client->is_harmless;
+    if (client->status != 'I' || client->transaction.is_open || began) {
         (void)!error_set(error, MOSAIC_USAGE, "mosaic.%s cannot run inside a transaction block", function);
         error_sqlstate(error, "25001");
         return false;
@@ -127,15 +126,12 @@ static bool check(const struct client *client, const char *function, mosaic_erro
     return true;
 }
 
-static enum taken begin(struct client *client, const struct fact_placement *placement, const struct plan_value *values,
-                        size_t value_count)
+static enum taken begin(struct client *client, const struct placement_order *order)
 {
-    struct placement_order order;
     char message[400];
     mosaic_error error;
-    const char *function = function_of(placement->kind);
-    if (!check(client, function, &error) ||
-        !read_order(client, placement, values, value_count, &order, &error))
+    const char *function = function_of(order->kind);
+    if (!check(client, function, &error))
         return refuse(client, &error);
     /* No connection of its own waits meanwhile: the shards' sessions are ended. */
     enum taken taken = client_leave_server(client);
@@ -143,9 +139,9 @@ static enum taken begin(struct client *client, const struct fact_placement *plac
         return taken;
     if (!client_flush(client))
         return TAKEN_CLOSED;
-    if (placement_begin(client, &order, &error) != MOSAIC_OK)
+    if (placement_begin(client, order, &error) != MOSAIC_OK)
         return refuse(client, &error);
-    snprintf(message, sizeof message, "mosaic.%s(%s)", function, order.table);
+    snprintf(message, sizeof message, "mosaic.%s(%s)", function, order->table);
     log_event(client->worker->proxy->log, EVENT_ADMIN, (int)client->worker->number,
               &(struct log_entry){.message = message, .client = client->number, .user = client->user->account->name});
     return TAKEN_LATER;
@@ -153,25 +149,151 @@ static enum taken begin(struct client *client, const struct fact_placement *plac
 
 /* ---- what is answered ---- */
 
-enum taken client_placement_run(struct client *client, const struct fact_placement *placement,
-                                const struct plan_value *values, size_t value_count)
+static void add_row(const struct placement_outcome *outcome, struct admin_table *table)
 {
-    struct placement_outcome outcome;
+    admin_row(table);
+    admin_text(table, outcome->table);
+    admin_number(table, (int64_t)outcome->rows);
+    admin_row_end(table);
+    wire_complete(table->out, "SELECT 1");
+}
+
+/* REACHED: it has ended well. */
+static enum taken await(struct client *client, struct placement_outcome *outcome)
+{
     mosaic_error error;
-    if (!client->placement)
-        return begin(client, placement, values, value_count);
     if (placement_is_busy(client))
         return TAKEN_LATER;
-    if (placement_end(client, &outcome, &error) != MOSAIC_OK)
-        return refuse(client, &error);
+    return placement_end(client, outcome, &error) == MOSAIC_OK ? REACHED : refuse(client, &error);
+}
+
+static enum taken answered(struct client *client)
+{
+    return client_answered(client) ? TAKEN : client_out_of_memory(client);
+}
+
+enum taken client_placement_query(struct client *client, const struct facts *facts)
+{
+    struct placement_outcome outcome;
+    if (!client->placement) {
+        struct placement_order order;
+        mosaic_error error;
+        if (!read_order(client, facts->placement, NULL, 0, &order, &error))
+            return client_refuse(client, &error, true);
+        return begin(client, &order);
+    }
+    enum taken taken = await(client, &outcome);
+    if (taken != REACHED)
+        return taken;
+    struct admin_table table = admin_table_start(client_answer(client), columns, 2, NULL, 0);
+    admin_table_describe(&table);
+    add_row(&outcome, &table);
+    wire_ready(table.out, client->status);
+    return answered(client);
+}
+
+/* ---- the extended protocol ---- */
+
+struct placement_portal {
+    struct arena arena; /* of the order's texts */
+    struct placement_order order;
+    char formats[4]; /* of the columns, as Bind asked */
+    uint16_t format_count;
+};
+
+void placement_portal_free(struct placement_portal *portal)
+{
+    if (!portal)
+        return;
+    arena_free(&portal->arena);
+    memory_free(portal);
+}
+
+bool client_placement_names(struct client *client, struct prepared *prepared)
+{
+    struct route route;
+    return prepared->may_place && route_facts(client, prepared, &route) && route.facts && route.facts->count == 1 &&
+           client_placement_is(&route.facts->facts[0]);
+}
+
+/* Parameters that Parse left open are texts. */
+enum taken client_placement_describe(struct client *client, const struct prepared *prepared)
+{
+    enum { TEXT = 25 };
+    struct route route;
+    if (!route_facts(client, (struct prepared *)prepared, &route) || !route.facts)
+        return client_out_of_memory(client);
+    uint16_t count = (uint16_t)route.facts->facts[0].parameter_count;
+    count = count > prepared->type_count ? count : prepared->type_count;
     struct buffer *answer = client_answer(client);
+    size_t at = wire_begin(answer, WIRE_B_PARAMETER_DESCRIPTION);
+    wire_16(answer, count);
+    for (uint16_t i = 0; i < count; i++)
+        wire_32(answer, i < prepared->type_count && prepared->types[i] ? prepared->types[i] : TEXT);
+    wire_end(answer, at);
     struct admin_table table = admin_table_start(answer, columns, 2, NULL, 0);
     admin_table_describe(&table);
-    admin_row(&table);
-    admin_text(&table, outcome.table);
-    admin_number(&table, (int64_t)outcome.rows);
-    admin_row_end(&table);
-    wire_complete(answer, "SELECT 1");
-    wire_ready(answer, client->status);
-    return client_answered(client) ? TAKEN : client_out_of_memory(client);
+    return answered(client);
+}
+
+static struct placement_portal *make_portal(const struct placement_order *order, const struct wire_bind *bind)
+{
+    struct placement_portal *portal = memory_zeroed(1, sizeof *portal);
+    if (!portal)
+        return NULL;
+    portal->arena = ARENA_INIT;
+    portal->format_count = bind->result_count;
+    memcpy(portal->formats, bind->results, 2u * bind->result_count);
+    if (placement_copy(&portal->arena, order, &portal->order))
+        return portal;
+    placement_portal_free(portal);
+    return NULL;
+}
+
+enum taken client_placement_bind(struct client *client, const struct wire_bind *bind, struct prepared *prepared,
+                                 const struct fact_placement *placement, const struct plan_value *values, size_t count)
+{
+    struct placement_order order;
+    mosaic_error error;
+    if (bind->result_count > 2) {
+        (void)!error_set(&error, MOSAIC_DATA, "bind message has %u result formats but query has 2 columns",
+                         bind->result_count);
+        error_sqlstate(&error, "08P01");
+        return extended_refuse(client, &error);
+    }
+    if (!read_order(client, placement, values, count, &order, &error))
+        return extended_refuse(client, &error);
+    struct bound bound = {.placement = make_portal(&order, bind)};
+    if (!bound.placement)
+        return client_out_of_memory(client);
+    enum taken taken = extended_send_before(client);
+    if (taken == REACHED)
+        return portal_bind_here(client, bind, prepared, &bound);
+    placement_portal_free(bound.placement);
+    return taken;
+}
+
+static struct admin_table portal_table(struct client *client, const struct placement_portal *portal)
+{
+    return admin_table_start(client_answer(client), columns, 2, portal->formats, portal->format_count);
+}
+
+enum taken client_placement_columns(struct client *client, const struct placement_portal *portal)
+{
+    struct admin_table table = portal_table(client, portal);
+    admin_table_describe(&table);
+    return answered(client);
+}
+
+enum taken client_placement_execute(struct client *client, const struct placement_portal *portal)
+{
+    struct placement_outcome outcome;
+    if (!client->placement)
+        return begin(client, &portal->order);
+    enum taken taken = await(client, &outcome);
+    if (taken != REACHED)
+        return taken;
+    struct admin_table table = portal_table(client, portal);
+    add_row(&outcome, &table);
+    return answered(client);
 }

@@ -139,7 +139,7 @@ enum taken client_query(struct client *client, const char *message, const struct
     size_t size = frame->size - WIRE_HEADER - 1;
     bool asked = client->asks_shape;
     if (client->placement)
-        return client_placement_run(client, NULL, NULL, 0);
+        return client_placement_query(client, NULL);
     if (client->scatter) {
         enum taken begun = client_scatter_queried(client);
         if (begun != REACHED)
@@ -174,7 +174,7 @@ enum taken client_query(struct client *client, const char *message, const struct
         return local_ask_path(client);
     const struct facts *only = route.facts && route.facts->count == 1 ? &route.facts->facts[0] : NULL;
     if (only && client_placement_is(only) && client->status != 'E' && !local_has_failed(client))
-        return client_placement_run(client, only->placement, NULL, 0);
+        return client_placement_query(client, only);
     if (route.facts && route.facts->count > 1 && places(route.facts))
         return refuse_placement_with_more(client);
     if (only && client->portals)

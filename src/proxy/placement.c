@@ -159,9 +159,12 @@ static mosaic_status reload_all(struct placer *placer, mosaic_error *error)
         return error->status;
     }
     struct world *world = proxy_world(proxy);
-    for (unsigned i = 0; i < proxy->worker_count; i++)
-        while (atomic_load(&proxy->workers[i].world_version) < world->version && pause_until(placer, deadline))
+    for (unsigned i = 0; i < proxy->worker_count; i++) {
+        struct worker *worker = &proxy->workers[i];
+        while (!atomic_load(&worker->has_ended) && atomic_load(&worker->world_version) < world->version &&
+               pause_until(placer, deadline))
             proxy_wake(proxy);
+    }
     world_release(world);
     return MOSAIC_OK;
 }
@@ -172,6 +175,10 @@ static void carry_out(struct placer *placer, struct placing *placement)
     placement->status = placement_run(placer->proxy->config_path, &placement->order, say, placement,
                                       &placement->outcome, &placement->error);
     pq_interrupt_thread(NULL);
+    /* A try for a lock may fail for that reason, or for the other. */
+    bool ended = placement->status == MOSAIC_SERVER || placement->status == MOSAIC_TIMEOUT;
+    if (ended && __atomic_load_n(&placement->cancelled, __ATOMIC_RELAXED))
+        placement->status = MOSAIC_INTERRUPTED;
     if (placement->status == MOSAIC_INTERRUPTED) {
         error_set(&placement->error, MOSAIC_INTERRUPTED, "canceling statement due to user request");
         error_detail(&placement->error, "Nothing was changed.");
@@ -213,7 +220,7 @@ static void *run(void *context)
 
 /* ---- asking ---- */
 
-static bool copy_order(struct arena *arena, const struct placement_order *from, struct placement_order *to)
+bool placement_copy(struct arena *arena, const struct placement_order *from, struct placement_order *to)
 {
     const char *const texts[] = {from->table, from->key, from->colocate_with, from->function, from->buckets};
     const char **copies[] = {&to->table, &to->key, &to->colocate_with, &to->function, &to->buckets};
@@ -235,7 +242,7 @@ mosaic_status placement_begin(struct client *client, const struct placement_orde
     placement->worker = client->worker;
     placement->client = client;
     placement->arena = ARENA_INIT;
-    bool copied = copy_order(&placement->arena, order, &placement->order), started = false;
+    bool copied = placement_copy(&placement->arena, order, &placement->order), started = false;
     if (copied) {
         pthread_mutex_lock(&placer->mutex);
         if (!placer->is_started && pthread_create(&placer->thread, NULL, run, placer) == 0) {

@@ -279,8 +279,9 @@ static mosaic_status check_after(struct run *run)
     same &= after->table_count == before->table_count + (goes ? -(size_t)1 : 1);
     if (same && (goes || model_table(after, run->display)))
         return MOSAIC_OK;
-    return error_set(run->error, MOSAIC_UNSUPPORTED, "the section tables: of the config is written in a way that only "
-                                                     "a person changes");
+    return error_set(run->error, MOSAIC_UNSUPPORTED,
+                     "the section tables: of the config is written in a way that only "
+                     "a person changes");
 }
 
 static mosaic_status make_after(struct run *run)

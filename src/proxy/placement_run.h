@@ -1,7 +1,7 @@
 /*
- * What mosaic.shard_table, reference_table and home_table do: the config with one table more or less, written beside the
- * old one; `pgmosaic apply` of it, in this process; and then the new file in the old one's place, in one step. Blocks
- * for as long as rows move.
+ * What mosaic.shard_table, reference_table and home_table do: the config with one table more or less, written beside
+ * the old one; `pgmosaic apply` of it, in this process; and then the new file in the old one's place, in one step.
+ * Blocks for as long as rows move.
  */
 #ifndef MOSAIC_PROXY_PLACEMENT_RUN_H
 #define MOSAIC_PROXY_PLACEMENT_RUN_H
@@ -11,9 +11,9 @@
 
 struct placement_order {
     enum placement_kind kind;
-    const char *table;                                  /* as typed, with its schema unless it is public */
+    const char *table;                                    /* as typed, with its schema unless it is public */
     const char *key, *colocate_with, *function, *buckets; /* NULL: not given. key: columns, a comma between two */
-    bool is_known;                                      /* the schema that the proxy has read has such a relation */
+    bool is_known;                                        /* the schema that the proxy has read has such a relation */
 };
 
 struct placement_outcome {

@@ -187,8 +187,8 @@ mosaic_status proxy_start(const struct proxy_options *options, struct proxy **ma
     proxy->shard_connections = memory_zeroed(SHARDS_MOST, sizeof *proxy->shard_connections);
     proxy->slot_names = memory_zeroed(SHARDS_MOST, sizeof *proxy->slot_names);
     mosaic_status status = MOSAIC_OK;
-    if (!proxy->config_path || !proxy->lookup || !proxy->recover || !proxy->settle || !proxy->placer || !proxy->shard_connections ||
-        !proxy->slot_names)
+    if (!proxy->config_path || !proxy->lookup || !proxy->recover || !proxy->settle || !proxy->placer ||
+        !proxy->shard_connections || !proxy->slot_names)
         status = error_memory(error);
     raise_descriptors();
     if (status == MOSAIC_OK)

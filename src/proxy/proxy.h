@@ -39,7 +39,7 @@ struct proxy {
     struct reload *reload;
     struct lookup *lookup;
     struct operation *operation; /* operation.h */
-    struct placer *placer; /* placement.h */
+    struct placer *placer;       /* placement.h */
     struct recover *recover;
     struct settle *settle;
     struct log *log;

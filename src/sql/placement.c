@@ -100,6 +100,7 @@ bool placement_statement(struct analysis *analysis, const SelectStmt *select)
     }
     if (!given[PLACEMENT_TABLE])
         refuse_argument(analysis, call, "no table is named");
+    analysis->facts->class = STATEMENT_SELECT;
     analysis->facts->placement = placement;
     analysis->facts->text_bound = true;
     analysis->facts->needs_home = true;

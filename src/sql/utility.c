@@ -225,6 +225,9 @@ static void explain_statement(struct analysis *analysis, const ExplainStmt *expl
     statement_analyse(analysis, explain->query);
     if (analysis->facts->class == STATEMENT_EXECUTE || analysis->facts->class == STATEMENT_DDL)
         analysis_refuse(analysis, -1, "EXPLAIN of EXECUTE or of CREATE TABLE AS", NULL, "EXPLAIN the query itself.");
+    if (analysis->facts->placement)
+        analysis_refuse(analysis, -1, "EXPLAIN of mosaic.shard_table and its like", NULL,
+                        "pgmosaic apply --dry-run shows what would be done.");
     analysis->facts->class = STATEMENT_EXPLAIN;
     analysis->facts->explain_plain = is_text && !analysis->facts->explain_mosaic;
     analysis->facts->is_constant = false; /* the plan is a server's own */

@@ -11,6 +11,7 @@ import pytest
 
 from conftest import superuser
 from proxies import ask, eventually, start_proxy
+from rawwire import bind, describe, execute, parse, sync
 from test_apply import Cluster
 
 LAB_SHARDS = 3
@@ -34,7 +35,6 @@ def started(cluster, settings=None):
     lab = copy.copy(cluster.lab)
     lab.env, lab.name = {**lab.env, "PGMOSAIC_CONFIG": str(cluster.path)}, cluster.name
     with start_proxy(lab, settings) as proxy:
-        print("PID", proxy.process.pid)
         text = proxy.config.read_text()
         head, tables, tail = text.partition("tables:\n  - {name: users, key: id, function: modulo}\n")
         assert tables, text
@@ -104,7 +104,7 @@ REFUSED = [
     ("SELECT mosaic.shard_table('orders')", "22023", "needs a key"),
     ("SELECT mosaic.shard_table(NULL, 'id')", "22004", "NULL"),
     ("SELECT mosaic.shard_table('a.b.c', 'id')", "42602", "not a table name"),
-    ("SELECT mosaic.shard_table('orders', 'customer_id', function => 'modulo', buckets => 7)", "55000", ""),
+    ("SELECT mosaic.shard_table('orders', 'customer_id', buckets => 7)", "22023", "power of two"),
     ("SELECT mosaic.shard_table('orders', 'customer_id', function => 'no')", "22023", "no"),
     ("SELECT mosaic.shard_table('orders', 'customer_id', colocate_with => 'countries')", "42704", "no sharded table"),
     ("SELECT mosaic.shard_table('orders', 'customer_id', 'users', 'hash')", "22023", "leave these out"),
@@ -115,8 +115,12 @@ REFUSED = [
     ("SELECT mosaic.shard_table('orders', lower('ID'))", "0A000", "neither a literal nor a parameter"),
     ("SELECT mosaic.home_table('orders'), 1", "0A000", "within another statement"),
     ("SELECT * FROM mosaic.shard_table('orders', 'id')", "0A000", "within another statement"),
-    ("EXPLAIN SELECT mosaic.home_table('users')", "0A000", ""),
-    ("PREPARE p AS SELECT mosaic.home_table('users')", "0A000", ""),
+    ("EXPLAIN SELECT mosaic.home_table('users')", "0A000", "EXPLAIN of"),
+    ("EXPLAIN (MOSAIC) SELECT mosaic.home_table('users')", None, ""),
+    ("COPY (SELECT mosaic.home_table('users')) TO STDOUT", "0A000", ""),
+    ("CREATE TABLE x AS SELECT mosaic.home_table('users')", "0A000", ""),
+    ("SELECT mosaic.home_table('users') LIMIT 1", "0A000", "within another statement"),
+    ("SELECT mosaic.home_table('users') WHERE false", "0A000", "within another statement"),
     ("SELECT 1; SELECT mosaic.home_table('users')", "0A000", "with other statements in one text"),
     ("BEGIN; SELECT mosaic.home_table('users')", "0A000", "with other statements in one text"),
 ]
@@ -126,11 +130,14 @@ def test_what_is_refused_changes_nothing(cluster):
     with started(cluster) as proxy:
         before = proxy.config.read_text()
         for sql, code, words in REFUSED:
+            if code is None:
+                assert "refused" in order(proxy, sql)[0][0]
+                continue
             with pytest.raises(psycopg2.Error) as refused:
-                order(proxy, sql)
+                pytest.fail(f"{sql} is {order(proxy, sql)}")
             assert refused.value.pgcode == code and words in str(refused.value), (sql, refused.value.pgcode, str(refused.value))
         with contextlib.closing(proxy.psycopg2()) as connection, connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
+            cursor.execute("BEGIN")
             with pytest.raises(psycopg2.errors.ActiveSqlTransaction):
                 cursor.execute("SELECT mosaic.home_table('users')")
         assert proxy.config.read_text() == before and cluster.epochs() == [1, 1, 1]
@@ -146,18 +153,21 @@ def test_what_is_refused_changes_nothing(cluster):
         assert "changes that are not applied" in str(refused.value) and "countries" in refused.value.diag.message_detail
 
 
-def test_other_roles_may_not(cluster):
+def test_other_roles_may_not(cluster, directory):
+    users = directory / "users"
+    users.write_text('"placing_anna" "x"\n')
+    users.chmod(0o600)
     drop = "DROP ROLE IF EXISTS placing_anna"
     for shard in range(3):
         with superuser(cluster.lab, shard) as cursor:
             cursor.execute(drop)
             cursor.execute("CREATE ROLE placing_anna LOGIN PASSWORD 'x'; GRANT pg_read_all_data TO placing_anna")
     try:
-        with started(cluster) as proxy:
+        with started(cluster, {"auth_type": "trust", "auth_file": users}) as proxy:
             with pytest.raises(psycopg2.errors.InsufficientPrivilege) as refused:
                 order(proxy, "SELECT mosaic.shard_table('orders', 'customer_id')", user="placing_anna", password="x")
             assert "admin_users" in refused.value.diag.message_hint
-        with started(cluster, {"admin_users": "placing_anna"}) as proxy:
+        with started(cluster, {"auth_type": "trust", "auth_file": users, "admin_users": "[placing_anna]"}) as proxy:
             assert order(proxy, "SELECT mosaic.reference_table('countries')", user="placing_anna", password="x") == [("countries", 1)]
     finally:
         for shard in range(3):
@@ -197,26 +207,59 @@ def test_others_go_on_and_a_cancel_ends_it(cluster):
         assert order(proxy, "SELECT mosaic.shard_table('orders', 'customer_id')")[0][0] == "orders"
 
 
+def sent(proxy, sql):
+    """The query is sent, and its answer never read."""
+    connection = psycopg2.connect(proxy.dsn, async_=True)
+    eventually(lambda: connection.poll() == psycopg2.extensions.POLL_OK)
+    connection.cursor().execute(sql)
+    for _ in range(10):
+        connection.poll()
+        time.sleep(0.1)
+    return connection
+
+
 def test_a_client_that_goes_and_a_proxy_that_ends(cluster):
-    with started(cluster) as proxy:
+    with started(cluster, {"shutdown_timeout": "2s"}) as proxy:
         with cluster.lab.connect(0) as busy, busy.cursor() as holds:
             holds.execute("BEGIN; LOCK TABLE orders IN ROW EXCLUSIVE MODE")
-            connection = proxy.psycopg2(async_=True)
-            psycopg2.extensions  # the query is sent, and its answer never read
-            eventually(lambda: connection.poll() == psycopg2.extensions.POLL_OK)
-            connection.cursor().execute("SELECT mosaic.shard_table('orders', 'customer_id')")
-            for _ in range(10):
-                connection.poll()
-                time.sleep(0.1)
-            connection.close()
-        eventually(lambda: "orders" in proxy.config.read_text(), 30)  # it went on
-        holds = cluster.lab.connect(0)
-        holds.cursor().execute("BEGIN; LOCK TABLE countries IN ROW EXCLUSIVE MODE")
-        connection = proxy.psycopg2(async_=True)
-        eventually(lambda: connection.poll() == psycopg2.extensions.POLL_OK)
-        connection.cursor().execute("SELECT mosaic.reference_table('countries')")
-        for _ in range(10):
-            connection.poll()
-            time.sleep(0.1)
-    assert "countries" not in proxy.config.read_text()  # the proxy has ended, at once
-    holds.close()
+            sent(proxy, "SELECT mosaic.shard_table('orders', 'customer_id')").close()
+            holds.execute("COMMIT")
+            eventually(lambda: "orders" in proxy.config.read_text(), 30)  # it went on
+
+        def served():
+            with contextlib.suppress(psycopg2.Error):
+                return ask(proxy.psycopg2(), "SELECT count(*) FROM orders") == [(999,)]
+        eventually(served)
+        with cluster.lab.connect(0) as busy, busy.cursor() as holds:
+            holds.execute("BEGIN; LOCK TABLE countries IN ROW EXCLUSIVE MODE")
+            waits = sent(proxy, "SELECT mosaic.reference_table('countries')")
+            proxy.stop()
+            assert "countries" not in proxy.config.read_text()
+            waits.close()
+    assert not cluster.lab.query(1, "SELECT FROM pg_class WHERE relname = 'countries'")
+
+
+def kinds(answers):
+    return [kind for kind, _ in answers if kind not in "NS"]
+
+
+def test_the_extended_protocol(cluster):
+    with started(cluster) as proxy, proxy.wire() as connection:
+        exchange = connection.exchange
+        named = parse("SELECT mosaic.shard_table($1, key => $2, buckets => $3)", types=[0, 25, 23])
+        assert kinds(exchange(named + describe("S") + sync())) == ["1", "t", "T", "Z"]
+        named = bind([b"orders", b"customer_id", b"\0\0\x04\0"], formats=[0, 0, 1], results=[0, 1])
+        answers = exchange(named + describe("P") + execute() + sync())
+        assert kinds(answers) == ["2", "T", "D", "C", "Z"], answers
+        row = next(body for kind, body in answers if kind == "D")
+        assert row[:14] == b"\0\x02\0\0\0\x06orders\0\0" and len(row) == 2 + 4 + 6 + 4 + 8, row
+        assert "{name: orders, key: customer_id, buckets: 1024}" in proxy.config.read_text()
+        whole = parse("SELECT mosaic.home_table($1)", "one") + bind([b"orders"], "one") + describe("P") + execute()
+        assert kinds(exchange(whole + sync())) == ["1", "2", "T", "D", "C", "Z"]
+        assert "orders" not in proxy.config.read_text()
+        answers = exchange(bind([b"orders"], "one") + execute() + sync())
+        assert kinds(answers) == ["2", "E", "Z"] and b"is a home table" in answers[1][1]
+        assert kinds(exchange(parse("SELECT mosaic.home_table('a')", "two") + sync())) == ["1", "Z"]
+        answers = exchange(parse("INSERT INTO countries VALUES ('fr')") + bind() + execute() + bind([b"users"], "one") + execute() + sync())
+        assert kinds(answers)[-2:] == ["E", "Z"] and b"25001" in answers[-2][1], answers
+        assert connection.ask("SELECT count(*) FROM orders") == [["999"]]
