@@ -3,6 +3,7 @@
 #include "base/control_point.h"
 #include "catalog/apply_steps.h"
 #include "catalog/grow.h"
+#include "catalog/homeward.h"
 #include "catalog/parallel.h"
 #include "catalog/preflight.h"
 #include "catalog/sequence.h"
@@ -34,7 +35,7 @@ static void introspect(void *context, size_t at)
     struct apply_shard *shard = &apply->shards[at];
     if (shard->status == MOSAIC_OK)
         shard->status =
-            introspect_shard(shard->connection, apply->model->shards[at].name, apply->names, apply->model->table_count,
+            introspect_shard(shard->connection, apply->model->shards[at].name, apply->names, apply->name_count,
                              pq_deadline(apply->options.look_ms), &shard->arena, &shard->facts, &shard->error);
 }
 
@@ -195,15 +196,22 @@ static mosaic_status judge(struct apply *apply, mosaic_error *error)
     for (size_t i = 0; i < model->shard_count; i++)
         found[i] = apply->shards[i].status == MOSAIC_OK ? &apply->shards[i].facts : NULL;
     /* Who leaves the coordinator alone only wants to know where tables are. */
-    if (apply->options.coordinator != APPLY_COORDINATOR_NOT)
+    if (apply->options.coordinator != APPLY_COORDINATOR_NOT) {
         grow_find(model, apply->has_state ? &apply->state : NULL, apply->catalog_shard, found);
+        homeward_find(apply, found);
+    }
     preflight_shards(model, facts, &apply->findings);
     preflight_tables(apply->model, facts, types_known, &apply->findings);
     /* Without the catalog nothing is known of what was applied. */
     if (!facts[apply->catalog_shard])
         return finding_merge(&apply->findings), MOSAIC_OK;
-    const struct difference_input input = {apply->model, apply->has_state ? &apply->state : NULL, apply->catalog_shard,
-                                           facts, types_known};
+    const struct difference_input input = {apply->model,
+                                           apply->has_state ? &apply->state : NULL,
+                                           apply->catalog_shard,
+                                           facts,
+                                           types_known,
+                                           apply->names + model->table_count,
+                                           apply->name_count - model->table_count};
     mosaic_status status = difference_make(&input, &apply->arena, &apply->difference, &apply->findings, error);
     if (apply->options.coordinator == APPLY_COORDINATOR_NOT)
         sequence_refuse(&apply->difference, &apply->findings);
@@ -217,9 +225,12 @@ static mosaic_status judge(struct apply *apply, mosaic_error *error)
         status = grow_check_taken(apply, error);
     if (status == MOSAIC_OK && grow_has(apply) && apply->options.read_rows)
         status = grow_check(apply, error);
+    if (status == MOSAIC_OK && homeward_has(apply) && apply->options.read_rows)
+        status = homeward_check(apply, error);
     if (status == MOSAIC_OK && !apply->findings.fatal)
         status = look_at_coordinator(apply, error);
-    if (status == MOSAIC_OK && grow_has(apply) && apply->coordinator.state == COORDINATOR_UNREACHABLE)
+    if (status == MOSAIC_OK && (grow_has(apply) || homeward_has(apply)) &&
+        apply->coordinator.state == COORDINATOR_UNREACHABLE)
         finding_add(&apply->findings, true, "", "", apply->coordinator.fix,
                     "tables move, and the coordinator, which reads them on the home shard, is out of reach: %s",
                     apply->coordinator.why);
@@ -227,11 +238,30 @@ static mosaic_status judge(struct apply *apply, mosaic_error *error)
     return status == MOSAIC_OK && apply->findings.failed ? error_memory(error) : status;
 }
 
+/* The model's tables, and those that were applied and are not in it any more. */
+static mosaic_status name_tables(struct apply *apply, mosaic_error *error)
+{
+    const struct model *model = apply->model;
+    apply->names = arena_zeroed(&apply->arena, model->table_count + apply->state.table_count, sizeof *apply->names);
+    if (!apply->names)
+        return error_memory(error);
+    for (size_t i = 0; i < model->table_count; i++)
+        apply->names[apply->name_count++] =
+            (struct table_name){model->tables[i].schema, model->tables[i].name, model->tables[i].display};
+    for (size_t i = 0; i < apply->state.table_count; i++) {
+        const struct catalog_table *table = &apply->state.tables[i];
+        const char *display = model_display_name(&apply->arena, table->schema, table->name);
+        if (!display)
+            return error_memory(error);
+        if (!model_table(model, display))
+            apply->names[apply->name_count++] = (struct table_name){table->schema, table->name, display};
+    }
+    return MOSAIC_OK;
+}
+
 static mosaic_status look(struct apply *apply, mosaic_error *error)
 {
     const struct model *model = apply->model;
-    for (size_t i = 0; i < model->table_count; i++)
-        apply->names[i] = (struct table_name){model->tables[i].schema, model->tables[i].name, model->tables[i].display};
     parallel_run(model->shard_count, connect_and_identify, apply);
     mosaic_status status = report_unreachable(apply, error);
     if (status != MOSAIC_OK)
@@ -243,6 +273,8 @@ static mosaic_status look(struct apply *apply, mosaic_error *error)
             return status;
         status = read_state(apply, error);
     }
+    if (status == MOSAIC_OK)
+        status = name_tables(apply, error);
     if (status != MOSAIC_OK)
         return status;
     parallel_run(model->shard_count, introspect, apply);
@@ -262,8 +294,7 @@ mosaic_status apply_look(struct model *model, const struct apply_options *option
     apply->findings.arena = &apply->arena;
     apply->coordinator = (struct coordinator_look){.why = "", .fix = ""};
     apply->shards = arena_zeroed(&apply->arena, model->shard_count, sizeof *apply->shards);
-    apply->names = arena_zeroed(&apply->arena, model->table_count, sizeof *apply->names);
-    mosaic_status status = apply->shards && apply->names ? look(apply, error) : error_memory(error);
+    mosaic_status status = apply->shards ? look(apply, error) : error_memory(error);
     if (status != MOSAIC_OK) {
         apply_close(apply);
         return status;
@@ -285,6 +316,11 @@ const struct difference *apply_difference(const struct apply *apply)
 const struct coordinator_look *apply_coordinator(const struct apply *apply)
 {
     return &apply->coordinator;
+}
+
+uint64_t apply_moved(const struct apply *apply)
+{
+    return apply->moved;
 }
 
 /* Its failure is a finding. */
@@ -319,6 +355,8 @@ mosaic_status apply_do(struct apply *apply, apply_say_fn say, void *context, mos
     control_point("apply.before_catalog");
     if (status == MOSAIC_OK && grow_has(apply))
         status = grow_tables(apply, error);
+    else if (status == MOSAIC_OK && homeward_has(apply))
+        status = homeward_tables(apply, error);
     else if (status == MOSAIC_OK && apply->difference.catalog_changes)
         status = steps_catalog(apply, error);
     control_point("apply.after_catalog");

@@ -43,6 +43,8 @@ MOSAIC_MUST_CHECK mosaic_status apply_look(struct model *model, const struct app
 const struct findings *apply_findings(const struct apply *apply);
 const struct difference *apply_difference(const struct apply *apply);
 const struct coordinator_look *apply_coordinator(const struct apply *apply);
+/* How many rows it has moved, or copied, from shard to shard. */
+uint64_t apply_moved(const struct apply *apply);
 /* Only when no finding is fatal. On failure what was begun is finished by the next apply; the message says what failed.
  */
 MOSAIC_MUST_CHECK mosaic_status apply_do(struct apply *apply, apply_say_fn say, void *context, mosaic_error *error);

@@ -22,13 +22,15 @@ struct apply {
     struct apply_options options;
     struct model *model;
     struct apply_shard *shards;
-    struct table_name *names; /* of the model's tables */
+    struct table_name *names; /* of the model's tables, and behind them of those that were taken out of the config */
+    size_t name_count;
     size_t catalog_shard;
     struct catalog_state state;
     bool has_state;
     struct findings findings;
     struct difference difference;
     struct coordinator_look coordinator;
+    uint64_t moved; /* rows of tables that were spread or brought home */
     apply_say_fn say;
     void *say_context;
 };

@@ -2,6 +2,7 @@
 
 #include "catalog/catalog.h"
 #include "catalog/grow.h"
+#include "catalog/homeward.h"
 #include "catalog/ids.h"
 #include "catalog/owner.h"
 #include "catalog/sequence.h"
@@ -209,7 +210,7 @@ static const char *joined(struct work *work, const char *const *list, size_t cou
 }
 
 static const char reload_fix[] =
-    "what is applied cannot change: export the table, empty it, take it out of the config, apply, and load it again";
+    "what is applied cannot change: take the table out of the config, apply, put it back as it is to be, and apply";
 
 /* Does the config of an applied table say what was applied? */
 static bool check_applied(struct work *work, const struct table *table, const struct catalog_table *applied)
@@ -522,6 +523,7 @@ static mosaic_status make_tables(struct work *work)
         if (listed)
             continue;
         plan(work, "- table %s: its rule goes; it is a home table", table->name);
+        homeward_plan(work->input, table, &work->difference->plan);
         work->difference->catalog_changes = true;
     }
     for (size_t at = 0; at < work->model->table_count && status == MOSAIC_OK; at++) {

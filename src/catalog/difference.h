@@ -59,6 +59,8 @@ struct difference_input {
     size_t catalog_shard;                   /* index in the model */
     const struct shard_facts *const *facts; /* NULL for a shard that could not be asked */
     const bool *types_known;                /* of each table, from preflight_tables */
+    const struct table_name *taken; /* applied, and not in the model; their facts are behind those of the model's */
+    size_t taken_count;
 };
 
 /* Findings are what forbids it. The plan is to be freed by buffer_free; everything else is in the arena. */

@@ -77,11 +77,13 @@ void grow_plan_leftovers(const struct difference_input *input, struct difference
         for (size_t a = 0; facts && a < facts->arrival_count; a++) {
             const struct table_name *name = &facts->arrivals[a];
             difference->shard_changes[i] = true;
-            if (!state_table(&difference->wanted, name->schema, name->name))
-                buffer_format(&difference->plan, "- table %s on %s: made by an apply that was cut off\n", name->display,
+            bool wanted = state_table(&difference->wanted, name->schema, name->name) != NULL;
+            bool applied = input->state && state_table(input->state, name->schema, name->name);
+            if (!wanted && !applied)
+                buffer_format(&difference->plan, "- table %s on %s: left by an apply that was cut off\n", name->display,
                               facts->shard);
-            else if (input->state && state_table(input->state, name->schema, name->name))
-                buffer_format(&difference->plan, "~ table %s on %s: it has arrived\n", name->display, facts->shard);
+            else if (wanted && applied)
+                buffer_format(&difference->plan, "~ table %s on %s: it stays\n", name->display, facts->shard);
         }
     }
 }
@@ -128,12 +130,16 @@ mosaic_status grow_check(struct apply *apply, mosaic_error *error)
 {
     mosaic_status status = MOSAIC_OK;
     const struct shard_facts *home = &apply->shards[apply->catalog_shard].facts;
-    for (size_t at = 0; at < apply->model->table_count && status == MOSAIC_OK; at++)
-        if (home->tables[at].grows && apply->model->tables[at].kind == TABLE_SHARDED)
+    for (size_t at = 0; at < apply->model->table_count && status == MOSAIC_OK; at++) {
+        const struct table *table = &apply->model->tables[at];
+        if (home->tables[at].grows && table->kind == TABLE_SHARDED)
             status = check_references(apply, at, error);
+        if (home->tables[at].grows && status == MOSAIC_OK)
+            status = grow_check_beside(apply, table, error);
+    }
     if (status == MOSAIC_OK)
         status = grow_check_roles(apply, error);
-    return status == MOSAIC_OK ? grow_check_sessions(apply, error) : status;
+    return status == MOSAIC_OK ? grow_check_sessions(apply, apply->catalog_shard, error) : status;
 }
 
 static mosaic_status has_rows(struct apply *apply, size_t shard, const struct catalog_table *table, bool *has,
@@ -162,6 +168,15 @@ static mosaic_status has_rows(struct apply *apply, size_t shard, const struct ca
     return status;
 }
 
+static bool comes_home(const struct apply *apply, const struct catalog_table *table)
+{
+    const struct apply_shard *home = &apply->shards[apply->catalog_shard];
+    for (size_t at = apply->model->table_count; home->status == MOSAIC_OK && at < apply->name_count; at++)
+        if (strcmp(apply->names[at].schema, table->schema) == 0 && strcmp(apply->names[at].name, table->name) == 0)
+            return home->facts.tables[at].returns;
+    return false;
+}
+
 mosaic_status grow_check_taken(struct apply *apply, mosaic_error *error)
 {
     mosaic_status status = MOSAIC_OK;
@@ -170,7 +185,7 @@ mosaic_status grow_check_taken(struct apply *apply, mosaic_error *error)
         const char *display = model_display_name(&apply->arena, table->schema, table->name);
         if (!display)
             return error_memory(error);
-        if (table->kind != TABLE_SHARDED || model_table(apply->model, display))
+        if (table->kind != TABLE_SHARDED || model_table(apply->model, display) || comes_home(apply, table))
             continue;
         for (size_t shard = 0; shard < apply->model->shard_count && status == MOSAIC_OK; shard++) {
             bool has = false;
@@ -407,6 +422,7 @@ static mosaic_status validate(struct grow *grow, mosaic_error *error)
         }
         grow_say(grow->apply, "table %s: %" PRIu64 " rows %s, compared", growing->table->display, growing->rows,
                  growing->owners ? "moved to other shards" : "copied to every shard");
+        grow->apply->moved += growing->rows;
     }
     return MOSAIC_OK;
 }
@@ -460,10 +476,9 @@ static mosaic_status is_at_home(struct apply *apply, const struct table_name *na
                                                : pq_exec(home->connection, home->facts.shard, buffer_string(&sql),
                                                          pq_deadline(GROW_STEP_MS), &result, error);
     if (status == MOSAIC_OK && PQgetvalue(result, 0, 0)[0] != 't') {
-        status =
-            error_set(error, MOSAIC_PREFLIGHT,
-                      "table %s, brought to other shards by an apply that was cut off, is gone from the home shard",
-                      name->display);
+        status = error_set(error, MOSAIC_PREFLIGHT,
+                           "table %s, left on other shards by an apply that was cut off, is gone from the home shard",
+                           name->display);
         error_hint(error, "restore it there, or drop it on the other shards yourself, with its row of mosaic.arrival");
     }
     PQclear(result);
@@ -472,30 +487,42 @@ static mosaic_status is_at_home(struct apply *apply, const struct table_name *na
     return status;
 }
 
+/* In one statement: tables may have foreign keys to each other. */
+static mosaic_status drop_on_shard(struct apply *apply, struct apply_shard *shard, mosaic_error *error)
+{
+    struct buffer sql = BUFFER_INIT(GROW_SQL_MOST), notes = BUFFER_INIT(GROW_SQL_MOST);
+    mosaic_status status = MOSAIC_OK;
+    for (size_t a = 0; a < shard->facts.arrival_count && status == MOSAIC_OK; a++) {
+        const struct table_name *name = &shard->facts.arrivals[a];
+        /* What is applied and not wanted any more comes home: homeward.h. */
+        if (state_table(&apply->difference.wanted, name->schema, name->name) ||
+            (apply->has_state && state_table(&apply->state, name->schema, name->name)))
+            continue;
+        buffer_text(&sql, sql.size ? ", " : "DROP TABLE IF EXISTS ");
+        sql_identifier(&sql, name->schema);
+        buffer_char(&sql, '.');
+        sql_identifier(&sql, name->name);
+        buffer_text(&notes, "; DELETE FROM mosaic.arrival WHERE schema_name = ");
+        sql_literal(&notes, name->schema, strlen(name->schema));
+        buffer_text(&notes, " AND table_name = ");
+        sql_literal(&notes, name->name, strlen(name->name));
+        status = is_at_home(apply, name, error);
+    }
+    buffer_add(&sql, notes.data, notes.size);
+    if (status == MOSAIC_OK && buffer_failed(&sql))
+        status = error_memory(error);
+    if (status == MOSAIC_OK && sql.size)
+        status =
+            pq_exec(shard->connection, shard->facts.shard, buffer_string(&sql), pq_deadline(GROW_STEP_MS), NULL, error);
+    buffer_free(&sql);
+    buffer_free(&notes);
+    return status;
+}
+
 mosaic_status grow_drop_leftovers(struct apply *apply, mosaic_error *error)
 {
     mosaic_status status = MOSAIC_OK;
-    for (size_t i = 0; i < apply->model->shard_count; i++) {
-        struct apply_shard *shard = &apply->shards[i];
-        for (size_t a = 0; a < shard->facts.arrival_count && status == MOSAIC_OK; a++) {
-            const struct table_name *name = &shard->facts.arrivals[a];
-            if (state_table(&apply->difference.wanted, name->schema, name->name))
-                continue;
-            struct buffer sql = BUFFER_INIT(GROW_SQL_MOST);
-            buffer_text(&sql, "DROP TABLE IF EXISTS ");
-            sql_identifier(&sql, name->schema);
-            buffer_char(&sql, '.');
-            sql_identifier(&sql, name->name);
-            buffer_text(&sql, "; DELETE FROM mosaic.arrival WHERE schema_name = ");
-            sql_literal(&sql, name->schema, strlen(name->schema));
-            buffer_text(&sql, " AND table_name = ");
-            sql_literal(&sql, name->name, strlen(name->name));
-            status = is_at_home(apply, name, error);
-            if (status == MOSAIC_OK)
-                status = pq_exec(shard->connection, shard->facts.shard, buffer_string(&sql), pq_deadline(GROW_STEP_MS),
-                                 NULL, error);
-            buffer_free(&sql);
-        }
-    }
+    for (size_t i = 0; i < apply->model->shard_count && status == MOSAIC_OK; i++)
+        status = drop_on_shard(apply, &apply->shards[i], error);
     return status;
 }

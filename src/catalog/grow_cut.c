@@ -13,7 +13,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { LOCK_MS = 200, LOCK_TRIES_MS = 60000, PAUSE_MS = 300, END_TRIES_MS = 10000 };
+enum { PAUSE_MS = 300, END_TRIES_MS = 10000 };
 
 /* Other sessions of this database; of another role's session only the name is shown to who has no pg_monitor. */
 #define SESSIONS                                                                    \
@@ -26,6 +26,11 @@ static void pause_ms(long ms)
     nanosleep(&(struct timespec){.tv_nsec = ms * 1000000L}, NULL);
 }
 
+void grow_pause(void)
+{
+    pause_ms(PAUSE_MS);
+}
+
 static mosaic_status fail(const struct grow *grow, mosaic_error *error)
 {
     *error = grow->apply->shards[grow->home].error;
@@ -35,8 +40,10 @@ static mosaic_status fail(const struct grow *grow, mosaic_error *error)
 /* ---- may it be done? ---- */
 
 /* pg_terminate_backend's rule: src/backend/storage/ipc/signalfuncs.c. */
-static mosaic_status check_place(struct apply *apply, PGconn *connection, const char *name, mosaic_error *error)
+mosaic_status grow_check_sessions(struct apply *apply, size_t shard, mosaic_error *error)
 {
+    PGconn *connection = apply->shards[shard].connection;
+    const char *name = apply->model->shards[shard].name;
     static const char sql[] =
         "SELECT DISTINCT a.usename, current_user FROM " SESSIONS
         " AND NOT (SELECT m.rolsuper FROM pg_catalog.pg_roles m WHERE m.rolname = current_user)"
@@ -55,38 +62,33 @@ static mosaic_status check_place(struct apply *apply, PGconn *connection, const 
     return status;
 }
 
-mosaic_status grow_check_sessions(struct apply *apply, mosaic_error *error)
-{
-    return check_place(apply, apply->shards[apply->catalog_shard].connection,
-                       apply->model->shards[apply->catalog_shard].name, error);
-}
-
 /* ---- locks ---- */
 
-static mosaic_status in_use(const struct grow *grow, mosaic_error *error)
+mosaic_status grow_in_use(const struct grow *grow, size_t shard, mosaic_error *error)
 {
     struct buffer names = BUFFER_INIT(GROW_SQL_MOST);
     grow_add_names(&names, grow);
-    error_set(error, MOSAIC_TIMEOUT, "in use: no lock on %s within %d s", buffer_string(&names), LOCK_TRIES_MS / 1000);
+    error_set(error, MOSAIC_TIMEOUT, "in use: no lock on %s within %d s", buffer_string(&names),
+              GROW_LOCK_TRIES_MS / 1000);
     error_detail(error, "Nothing was changed.");
     error_hint(error, "end long transactions on it, then run apply again");
     buffer_free(&names);
-    return error_shard(error, grow->apply->model->shards[grow->home].name);
+    return error_shard(error, grow->apply->model->shards[shard].name);
 }
 
-static bool is_lock_timeout(const struct grow *grow)
+bool grow_is_lock_timeout(const struct grow *grow, size_t shard)
 {
-    const char *state = grow->apply->shards[grow->home].error.sqlstate;
+    const char *state = grow->apply->shards[shard].error.sqlstate;
     return strcmp(state, "55P03") == 0 || strcmp(state, "40P01") == 0;
 }
 
 /* In a transaction whose locks are given back when it fails; settings make rows the same texts on every shard. */
 mosaic_status grow_lock(struct grow *grow, mosaic_error *error)
 {
-    int64_t deadline = pq_deadline(LOCK_TRIES_MS);
+    int64_t deadline = pq_deadline(GROW_LOCK_TRIES_MS);
     for (;;) {
         struct buffer sql = BUFFER_INIT(GROW_SQL_MOST);
-        buffer_format(&sql, "BEGIN; SET LOCAL lock_timeout = %d; LOCK TABLE ", LOCK_MS);
+        buffer_format(&sql, "BEGIN; SET LOCAL lock_timeout = %d; LOCK TABLE ", GROW_LOCK_MS);
         grow_add_names(&sql, grow);
         buffer_text(&sql, " IN SHARE ROW EXCLUSIVE MODE; SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0;"
                           " SET LOCAL idle_in_transaction_session_timeout = 0; SET LOCAL row_security = off; ");
@@ -97,14 +99,14 @@ mosaic_status grow_lock(struct grow *grow, mosaic_error *error)
         if (grow_run_buffer(grow, grow->home, &sql, GROW_STEP_MS, NULL) == MOSAIC_OK)
             return MOSAIC_OK;
         mosaic_error why = grow->apply->shards[grow->home].error;
-        bool again = is_lock_timeout(grow);
+        bool again = grow_is_lock_timeout(grow, grow->home);
         if (grow_run(grow, grow->home, "ROLLBACK", GROW_STEP_MS, NULL) != MOSAIC_OK || !again) {
             *error = why;
             return why.status;
         }
         if (!pq_left_ms(deadline))
-            return in_use(grow, error);
-        pause_ms(PAUSE_MS);
+            return grow_in_use(grow, grow->home, error);
+        grow_pause();
     }
 }
 
@@ -131,33 +133,33 @@ static mosaic_status end_waiting(struct grow *grow)
 
 static mosaic_status lock_all(struct grow *grow, mosaic_error *error)
 {
-    int64_t deadline = pq_deadline(LOCK_TRIES_MS);
+    int64_t deadline = pq_deadline(GROW_LOCK_TRIES_MS);
     for (;;) {
         struct buffer sql = BUFFER_INIT(GROW_SQL_MOST);
-        buffer_format(&sql, "SAVEPOINT grow; SET LOCAL lock_timeout = %d; LOCK TABLE ", LOCK_MS);
+        buffer_format(&sql, "SAVEPOINT grow; SET LOCAL lock_timeout = %d; LOCK TABLE ", GROW_LOCK_MS);
         grow_add_names(&sql, grow);
         buffer_text(&sql, " IN ACCESS EXCLUSIVE MODE; LOCK TABLE mosaic.epoch IN ACCESS EXCLUSIVE MODE;"
                           " RELEASE grow; SET LOCAL lock_timeout = 0");
         if (grow_run_buffer(grow, grow->home, &sql, GROW_STEP_MS, NULL) == MOSAIC_OK)
             return MOSAIC_OK;
         mosaic_error why = grow->apply->shards[grow->home].error;
-        bool again = is_lock_timeout(grow);
+        bool again = grow_is_lock_timeout(grow, grow->home);
         if (!again || grow_run(grow, grow->home, "ROLLBACK TO grow; RELEASE grow", GROW_STEP_MS, NULL) != MOSAIC_OK) {
             *error = why;
             return why.status;
         }
         if (!pq_left_ms(deadline))
-            return in_use(grow, error);
+            return grow_in_use(grow, grow->home, error);
         if (end_waiting(grow) != MOSAIC_OK)
             return fail(grow, error);
-        pause_ms(PAUSE_MS);
+        grow_pause();
     }
 }
 
 /* ---- what moves goes ---- */
 
-/* Triggers that the user made are not told of rows that move; of each the state that it had. */
-static void set_triggers(struct buffer *sql, const struct growing *growing, bool enable)
+/* Triggers that the user made are not told of rows that move. */
+void grow_set_triggers(struct buffer *sql, const struct growing *growing, bool enable)
 {
     for (size_t i = 0; i < growing->facts->trigger_count; i++) {
         const struct trigger_facts *trigger = &growing->facts->triggers[i];
@@ -196,19 +198,18 @@ mosaic_status grow_delete(struct grow *grow, mosaic_error *error)
     struct buffer sql = BUFFER_INIT(GROW_SQL_MOST);
     for (size_t i = 0; i < grow->table_count; i++)
         if (grow->tables[i].owners)
-            set_triggers(&sql, &grow->tables[i], false);
+            grow_set_triggers(&sql, &grow->tables[i], false);
     add_deletion(&sql, grow);
     buffer_text(&sql, "SET CONSTRAINTS ALL IMMEDIATE; ");
     for (size_t i = 0; i < grow->table_count; i++)
         if (grow->tables[i].owners)
-            set_triggers(&sql, &grow->tables[i], true);
+            grow_set_triggers(&sql, &grow->tables[i], true);
     return grow_run_buffer(grow, grow->home, &sql, GROW_SCAN_MS, NULL) == MOSAIC_OK ? MOSAIC_OK : fail(grow, error);
 }
 
 /* ---- the fence ---- */
 
-/* Ends all other sessions of a database, and waits until they are gone. */
-static mosaic_status end_sessions(PGconn *connection, const char *name, mosaic_error *error)
+mosaic_status grow_end_sessions(PGconn *connection, const char *name, mosaic_error *error)
 {
     PGresult *result = NULL;
     int64_t deadline = pq_deadline(END_TRIES_MS);
@@ -265,7 +266,7 @@ static mosaic_status fence_coordinator(struct apply *apply, mosaic_error *error)
                  : pq_exec(connection, COORDINATOR_NAME, buffer_string(&sql), pq_deadline(GROW_STEP_MS), NULL, error);
     buffer_free(&sql);
     if (status == MOSAIC_OK)
-        status = end_sessions(connection, COORDINATOR_NAME, error);
+        status = grow_end_sessions(connection, COORDINATOR_NAME, error);
     if (status == MOSAIC_OK)
         return pq_exec(connection, COORDINATOR_NAME, "COMMIT", pq_deadline(GROW_STEP_MS), NULL, error);
     (void)!pq_exec(connection, COORDINATOR_NAME, "ROLLBACK", pq_deadline(GROW_STEP_MS), NULL, &ignored);
@@ -278,6 +279,6 @@ mosaic_status grow_fence(struct grow *grow, mosaic_error *error)
     control_point("grow.cut");
     if (status == MOSAIC_OK)
         status = fence_coordinator(grow->apply, error);
-    return status == MOSAIC_OK ? end_sessions(grow->connection, grow->apply->model->shards[grow->home].name, error)
+    return status == MOSAIC_OK ? grow_end_sessions(grow->connection, grow->apply->model->shards[grow->home].name, error)
                                : status;
 }

@@ -10,20 +10,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FLUSH_BYTES = 64 * 1024, SILENT_MS = 600000, SAY_MS = 5000 };
-
-struct target {
-    size_t shard;
-    PGconn *connection;
-    const char *name;
-    size_t unflushed;
-    uint64_t rows;
-};
+enum { FLUSH_BYTES = 64 * 1024, SAY_MS = 5000 };
 
 struct copying {
     struct grow *grow;
     struct growing *growing;
-    struct target *targets; /* of each shard; the home one's is not used */
+    struct grow_target *targets; /* of each shard; the home one's is not used */
     uint16_t part_of_shard[SHARDS_MOST];
     long long said_at;
     mosaic_error *error;
@@ -74,45 +66,42 @@ static void add_copy_in(struct buffer *sql, const struct growing *growing)
 
 /* ---- one row after the other ---- */
 
-static mosaic_status flush(struct copying *copying, struct target *target)
+static mosaic_status flush(struct grow_target *target, mosaic_error *error)
 {
     int left;
     while ((left = PQflush(target->connection)) > 0) {
-        mosaic_status status =
-            pq_wait(target->connection, true, pq_deadline(SILENT_MS), "sending rows", copying->error);
+        mosaic_status status = pq_wait(target->connection, true, pq_deadline(GROW_SILENT_MS), "sending rows", error);
         if (status != MOSAIC_OK)
-            return error_shard(copying->error, target->name);
+            return error_shard(error, target->name);
         if (!PQconsumeInput(target->connection))
             left = -1;
         if (left < 0)
             break;
     }
     target->unflushed = 0;
-    return left < 0 ? pq_result_error(target->connection, NULL, target->name, copying->error) : MOSAIC_OK;
+    return left < 0 ? pq_result_error(target->connection, NULL, target->name, error) : MOSAIC_OK;
 }
 
-/* The end of a COPY: what the server says of it. */
-static mosaic_status take_result(struct copying *copying, PGconn *connection, const char *name)
+mosaic_status grow_take_result(PGconn *connection, const char *name, mosaic_error *error)
 {
     PGresult *result = NULL;
-    mosaic_status status = pq_finish_statement(connection, name, pq_deadline(GROW_SCAN_MS), &result, copying->error);
+    mosaic_status status = pq_finish_statement(connection, name, pq_deadline(GROW_SCAN_MS), &result, error);
     if (status == MOSAIC_OK && PQresultStatus(result) != PGRES_COMMAND_OK)
-        status = pq_result_error(connection, result, name, copying->error);
+        status = pq_result_error(connection, result, name, error);
     PQclear(result);
     return status;
 }
 
-static mosaic_status put(struct copying *copying, struct target *target, const char *row, size_t size)
+mosaic_status grow_put(struct grow_target *target, const char *row, size_t size, mosaic_error *error)
 {
     if (PQputCopyData(target->connection, row, (int)size) != 1) {
-        mosaic_status status = take_result(copying, target->connection, target->name);
-        return status != MOSAIC_OK
-                   ? status
-                   : error_set(copying->error, MOSAIC_INTERNAL, "shard %s has ended a COPY early", target->name);
+        mosaic_status status = grow_take_result(target->connection, target->name, error);
+        return status != MOSAIC_OK ? status
+                                   : error_set(error, MOSAIC_INTERNAL, "shard %s has ended a COPY early", target->name);
     }
     target->rows++;
     target->unflushed += size;
-    return target->unflushed < FLUSH_BYTES ? MOSAIC_OK : flush(copying, target);
+    return target->unflushed < FLUSH_BYTES ? MOSAIC_OK : flush(target, error);
 }
 
 static mosaic_status put_row(struct copying *copying, const char *piece, size_t size)
@@ -129,7 +118,7 @@ static mosaic_status put_row(struct copying *copying, const char *piece, size_t 
     for (size_t i = 0; i < grow->apply->model->shard_count && status == MOSAIC_OK; i++) {
         if (i == grow->home || (copying->growing->owners && copying->part_of_shard[i] != part))
             continue;
-        status = put(copying, &copying->targets[i], rest, size - head);
+        status = grow_put(&copying->targets[i], rest, size - head, copying->error);
         taken++;
     }
     if (status == MOSAIC_OK && !taken)
@@ -164,66 +153,71 @@ static mosaic_status copy_rows(struct copying *copying)
         if (got > 0)
             status = put_row(copying, piece, (size_t)got);
         else if (got == 0)
-            status = pq_wait(grow->connection, false, pq_deadline(SILENT_MS), "reading rows", copying->error);
+            status = pq_wait(grow->connection, false, pq_deadline(GROW_SILENT_MS), "reading rows", copying->error);
         PQfreemem(piece);
         if (got == 0 && status == MOSAIC_OK && !PQconsumeInput(grow->connection))
             status = pq_result_error(grow->connection, NULL, name, copying->error);
         if (status != MOSAIC_OK)
             return status;
         if (got < 0)
-            return take_result(copying, grow->connection, name);
+            return grow_take_result(grow->connection, name, copying->error);
         say_progress(copying);
     }
 }
 
 /* ---- one table after the other ---- */
 
+mosaic_status grow_put_begin(struct grow *grow, const struct growing *growing, size_t shard, struct grow_target *target)
+{
+    mosaic_error *error = &grow->apply->shards[shard].error;
+    struct buffer sql = BUFFER_INIT(GROW_SQL_MOST);
+    *target = (struct grow_target){grow->apply->shards[shard].connection, grow->apply->model->shards[shard].name, 0, 0};
+    add_copy_in(&sql, growing);
+    mosaic_status status = grow_run_buffer(grow, shard, &sql, GROW_STEP_MS, NULL);
+    if (status == MOSAIC_OK && PQsetnonblocking(target->connection, 1) != 0)
+        status = pq_result_error(target->connection, NULL, target->name, error);
+    return status;
+}
+
 static mosaic_status start_copies(struct copying *copying)
 {
     struct grow *grow = copying->grow;
-    struct buffer out = BUFFER_INIT(GROW_SQL_MOST), in = BUFFER_INIT(GROW_SQL_MOST);
+    struct buffer out = BUFFER_INIT(GROW_SQL_MOST);
     mosaic_status status = MOSAIC_OK;
     size_t failed = grow->home;
-    add_copy_out(&out, grow, copying->growing);
-    add_copy_in(&in, copying->growing);
-    for (size_t i = 0; i < grow->apply->model->shard_count && status == MOSAIC_OK; i++) {
-        struct target *target = &copying->targets[i];
-        *target = (struct target){i, grow->apply->shards[i].connection, grow->apply->model->shards[i].name, 0, 0};
-        if (i == grow->home)
-            continue;
-        failed = i;
-        status = buffer_failed(&in) ? error_memory(&grow->apply->shards[i].error)
-                                    : grow_run(grow, i, buffer_string(&in), GROW_STEP_MS, NULL);
-        if (status == MOSAIC_OK && PQsetnonblocking(target->connection, 1) != 0)
-            status = pq_result_error(target->connection, NULL, target->name, &grow->apply->shards[i].error);
-    }
-    buffer_free(&in);
+    for (size_t i = 0; i < grow->apply->model->shard_count && status == MOSAIC_OK; i++)
+        if (i != grow->home)
+            status = grow_put_begin(grow, copying->growing, failed = i, &copying->targets[i]);
     if (status == MOSAIC_OK) {
         failed = grow->home;
+        add_copy_out(&out, grow, copying->growing);
         status = grow_run_buffer(grow, grow->home, &out, GROW_STEP_MS, NULL);
     }
-    buffer_free(&out);
     if (status != MOSAIC_OK)
         *copying->error = grow->apply->shards[failed].error;
+    return status;
+}
+
+mosaic_status grow_put_end(struct grow_target *target, mosaic_error *error)
+{
+    mosaic_status status = MOSAIC_OK;
+    if (PQputCopyEnd(target->connection, NULL) != 1)
+        status = pq_result_error(target->connection, NULL, target->name, error);
+    if (status == MOSAIC_OK)
+        status = flush(target, error);
+    if (status == MOSAIC_OK)
+        status = grow_take_result(target->connection, target->name, error);
+    if (status == MOSAIC_OK && PQsetnonblocking(target->connection, 0) != 0)
+        status = pq_result_error(target->connection, NULL, target->name, error);
     return status;
 }
 
 static mosaic_status end_copies(struct copying *copying)
 {
     mosaic_status status = MOSAIC_OK;
-    for (size_t i = 0; i < copying->grow->apply->model->shard_count && status == MOSAIC_OK; i++) {
-        struct target *target = &copying->targets[i];
-        if (i == copying->grow->home)
-            continue;
-        if (PQputCopyEnd(target->connection, NULL) != 1)
-            status = pq_result_error(target->connection, NULL, target->name, copying->error);
-        if (status == MOSAIC_OK)
-            status = flush(copying, target);
-        if (status == MOSAIC_OK)
-            status = take_result(copying, target->connection, target->name);
-        if (status == MOSAIC_OK && PQsetnonblocking(target->connection, 0) != 0)
-            status = pq_result_error(target->connection, NULL, target->name, copying->error);
-    }
+    for (size_t i = 0; i < copying->grow->apply->model->shard_count && status == MOSAIC_OK; i++)
+        if (i != copying->grow->home)
+            status = grow_put_end(&copying->targets[i], copying->error);
     return status;
 }
 
@@ -251,8 +245,7 @@ mosaic_status grow_copy(struct grow *grow, mosaic_error *error)
 
 /* ---- sums ---- */
 
-/* Of each part of the table: its number, count and sums. */
-static void add_sums(struct buffer *sql, const struct growing *growing, bool by_part)
+void grow_add_sums(struct buffer *sql, const struct growing *growing, bool by_part)
 {
     buffer_text(sql, by_part ? "SELECT p, " : "SELECT 0, ");
     checksum_add_sums(sql, growing->facts);
@@ -277,7 +270,7 @@ static mosaic_status sum_source(struct grow *grow, struct growing *growing, mosa
     size_t shards = grow->apply->model->shard_count;
     if (growing->owners)
         map_parts(growing->table->map, part_of_shard);
-    add_sums(&sql, growing, growing->owners != NULL);
+    grow_add_sums(&sql, growing, growing->owners != NULL);
     mosaic_status status = grow_run_buffer(grow, grow->home, &sql, GROW_SCAN_MS, &result);
     if (status != MOSAIC_OK) {
         *error = grow->apply->shards[grow->home].error;
@@ -298,7 +291,7 @@ static mosaic_status compare(struct grow *grow, size_t shard, const struct growi
     struct checksum found = {0};
     PGresult *result = NULL;
     mosaic_error *error = &grow->apply->shards[shard].error;
-    add_sums(&sql, growing, false);
+    grow_add_sums(&sql, growing, false);
     mosaic_status status = grow_run_buffer(grow, shard, &sql, GROW_SCAN_MS, &result);
     if (status == MOSAIC_OK)
         checksum_add_up(&found, result, 0, 1);

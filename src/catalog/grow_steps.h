@@ -11,6 +11,9 @@ enum {
     GROW_STEP_MS = 600000,           /* of a statement that scans no table */
     GROW_SCAN_MS = 24 * 3600 * 1000, /* of one that does */
     GROW_SQL_MOST = 64 * 1024 * 1024,
+    GROW_LOCK_MS = 200,         /* how long one try for a lock may make others wait behind it */
+    GROW_LOCK_TRIES_MS = 60000, /* how long tries are repeated */
+    GROW_SILENT_MS = 600000,    /* of a COPY from which nothing comes */
 };
 
 struct growing {
@@ -33,6 +36,14 @@ struct grow {
     bool *made;                           /* of each shard: its part was committed */
 };
 
+/* A COPY into a table of one shard. */
+struct grow_target {
+    PGconn *connection;
+    const char *name;
+    size_t unflushed;
+    uint64_t rows;
+};
+
 /* A step on a shard that is not the home one; what it fails with is the shard's error. */
 typedef mosaic_status (*grow_fn)(struct grow *grow, size_t shard);
 /* Runs it on all of them at once. */
@@ -48,6 +59,9 @@ void grow_add_name(struct buffer *sql, const struct table *table);
 void grow_add_names(struct buffer *sql, const struct grow *grow);
 void grow_say(struct apply *apply, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* grow_beside.c: views and publications of the home shard. Adds findings. */
+MOSAIC_MUST_CHECK mosaic_status grow_check_beside(struct apply *apply, const struct table *table, mosaic_error *error);
+
 /* grow_roles.c: roles that have something in the home database, and their members, where a shard lacks them. */
 MOSAIC_MUST_CHECK mosaic_status grow_check_roles(struct apply *apply, mosaic_error *error);
 MOSAIC_MUST_CHECK mosaic_status grow_roles(struct grow *grow, mosaic_error *error);
@@ -62,12 +76,32 @@ MOSAIC_MUST_CHECK mosaic_status grow_copy(struct grow *grow, mosaic_error *error
 MOSAIC_MUST_CHECK mosaic_status grow_verify(struct grow *grow, mosaic_error *error);
 /* Of what is left on the home shard. */
 MOSAIC_MUST_CHECK mosaic_status grow_verify_home(struct grow *grow, mosaic_error *error);
+/* Of each part of the table, or of all as part 0: its number, count and sums. */
+void grow_add_sums(struct buffer *sql, const struct growing *growing, bool by_part);
+/* Begins a COPY into the table on this shard. What it fails with is the shard's error. */
+MOSAIC_MUST_CHECK mosaic_status grow_put_begin(struct grow *grow, const struct growing *growing, size_t shard,
+                                               struct grow_target *target);
+MOSAIC_MUST_CHECK mosaic_status grow_put(struct grow_target *target, const char *row, size_t size, mosaic_error *error);
+MOSAIC_MUST_CHECK mosaic_status grow_put_end(struct grow_target *target, mosaic_error *error);
+/* The end of a COPY: what the server says of it. */
+MOSAIC_MUST_CHECK mosaic_status grow_take_result(PGconn *connection, const char *name, mosaic_error *error);
 
 /* grow_cut.c: the home shard's transaction. */
-MOSAIC_MUST_CHECK mosaic_status grow_check_sessions(struct apply *apply, mosaic_error *error);
+/* May this role end the sessions of a shard? Adds findings. */
+MOSAIC_MUST_CHECK mosaic_status grow_check_sessions(struct apply *apply, size_t shard, mosaic_error *error);
 MOSAIC_MUST_CHECK mosaic_status grow_lock(struct grow *grow, mosaic_error *error);
 MOSAIC_MUST_CHECK mosaic_status grow_delete(struct grow *grow, mosaic_error *error);
 /* From here on, until the commit, nobody reads the tables. */
 MOSAIC_MUST_CHECK mosaic_status grow_fence(struct grow *grow, mosaic_error *error);
+/* Ends all other sessions of a database, and waits until they are gone. */
+MOSAIC_MUST_CHECK mosaic_status grow_end_sessions(PGconn *connection, const char *name, mosaic_error *error);
+/* Did the shard's statement fail because others have the table, so that it may be tried again? */
+bool grow_is_lock_timeout(const struct grow *grow, size_t shard);
+/* Between two tries. */
+void grow_pause(void);
+/* They were tried for long enough. */
+mosaic_status grow_in_use(const struct grow *grow, size_t shard, mosaic_error *error);
+/* Appends what switches the table's own triggers off, or on again as they were. */
+void grow_set_triggers(struct buffer *sql, const struct growing *growing, bool enable);
 
 #endif

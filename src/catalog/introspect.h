@@ -63,6 +63,7 @@ struct table_facts {
     bool exists;
     bool grows;       /* of the home shard: it stands there alone, and the config spreads it (grow.h) */
     bool arrives;     /* of another shard: it grows, and is still to be made here; nothing else of it is known */
+    bool returns;     /* of the home shard: the config does not spread it any more (homeward.h) */
     char kind;        /* pg_class.relkind */
     char persistence; /* pg_class.relpersistence */
     bool is_partition, has_children, has_parents, may_alter, row_security;

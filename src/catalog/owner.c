@@ -1,5 +1,6 @@
 #include "catalog/owner.h"
 
+#include "catalog/homeward.h"
 #include "core/sqlexpr.h"
 
 #include <openssl/sha.h>
@@ -130,6 +131,7 @@ static mosaic_status make_drops(struct works *works, size_t shard)
         for (size_t at = 0; at < works->input->model->table_count; at++)
             listed |= strcmp(works->input->model->tables[at].schema, name->schema) == 0 &&
                       strcmp(works->input->model->tables[at].name, name->name) == 0;
+        listed |= homeward_names(works->input, name->schema, name->name);
         if (listed)
             continue;
         mosaic_status status =

@@ -1,5 +1,7 @@
 #include "catalog/parallel.h"
 
+#include "pq/pq.h"
+
 #include <pthread.h>
 #include <stdatomic.h>
 
@@ -10,11 +12,13 @@ struct pool {
     size_t count;
     parallel_fn work;
     void *context;
+    struct pq_interrupts interrupts;
 };
 
 static void *run(void *argument)
 {
     struct pool *pool = argument;
+    pq_interrupts_take(pool->interrupts);
     for (;;) {
         size_t at = atomic_fetch_add(&pool->next, 1);
         if (at >= pool->count)
@@ -25,7 +29,7 @@ static void *run(void *argument)
 
 void parallel_run(size_t count, parallel_fn work, void *context)
 {
-    struct pool pool = {.count = count, .work = work, .context = context};
+    struct pool pool = {.count = count, .work = work, .context = context, .interrupts = pq_interrupts_of_thread()};
     pthread_t threads[THREADS_MOST];
     size_t started = 0;
     atomic_init(&pool.next, 0);

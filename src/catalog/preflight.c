@@ -317,7 +317,8 @@ static bool check_key_column(const struct check *check, const char *name, enum k
 {
     const struct column_facts *column = facts_column(check->facts, name);
     if (!column) {
-        SAY(check, true, "correct key: in the config", "there is no column \"%s\", the sharding key", name);
+        SAY(check, true, "correct key: in the config", "there is no column \"%s\", the sharding key (SQLSTATE 42703)",
+            name);
         return false;
     }
     if (column->generated) {

@@ -194,7 +194,8 @@ const struct command apply_command = {
         "map, and on every shard the constraint mosaic_owner, which refuses rows that the shard does not own.\n\n"
         "A new table stands on every shard (pgmosaic exec --all -f schema.sql), with rows where they belong, or on the "
         "home shard alone: then it is made on the others, and its rows are moved, or copied for a reference table; "
-        "meanwhile it is read, and not written. Sequences of sharded tables are made to give other values on each "
+        "meanwhile it is read, and not written. A table taken out comes back to the home shard, and is dropped on the "
+        "others. Sequences of sharded tables are made to give other values on each "
         "shard. Everything that speaks against it is said at "
         "once, each with its fix, and then nothing is changed. A run that was cut off is finished by "
         "running it again; two at once exclude each other.",

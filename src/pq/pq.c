@@ -25,7 +25,7 @@ enum {
 };
 
 static const volatile int *interrupt_flag;
-static _Thread_local int interrupts_held;
+static _Thread_local struct pq_interrupts own_interrupts;
 
 int64_t pq_now_ms(void)
 {
@@ -52,12 +52,32 @@ void pq_interrupt_flag(const volatile int *flag)
 
 void pq_hold_interrupts(bool hold)
 {
-    interrupts_held += hold ? 1 : -1;
+    own_interrupts.held += hold ? 1 : -1;
+}
+
+void pq_interrupt_thread(const volatile int *flag)
+{
+    own_interrupts.flag = flag;
+}
+
+struct pq_interrupts pq_interrupts_of_thread(void)
+{
+    return own_interrupts;
+}
+
+void pq_interrupts_take(struct pq_interrupts interrupts)
+{
+    own_interrupts = interrupts;
+}
+
+static bool is_set(const volatile int *flag)
+{
+    return flag && __atomic_load_n(flag, __ATOMIC_RELAXED);
 }
 
 mosaic_status pq_interrupted(const char *what, mosaic_error *error)
 {
-    if (interrupt_flag && __atomic_load_n(interrupt_flag, __ATOMIC_RELAXED) && interrupts_held == 0)
+    if (own_interrupts.held == 0 && (is_set(interrupt_flag) || is_set(own_interrupts.flag)))
         return error_set(error, MOSAIC_INTERRUPTED, "interrupted while %s", what);
     return MOSAIC_OK;
 }
@@ -73,7 +93,7 @@ mosaic_status pq_wait(PGconn *connection, bool for_write, int64_t deadline, cons
             return status;
         int left = pq_left_ms(deadline);
         int slice = left < WAIT_SLICE_MS ? left : WAIT_SLICE_MS;
-        int count = poll(&ready, 1, interrupt_flag ? slice : left);
+        int count = poll(&ready, 1, interrupt_flag || own_interrupts.flag ? slice : left);
         if (count > 0)
             return MOSAIC_OK;
         if (count < 0 && errno != EINTR && errno != EAGAIN)

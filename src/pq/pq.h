@@ -23,6 +23,15 @@ void pq_interrupt_flag(const volatile int *flag);
 /* Between hold(true) and hold(false), which nest, waits of this thread go on: for a clean-up, or a commit that has
  * begun. */
 void pq_hold_interrupts(bool hold);
+/* The same flag for this thread alone; NULL: none. */
+void pq_interrupt_thread(const volatile int *flag);
+/* What this thread was told of interrupts, for threads that do a part of its work. */
+struct pq_interrupts {
+    const volatile int *flag;
+    int held;
+};
+struct pq_interrupts pq_interrupts_of_thread(void);
+void pq_interrupts_take(struct pq_interrupts interrupts);
 /* MOSAIC_INTERRUPTED once the flag is set and not held, else MOSAIC_OK. */
 MOSAIC_MUST_CHECK mosaic_status pq_interrupted(const char *what, mosaic_error *error);
 

@@ -2,6 +2,7 @@
 
 #include "base/memory.h"
 #include "proxy/control.h"
+#include "proxy/placement.h"
 #include "proxy/proxy.h"
 #include "proxy/scatter.h"
 #include "proxy/server.h"
@@ -271,6 +272,8 @@ static void carry_out(struct worker *worker, struct message *message)
         pool_forget(client);
         (void)!error_set(&error, MOSAIC_INTERRUPTED, "canceling statement due to user request");
         client_server_refused(client, &error);
+    } else if (client->placement) {
+        placement_cancel(client);
     } else if (client->scatter || client->fetching) {
         scatter_cancel(client->scatter ? client->scatter : client->fetching);
     } else if (client->server && !server_is_clean(client->server)) {

@@ -8,6 +8,7 @@
 #include "proxy/console.h"
 #include "proxy/effect.h"
 #include "proxy/login_server.h"
+#include "proxy/placement.h"
 #include "proxy/proxy.h"
 #include "proxy/record.h"
 #include "proxy/scatter.h"
@@ -166,6 +167,7 @@ void client_close(struct client *client, const mosaic_error *why)
     }
     client->state = CLIENT_CLOSED;
     commit_leave(client);
+    placement_leave(client);
     pool_forget(client);
     leave_servers(client);
     timer_cancel(&client->timer);
@@ -439,7 +441,7 @@ static bool is_held_up(const struct client *client)
 {
     const struct server *server = client->server;
     if (client->waits || client->replays || client->question || channel_stuck(&client->channel) ||
-        commit_is_busy(client))
+        commit_is_busy(client) || placement_is_busy(client))
         return true;
     if (awaits_scatter(client) && !(client_copy_taker(client) && scatter_has_room(client_copy_taker(client))))
         return true;
@@ -516,8 +518,8 @@ void client_run(struct client *client)
 
 bool client_is_busy(const struct client *client)
 {
-    return client->state == CLIENT_READY &&
-           (client->status != 'I' || client->awaits_ready || client->in_segment || client->waits || client->scatter);
+    return client->state == CLIENT_READY && (client->status != 'I' || client->awaits_ready || client->in_segment ||
+                                             client->waits || client->scatter || client->placement);
 }
 
 void client_stop(struct client *client)

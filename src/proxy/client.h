@@ -25,6 +25,8 @@ enum client_state { CLIENT_STARTUP, CLIENT_LOGIN, CLIENT_WELCOME, CLIENT_READY, 
 struct commit;
 struct console;
 struct login_server;
+struct placement_portal;
+struct placing;
 struct lookup_question;
 struct effects;
 struct explain_portal;
@@ -47,7 +49,8 @@ struct bound {
     int32_t shift;               /* of Execute's errors: expect.h */
     struct explain_portal *rows; /* of EXPLAIN (MOSAIC): the answer; explain_rows.h */
     struct scatter *scatter;     /* its own: of what several shards answer */
-    bool is_cursor;              /* FETCH or CLOSE of one that has such a scatter */
+    struct placement_portal *placement; /* its own: mosaic.shard_table and its like; placement.h */
+    bool is_cursor;                     /* FETCH or CLOSE of one that has such a scatter */
 };
 
 /* A named portal: from Bind to the end of the transaction. */
@@ -98,13 +101,14 @@ struct client {
     struct list kept;      /* servers of its own that are not linked */
     struct pool *pool;     /* whose queue it is in */
     struct list wait_node;
-    mosaic_error *failure;    /* why the server that it waited for cannot be had */
-    struct effects *effects;  /* of the cycle's statements, awaited; effect.h */
-    struct tally *tally;      /* of what the linked server answers; NULL: nothing is measured; tally.h */
-    struct scatter *scatter;  /* its own: of the message in hand */
-    struct scatter *fetching; /* a portal's, whose rows are on their way */
-    struct commit *commit;    /* of its transaction over several shards, under way; commit.h */
-    int64_t since;            /* ms: of waiting, or of the transaction, or of the last activity */
+    mosaic_error *failure;     /* why the server that it waited for cannot be had */
+    struct effects *effects;   /* of the cycle's statements, awaited; effect.h */
+    struct tally *tally;       /* of what the linked server answers; NULL: nothing is measured; tally.h */
+    struct scatter *scatter;   /* its own: of the message in hand */
+    struct scatter *fetching;  /* a portal's, whose rows are on their way */
+    struct commit *commit;     /* of its transaction over several shards, under way; commit.h */
+    struct placing *placement; /* of the message in hand, under way; placement.h */
+    int64_t since;             /* ms: of waiting, or of the transaction, or of the last activity */
     struct timer timer;
     struct settings_state *session; /* as of the last statement that was confirmed */
     struct settings_state *startup; /* what RESET goes back to */

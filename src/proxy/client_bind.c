@@ -10,6 +10,7 @@
 #include "proxy/copy_binary.h"
 #include "proxy/effect.h"
 #include "proxy/explain_rows.h"
+#include "proxy/placement.h"
 #include "proxy/prepare_sql.h"
 #include "proxy/route.h"
 #include "proxy/server.h"
@@ -319,6 +320,10 @@ static enum taken take_bind(struct client *client, const struct bind_message *me
     if (only && client->transaction.is_implicit && effect_is(only))
         return extended_fail(client, "0A000", "%s behind a write over several shards, without Sync in between",
                              statement_class_name(only->class));
+    if (only && client_placement_is(only) && client->status != 'E' && !local_has_failed(client))
+        return bind->results
+                   ? client_placement_bind(client, bind, prepared, only->placement, parameters.values, parameters.count)
+                   : TAKEN_MORE;
     if (only && local_applies(client, only))
         return bind_here(client, bind, prepared, only);
     if (client->status == 'E' && client->server) {

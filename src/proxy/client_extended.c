@@ -9,6 +9,7 @@
 #include "proxy/branch.h"
 #include "proxy/client_local.h"
 #include "proxy/client_portal.h"
+#include "proxy/placement.h"
 #include "proxy/prepare_sql.h"
 #include "proxy/route.h"
 #include "proxy/server.h"
@@ -82,6 +83,10 @@ static enum taken describe_statement(struct client *client, const struct wire_na
         client_held_clear(client);
         taken = extended_answer_empty(client, WIRE_B_PARSE_COMPLETE);
         return taken == TAKEN ? answer_no_data(client) : taken;
+    }
+    if (client_placement_names(client, prepared)) {
+        taken = extended_send_before(client);
+        return taken == REACHED ? client_placement_describe(client, prepared) : taken;
     }
     taken = describe_execute(client, prepared);
     if (taken != REACHED)

@@ -3,6 +3,8 @@
  */
 #include "base/memory.h"
 #include "proxy/client_extended.h"
+#include "proxy/client_local.h"
+#include "proxy/placement.h"
 #include "proxy/route.h"
 #include "proxy/server.h"
 
@@ -107,6 +109,18 @@ static bool is_aborted(struct client *client, struct prepared *prepared)
     }
 }
 
+/* What such a text is must be known before a server is given it. */
+static enum taken know_path(struct client *client, struct prepared *prepared)
+{
+    struct route route;
+    enum taken taken = client->asks ? local_ask_path(client) : REACHED;
+    if (taken != REACHED)
+        return taken;
+    if (!route_facts(client, prepared, &route))
+        return client_out_of_memory(client);
+    return route.way == ROUTE_ASK ? local_ask_path(client) : REACHED;
+}
+
 enum taken extended_parse(struct client *client, const char *message, const struct wire_frame *frame)
 {
     struct wire_parse parse;
@@ -119,6 +133,13 @@ enum taken extended_parse(struct client *client, const char *message, const stru
                                                 parse.types, parse.type_count, client->session->meaning);
     if (!prepared)
         return client_out_of_memory(client);
+    if (__builtin_expect(prepared->may_place, 0)) {
+        enum taken taken = know_path(client, prepared);
+        if (taken != REACHED) {
+            prepared_release(prepared);
+            return taken;
+        }
+    }
     if (__builtin_expect(client->transaction.has_failed, 0) && is_aborted(client, prepared)) {
         prepared_release(prepared);
         return extended_fail(client, "25P02",
@@ -233,6 +254,10 @@ bool extended_send_pruned(struct client *client, const struct prepared *prepared
 
 static bool send_held_one(struct client *client, const struct held_parse *held)
 {
+    if (__builtin_expect(held->prepared->may_place, 0) && client_placement_names(client, held->prepared)) {
+        wire_empty(client_answer(client), WIRE_B_PARSE_COMPLETE);
+        return client_answered(client);
+    }
     if (!held->statement)
         return extended_send_unnamed(client, held->prepared, EXPECT_PARSE);
     return client_parse_statement(client, held->statement, EXPECT_PARSE);

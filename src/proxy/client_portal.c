@@ -6,6 +6,7 @@
 #include "proxy/client_local.h"
 #include "proxy/client_scatter.h"
 #include "proxy/explain_rows.h"
+#include "proxy/placement.h"
 #include "proxy/prepare_sql.h"
 #include "proxy/route.h"
 #include "proxy/scatter.h"
@@ -26,6 +27,7 @@ static void release(struct bound *bound)
     prepared_release(bound->prepared);
     explain_portal_free(bound->rows);
     scatter_drop(bound->scatter);
+    placement_portal_free(bound->placement);
     *bound = (struct bound){0};
 }
 
@@ -123,6 +125,7 @@ enum taken portal_bind_here(struct client *client, const struct wire_bind *bind,
 {
     if (*bind->portal && portal_find(client, bind->portal)) {
         explain_portal_free(bound->rows);
+        placement_portal_free(bound->placement);
         return extended_fail(client, "42P03", "portal \"%s\" already exists", bind->portal);
     }
     bound->prepared = prepared;
@@ -159,6 +162,8 @@ static enum taken execute_here(struct client *client, const struct bound *bound,
                              "current transaction is aborted, commands ignored until end of transaction block%s", "");
     if (bound->rows)
         return execute_rows(client, bound->rows, most);
+    if (bound->placement)
+        return client_placement_execute(client, bound->placement);
     struct prepared *prepared = bound->prepared;
     if (client->asks) {
         enum taken taken = local_ask_path(client);
@@ -194,6 +199,8 @@ enum taken portal_here(struct client *client, const struct bound *bound, const s
         return cursor_portal(client, bound, kind);
     if (kind == EXPECT_DESCRIBE_PORTAL && bound->rows)
         return describe_rows(client, bound->rows);
+    if (kind == EXPECT_DESCRIBE_PORTAL && bound->placement)
+        return client_placement_columns(client, bound->placement);
     if (kind == EXPECT_DESCRIBE_PORTAL)
         return extended_answer_empty(client, WIRE_B_NO_DATA);
     if (kind == EXPECT_CLOSE)

@@ -8,6 +8,7 @@
 #include "proxy/copy_binary.h"
 #include "proxy/effect.h"
 #include "proxy/explain_rows.h"
+#include "proxy/placement.h"
 #include "proxy/prepare_sql.h"
 #include "proxy/proxy.h"
 #include "proxy/route.h"
@@ -112,6 +113,23 @@ static enum taken refuse_end_with_more(struct client *client)
     return client_refuse(client, &error, true);
 }
 
+/* Is one of several statements mosaic.shard_table, or its like? */
+static bool places(const struct facts_list *list)
+{
+    for (size_t i = 0; i < list->count; i++)
+        if (list->facts[i].placement)
+            return true;
+    return false;
+}
+
+static enum taken refuse_placement_with_more(struct client *client)
+{
+    mosaic_error error;
+    (void)!error_set(&error, MOSAIC_UNSUPPORTED, "mosaic.shard_table and its like, with other statements in one text");
+    error_hint(&error, "send it by itself; nothing of the text was done");
+    return client_refuse(client, &error, true);
+}
+
 /* A segment that was not ended by Sync has written on several shards. */
 static enum taken refuse_within(struct client *client)
 {
@@ -130,6 +148,8 @@ enum taken client_query(struct client *client, const char *message, const struct
     const char *text = message + WIRE_HEADER;
     size_t size = frame->size - WIRE_HEADER - 1;
     bool asked = client->asks_shape;
+    if (client->placement)
+        return client_placement_query(client, NULL);
     if (client->scatter) {
         enum taken begun = client_scatter_queried(client);
         if (begun != REACHED)
@@ -163,6 +183,10 @@ enum taken client_query(struct client *client, const char *message, const struct
     if (route.way == ROUTE_ASK)
         return local_ask_path(client);
     const struct facts *only = route.facts && route.facts->count == 1 ? &route.facts->facts[0] : NULL;
+    if (only && client_placement_is(only) && client->status != 'E' && !local_has_failed(client))
+        return client_placement_query(client, only);
+    if (route.facts && route.facts->count > 1 && places(route.facts))
+        return refuse_placement_with_more(client);
     if (only && client->portals)
         cursor_forget(client, only);
     if (only && local_applies(client, only))

@@ -23,7 +23,7 @@ static bool is_in(const char *const *names, const char *user)
     return false;
 }
 
-static bool may_change(const struct worker *worker, const char *user)
+bool console_may_change(const struct worker *worker, const char *user)
 {
     for (size_t i = 0; i < worker->world->model.shard_count; i++)
         if (worker->world->targets[i].user && strcmp(worker->world->targets[i].user, user) == 0)
@@ -33,7 +33,7 @@ static bool may_change(const struct worker *worker, const char *user)
 
 bool console_may_enter(const struct worker *worker, const char *user)
 {
-    return may_change(worker, user) || is_in(worker->settings->stats_users, user);
+    return console_may_change(worker, user) || is_in(worker->settings->stats_users, user);
 }
 
 /* ---- life ---- */
@@ -212,7 +212,7 @@ enum taken console_message(struct client *client, const char *message, const str
     struct console *console = client->console;
     if (console->session.running)
         return TAKEN_LATER;
-    console->session.changes = may_change(client->worker, client->user->account->name);
+    console->session.changes = console_may_change(client->worker, client->user->account->name);
     switch (admin_session_take(&console->session, message, frame, batch_make(&client->worker->to_client))) {
     case ADMIN_ANSWERED:
         return TAKEN;

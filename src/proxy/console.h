@@ -16,6 +16,8 @@ struct console;
 
 /* May the user enter? Who is in admin_users or stats_users, and the user of the shards' conninfos. */
 bool console_may_enter(const struct worker *worker, const char *user);
+/* And change things? Who is in admin_users, and the user of the shards' conninfos. */
+bool console_may_change(const struct worker *worker, const char *user);
 /* The client has logged in: greets it. False: it was closed. */
 bool console_open(struct client *client);
 /* The client goes. */

@@ -1,3 +1,4 @@
+#define _GNU_SOURCE
 #include "proxy/prepared.h"
 
 #include "base/memory.h"
@@ -80,6 +81,12 @@ static void grow(struct prepared_table *table)
     table->chain_count = count;
 }
 
+/* As a spelling may be: MOSAIC . "shard_table"(…). */
+static bool has_words(const char *text)
+{
+    return strcasestr(text, "mosaic") && strcasestr(text, "_table");
+}
+
 static struct prepared *make(struct prepared_table *table, uint64_t hash, const char *text, size_t size,
                              const char *types, uint16_t type_count, uint64_t meaning)
 {
@@ -103,6 +110,7 @@ static struct prepared *make(struct prepared_table *table, uint64_t hash, const 
                               .size = (uint32_t)size,
                               .type_count = type_count,
                               .types = own_types,
+                              .may_place = has_words(own_text),
                               .is_alone = is_alone};
     if (table->count++ > table->chain_count * 2)
         grow(table);

@@ -36,6 +36,7 @@ struct prepared {
     uint32_t *described;
     uint16_t described_count;
     bool is_retired; /* the text has another shape now: nobody finds it any more */
+    bool may_place;  /* it may be mosaic.shard_table or its like (placement.h): it has the words */
     bool is_alone;   /* the same text parsed later means something else: nobody else finds it */
     uint64_t shape;  /* 0: no server has told it yet */
     /* Caches of whoever needs them; zero: not computed. */

@@ -7,6 +7,7 @@
 #include "proxy/log.h"
 #include "proxy/lookup.h"
 #include "proxy/operation.h"
+#include "proxy/placement.h"
 #include "proxy/recover.h"
 #include "proxy/reload.h"
 #include "proxy/settle.h"
@@ -190,12 +191,13 @@ mosaic_status proxy_start(const struct proxy_options *options, struct proxy **ma
     proxy->recover = recover_new(proxy);
     proxy->settle = settle_new(proxy);
     proxy->deadlock = deadlock_new(proxy);
+    proxy->placer = placer_new(proxy);
     proxy->config_path = strdup(options->config_path);
     proxy->shard_connections = memory_zeroed(SHARDS_MOST, sizeof *proxy->shard_connections);
     proxy->slot_names = memory_zeroed(SHARDS_MOST, sizeof *proxy->slot_names);
     mosaic_status status = MOSAIC_OK;
     if (!proxy->config_path || !proxy->lookup || !proxy->recover || !proxy->settle || !proxy->deadlock ||
-        !proxy->shard_connections || !proxy->slot_names)
+        !proxy->placer || !proxy->shard_connections || !proxy->slot_names)
         status = error_memory(error);
     raise_descriptors();
     if (status == MOSAIC_OK)
@@ -262,6 +264,7 @@ void proxy_free(struct proxy *proxy)
 {
     if (!proxy)
         return;
+    placer_stop(proxy->placer);
     reload_stop(proxy->reload);
     recover_free(proxy->recover);
     lookup_free(proxy->lookup);
@@ -273,6 +276,7 @@ void proxy_free(struct proxy *proxy)
         listeners_free(proxy);
     for (unsigned i = 0; i < proxy->worker_count; i++)
         worker_free(&proxy->workers[i]);
+    placer_free(proxy->placer);
     memory_free(proxy->workers);
     world_release(proxy->world);
     config_release(proxy->config);

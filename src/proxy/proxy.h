@@ -16,6 +16,7 @@ struct listener;
 struct lookup;
 struct log;
 struct operation;
+struct placer;
 struct recover;
 struct settle;
 struct control_socket;
@@ -39,6 +40,7 @@ struct proxy {
     struct reload *reload;
     struct lookup *lookup;
     struct operation *operation; /* operation.h */
+    struct placer *placer;       /* placement.h */
     struct recover *recover;
     struct settle *settle;
     struct deadlock *deadlock;

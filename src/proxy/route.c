@@ -51,6 +51,12 @@ bool route_is_analysed(const struct client *client)
     return is_analysed(client->worker);
 }
 
+size_t route_path_names(const struct session_path *path, const char *const **names)
+{
+    *names = path ? path->names : NULL;
+    return path ? path->count : 0;
+}
+
 const struct session_path *route_path(struct client *client)
 {
     uint64_t version = client->worker->world->version;

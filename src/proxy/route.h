@@ -75,6 +75,8 @@ bool route_has_shard_clocks(const struct client *client);
 struct session_path;
 /* Of the client's session; NULL: not known. */
 const struct session_path *route_path(struct client *client);
+/* Its schemas; NULL has none. */
+size_t route_path_names(const struct session_path *path, const char *const **names);
 /* Takes current_schemas(true) as a server told it: {pg_catalog,public}. False: memory is out, or it is malformed. */
 MOSAIC_MUST_CHECK bool route_learn_path(struct client *client, const char *text);
 void route_free_paths(struct user *user);

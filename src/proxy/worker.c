@@ -85,6 +85,7 @@ static void take_world(struct worker *worker)
         struct world *before = worker->world;
         worker->world = proxy_world(proxy);
         worker_world_changed(worker, before);
+        atomic_store(&worker->world_version, worker->world->version);
         world_release(before);
     }
     if (readings != worker->readings) {
@@ -124,6 +125,7 @@ mosaic_status worker_init(struct worker *worker, struct proxy *proxy, unsigned n
     if (worker->inbox_fd < 0 || !loop_add(&worker->loop, &worker->inbox, worker->inbox_fd, EPOLLIN))
         return error_errno(error, "cannot make a worker's inbox");
     worker->world = proxy_world(proxy);
+    atomic_init(&worker->world_version, worker->world->version);
     worker->config = proxy_config(proxy);
     worker->settings = &worker->config->settings;
     worker->to_client.made = worker->to_server.made = BUFFER_INIT(BATCH_MOST);

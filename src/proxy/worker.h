@@ -61,7 +61,8 @@ struct worker {
     struct plan_cache *plans;
     uint32_t servers_made, clients_made; /* number them */
     uint64_t plan_seed;
-    uint64_t readings; /* proxy->readings as it was seen last */
+    uint64_t readings;                  /* proxy->readings as it was seen last */
+    atomic_uint_fast64_t world_version; /* of `world`, for other threads */
     struct counters counters;
     struct shard_counters *shards; /* by slot; SHARDS_MOST of them, of which only those that are used have memory */
     struct tier_counters tiers[TIER_MOST + 1]; /* by tier, from 2 on */

@@ -467,6 +467,14 @@ bool clauses_untyped(const struct analysis *analysis, const struct piece *piece)
 
 /* utility.c */
 void statement_analyse(struct analysis *analysis, Node *node);
+/* Of a SELECT that is nothing but a list of one expression, that one; else NULL. */
+const Node *only_expression(const SelectStmt *select);
+
+/* placement.c */
+/* SELECT of one call of mosaic.shard_table and its like: its facts. False: it is none. */
+bool placement_statement(struct analysis *analysis, const SelectStmt *select);
+/* Refuses such a call anywhere else. */
+void placement_forbid(struct analysis *analysis, const FuncCall *call);
 
 /* constant.c */
 bool constant_statement(const struct analysis *analysis, const SelectStmt *select);

@@ -239,6 +239,7 @@ static void walk_function(struct analysis *analysis, struct scope *scope, FuncCa
     if (names > 2)
         analysis->unknown_function = true;
     struct found_function found = find_function(analysis, schema, name);
+    placement_forbid(analysis, call);
     if (found.user)
         analysis_refuse(analysis, call->location, analysis_text(analysis, "function %s may read tables", name),
                         "It is not IMMUTABLE, and what its body reads is not known.",

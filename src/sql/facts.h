@@ -122,6 +122,25 @@ struct fact_relation {
     const char *missing, *remedy;
 };
 
+/* SELECT mosaic.shard_table(…) and its like: what the proxy is to do with a table. */
+enum placement_kind { PLACEMENT_SHARDED, PLACEMENT_REFERENCE, PLACEMENT_HOME };
+enum placement_argument_kind {
+    PLACEMENT_TABLE,
+    PLACEMENT_KEY,
+    PLACEMENT_COLOCATE_WITH,
+    PLACEMENT_FUNCTION,
+    PLACEMENT_BUCKETS,
+    PLACEMENT_ARGUMENT_COUNT
+};
+struct placement_argument {
+    const char *text;   /* NULL: not given, or a parameter */
+    uint32_t parameter; /* from 1; 0: it is none */
+};
+struct fact_placement {
+    enum placement_kind kind;
+    struct placement_argument arguments[PLACEMENT_ARGUMENT_COUNT];
+};
+
 /* Why the statement cannot be planned whatever its values are. */
 struct fact_refusal {
     const char *sqlstate; /* "0A000" unless PostgreSQL has a better one */
@@ -302,9 +321,10 @@ struct facts {
     const struct fact_write *write; /* how several shards do it; NULL: not proved, or one shard does in any case */
     /* A clause: why they cannot, and what would help (NULL: nothing is known); NULL where it was not tried. */
     const char *write_cannot, *write_remedy;
-    const struct fact_pruning *pruning; /* NULL: nothing to prune by. Of this text: text_bound */
-    bool reads_clock;                   /* the time of its transaction: now() and its like */
-    bool sets_unknown;                  /* a setting that only its connection knows: set_config of what is no literal */
+    const struct fact_placement *placement; /* NULL: it is none */
+    const struct fact_pruning *pruning;     /* NULL: nothing to prune by. Of this text: text_bound */
+    bool reads_clock;                       /* the time of its transaction: now() and its like */
+    bool sets_unknown;   /* a setting that only its connection knows: set_config of what is no literal */
     bool needs_home;     /* catalogs, home tables, sequences, advisory locks, LISTEN …: the home shard answers */
     bool reads_catalogs; /* needs_home, for catalogs alone, which it reads; what calls no volatile function */
     bool is_write;

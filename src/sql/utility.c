@@ -107,8 +107,7 @@ static const char *literal_text(const Node *node)
     return IsA(node, A_Const) && !constant->isnull && IsA(&constant->val, String) ? strVal(&constant->val) : NULL;
 }
 
-/* Nothing but a list of one expression. */
-static const Node *only_expression(const SelectStmt *select)
+const Node *only_expression(const SelectStmt *select)
 {
     if (select->op != SETOP_NONE || list_length(select->targetList) != 1 || select->distinctClause ||
         select->intoClause || select->fromClause || select->whereClause || select->groupClause ||
@@ -226,6 +225,9 @@ static void explain_statement(struct analysis *analysis, const ExplainStmt *expl
     statement_analyse(analysis, explain->query);
     if (analysis->facts->class == STATEMENT_EXECUTE || analysis->facts->class == STATEMENT_DDL)
         analysis_refuse(analysis, -1, "EXPLAIN of EXECUTE or of CREATE TABLE AS", NULL, "EXPLAIN the query itself.");
+    if (analysis->facts->placement)
+        analysis_refuse(analysis, -1, "EXPLAIN of mosaic.shard_table and its like", NULL,
+                        "pgmosaic apply --dry-run shows what would be done.");
     analysis->facts->class = STATEMENT_EXPLAIN;
     analysis->facts->explain_plain = is_text && !analysis->facts->explain_mosaic;
     analysis->facts->is_constant = false; /* the plan is a server's own */
@@ -368,7 +370,7 @@ void statement_analyse(struct analysis *analysis, Node *node)
     struct facts *facts = analysis->facts;
     switch (nodeTag(node)) {
     case T_SelectStmt:
-        if (set_config_statement(analysis, (SelectStmt *)node))
+        if (set_config_statement(analysis, (SelectStmt *)node) || placement_statement(analysis, (SelectStmt *)node))
             break;
         query_statement(analysis, STATEMENT_SELECT, node);
         facts->is_constant = constant_statement(analysis, (SelectStmt *)node);

@@ -504,6 +504,11 @@ void wire_error_response(struct buffer *out, const char *severity, const char *s
     wire_fields(out, WIRE_B_ERROR_RESPONSE, severity, sqlstate, message, detail, hint);
 }
 
+void wire_notice(struct buffer *out, const char *message)
+{
+    wire_fields(out, WIRE_B_NOTICE_RESPONSE, "NOTICE", "00000", message, NULL, NULL);
+}
+
 void wire_warning(struct buffer *out, const char *sqlstate, const char *message, const char *detail, const char *hint)
 {
     wire_fields(out, WIRE_B_NOTICE_RESPONSE, "WARNING", sqlstate, message, detail, hint);

@@ -329,7 +329,9 @@ void wire_negotiate(struct buffer *out, uint32_t minor, const char *const *unkno
 /* severity: "ERROR" or "FATAL". detail and hint may be NULL or "". */
 void wire_error_response(struct buffer *out, const char *severity, const char *sqlstate, const char *message,
                          const char *detail, const char *hint);
-/* A NoticeResponse, of severity WARNING. */
+/* A NoticeResponse, of severity NOTICE. */
+void wire_notice(struct buffer *out, const char *message);
+/* The same, of severity WARNING. */
 void wire_warning(struct buffer *out, const char *sqlstate, const char *message, const char *detail, const char *hint);
 
 /* Result sets made here (the admin console, EXPLAIN): all columns are text. */

@@ -213,6 +213,35 @@ def test_what_cannot_move_is_refused_before_anything_is_done(cluster):
     cluster.refused("table l on shard s2", "the table is not there")
 
 
+def test_what_stands_beside_a_table_that_moves(cluster):
+    """Views stay at home: where that breaks a statement it is said before. Publications would delete at subscribers."""
+    cluster.lab.query(0, "CREATE TABLE t (id int PRIMARY KEY, n int); INSERT INTO t SELECT i, i FROM generate_series(1, 99) i;"
+                         "CREATE VIEW v AS SELECT id, n FROM t; CREATE VIEW w AS SELECT count(*) AS c FROM v;"
+                         "CREATE MATERIALIZED VIEW m AS SELECT * FROM t; CREATE STATISTICS st ON id, n FROM t;"
+                         "CREATE TABLE r (id int)")
+    with superuser(cluster.lab, 0) as cursor:
+        cursor.execute("CREATE PUBLICATION p FOR TABLE t, r; CREATE PUBLICATION q FOR ALL TABLES WITH (publish = 'insert')")
+    cluster.tables = ["name: t, key: id, function: modulo", "name: r, kind: reference"]
+    text = cluster.refused("publication p would tell its subscribers that the rows which move are deleted")
+    assert "publication q" not in text and "table r" not in text
+    with superuser(cluster.lab, 0) as cursor:
+        cursor.execute("DROP PUBLICATION p, q")
+    said = cluster.applied().stderr
+    assert "view public.v reads the table and does not come along" in said and "view public.w reads" in said
+    assert "materialized view public.m of the table stays as it is" in said and "public.st" not in said
+    lab = copy.copy(cluster.lab)
+    lab.env, lab.name = {**lab.env, "PGMOSAIC_CONFIG": str(cluster.path)}, cluster.name
+    with start_proxy(lab) as proxy:
+        assert ask(proxy.psycopg2(), "SELECT n FROM v WHERE id = 3") == [(3,)]
+        assert ask(proxy.psycopg2(), "SELECT c, (SELECT max(n) FROM v) FROM w") == [(99, 99)]  # the coordinator has them
+        with pytest.raises(psycopg2.errors.UndefinedTable):
+            ask(proxy.psycopg2(), "SELECT n FROM v WHERE id = 4")
+        for shard in (1, 2):
+            cluster.lab.query(shard, "CREATE VIEW v AS SELECT id, n FROM t")
+        assert ask(proxy.psycopg2(), "SELECT n FROM v WHERE id = 4") == [(4,)]
+        assert ask(proxy.psycopg2(), "SELECT count(*), min(n) FROM v") == [(99, 1)]
+
+
 def test_roles_grants_and_policies_of_a_table_that_moves(cluster):
     """Roles that the role of apply may not make are asked for; where it may, they are made, members and all."""
     made = "CREATE ROLE growing_readers NOINHERIT; CREATE ROLE growing_anna LOGIN PASSWORD 'x'; " \
@@ -412,23 +441,220 @@ def test_killed_and_given_up(cluster, control_points, point):
     assert done.returncode == -9
     cluster.tables = []
     text = cluster.applied().stdout
-    assert "made by an apply that was cut off" in text
+    assert "left by an apply that was cut off" in text
     assert [cluster.lab.query(shard, "SELECT to_regclass('t')::text") for shard in range(3)] == [[("t",)], [(None,)], [(None,)]]
     assert cluster.lab.query(0, "SELECT count(*) FROM t") == [(99,)] and cluster.constraint(0, "t") is None
     assert "nothing to change" in cluster.applied().stdout
 
 
-def test_a_sharded_table_with_rows_elsewhere_is_not_taken_out(cluster):
-    """Routers take what the config does not name for a home table, and would read a part."""
+# ---- the way back ---------------------------------------------------------------------------------------------------
+
+
+def at_home(cluster, table, before, sql):
+    """Every row is on the home shard, and nothing of the table anywhere else."""
+    assert cluster.lab.query(0, sql) == before
+    assert cluster.constraint(0, table) is None
+    for shard in range(3):
+        assert cluster.lab.query(shard, "SELECT count(*) FROM mosaic.arrival") == [(0,)]
+        assert shard == 0 or cluster.lab.query(shard, f"SELECT to_regclass('{table}')") == [(None,)]
+    assert len(set(cluster.epochs())) == 1
+    assert "nothing to change" in cluster.applied().stdout
+
+
+def test_a_table_with_all_kinds_of_types_comes_home(cluster):
+    cluster.lab.query(0, ORDERS)
+    cluster.tables = [SHARDED]
+    cluster.applied()
+    cluster.lab.everywhere("ANALYZE sales.orders")
+    before = rows_of(cluster, ROWS)
+    cluster.tables = []
+    plan = cluster.apply("--dry-run").stdout
+    assert "- table orders: its rule goes; it is a home table" in plan
+    assert "~ table sales.orders: its 670 (estimated) rows on s1, s2 move to home shard s0, and the table is dropped " \
+           "there; meanwhile it is neither read nor written to" in plan
+    assert "mosaic_owner" not in plan and cluster.lab.query(1, "SELECT count(*) > 0 FROM sales.orders") == [(True,)]
+    done = cluster.applied()
+    assert "table sales.orders: 670 rows moved to the home shard, compared" in done.stderr, done.stderr
+    assert rows_of(cluster, ROWS, [0]) == before
+    at_home(cluster, "sales.orders", cluster.lab.query(0, ROWS), ROWS)
+    assert cluster.lab.query(0, "SELECT tgenabled FROM pg_trigger WHERE tgname = 'touch'") == [("O",)]
+    cluster.tables = [SHARDED]
+    cluster.applied()
+    moved(cluster, "sales.orders", before, ROWS)
+
+
+def test_several_tables_come_home_with_foreign_keys_partitions_and_sequences(cluster):
+    cluster.lab.query(0, """
+        CREATE TABLE logs (user_id int, at int) PARTITION BY RANGE (at);
+        CREATE TABLE logs_1 PARTITION OF logs FOR VALUES FROM (0) TO (5);
+        CREATE TABLE logs_2 PARTITION OF logs FOR VALUES FROM (5) TO (10);
+        CREATE TABLE countries (code text PRIMARY KEY); INSERT INTO countries VALUES ('de'), ('fr');
+        CREATE TABLE users (id serial PRIMARY KEY, n bigint GENERATED ALWAYS AS IDENTITY, country text REFERENCES countries);
+        ALTER TABLE logs ADD FOREIGN KEY (user_id) REFERENCES users;
+        ALTER TABLE users ADD FOREIGN KEY (id) REFERENCES users;
+        INSERT INTO users SELECT i FROM generate_series(1, 100) i;
+        INSERT INTO logs SELECT i, n FROM generate_series(1, 100) i, generate_series(0, 9) n""")
+    cluster.tables = ["name: logs, key: user_id, function: modulo", "name: users, key: id, function: modulo",
+                      "name: countries, kind: reference"]
+    cluster.applied()
+    cluster.lab.query(2, "INSERT INTO users VALUES (2000)")
+    numbers = {row[0] for row in rows_of(cluster, "SELECT n FROM users")}
+    users, logs = (rows_of(cluster, f"SELECT * FROM {table} ORDER BY 1, 2") for table in ("users", "logs"))
+    cluster.tables = []
+    plan = cluster.apply("--dry-run").stdout
+    assert "~ table countries: its copies on s1, s2 are compared with home shard s0's, and dropped" in plan
+    done = cluster.applied()
+    assert "table countries: its copies were alike, and are dropped" in done.stderr
+    at_home(cluster, "users", users, "SELECT * FROM users ORDER BY 1, 2")
+    at_home(cluster, "logs", logs, "SELECT * FROM logs ORDER BY 1, 2")
+    at_home(cluster, "countries", [("de",), ("fr",)], "SELECT * FROM countries ORDER BY 1")
+    taken = cluster.lab.query(0, "INSERT INTO users DEFAULT VALUES RETURNING id, n")
+    assert taken[0][0] > 2000 and taken[0][1] not in numbers
+
+
+def test_what_cannot_come_home_is_refused_and_nothing_is_changed(cluster):
+    cluster.lab.query(0, """CREATE TABLE u (id int PRIMARY KEY, n int); INSERT INTO u SELECT i, i FROM generate_series(1, 9) i;
+        CREATE TABLE t (u int REFERENCES u, n int); INSERT INTO t SELECT i, i FROM generate_series(1, 9) i;
+        CREATE TABLE r (id int)""")
+    shards = ["name: u, key: id, function: modulo", "name: t, key: u, function: modulo", "name: r, kind: reference"]
+    cluster.tables = shards
+    cluster.applied()
+
+    def same():
+        assert rows_of(cluster, "SELECT id FROM u") == rows_of(cluster, "SELECT u FROM t") == [(i,) for i in range(1, 10)]
+        assert len(set(cluster.epochs())) == 1 and all(cluster.constraint(shard, "u")[1] for shard in range(3))
+        assert [cluster.lab.query(shard, "SELECT count(*) FROM mosaic.arrival") for shard in range(3)] == [[(0,)]] * 3
+    cluster.tables = shards[:1] + shards[2:]
+    cluster.refused("foreign key t_u_fkey references u, which stays spread")
+    cluster.tables = shards[1:]
+    cluster.refused("foreign key t_u_fkey of public.t references the table, which is to be dropped here", "s1", "s2")
+    cluster.tables = [*shards[:2], "name: new, key: id"]
+    cluster.lab.query(0, "CREATE TABLE new (id int)")
+    cluster.refused("tables are to be spread, and others to come home, in one apply")
+    cluster.tables = []
+    cluster.lab.query(1, "CREATE VIEW v AS SELECT * FROM t; ALTER TABLE u ADD COLUMN more int")
+    cluster.refused("view public.v reads the table, which is to be dropped here", "its columns are not those of the home shard's")
+    cluster.lab.query(1, "DROP VIEW v; ALTER TABLE u DROP COLUMN more")
+    same()
+    cluster.lab.everywhere("UPDATE u SET n = CASE WHEN id < 8 THEN id ELSE 1 END; CREATE UNIQUE INDEX un ON u (n)")
+    done = cluster.apply()  # each shard for itself sees no conflict: 1, 7 and 8 are of shards 1, 1 and 2
+    assert done.returncode == 1 and "table u: " in done.stderr and "un" in done.stderr, done.stderr
+    same()
+    cluster.lab.everywhere("DROP INDEX un")
+    cluster.lab.query(1, "INSERT INTO r VALUES (1)")
+    done = cluster.apply()
+    assert done.returncode == 1 and "table r: " in done.stderr + done.stdout and "1 rows on shard s1" in done.stderr + \
+        done.stdout or "its 1 rows differ" in done.stderr, done.stderr
+    same()
+    cluster.lab.query(1, "DELETE FROM r")
+    cluster.applied()
+    at_home(cluster, "t", [(i, i) for i in range(1, 10)], "SELECT u, n FROM t ORDER BY 1")
+
+
+def test_a_table_that_the_home_shard_lacks_is_not_taken_out(cluster):
+    """Routers take what the config does not name for a home table, and would read nothing."""
     cluster.lab.everywhere("CREATE TABLE t (id int)")
     cluster.lab.query(1, "INSERT INTO t VALUES (1)")
     cluster.tables = ["name: t, key: id, function: modulo"]
     cluster.applied()
+    cluster.lab.query(0, "DROP TABLE t")
     cluster.tables = []
     assert "table t on shard s1" in cluster.refused("it would be read on the home shard alone; it has rows here")
     cluster.lab.query(1, "DELETE FROM t")
-    cluster.lab.query(2, "DROP TABLE t")
     assert "- table t: its rule goes; it is a home table" in cluster.applied().stdout
+
+
+def test_a_proxy_that_knows_the_old_map_never_gives_rows_twice(cluster):
+    """Nor a part, nor what other shards still have of a table that has come home: it may refuse, and nothing else."""
+    cluster.lab.everywhere("CREATE TABLE u (id int PRIMARY KEY)")
+    cluster.lab.query(0, "CREATE TABLE t (id int PRIMARY KEY, n int); INSERT INTO t SELECT i, 1 FROM generate_series(1, 30000) i;"
+                         "CREATE TABLE r (id int PRIMARY KEY, n int); INSERT INTO r VALUES (1, 1)")
+    cluster.tables = ["name: u, key: id", "name: t, key: id, function: modulo", "name: r, kind: reference"]
+    cluster.applied()
+    lab = copy.copy(cluster.lab)
+    lab.env, lab.name = {**lab.env, "PGMOSAIC_CONFIG": str(cluster.path)}, cluster.name
+    queries = {"SELECT count(*) FROM t": 30000, "SELECT sum(n) FROM t WHERE id <= 3": 3, "SELECT n FROM t WHERE id = 4": 1,
+               "SELECT (SELECT count(*) FROM t) + (SELECT count(*) FROM u WHERE id < 0)": 30000,
+               "SELECT u.n FROM r JOIN t u ON u.id = r.id + 4": 1}
+    answers, stop = {sql: [] for sql in queries}, threading.Event()
+    with start_proxy(lab, {"schema_check_interval": "1h", "query_wait_timeout": "2s"}) as proxy:
+
+        def read(sql):
+            while not stop.is_set():
+                try:
+                    with proxy.session() as run:
+                        while not stop.is_set():
+                            answers[sql].append(run(sql)[0][0])
+                except psycopg2.Error as error:
+                    answers[sql].append(str(error).strip())
+                    time.sleep(0.02)
+        threads = [threading.Thread(target=read, args=(sql,)) for sql in queries]
+        for thread in threads:
+            thread.start()
+        eventually(lambda: all(answers[sql].count(queries[sql]) > 5 for sql in queries))
+        cluster.tables = ["name: u, key: id"]
+        cluster.write()
+        done = run_command("apply", cluster.path, "--yes", cwd=cluster.directory)
+        assert done.returncode == 0, done.stderr
+        with cluster.lab.connect(0) as connection, connection.cursor() as cursor:
+            cursor.execute("UPDATE t SET n = 5; UPDATE r SET n = 5")
+        counts = {sql: len(answers[sql]) for sql in queries}
+        eventually(lambda: all(len(answers[sql]) > counts[sql] + 3 for sql in queries))
+        stop.set()
+        for thread in threads:
+            thread.join()
+    for sql, expected in queries.items():
+        numbers = [answer for answer in answers[sql] if isinstance(answer, int)]
+        assert set(numbers) <= {expected, 15 if "sum" in sql else 5 if "n FROM" in sql else expected}, (sql, set(numbers))
+
+
+HOMEWARD_POINTS = ["homeward.locked", "homeward.gathered", "homeward.verified", "homeward.raised_one=1",
+                   "homeward.raised_one=2", "homeward.dropped", "grow.cut", "homeward.fenced", "homeward.moved",
+                   "homeward.gone_one=1", "homeward.gone_one=2", "apply.before_catalog", "apply.after_catalog",
+                   "apply.epoch=1", "apply.epoch=2"]
+
+
+def killed_on_the_way_home(cluster, point):
+    """Five rows of shards 1 and 2 are on their way. Did the home shard commit?"""
+    name, _, nth = point.partition("=")
+    cluster.lab.query(0, "CREATE TYPE mood AS ENUM ('a', 'b'); CREATE TABLE t (id int PRIMARY KEY, m mood);"
+                         "INSERT INTO t SELECT i, 'b' FROM generate_series(1, 999) i;"
+                         "CREATE TABLE s (id int REFERENCES t); INSERT INTO s SELECT generate_series(1, 99);"
+                         "CREATE TABLE r (id int PRIMARY KEY); INSERT INTO r SELECT generate_series(1, 10)")
+    cluster.tables = ["name: t, key: id, function: modulo", "name: s, key: id, function: modulo", "name: r, kind: reference"]
+    cluster.applied()
+    cluster.tables = []
+    cluster.write()
+    done = run_command("apply", cluster.path, "--yes", cwd=cluster.directory,
+                       env={"MOSAIC_CONTROL_POINT": f"{name}={nth + ':' if nth else ''}kill"})
+    assert done.returncode == -9, done.stdout + done.stderr
+    for shard in range(3):
+        eventually(lambda: not cluster.lab.query(shard, "SELECT FROM pg_locks WHERE relation = to_regclass('t')"))
+    decided = cluster.lab.query(0, "SELECT count(*) FROM mosaic.relation") == [(0,)]
+    assert cluster.lab.query(0, "SELECT count(*) FROM t") == [(999,)] if decided else [(333,)]
+    assert decided == (name in ("homeward.moved", "homeward.gone_one", "apply.after_catalog", "apply.epoch"))
+    return decided
+
+
+@pytest.mark.parametrize("point", HOMEWARD_POINTS)
+def test_killed_on_the_way_home_and_run_again(cluster, control_points, point):
+    killed_on_the_way_home(cluster, point)
+    cluster.applied()
+    at_home(cluster, "t", [(i, "b") for i in range(1, 1000)], "SELECT * FROM t ORDER BY 1")
+    at_home(cluster, "s", [(i,) for i in range(1, 100)], "SELECT * FROM s ORDER BY 1")
+    at_home(cluster, "r", [(i,) for i in range(1, 11)], "SELECT * FROM r ORDER BY 1")
+
+
+@pytest.mark.parametrize("point", ["homeward.raised_one", "homeward.dropped", "homeward.moved", "homeward.gone_one"])
+def test_killed_on_the_way_home_and_put_back(cluster, control_points, point):
+    """The table stays spread, or is spread again: every row once."""
+    decided = killed_on_the_way_home(cluster, point)
+    cluster.tables = ["name: t, key: id, function: modulo", "name: s, key: id, function: modulo", "name: r, kind: reference"]
+    done = cluster.applied()
+    assert decided == ("rows moved to other shards" in done.stderr)
+    moved(cluster, "t", [(i, "b") for i in range(1, 1000)], "SELECT * FROM t")
+    moved(cluster, "s", [(i,) for i in range(1, 100)], "SELECT * FROM s")
+    assert [cluster.lab.query(shard, "SELECT count(*) FROM r") for shard in range(3)] == [[(10,)]] * 3
 
 
 # ---- sequences ------------------------------------------------------------------------------------------------------
