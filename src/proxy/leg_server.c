@@ -47,6 +47,7 @@ static bool link_leg(struct leg *leg)
     if (!is_current(leg))
         return false;
     struct server *branch = leg_joins(leg) ? branch_of(scatter->client, leg->shard) : NULL;
+    leg->is_branch = branch && branch->status != 'I';
     if (branch) {
         branch_link(client, branch);
         return true;
@@ -221,13 +222,13 @@ void leg_lost(struct client *client, const mosaic_error *why, bool cut)
         leg_over(leg);
         return;
     }
-    scatter->client->transaction.is_broken |= leg_joins(leg);
+    scatter->client->transaction.is_broken |= leg_joins(leg) && (leg->state != LEG_NEW || leg->is_branch);
     if (cut) {
         client_close(scatter->client, NULL); /* it has a part of a message */
         leg_over(leg);
         return;
     }
-    if (leg->state == LEG_NEW && !why) {
+    if (leg->state == LEG_NEW && !leg->is_branch && !why) {
         loop_again(&scatter->worker->loop, &client->channel.source); /* another one will do */
         return;
     }

@@ -4,6 +4,7 @@ import contextlib
 import psycopg
 import psycopg2
 import pytest
+from conftest import superuser
 from proxies import STANDIN, ask, start_proxy
 from rawwire import bind, execute, parse, sync
 
@@ -333,3 +334,53 @@ def test_and_chain_begins_the_next_one(proxy, lab, one, end):
     ask(one, "UPDATE accounts SET balance = 2 WHERE id = 4")
     ask(one, "COMMIT")
     assert [balances(lab)[key] for key in (0, 1, 3, 4)] == ([1, 1, 2, 2] if end == "COMMIT" else [100, 100, 2, 2])
+
+
+def refused(connection, text, *, detail="", match=""):
+    with pytest.raises(psycopg2.errors.FeatureNotSupported, match=match) as found:
+        ask(connection, text)
+    assert detail in (found.value.diag.message_detail or "")
+
+
+def test_a_transaction_that_has_written_and_is_read_only_then_is_refused_its_commit(lab, one):
+    ask(one, "BEGIN")
+    for key in range(2):
+        ask(one, f"UPDATE accounts SET balance = 1 WHERE id = {key}")
+    ask(one, "SET TRANSACTION READ ONLY")
+    refused(one, "COMMIT", match="READ ONLY")
+    assert set(balances(lab).values()) == {100}
+    nothing_is_left(lab)
+
+
+@pytest.fixture(scope="module")
+def roles(lab, proxy):
+    """The proxy's user may be lender, and owner."""
+    for shard in range(LAB_SHARDS):
+        with superuser(lab, shard) as cursor:
+            cursor.execute(f"CREATE ROLE owner; CREATE ROLE lender; GRANT owner, lender TO {proxy.user}")
+            cursor.execute("GRANT ALL ON accounts, entries TO owner, lender")
+
+
+@pytest.mark.parametrize("session, local", [("RESET ROLE", "SET LOCAL ROLE owner"), ("SET ROLE owner", "SET LOCAL ROLE lender"),
+                                            ("SET ROLE owner", "SET LOCAL ROLE none"), ("RESET ROLE", "SET ROLE owner")])
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_role_of_the_transaction_alone_prepares_and_commits(lab, one, roles, session, local, fails):
+    ask(one, session)
+    was = ask(one, "SELECT current_user FROM accounts WHERE id = 0")
+    ask(one, "BEGIN")
+    ask(one, local)
+    for key in range(3):
+        ask(one, f"UPDATE accounts SET balance = 4 WHERE id = {key}")
+    if fails:
+        ask(one, "INSERT INTO entries VALUES (11, 1)")
+        with pytest.raises(psycopg2.errors.ForeignKeyViolation):
+            ask(one, "COMMIT")
+    else:
+        ask(one, "COMMIT")
+    nothing_is_left(lab)
+    if not fails and "LOCAL" not in local:
+        was = [("owner",)]
+    for key in range(3):
+        assert ask(one, f"SELECT current_user FROM accounts WHERE id = {key}") == was
+    ask(one, "RESET ROLE")
+    assert [balances(lab)[key] for key in range(3)] == [100 if fails else 4] * 3
