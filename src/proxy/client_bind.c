@@ -336,8 +336,7 @@ static enum taken take_bind(struct client *client, const struct bind_message *me
     if (route.way == ROUTE_SCATTER)
         return client_scatter_bind(client, bind, prepared, &route);
     mosaic_error error;
-    if (only && only->class == STATEMENT_SET &&
-        !effect_is_allowed(&client->worker->world->model, only->name, only->value, &error))
+    if (only && only->class == STATEMENT_SET && !effect_set_is_allowed(&client->worker->world->model, only, &error))
         return extended_refuse(client, &error);
     return bind_on_server(client, message, prepared, named, &route);
 }

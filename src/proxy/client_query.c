@@ -177,8 +177,7 @@ enum taken client_query(struct client *client, const char *message, const struct
     mosaic_error error;
     for (size_t i = 0; route.facts && i < route.facts->count; i++) {
         const struct facts *facts = &route.facts->facts[i];
-        if (facts->class == STATEMENT_SET &&
-            !effect_is_allowed(&client->worker->world->model, facts->name, facts->value, &error))
+        if (facts->class == STATEMENT_SET && !effect_set_is_allowed(&client->worker->world->model, facts, &error))
             return client_refuse(client, &error, true);
     }
     bool tentative = only && local_is_tentative(client, only);
