@@ -8,6 +8,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 enum { REQUEST_MOST = WIRE_LENGTH_MOST };
 enum {
@@ -196,6 +197,8 @@ void leg_again(struct source *source)
     if (client->failure) {
         mosaic_error error = *client->failure;
         if (!leg_is_left_out(leg, &error)) {
+            if (strcmp(error.sqlstate, "53300") == 0)
+                branch_yield(scatter->client, true); /* it has waited in vain, and others may wait for what it holds */
             leg_over(leg);
             scatter_fail(scatter, &error);
         }

@@ -1,11 +1,12 @@
 """Transactions over several shards: committed on all of them or on none, with savepoints, settings and cursors."""
+import concurrent.futures
 import contextlib
 
 import psycopg
 import psycopg2
 import pytest
 from conftest import superuser
-from proxies import STANDIN, ask, start_proxy
+from proxies import STANDIN, ask, eventually, shown, start_proxy
 from rawwire import bind, describe, execute, parse, sync
 
 LAB_SHARDS = 3
@@ -491,3 +492,47 @@ def test_a_session_keeps_its_servers_over_the_end_of_a_transaction(lab, one, own
         assert ask(connection, "SELECT current_setting('work_mem') FROM accounts WHERE id = 1") == [("7MB",)]
     assert balances(lab)[0] == (5 if end == "COMMIT" else 100)
     nothing_is_left(lab)
+
+
+def test_who_waits_in_vain_for_a_second_shard_lets_go_of_the_first(lab, one):
+    with start_proxy(lab, {"pool_size": 1, "query_wait_timeout": "500ms"}) as narrow:
+        with contextlib.closing(narrow.psycopg2()) as holder, contextlib.closing(narrow.psycopg2()) as waiter:
+            ask(holder, "BEGIN")
+            ask(holder, "UPDATE accounts SET balance = 7 WHERE id = 1")
+            ask(waiter, "BEGIN")
+            ask(waiter, "UPDATE accounts SET balance = 8 WHERE id = 0")
+            with pytest.raises(psycopg2.Error, match="query_wait_timeout"):
+                ask(waiter, "UPDATE accounts SET balance = 8 WHERE id = 1")
+            ask(holder, "UPDATE accounts SET balance = 7 WHERE id = 0")
+            ask(holder, "COMMIT")
+            with pytest.raises(psycopg2.errors.InFailedSqlTransaction):
+                ask(waiter, "SELECT balance FROM accounts WHERE id = 0")
+            ask(waiter, "ROLLBACK")
+    assert balances(lab)[0] == balances(lab)[1] == 7
+
+
+def test_who_holds_servers_of_other_shards_comes_first(lab, one):
+    update = "UPDATE accounts SET balance = balance + 1 WHERE id = {}".format
+    with start_proxy(lab, {"pool_size": 2, "threads": 1}) as narrow, contextlib.ExitStack() as stack:
+        def client():
+            return stack.enter_context(contextlib.closing(narrow.psycopg2()))
+        first, second, holder, waiter = (client() for _ in range(4))
+        ask(waiter, "BEGIN")
+        for connection, key in ((first, 1), (second, 4), (holder, 0)):
+            ask(connection, "BEGIN")
+            ask(connection, update(key))
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            waiting = []
+            for number, connection in enumerate((waiter, holder), 1):
+                waiting.append(pool.submit(ask, connection, update(1)))
+                eventually(lambda number=number: sum(int(row["cl_waiting"]) for row in shown(narrow, "SHOW POOLS")) == number)
+            ask(first, "COMMIT")
+            try:
+                waiting[1].result(timeout=10)
+                assert not waiting[0].done()
+            finally:
+                ask(second, "COMMIT")
+                for each, connection in ((waiting[1], holder), (waiting[0], waiter)):
+                    each.result(timeout=10)
+                    ask(connection, "COMMIT")
+    assert balances(lab)[1] == 103
