@@ -35,12 +35,20 @@ static bool names_snapshot(const char *text, size_t size)
     return false;
 }
 
-/* BEGIN and SET TRANSACTION say it once; it holds until the transaction ends, over AND CHAIN too. */
+static bool sets_snapshot(const struct facts *facts)
+{
+    return facts->class == STATEMENT_SET && facts->name && strcmp(facts->name, "transaction_isolation") == 0 &&
+           facts->value && names_snapshot(facts->value, strlen(facts->value));
+}
+
+/* BEGIN, SET TRANSACTION and its setting say it once; it holds until the transaction ends, over AND CHAIN too. */
 void beside_note_isolation(struct client *client, const struct facts_list *list, const char *text, size_t size)
 {
     for (size_t i = 0; i < list->count; i++)
         if (list->facts[i].class == STATEMENT_BEGIN || list->facts[i].class == STATEMENT_SET_TRANSACTION)
             client->transaction.wants_snapshot |= names_snapshot(text, size);
+        else
+            client->transaction.wants_snapshot |= sets_snapshot(&list->facts[i]);
 }
 
 /* The client takes what each shard's own snapshot shows. */

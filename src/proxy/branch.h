@@ -50,9 +50,9 @@ void branches_leave(struct client *client);
 /* The same where its client is to end it still: it cannot go back to a savepoint either. */
 void branches_break(struct client *client);
 /*
- * A statement of the client's has failed as a deadlock's victim: the transaction lets go of what it has locked on other
- * shards at once, as on one PostgreSQL; not where a savepoint may bring it back. `scatters`: when the statement, of
- * several shards, has ended. NULL: there is no client any more.
+ * A statement of the client's has failed as a deadlock's victim, or for want of a server: the transaction lets go of
+ * what it has locked on other shards at once, as on one PostgreSQL; not where a savepoint may bring it back.
+ * `scatters`: when the statement, of several shards, has ended. NULL: there is no client any more.
  */
 void branch_yield(struct client *client, bool scatters);
 /* A parked server is gone, and with it what the transaction did there: it has failed, as whatever comes next is told.

@@ -1,6 +1,7 @@
 #include "proxy/cancel.h"
 
 #include "base/memory.h"
+#include "proxy/commit.h"
 #include "proxy/control.h"
 #include "proxy/placement.h"
 #include "proxy/proxy.h"
@@ -276,6 +277,8 @@ static void carry_out(struct worker *worker, struct message *message)
         placement_cancel(client);
     } else if (client->scatter || client->fetching) {
         scatter_cancel(client->scatter ? client->scatter : client->fetching);
+    } else if (client->commit) {
+        (void)commit_cancel(client);
     } else if (client->server && !server_is_clean(client->server)) {
         cancel_server(client->server);
     }

@@ -67,6 +67,7 @@ struct client {
     enum client_state state;
     char status;         /* as told in the last ReadyForQuery */
     bool waits;          /* in a pool's queue */
+    bool holds;          /* …while its transaction has servers of other shards */
     bool awaits_ready;   /* the cycle's last message was sent: nothing else until ReadyForQuery */
     bool in_segment;     /* messages of the extended protocol since the last Sync */
     bool is_opening;     /* the server is being given BEGIN and what came after it */

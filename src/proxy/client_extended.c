@@ -126,7 +126,8 @@ static enum taken pass_portal(struct client *client, const char *message, const 
     const struct bound *bound = portal_find(client, named->name);
     if (bound && bound->is_local)
         return portal_here(client, bound, named, kind);
-    const struct server *has_it = bound && client->status == 'T' ? branch_by_number(client, bound->server) : NULL;
+    bool in_transaction = client->status == 'T' || client->transaction.is_implicit;
+    const struct server *has_it = bound && in_transaction ? branch_by_number(client, bound->server) : NULL;
     if (has_it) {
         enum taken taken = client_reach(client, has_it->pool->shard);
         if (taken != REACHED)

@@ -28,10 +28,11 @@ static bool may_be_lazy(const struct client *client)
     return model->engine == ENGINE_POSTGRES && model->shard_count > 1;
 }
 
-/* Is it the end of a transaction that is open on several shards? */
+/* Is it the end of a transaction that is open on several shards, and to be waited for? */
 static bool ends_branches(const struct client *client)
 {
-    return client->commit || (client->status == 'T' && branch_is_parked(client));
+    bool is_own = client->is_pinned && local_has_failed(client); /* its servers stay its own */
+    return client->commit || ((client->status == 'T' || is_own) && branch_is_parked(client));
 }
 
 bool local_applies(const struct client *client, const struct facts *facts)
@@ -42,7 +43,7 @@ bool local_applies(const struct client *client, const struct facts *facts)
         return true;
     switch (facts->class) {
     case STATEMENT_BEGIN:
-        return has_no_server(client) && (lazy || (client->status == 'I' && may_be_lazy(client)));
+        return has_no_server(client) && ((lazy && !facts->has_modes) || (client->status == 'I' && may_be_lazy(client)));
     case STATEMENT_COMMIT:
     case STATEMENT_ROLLBACK:
         return (lazy && transaction->is_plain && !facts->chain) || ends_branches(client);
@@ -149,24 +150,37 @@ static bool chain(struct client *client, bool committed, struct buffer *answer)
     return begun;
 }
 
+/* What was set behind BEGIN is not kept apart from the rest. */
+static enum taken refuse_chain(struct client *client)
+{
+    mosaic_error error;
+    (void)!error_set(&error, MOSAIC_UNSUPPORTED, "AND CHAIN of a transaction over several shards whose modes were set");
+    error_detail(&error, "The next one would begin without what SET TRANSACTION said behind BEGIN.");
+    error_hint(&error, "end it without AND CHAIN, or name the modes in BEGIN");
+    return client_refuse(client, &error, false);
+}
+
 enum taken local_end_branches(struct client *client, const struct facts *facts)
 {
     bool ends = facts->class == STATEMENT_COMMIT || facts->class == STATEMENT_ROLLBACK;
     mosaic_error error;
     if (!ends || !ends_branches(client))
         return REACHED;
+    if (!client->commit && facts->chain && client->transaction.has_modes)
+        return refuse_chain(client);
     if (!client->commit && client->server) {
         enum taken taken = branch_park(client);
         if (taken != REACHED)
             return taken;
     }
-    if (facts->class == STATEMENT_ROLLBACK)
+    bool undoes = facts->class == STATEMENT_ROLLBACK || local_has_failed(client);
+    if (undoes && !client->is_pinned)
         return REACHED;
-    if (!client->commit && !commit_begin(client))
+    if (!client->commit && !(undoes ? commit_begin_undo(client) : commit_begin(client)))
         return client_out_of_memory(client);
     if (commit_is_busy(client))
         return TAKEN_LATER;
-    if (commit_end(client, &error))
+    if (commit_end(client, &error) || undoes)
         return REACHED;
     local_forget(client, false);
     return client_refuse(client, &error, false);

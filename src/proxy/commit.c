@@ -5,6 +5,7 @@
 #include "catalog/decision.h"
 #include "core/sqlexpr.h"
 #include "proxy/branch.h"
+#include "proxy/cancel.h"
 #include "proxy/proxy.h"
 #include "proxy/server.h"
 #include "proxy/settle.h"
@@ -15,7 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SQL_MOST = 1 << 21, TAG_SIZE = 24 };
+enum { SQL_MOST = 1 << 21, TAG_SIZE = 24, ROLE_SIZE = 64 };
 
 enum phase {
     LOOKS,    /* who has written; each is told what it lacks, and to commit under synchronous_commit = on at least */
@@ -23,6 +24,7 @@ enum phase {
     DECIDES,  /* the decider commits, with its word that the others are to */
     ASKS,     /* its answer was lost: settle.h */
     FINISHES, /* these do */
+    FORGETS,  /* the decider drops its word, and is its client's own afterwards */
     TRIES,    /* mosaic.commit = best_effort: each by itself, one behind the other */
     UNDOES,
     UNKNOWN,
@@ -41,8 +43,11 @@ struct commit_part {
     size_t shard;
     char name[SHARD_NAME_SIZE];
     char prepared[GID_SIZE];
-    char xid[24];     /* "": it has written nothing */
-    char setting[24]; /* synchronous_commit of its session, outside of the transaction */
+    char xid[24];          /* "": it has written nothing */
+    char owner[ROLE_SIZE]; /* current_user in the transaction, who alone may end what is prepared */
+    char user[ROLE_SIZE];  /* current_user outside of it */
+    char role[ROLE_SIZE];  /* the setting that says so */
+    char setting[24];      /* synchronous_commit of its session, outside of the transaction */
     char tag[TAG_SIZE];
     enum part_state state;
     unsigned awaited; /* answers */
@@ -53,6 +58,7 @@ struct commit_part {
 struct commit {
     struct client *client; /* NULL: gone */
     uint64_t number;       /* its transaction's, then */
+    int64_t began;         /* the loop's clock */
     struct worker *worker;
     struct settings_state *session, *before; /* held: of the servers when it is committed, or else */
     enum phase phase;
@@ -106,6 +112,28 @@ static void send_named(struct commit_part *part, const char *command)
     buffer_free(&sql);
 }
 
+static void send_role(struct commit_part *part, const char *role)
+{
+    struct buffer sql = BUFFER_INIT(4 * GID_SIZE);
+    buffer_text(&sql, "SELECT pg_catalog.set_config('role', ");
+    sql_literal(&sql, role, strlen(role));
+    buffer_text(&sql, ", false)");
+    send_query(part, buffer_string(&sql));
+    buffer_free(&sql);
+}
+
+/* SET LOCAL ROLE has ended with PREPARE: its owner ends it. */
+static void send_as_owner(struct commit_part *part, const char *command)
+{
+    bool is_another = strcmp(part->owner, part->user) != 0;
+    if (is_another)
+        send_role(part, part->owner);
+    if (part->server)
+        send_named(part, command);
+    if (is_another && part->server)
+        send_role(part, part->role);
+}
+
 static void copy_text(char *to, size_t size, const char *from, size_t length)
 {
     if (length > size - 1)
@@ -146,7 +174,8 @@ static void let_go(struct commit *commit)
             settings_release(server->session);
             server->session = settings_hold(commit->session);
         }
-        if (knows && server_is_clean(server))
+        bool is_unsure = part->failed && part->state == PART_PREPARED; /* what was SET for its end may still be */
+        if (knows && !is_unsure && server_is_clean(server))
             server_free(server, commit->client, commit->is_pinned);
         else
             server_close(server, NULL);
@@ -175,7 +204,7 @@ static void undo(struct commit *commit, const struct commit_part *failed)
         if (!part->server)
             continue;
         if (part->state == PART_PREPARED && part->server->status == 'I')
-            send_named(part, "ROLLBACK PREPARED ");
+            send_as_owner(part, "ROLLBACK PREPARED ");
         else if (part->server->status != 'I')
             send_query(part, "ROLLBACK");
     }
@@ -197,7 +226,7 @@ static void look(struct commit *commit)
                       "), pg_catalog.set_config('synchronous_commit', CASE WHEN "
                       "pg_catalog.current_setting('synchronous_commit') OPERATOR(pg_catalog.=) ANY "
                       "('{off,local,remote_write}') THEN 'on' ELSE "
-                      "pg_catalog.current_setting('synchronous_commit') END, true)",
+                      "pg_catalog.current_setting('synchronous_commit') END, true), current_user",
                       gid_lock_key(commit->hex));
         send_query(part, buffer_string(&sql));
         buffer_free(&sql);
@@ -224,8 +253,9 @@ static void prepare(struct commit *commit)
             part->state = PART_PREPARED;
             buffer_text(&sql, "PREPARE TRANSACTION ");
             sql_literal(&sql, part->prepared, strlen(part->prepared));
-            /* Afterwards the session's own setting shows again. */
-            buffer_text(&sql, "; SELECT pg_catalog.current_setting('synchronous_commit')");
+            /* Afterwards the session's own settings show again. */
+            buffer_text(&sql, "; SELECT pg_catalog.current_setting('synchronous_commit'), current_user, "
+                              "pg_catalog.current_setting('role')");
             send_query(part, buffer_string(&sql));
             buffer_free(&sql);
         }
@@ -267,7 +297,7 @@ static void finish_part(struct commit_part *part)
     if (is_weak(part->setting))
         send_query(part, "SET synchronous_commit = on");
     if (part->server)
-        send_named(part, "COMMIT PREPARED ");
+        send_as_owner(part, "COMMIT PREPARED ");
     snprintf(sql, sizeof sql, "SET synchronous_commit = %s", part->setting);
     if (part->server && is_weak(part->setting))
         send_query(part, sql);
@@ -291,28 +321,42 @@ static bool parts_have_ended(const struct commit *commit)
     return all;
 }
 
-/* All have acknowledged: the word is not needed any more. Nobody waits for this; what it leaves, recovery drops. */
-static void forget(struct commit *commit)
+static bool is_own(const struct commit *commit)
+{
+    return commit->client && commit->is_pinned;
+}
+
+/*
+ * All have acknowledged: the word is not needed any more; what this leaves, recovery drops. True: it is waited for, as
+ * the server stays its client's own.
+ */
+static bool forget(struct commit *commit)
 {
     struct commit_part *decider = commit->decider;
     struct server *server = decider ? decider->server : NULL;
     struct buffer sql = BUFFER_INIT(4 * GID_SIZE);
-    bool all = server && !commit->is_single && !commit->is_pinned && parts_have_ended(commit);
+    bool all = server && !commit->is_single && parts_have_ended(commit), waits = all && is_own(commit);
     control_point("commit.done");
     if (commit->count > 1 && !commit->is_single && !parts_have_ended(commit))
         settle_soon(commit->worker->proxy);
     if (!all)
-        return;
-    decider->server = NULL;
-    server->part = NULL;
-    settings_release(server->session);
-    server->session = settings_hold(commit->session);
+        return false;
     buffer_text(&sql, "SELECT mosaic.forget(");
     sql_literal(&sql, commit->gid.base, strlen(commit->gid.base));
     buffer_text(&sql, ")");
-    if (!server_ask(server, buffer_string(&sql)))
-        server_close(server, NULL);
+    if (waits) {
+        commit->phase = FORGETS;
+        send_query(decider, buffer_string(&sql));
+    } else {
+        decider->server = NULL;
+        server->part = NULL;
+        settings_release(server->session);
+        server->session = settings_hold(commit->session);
+        if (!server_ask(server, buffer_string(&sql)))
+            server_close(server, NULL);
+    }
     buffer_free(&sql);
+    return waits;
 }
 
 /* ---- answers ---- */
@@ -426,7 +470,8 @@ static bool decided(struct commit *commit)
     return true;
 }
 
-static void finished(struct commit *commit)
+/* False: it is over. */
+static bool finished(struct commit *commit)
 {
     for (size_t i = 0; i < commit->count; i++) {
         struct commit_part *part = &commit->parts[i];
@@ -434,8 +479,10 @@ static void finished(struct commit *commit)
             part->state = PART_ENDED;
     }
     control_point("commit.finished");
-    forget(commit);
+    if (forget(commit))
+        return true;
     over(commit);
+    return false;
 }
 
 /* The next one commits. False: all have, or it is over for want of one. */
@@ -509,8 +556,7 @@ static bool step(struct commit *commit)
     case TRIES:
         return try_next(commit);
     case FINISHES:
-        finished(commit);
-        return false;
+        return finished(commit);
     default:
         over(commit);
         return false;
@@ -550,12 +596,44 @@ static void hint_at_prepare(struct commit_part *part)
                    part->name);
     if (part->commit->phase == DECIDES && strcmp(part->error.sqlstate, "42883") == 0)
         error_hint(&part->error, "run pgmosaic apply: it makes what a commit over several shards needs");
+    if (part->commit->phase == DECIDES && strcmp(part->error.sqlstate, "25006") == 0) {
+        (void)!error_set(&part->error, MOSAIC_UNSUPPORTED,
+                         "a transaction that has written on several shards cannot be committed as READ ONLY");
+        error_detail(&part->error, "That it is committed is written on shard %s, in the transaction itself.",
+                     part->name);
+        error_hint(&part->error, "leave out SET TRANSACTION READ ONLY, or send it before whatever writes");
+        error_sqlstate(&part->error, "0A000");
+    }
     if (part->commit->phase == DECIDES && strcmp(part->error.sqlstate, "23505") == 0 &&
         strcmp(part->tag, "SELECT 1") != 0) {
         (void)!error_set(&part->error, MOSAIC_SERVER,
                          "the commit stood still for so long that a recovery has rolled the transaction back");
         error_hint(&part->error, "run the transaction again");
         error_sqlstate(&part->error, "40001");
+    }
+}
+
+/* "": it is NULL. */
+static void take_column(struct wire_reader *reader, char *to, size_t room)
+{
+    uint32_t size = wire_read32(reader);
+    const char *bytes = size == UINT32_MAX ? NULL : wire_read_bytes(reader, size);
+    copy_text(to, room, bytes ? bytes : "", bytes ? size : 0);
+}
+
+static void take_row(struct commit_part *part, struct wire_reader *reader)
+{
+    char other[2];
+    uint16_t columns = wire_read16(reader);
+    if (part->commit->phase == LOOKS && columns == 4) {
+        take_column(reader, part->xid, sizeof part->xid);
+        take_column(reader, other, sizeof other);
+        take_column(reader, other, sizeof other);
+        take_column(reader, part->owner, sizeof part->owner);
+    } else if (part->commit->phase == PREPARES && columns == 3) {
+        take_column(reader, part->setting, sizeof part->setting);
+        take_column(reader, part->user, sizeof part->user);
+        take_column(reader, part->role, sizeof part->role);
     }
 }
 
@@ -569,17 +647,8 @@ void commit_take(struct commit_part *part, const char *message, const struct wir
             copy_text(part->tag, sizeof part->tag, tag, strlen(tag));
         return;
     }
-    if (frame->type != WIRE_B_DATA_ROW)
-        return;
-    uint16_t columns = wire_read16(&reader);
-    uint32_t size = wire_read32(&reader);
-    const char *bytes = size == UINT32_MAX ? "" : wire_read_bytes(&reader, size);
-    if (size == UINT32_MAX)
-        size = 0;
-    if (part->commit->phase == LOOKS && columns == 3 && bytes)
-        copy_text(part->xid, sizeof part->xid, bytes, size);
-    else if (part->commit->phase == PREPARES && bytes)
-        copy_text(part->setting, sizeof part->setting, bytes, size);
+    if (frame->type == WIRE_B_DATA_ROW)
+        take_row(part, &reader);
 }
 
 /* Of COMMIT PREPARED: there is none any more. Not while another one is about it (55000), which could yet be cut off. */
@@ -668,7 +737,8 @@ static int by_shard(const void *left, const void *right)
     return ((*a)->pool->shard > (*b)->pool->shard) - ((*a)->pool->shard < (*b)->pool->shard);
 }
 
-bool commit_begin(struct client *client)
+/* With all that take part. NULL: memory is out. */
+static struct commit *commit_new(struct client *client)
 {
     size_t count = 0;
     mosaic_error error;
@@ -679,7 +749,7 @@ bool commit_begin(struct client *client)
     if (!commit || !servers || gid_draw(commit->hex, &error) != MOSAIC_OK) {
         memory_free(commit);
         memory_free(servers);
-        return false;
+        return NULL;
     }
     count = 0;
     for (struct list *node = client->kept.next; node != &client->kept; node = node->next) {
@@ -699,11 +769,62 @@ bool commit_begin(struct client *client)
     for (size_t i = 0; i < count; i++)
         take_part(commit, servers[i]);
     memory_free(servers);
+    commit->began = commit->worker->loop.now;
+    return commit;
+}
+
+/* Nothing of it is left to be committed. */
+static void begin_undo(struct commit *commit)
+{
+    commit->phase = UNDOES;
+    for (size_t i = 0; i < commit->count; i++)
+        send_query(&commit->parts[i], "ROLLBACK");
+}
+
+bool commit_begin(struct client *client)
+{
+    struct commit *commit = commit_new(client);
+    if (!commit)
+        return false;
     commit->is_sending = true;
-    look(commit);
+    if (client->transaction.is_broken) {
+        (void)!error_set(&commit->error, MOSAIC_UNREACHABLE, "what the transaction did on a shard is gone");
+        begin_undo(commit);
+    } else {
+        look(commit);
+    }
     commit->is_sending = false;
     (void)go_on(commit);
     return true;
+}
+
+bool commit_begin_undo(struct client *client)
+{
+    struct commit *commit = commit_new(client);
+    if (!commit)
+        return false;
+    commit->is_sending = true;
+    begin_undo(commit);
+    commit->is_sending = false;
+    (void)go_on(commit);
+    return true;
+}
+
+bool commit_cancel(struct client *client)
+{
+    struct commit *commit = client->commit;
+    bool any = false;
+    for (size_t i = 0; commit->phase <= PREPARES && i < commit->count; i++) {
+        struct commit_part *part = &commit->parts[i];
+        if (part->server && part->awaited && !part->server->cancels)
+            any |= cancel_server(part->server);
+    }
+    return any;
+}
+
+int64_t commit_began(const struct client *client)
+{
+    return client->commit->began;
 }
 
 bool commit_is_busy(const struct client *client)

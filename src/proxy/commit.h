@@ -2,7 +2,7 @@
  * The COMMIT of a transaction over several shards: all of them, or none. It is what docs/design/two-phase.md says,
  * with the steps of catalog/twophase.h, asked of servers that the client had parked.
  *
- *     LOOKS ─> PREPARES ─> DECIDES ─> FINISHES ─> over
+ *     LOOKS ─> PREPARES ─> DECIDES ─> FINISHES (─> FORGETS) ─> over
  *       └────────┴───────────┴──> UNDOES ─> over
  *
  * A client that goes meanwhile does not stop it.
@@ -16,6 +16,13 @@ struct commit_part;
 
 /* Begins it, with every parked server of the client's transaction, which is linked to none. False: memory is out. */
 MOSAIC_MUST_CHECK bool commit_begin(struct client *client);
+/* Every parked server is rolled back, and is then its client's own again, where that is pinned. It ends as one that
+ * failed. */
+MOSAIC_MUST_CHECK bool commit_begin_undo(struct client *client);
+/* What may still fail of it is told to stop. True: something was that had not been yet. */
+bool commit_cancel(struct client *client);
+/* By the loop's clock. */
+int64_t commit_began(const struct client *client);
 /* Does the client have to wait for it? Then it is called again (loop_again) when it need no more. */
 bool commit_is_busy(const struct client *client);
 /* It has ended, and is the client's no more. False: *error says why the transaction is rolled back, or that its outcome

@@ -86,8 +86,18 @@ bool effect_is_allowed(const struct model *model, const char *name, const char *
     return false;
 }
 
+static bool refuse_local(const char *name, mosaic_error *error)
+{
+    (void)!error_set(error, MOSAIC_UNSUPPORTED, "\"%.100s\" of one transaction is not supported", name);
+    error_detail(error, "It is read from the session's settings alone, and would not be heeded.");
+    error_hint(error, "use SET, and RESET behind the transaction");
+    return false;
+}
+
 bool effect_set_is_allowed(const struct client *client, const struct facts *facts, mosaic_error *error)
 {
+    if (facts->is_local && facts->name && strncasecmp(facts->name, "mosaic.", 7) == 0)
+        return refuse_local(facts->name, error);
     bool is_all = !facts->name || strcmp(facts->name, "all") == 0;
     if (facts->value || client->status == 'I' || !route_is_analysed(client))
         return effect_is_allowed(&client->worker->world->model, facts->name, facts->value, error);
@@ -341,12 +351,28 @@ bool effect_writes(const struct facts *facts)
     }
 }
 
-/* Is it of what each shard of a transaction must be told? CLOSE ALL is. */
+/* Is it of what each shard of a transaction must be told? CLOSE ALL is, and BEGIN in an open one, for its modes. */
 static bool is_followed(const struct facts *facts)
 {
     enum statement_class class = facts->class;
     return (class == STATEMENT_CURSOR && !facts->name) || class == STATEMENT_SAVEPOINT || class == STATEMENT_RELEASE ||
-           class == STATEMENT_ROLLBACK_TO || class == STATEMENT_SET || class == STATEMENT_SET_TRANSACTION;
+           class == STATEMENT_ROLLBACK_TO || class == STATEMENT_SET || class == STATEMENT_SET_TRANSACTION ||
+           (class == STATEMENT_BEGIN && facts->has_modes);
+}
+
+/* Of the transaction as such: what AND CHAIN gives to the next one. SET CONSTRAINTS, which has no name, does not. */
+static bool sets_modes(const struct facts *facts)
+{
+    switch (facts->class) {
+    case STATEMENT_BEGIN:
+        return facts->has_modes;
+    case STATEMENT_SET_TRANSACTION:
+        return facts->name != NULL;
+    case STATEMENT_SET:
+        return facts->name && strncmp(facts->name, "transaction_", 12) == 0;
+    default:
+        return false;
+    }
 }
 
 void effect_apply(struct client *client, const struct facts *facts, const char *text, size_t size, const char *tag)
@@ -357,6 +383,7 @@ void effect_apply(struct client *client, const struct facts *facts, const char *
         transaction_opened(transaction, client->session); /* perhaps of one statement alone */
     if (is_followed(facts) && !transaction_follow(transaction, text, size) && branch_is_parked(client))
         branch_overflow(client);
+    transaction->has_modes |= sets_modes(facts);
     transaction->is_bare &= facts->class != STATEMENT_SET && facts->class != STATEMENT_SET_TRANSACTION;
     switch (facts->class) {
     case STATEMENT_COMMIT:

@@ -185,9 +185,9 @@ static void take_pool(struct snapshot_part *part, const struct pool *pool, struc
         row->sv_active += server->client != NULL;
     }
     row->cl_active = row->sv_active;
-    const struct list *first = pool->waiting.next;
-    if (first != &pool->waiting)
-        row->maxwait = clocks.loop_us - LIST_OWNER(const struct client, wait_node, first)->since * 1000;
+    const struct client *longest = pool_waits_longest(pool);
+    if (longest)
+        row->maxwait = clocks.loop_us - longest->since * 1000;
 }
 
 /* Clients that use no server connection, and wait for none. */

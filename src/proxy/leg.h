@@ -42,6 +42,7 @@ struct leg {
     size_t shard, slot; /* its place in the model, and its number: of the world that the plan was made in */
     const char *name;   /* of the shard */
     enum leg_state state;
+    bool is_branch;        /* its server was in the client's transaction before */
     bool is_missing;       /* there was no connection: its rows are left out */
     bool is_held;          /* rows wait at its server */
     bool is_cancelled;     /* its server was told to stop */

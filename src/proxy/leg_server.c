@@ -8,6 +8,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 enum { REQUEST_MOST = WIRE_LENGTH_MOST };
 enum {
@@ -47,6 +48,7 @@ static bool link_leg(struct leg *leg)
     if (!is_current(leg))
         return false;
     struct server *branch = leg_joins(leg) ? branch_of(scatter->client, leg->shard) : NULL;
+    leg->is_branch = branch && branch->status != 'I';
     if (branch) {
         branch_link(client, branch);
         return true;
@@ -195,6 +197,8 @@ void leg_again(struct source *source)
     if (client->failure) {
         mosaic_error error = *client->failure;
         if (!leg_is_left_out(leg, &error)) {
+            if (strcmp(error.sqlstate, "53300") == 0)
+                branch_yield(scatter->client, true); /* it has waited in vain, and others may wait for what it holds */
             leg_over(leg);
             scatter_fail(scatter, &error);
         }
@@ -221,13 +225,13 @@ void leg_lost(struct client *client, const mosaic_error *why, bool cut)
         leg_over(leg);
         return;
     }
-    scatter->client->transaction.is_broken |= leg_joins(leg);
+    scatter->client->transaction.is_broken |= leg_joins(leg) && (leg->state != LEG_NEW || leg->is_branch);
     if (cut) {
         client_close(scatter->client, NULL); /* it has a part of a message */
         leg_over(leg);
         return;
     }
-    if (leg->state == LEG_NEW && !why) {
+    if (leg->state == LEG_NEW && !leg->is_branch && !why) {
         loop_again(&scatter->worker->loop, &client->channel.source); /* another one will do */
         return;
     }

@@ -1,10 +1,12 @@
 #include "proxy/pool.h"
 
 #include "base/memory.h"
+#include "proxy/branch.h"
 #include "proxy/client.h"
 #include "proxy/operation.h"
 #include "proxy/proxy.h"
 #include "proxy/route.h"
+#include "proxy/scatter.h"
 #include "proxy/server.h"
 
 #include <string.h>
@@ -127,15 +129,28 @@ static bool take_one(atomic_int *counter, int64_t most)
     return false;
 }
 
+struct client *pool_waits_longest(const struct pool *pool)
+{
+    struct client *longest = NULL;
+    for (struct list *node = pool->waiting.next; node != &pool->waiting; node = node->next) {
+        struct client *client = LIST_OWNER(struct client, wait_node, node);
+        if (!longest || client->since < longest->since)
+            longest = client;
+        if (!client->holds)
+            break; /* those behind have waited for less */
+    }
+    return longest;
+}
+
 /* May one more connection be made? Then it is counted. */
 static bool reserve(struct pool *pool)
 {
     const struct proxy_settings *settings = pool->worker->settings;
     struct account *account = pool->user->account;
     int64_t most = settings->pool_size;
-    struct list *first = list_first(&pool->waiting);
-    if (first && settings->reserve_pool_size &&
-        pool->worker->loop.now - LIST_OWNER(struct client, wait_node, first)->since >= settings->reserve_pool_timeout)
+    const struct client *longest = pool_waits_longest(pool);
+    if (longest && settings->reserve_pool_size &&
+        pool->worker->loop.now - longest->since >= settings->reserve_pool_timeout)
         most += settings->reserve_pool_size;
     if (!take_one(&account->shard_connections[pool->slot], most))
         return false;
@@ -286,6 +301,18 @@ static void free_a_place(struct pool *pool)
         server_close(LIST_OWNER(struct server, node, pool->idle.previous), NULL);
 }
 
+/* Who keeps others from the servers of other shards meanwhile comes before who holds none. */
+static void queue(struct pool *pool, struct client *client)
+{
+    const struct client *owner = client->is_leg ? leg_owner(client) : client;
+    struct list *place = pool->waiting.next;
+    client->holds = owner && branch_is_parked(owner);
+    while (client->holds && place != &pool->waiting && LIST_OWNER(struct client, wait_node, place)->holds)
+        place = place->next;
+    list_insert_before(client->holds ? place : &pool->waiting, &client->wait_node);
+    pool->waiting_count++;
+}
+
 enum pool_answer pool_assign(struct pool *pool, struct client *client, mosaic_error *error)
 {
     struct server *server = is_paused(pool) ? NULL : choose(pool, client);
@@ -301,8 +328,7 @@ enum pool_answer pool_assign(struct pool *pool, struct client *client, mosaic_er
     client->waits = true;
     client->pool = pool;
     client->since = pool->worker->loop.now;
-    list_append(&pool->waiting, &client->wait_node);
-    pool->waiting_count++;
+    queue(pool, client);
     COUNT(&pool->worker->counters, waits, 1);
     open_more(pool);
     /* It may have failed at once: then the client was told. */
@@ -321,7 +347,7 @@ void pool_forget(struct client *client)
     client->pool = NULL;
 }
 
-/* Whom it is given: who waits longest, or, while another connection is on its way to him whom it does not fit, the
+/* Whom it is given: the first, or, while another connection is on its way to him whom it does not fit, the
  * first whom it does. NULL: nobody. */
 static struct client *next_waiting(const struct pool *pool, const struct server *server)
 {

@@ -64,9 +64,11 @@ enum pool_answer {
     POOL_FAILED  /* error says why */
 };
 enum pool_answer pool_assign(struct pool *pool, struct client *client, mosaic_error *error);
+/* NULL: nobody waits. */
+struct client *pool_waits_longest(const struct pool *pool);
 /* The client waits no more. */
 void pool_forget(struct client *client);
-/* A server that is free to serve anyone: gives it to who waits longest, else it is idle. */
+/* A server that is free to serve anyone: gives it to who comes first of those that wait, else it is idle. */
 void pool_return(struct server *server);
 /* A server is gone from the pool: more may be opened. */
 void pool_lost(struct pool *pool);

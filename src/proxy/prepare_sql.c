@@ -290,8 +290,7 @@ static enum taken find_place(struct client *client, const struct route *own, str
     found->facts = route->facts && route->facts->count == 1 ? &route->facts->facts[0] : NULL;
     if (!found->facts || !may_run(found->facts))
         return extended_fail(client, "0A000", "EXECUTE of \"%s\" is not supported: it is no query", name);
-    if (found->facts->class == STATEMENT_SET &&
-        !effect_is_allowed(&client->worker->world->model, found->facts->name, found->facts->value, &error))
+    if (found->facts->class == STATEMENT_SET && !effect_set_is_allowed(client, found->facts, &error))
         return extended_refuse(client, &error);
     if (hinted.way == ROUTE_SHARD) {
         route->way = ROUTE_SHARD;

@@ -63,7 +63,7 @@ static size_t place_of_cursor(const struct client *client, const struct facts_li
 {
     const struct facts *only = list && list->count == 1 ? &list->facts[0] : NULL;
     bool is_cursor = only && only->name && (only->class == STATEMENT_CURSOR || only->class == STATEMENT_DECLARE);
-    if (!is_cursor || !client->transaction.cursors || !branch_is_parked(client))
+    if (!is_cursor || client->status == 'E' || !client->transaction.cursors || !branch_is_parked(client))
         return SIZE_MAX;
     uint64_t number = transaction_cursor(&client->transaction, only->name, is_sure);
     const struct server *server = number ? branch_by_number(client, number) : NULL;

@@ -4,6 +4,7 @@
 #include "proxy/cancel.h"
 #include "proxy/client.h"
 #include "proxy/client_portal.h"
+#include "proxy/commit.h"
 #include "proxy/pool.h"
 #include "proxy/proxy.h"
 #include "proxy/scatter.h"
@@ -12,13 +13,11 @@
 
 enum { PATIENCE_LEAST = 1000 }; /* ms: with a server that was told to stop */
 
-/* Who waits longest comes first. */
 static void look_at_waiting(struct pool *pool, int64_t now)
 {
     int64_t most = pool->worker->settings->query_wait_timeout;
-    struct list *node;
-    while (most && (node = list_first(&pool->waiting))) {
-        struct client *client = LIST_OWNER(struct client, wait_node, node);
+    struct client *client;
+    while (most && (client = pool_waits_longest(pool))) {
         mosaic_error error;
         if (now - client->since <= most)
             return;
@@ -28,6 +27,8 @@ static void look_at_waiting(struct pool *pool, int64_t now)
         error_hint(&error, "raise pool_size, or let transactions be shorter; SHOW POOLS tells who waits");
         COUNT(&pool->worker->counters, wait_timeouts, 1);
         pool_forget(client);
+        if (!client->is_leg)
+            branch_yield(client, true); /* others may wait for what it holds */
         client_server_refused(client, &error);
     }
 }
@@ -107,9 +108,19 @@ static bool is_idle(const struct client *client)
            !client->fetching && !client->commit;
 }
 
+static void look_at_commit(struct client *client, int64_t most)
+{
+    struct worker *worker = client->worker;
+    if (!most || !commit_is_busy(client) || worker->loop.now - commit_began(client) <= most)
+        return;
+    if (commit_cancel(client))
+        COUNT(&worker->counters, query_timeouts, 1);
+}
+
 static void look_at_client(struct client *client, const struct proxy_settings *settings, int64_t passed)
 {
     mosaic_error error;
+    look_at_commit(client, settings->query_timeout);
     if (settings->idle_transaction_timeout && passed > settings->idle_transaction_timeout && is_idle_beside(client)) {
         end_idle_transaction(client);
         return;
@@ -125,7 +136,7 @@ static void look_at_client(struct client *client, const struct proxy_settings *s
 static void look_at_clients(struct worker *worker, int64_t now)
 {
     const struct proxy_settings *settings = worker->settings;
-    if (!settings->client_idle_timeout && !settings->idle_transaction_timeout)
+    if (!settings->client_idle_timeout && !settings->idle_transaction_timeout && !worker->commits)
         return;
     for (struct list *node = worker->clients.next, *next; node != &worker->clients; node = next) {
         struct client *client = LIST_OWNER(struct client, node, node);

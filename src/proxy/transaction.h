@@ -20,6 +20,7 @@ struct transaction {
     bool is_lazy;                  /* by us: no shard has it */
     bool has_written;              /* rows or settings, or may have: effect_writes */
     bool wants_snapshot;           /* REPEATABLE READ or SERIALIZABLE, as far as it was said */
+    bool has_modes;                /* some were set, or may be, behind its BEGIN */
     bool has_failed;               /* by an error of ours: only its end, or ROLLBACK TO, is left */
     bool is_broken;                /* what it did on a shard is gone */
     bool is_plain;                 /* the statements kept are such that cannot fail */

@@ -330,6 +330,7 @@ struct facts {
     bool is_write;
     bool is_local;        /* SET LOCAL, DECLARE without WITH HOLD */
     bool chain;           /* COMMIT or ROLLBACK AND CHAIN */
+    bool has_modes;       /* BEGIN with READ ONLY, ISOLATION LEVEL, … */
     bool text_bound;      /* these facts serve this text alone */
     bool changes_session; /* leaves something in the server's session that no list here knows: never shared */
     bool changes_schema;  /* DDL: the schema is to be read again after it */

@@ -165,6 +165,7 @@ static void transaction_statement(struct analysis *analysis, const TransactionSt
     facts->class = classes[statement->kind];
     facts->text_bound = true;
     facts->chain = statement->chain;
+    facts->has_modes = statement->options != NULL;
     if (statement->savepoint_name)
         facts->name = analysis_copy(analysis, statement->savepoint_name);
     if (statement->gid)

@@ -516,3 +516,29 @@ def test_no_client_is_idle_while_its_commit_lasts(lab):
             ask(connection, text)
         time.sleep(1.5)
         assert "idle-in-transaction timeout [25P03]" in proxy.log
+
+
+@pytest.mark.parametrize("how", ["by its client", "by query_timeout"])
+def test_a_commit_that_waits_is_cancelled(lab, how):
+    """Shard s0 cannot prepare before somebody else has ended: of its deferred constraint."""
+    settings = {"pool_size": 1, "cancel_wait_timeout": "2s", **({} if how == "by its client" else {"query_timeout": "1s"})}
+    with start_proxy(lab, settings) as proxy, contextlib.closing(direct_target(lab).psycopg2()) as other, \
+            contextlib.closing(proxy.psycopg2()) as connection:
+        other.autocommit = False
+        ask(other, "INSERT INTO slow VALUES (9000)")
+        ask(connection, "BEGIN")
+        for key in (9000, 9001):
+            ask(connection, f"INSERT INTO slow VALUES ({key})")
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            told = pool.submit(ask, connection, "COMMIT")
+            try:
+                eventually(lambda: lab.query(0, "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' "
+                                                "AND query LIKE 'PREPARE%'"))
+                if how == "by its client":
+                    connection.cancel()
+                with pytest.raises(psycopg2.errors.QueryCanceled):
+                    told.result(timeout=5)
+            finally:
+                other.rollback()
+        for shard in range(2):
+            assert ask(connection, f"SELECT count(*) FROM slow WHERE id = {9000 + shard}") == [(0,)]

@@ -1,11 +1,13 @@
 """Transactions over several shards: committed on all of them or on none, with savepoints, settings and cursors."""
+import concurrent.futures
 import contextlib
 
 import psycopg
 import psycopg2
 import pytest
-from proxies import STANDIN, ask, start_proxy
-from rawwire import bind, execute, parse, sync
+from conftest import superuser
+from proxies import STANDIN, ask, eventually, shown, start_proxy
+from rawwire import bind, describe, execute, parse, sync
 
 LAB_SHARDS = 3
 SCHEMA = """
@@ -431,3 +433,204 @@ def test_settings_in_one_segment_of_a_transaction_without_a_shard(proxy, lab, on
             assert wire.ask(f"SELECT current_setting('work_mem'), current_setting('temp_buffers') FROM accounts WHERE id = {key}") \
                 == [["7MB", "9MB"]]
         wire.ask("COMMIT")
+
+
+def refused(connection, text, *, detail="", match=""):
+    with pytest.raises(psycopg2.errors.FeatureNotSupported, match=match) as found:
+        ask(connection, text)
+    assert detail in (found.value.diag.message_detail or "")
+
+
+@pytest.mark.parametrize("text", ["SET transaction_isolation = 'repeatable read'",
+                                  "SET LOCAL transaction_isolation = E'serializ\\141ble'"])
+def test_a_snapshot_that_a_setting_asks_for_is_refused_over_shards(one, text):
+    ask(one, "BEGIN")
+    ask(one, text)
+    ask(one, "SELECT balance FROM accounts WHERE id = 0")
+    refused(one, "SELECT balance FROM accounts WHERE id = 1", detail="one snapshot")
+    ask(one, "ROLLBACK")
+
+
+@pytest.mark.parametrize("text", ["SET TRANSACTION READ ONLY", "SET LOCAL transaction_read_only = on", "BEGIN READ ONLY"])
+@pytest.mark.parametrize("end", ["COMMIT", "ROLLBACK"])
+def test_a_chain_does_not_lose_what_was_set_for_the_transaction(one, text, end):
+    ask(one, "BEGIN")
+    ask(one, text)
+    for key in range(2):
+        ask(one, f"SELECT balance FROM accounts WHERE id = {key}")
+    refused(one, f"{end} AND CHAIN", match="AND CHAIN")
+    assert ask(one, "SELECT balance FROM accounts WHERE id = 2") == [(100,)]
+    ask(one, end)
+    assert one.info.transaction_status == psycopg2.extensions.TRANSACTION_STATUS_IDLE
+
+
+def test_constraints_that_were_set_are_no_hindrance_to_a_chain(lab, one):
+    ask(one, "BEGIN")
+    ask(one, "SET CONSTRAINTS ALL IMMEDIATE")
+    for key in range(2):
+        ask(one, f"UPDATE accounts SET balance = 1 WHERE id = {key}")
+    ask(one, "COMMIT AND CHAIN")
+    ask(one, "UPDATE accounts SET balance = 2 WHERE id = 2")
+    ask(one, "COMMIT")
+    assert [balances(lab)[key] for key in range(3)] == [1, 1, 2]
+
+
+def test_a_transaction_that_has_written_and_is_read_only_then_is_refused_its_commit(lab, one):
+    ask(one, "BEGIN")
+    for key in range(2):
+        ask(one, f"UPDATE accounts SET balance = 1 WHERE id = {key}")
+    ask(one, "SET TRANSACTION READ ONLY")
+    refused(one, "COMMIT", match="READ ONLY")
+    assert set(balances(lab).values()) == {100}
+    nothing_is_left(lab)
+
+
+@pytest.mark.parametrize("first", [None, 0])
+def test_the_modes_of_a_second_begin_hold_on_each_shard(one, first):
+    ask(one, "BEGIN")
+    if first is not None:
+        ask(one, f"SELECT balance FROM accounts WHERE id = {first}")
+    ask(one, "BEGIN READ ONLY")
+    assert ask(one, "SELECT balance FROM accounts WHERE id = 1") == [(100,)]
+    for key in range(3):
+        ask(one, "SAVEPOINT a")
+        with pytest.raises(psycopg2.errors.ReadOnlySqlTransaction):
+            ask(one, f"UPDATE accounts SET balance = 1 WHERE id = {key}")
+        ask(one, "ROLLBACK TO a")
+    ask(one, "COMMIT")
+
+
+def test_a_portal_of_a_server_that_a_write_without_begin_has_parked(proxy, lab, one):
+    rows = "SELECT n FROM generate_series(1, 5) AS n, accounts WHERE id = 0"
+    with proxy.wire() as wire:
+        told = wire.exchange(parse("UPDATE accounts SET balance = 3") + bind() + execute() +
+                             parse(rows) + bind(portal="p") + execute("p", 2) +
+                             parse("UPDATE accounts SET balance = 4 WHERE id = 1") + bind() + execute() +
+                             describe("P", "p") + execute("p") + sync())
+        assert kinds(told).count("D") == 5 and "E" not in kinds(told), told
+    assert balances(lab) == {0: 3, 1: 4, 2: 3, 3: 3, 4: 3, 5: 3}
+
+
+@pytest.mark.parametrize("text", ["SET LOCAL mosaic.commit = 'best_effort'",
+                                  "SELECT set_config('mosaic.shard', 's1', true)"])
+def test_what_the_proxy_would_not_heed_of_one_transaction_is_refused(one, text):
+    ask(one, "BEGIN")
+    refused(one, text, match="of one transaction")
+    ask(one, "ROLLBACK")
+
+
+def test_a_fetch_in_a_failed_transaction_is_told_so(one):
+    ask(one, "BEGIN")
+    ask(one, "DECLARE c CURSOR FOR SELECT id FROM accounts WHERE id = 0")
+    with pytest.raises(psycopg2.errors.CheckViolation):
+        ask(one, "UPDATE accounts SET balance = -1 WHERE id = 1")
+    for text in ("FETCH c", "MOVE c", "CLOSE c"):
+        with pytest.raises(psycopg2.errors.InFailedSqlTransaction):
+            ask(one, text)
+    ask(one, "ROLLBACK")
+
+
+@pytest.fixture(scope="module")
+def roles(lab, proxy):
+    """The proxy's user may be lender, and owner."""
+    for shard in range(LAB_SHARDS):
+        with superuser(lab, shard) as cursor:
+            cursor.execute(f"CREATE ROLE owner; CREATE ROLE lender; GRANT owner, lender TO {proxy.user}")
+            cursor.execute("GRANT ALL ON accounts, entries TO owner, lender")
+
+
+@pytest.mark.parametrize("session, local", [("RESET ROLE", "SET LOCAL ROLE owner"), ("SET ROLE owner", "SET LOCAL ROLE lender"),
+                                            ("SET ROLE owner", "SET LOCAL ROLE none"), ("RESET ROLE", "SET ROLE owner")])
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_role_of_the_transaction_alone_prepares_and_commits(lab, one, roles, session, local, fails):
+    ask(one, session)
+    was = ask(one, "SELECT current_user FROM accounts WHERE id = 0")
+    ask(one, "BEGIN")
+    ask(one, local)
+    for key in range(3):
+        ask(one, f"UPDATE accounts SET balance = 4 WHERE id = {key}")
+    if fails:
+        ask(one, "INSERT INTO entries VALUES (11, 1)")
+        with pytest.raises(psycopg2.errors.ForeignKeyViolation):
+            ask(one, "COMMIT")
+    else:
+        ask(one, "COMMIT")
+    nothing_is_left(lab)
+    if not fails and "LOCAL" not in local:
+        was = [("owner",)]
+    for key in range(3):
+        assert ask(one, f"SELECT current_user FROM accounts WHERE id = {key}") == was
+    ask(one, "RESET ROLE")
+    assert [balances(lab)[key] for key in range(3)] == [100 if fails else 4] * 3
+
+
+@pytest.fixture(scope="module")
+def own(lab, proxy):
+    """A proxy whose sessions have servers of their own."""
+    with start_proxy(lab, {"pool_mode": "session", "recovery_interval": "1h"}) as proxy:
+        yield proxy
+
+
+@pytest.mark.parametrize("end", ["ROLLBACK", "COMMIT", "failed ROLLBACK", "failed COMMIT"])
+def test_a_session_keeps_its_servers_over_the_end_of_a_transaction(lab, one, own, end):
+    with contextlib.closing(own.psycopg2()) as connection, contextlib.closing(own.psycopg2()) as other:
+        pids = "SELECT pg_backend_pid() FROM accounts WHERE id = {}"
+        before = [ask(connection, pids.format(key)) for key in range(3)]
+        ask(connection, "SET work_mem = '7MB'")
+        ask(connection, "BEGIN")
+        for key in range(2):
+            ask(connection, f"UPDATE accounts SET balance = 5 WHERE id = {key}")
+        if end.startswith("failed"):
+            with pytest.raises(psycopg2.errors.CheckViolation):
+                ask(connection, "UPDATE accounts SET balance = -1 WHERE id = 2")
+        ask(connection, end.split()[-1])
+        for key in range(3):
+            ask(other, pids.format(key))
+        assert [ask(connection, pids.format(key)) for key in range(3)] == before
+        assert ask(connection, "SELECT current_setting('work_mem') FROM accounts WHERE id = 1") == [("7MB",)]
+    assert balances(lab)[0] == (5 if end == "COMMIT" else 100)
+    nothing_is_left(lab)
+
+
+def test_who_waits_in_vain_for_a_second_shard_lets_go_of_the_first(lab, one):
+    with start_proxy(lab, {"pool_size": 1, "query_wait_timeout": "500ms"}) as narrow:
+        with contextlib.closing(narrow.psycopg2()) as holder, contextlib.closing(narrow.psycopg2()) as waiter:
+            ask(holder, "BEGIN")
+            ask(holder, "UPDATE accounts SET balance = 7 WHERE id = 1")
+            ask(waiter, "BEGIN")
+            ask(waiter, "UPDATE accounts SET balance = 8 WHERE id = 0")
+            with pytest.raises(psycopg2.Error, match="query_wait_timeout"):
+                ask(waiter, "UPDATE accounts SET balance = 8 WHERE id = 1")
+            ask(holder, "UPDATE accounts SET balance = 7 WHERE id = 0")
+            ask(holder, "COMMIT")
+            with pytest.raises(psycopg2.errors.InFailedSqlTransaction):
+                ask(waiter, "SELECT balance FROM accounts WHERE id = 0")
+            ask(waiter, "ROLLBACK")
+    assert balances(lab)[0] == balances(lab)[1] == 7
+
+
+def test_who_holds_servers_of_other_shards_comes_first(lab, one):
+    update = "UPDATE accounts SET balance = balance + 1 WHERE id = {}".format
+    with start_proxy(lab, {"pool_size": 2, "threads": 1}) as narrow, contextlib.ExitStack() as stack:
+        def client():
+            return stack.enter_context(contextlib.closing(narrow.psycopg2()))
+        first, second, holder, waiter = (client() for _ in range(4))
+        ask(waiter, "BEGIN")
+        for connection, key in ((first, 1), (second, 4), (holder, 0)):
+            ask(connection, "BEGIN")
+            ask(connection, update(key))
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            waiting = []
+            for number, connection in enumerate((waiter, holder), 1):
+                waiting.append(pool.submit(ask, connection, update(1)))
+                eventually(lambda number=number: sum(int(row["cl_waiting"]) for row in shown(narrow, "SHOW POOLS")) == number)
+            ask(first, "COMMIT")
+            try:
+                waiting[1].result(timeout=10)
+                assert not waiting[0].done()
+            finally:
+                ask(second, "COMMIT")
+                for each, connection in ((waiting[1], holder), (waiting[0], waiter)):
+                    each.result(timeout=10)
+                    ask(connection, "COMMIT")
+    assert balances(lab)[1] == 103
