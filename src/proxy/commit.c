@@ -810,11 +810,17 @@ bool commit_begin_undo(struct client *client)
     return true;
 }
 
+/* Not a word that others follow: a wait for its replicas that is cut short would leave it to be lost in a failover. */
+static bool may_be_cancelled(const struct commit *commit)
+{
+    return commit->phase <= PREPARES || (commit->phase == DECIDES && commit->is_single);
+}
+
 bool commit_cancel(struct client *client)
 {
     struct commit *commit = client->commit;
     bool any = false;
-    for (size_t i = 0; commit->phase <= PREPARES && i < commit->count; i++) {
+    for (size_t i = 0; may_be_cancelled(commit) && i < commit->count; i++) {
         struct commit_part *part = &commit->parts[i];
         if (part->server && part->awaited && !part->server->cancels)
             any |= cancel_server(part->server);

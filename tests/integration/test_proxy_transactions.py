@@ -592,7 +592,8 @@ def test_a_session_keeps_its_servers_over_the_end_of_a_transaction(lab, one, own
     nothing_is_left(lab)
 
 
-def test_who_waits_in_vain_for_a_second_shard_lets_go_of_the_first(lab, one):
+@pytest.mark.parametrize("keys", ["1", "1, 2"])
+def test_who_waits_in_vain_for_a_second_shard_lets_go_of_the_first(lab, one, keys):
     with start_proxy(lab, {"pool_size": 1, "query_wait_timeout": "500ms"}) as narrow:
         with contextlib.closing(narrow.psycopg2()) as holder, contextlib.closing(narrow.psycopg2()) as waiter:
             ask(holder, "BEGIN")
@@ -600,7 +601,7 @@ def test_who_waits_in_vain_for_a_second_shard_lets_go_of_the_first(lab, one):
             ask(waiter, "BEGIN")
             ask(waiter, "UPDATE accounts SET balance = 8 WHERE id = 0")
             with pytest.raises(psycopg2.Error, match="query_wait_timeout"):
-                ask(waiter, "UPDATE accounts SET balance = 8 WHERE id = 1")
+                ask(waiter, f"UPDATE accounts SET balance = 8 WHERE id IN ({keys})")
             ask(holder, "UPDATE accounts SET balance = 7 WHERE id = 0")
             ask(holder, "COMMIT")
             with pytest.raises(psycopg2.errors.InFailedSqlTransaction):
