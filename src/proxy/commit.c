@@ -1,146 +1,14 @@
-#include "proxy/commit.h"
-
 #include "base/control_point.h"
 #include "base/memory.h"
-#include "catalog/decision.h"
 #include "core/sqlexpr.h"
 #include "proxy/branch.h"
 #include "proxy/cancel.h"
+#include "proxy/commit_part.h"
 #include "proxy/proxy.h"
-#include "proxy/server.h"
-#include "proxy/settle.h"
 
-#include <inttypes.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-
-enum { SQL_MOST = 1 << 21, TAG_SIZE = 24, ROLE_SIZE = 64 };
-
-enum phase {
-    LOOKS,    /* who has written; each is told what it lacks, and to commit under synchronous_commit = on at least */
-    PREPARES, /* all that have written but the decider; those that have not just commit */
-    DECIDES,  /* the decider commits, with its word that the others are to */
-    ASKS,     /* its answer was lost: settle.h */
-    FINISHES, /* these do */
-    FORGETS,  /* the decider drops its word, and is its client's own afterwards */
-    TRIES,    /* mosaic.commit = best_effort: each by itself, one behind the other */
-    UNDOES,
-    UNKNOWN,
-    OVER,
-};
-
-enum part_state {
-    PART_OPEN,
-    PART_PREPARED, /* or may be */
-    PART_ENDED,
-};
-
-struct commit_part {
-    struct commit *commit;
-    struct server *server; /* NULL: it is gone */
-    size_t shard;
-    char name[SHARD_NAME_SIZE];
-    char prepared[GID_SIZE];
-    char xid[24];          /* "": it has written nothing */
-    char owner[ROLE_SIZE]; /* current_user in the transaction, who alone may end what is prepared */
-    char user[ROLE_SIZE];  /* current_user outside of it */
-    char role[ROLE_SIZE];  /* the setting that says so */
-    char setting[24];      /* synchronous_commit of its session, outside of the transaction */
-    char tag[TAG_SIZE];
-    enum part_state state;
-    unsigned awaited; /* answers */
-    bool failed;      /* an error was among them */
-    mosaic_error error;
-};
-
-struct commit {
-    struct client *client; /* NULL: gone */
-    uint64_t number;       /* its transaction's, then */
-    int64_t began;         /* the loop's clock */
-    struct worker *worker;
-    struct settings_state *session, *before; /* held: of the servers when it is committed, or else */
-    enum phase phase;
-    char hex[GID_HEX_SIZE];
-    struct gid gid;
-    struct commit_part *decider; /* NULL: nobody has written */
-    bool is_single;              /* the decider alone has: its COMMIT is all */
-    bool is_best_effort;
-    bool is_pinned; /* its servers are the client's own */
-    bool committed;
-    bool is_sending; /* answers that come meanwhile are looked at when all is sent */
-    mosaic_error error;
-    struct settlement settlement;
-    struct settlement_part *prepared; /* its parts */
-    size_t count;
-    struct commit_part parts[];
-};
-
-static bool is_prepared_kind(const struct commit_part *part)
-{
-    return *part->xid && part != part->commit->decider;
-}
-
-/* ---- asking ---- */
-
-static void send_query(struct commit_part *part, const char *sql)
-{
-    struct server *server = part->server;
-    struct buffer query = BUFFER_INIT(SQL_MOST);
-    wire_query(&query, sql);
-    server->ours_failed = false;
-    server->unnamed = 0;
-    *part->tag = '\0';
-    part->awaited++;
-    if (buffer_failed(&query) || !expect_add(&server->expect, EXPECT_COMMIT, 0, NULL)) {
-        part->awaited--;
-        server_close(server, NULL);
-    } else if (!channel_send(&server->channel, query.data, query.size)) {
-        server->channel.readable = true; /* it will see the end */
-        loop_again(&part->commit->worker->loop, &server->channel.source);
-    }
-    buffer_free(&query);
-}
-
-static void send_named(struct commit_part *part, const char *command)
-{
-    struct buffer sql = BUFFER_INIT(4 * GID_SIZE);
-    buffer_text(&sql, command);
-    sql_literal(&sql, part->prepared, strlen(part->prepared));
-    send_query(part, buffer_string(&sql));
-    buffer_free(&sql);
-}
-
-static void send_role(struct commit_part *part, const char *role)
-{
-    struct buffer sql = BUFFER_INIT(4 * GID_SIZE);
-    buffer_text(&sql, "SELECT pg_catalog.set_config('role', ");
-    sql_literal(&sql, role, strlen(role));
-    buffer_text(&sql, ", false)");
-    send_query(part, buffer_string(&sql));
-    buffer_free(&sql);
-}
-
-/* SET LOCAL ROLE has ended with PREPARE: its owner ends it. */
-static void send_as_owner(struct commit_part *part, const char *command)
-{
-    bool is_another = strcmp(part->owner, part->user) != 0;
-    if (is_another)
-        send_role(part, part->owner);
-    if (part->server)
-        send_named(part, command);
-    if (is_another && part->server)
-        send_role(part, part->role);
-}
-
-static void copy_text(char *to, size_t size, const char *from, size_t length)
-{
-    if (length > size - 1)
-        length = size - 1;
-    memcpy(to, from, length);
-    to[length] = '\0';
-}
 
 /* ---- the end ---- */
 
@@ -204,114 +72,13 @@ static void undo(struct commit *commit, const struct commit_part *failed)
         if (!part->server)
             continue;
         if (part->state == PART_PREPARED && part->server->status == 'I')
-            send_as_owner(part, "ROLLBACK PREPARED ");
+            part_end_prepared(part, "ROLLBACK PREPARED ");
         else if (part->server->status != 'I')
-            send_query(part, "ROLLBACK");
+            part_ask(part, "ROLLBACK");
     }
 }
 
 /* ---- the steps ---- */
-
-static void look(struct commit *commit)
-{
-    for (size_t i = 0; i < commit->count; i++) {
-        struct commit_part *part = &commit->parts[i];
-        struct buffer sql = BUFFER_INIT(SQL_MOST);
-        const struct buffer *kept = &commit->client->transaction.kept;
-        size_t told = part->server->told;
-        if (told < kept->size)
-            buffer_add(&sql, kept->data + told, kept->size - told);
-        buffer_format(&sql,
-                      "SELECT pg_catalog.pg_current_xact_id_if_assigned(), pg_catalog.pg_advisory_xact_lock(%" PRId64
-                      "), pg_catalog.set_config('synchronous_commit', CASE WHEN "
-                      "pg_catalog.current_setting('synchronous_commit') OPERATOR(pg_catalog.=) ANY "
-                      "('{off,local,remote_write}') THEN 'on' ELSE "
-                      "pg_catalog.current_setting('synchronous_commit') END, true), current_user",
-                      gid_lock_key(commit->hex));
-        send_query(part, buffer_string(&sql));
-        buffer_free(&sql);
-    }
-}
-
-static void commit_alone(struct commit *commit)
-{
-    commit->phase = DECIDES;
-    if (commit->decider && commit->decider->server)
-        send_query(commit->decider, "COMMIT");
-}
-
-static void prepare(struct commit *commit)
-{
-    commit->phase = PREPARES;
-    control_point("commit.before_prepare");
-    for (size_t i = 0; i < commit->count; i++) {
-        struct commit_part *part = &commit->parts[i];
-        if (!*part->xid) {
-            send_query(part, "COMMIT");
-        } else if (is_prepared_kind(part)) {
-            struct buffer sql = BUFFER_INIT(4 * GID_SIZE);
-            part->state = PART_PREPARED;
-            buffer_text(&sql, "PREPARE TRANSACTION ");
-            sql_literal(&sql, part->prepared, strlen(part->prepared));
-            /* Afterwards the session's own settings show again. */
-            buffer_text(&sql, "; SELECT pg_catalog.current_setting('synchronous_commit'), current_user, "
-                              "pg_catalog.current_setting('role')");
-            send_query(part, buffer_string(&sql));
-            buffer_free(&sql);
-        }
-    }
-}
-
-static void decide(struct commit *commit)
-{
-    struct buffer sql = BUFFER_INIT(SQL_MOST);
-    const char *comma = "";
-    commit->phase = DECIDES;
-    control_point("commit.prepared");
-    buffer_text(&sql, "SELECT mosaic.decide(");
-    sql_literal(&sql, commit->gid.base, strlen(commit->gid.base));
-    buffer_format(&sql, ", '%s', ARRAY[", commit->gid.xid);
-    for (size_t i = 0; i < commit->count; i++) {
-        const struct commit_part *part = &commit->parts[i];
-        if (!is_prepared_kind(part))
-            continue;
-        buffer_text(&sql, comma);
-        sql_literal(&sql, part->name, strlen(part->name));
-        comma = ", ";
-    }
-    buffer_text(&sql, "]); COMMIT");
-    send_query(commit->decider, buffer_string(&sql));
-    buffer_free(&sql);
-}
-
-static bool is_weak(const char *synchronous_commit)
-{
-    return !strcmp(synchronous_commit, "off") || !strcmp(synchronous_commit, "local") ||
-           !strcmp(synchronous_commit, "remote_write");
-}
-
-/* A part that acknowledged it on a weaker setting could lose it in a failover after the word was dropped. */
-static void finish_part(struct commit_part *part)
-{
-    char sql[64];
-    if (is_weak(part->setting))
-        send_query(part, "SET synchronous_commit = on");
-    if (part->server)
-        send_as_owner(part, "COMMIT PREPARED ");
-    snprintf(sql, sizeof sql, "SET synchronous_commit = %s", part->setting);
-    if (part->server && is_weak(part->setting))
-        send_query(part, sql);
-}
-
-static void finish(struct commit *commit)
-{
-    commit->phase = FINISHES;
-    commit->committed = true;
-    control_point("commit.decided");
-    for (size_t i = 0; i < commit->count; i++)
-        if (is_prepared_kind(&commit->parts[i]) && commit->parts[i].server)
-            finish_part(&commit->parts[i]);
-}
 
 static bool parts_have_ended(const struct commit *commit)
 {
@@ -346,7 +113,7 @@ static bool forget(struct commit *commit)
     buffer_text(&sql, ")");
     if (waits) {
         commit->phase = FORGETS;
-        send_query(decider, buffer_string(&sql));
+        part_ask(decider, buffer_string(&sql));
     } else {
         decider->server = NULL;
         server->part = NULL;
@@ -392,7 +159,7 @@ static void looked(struct commit *commit)
         undo(commit, commit->decider);
         return;
     }
-    prepare(commit);
+    ask_prepare(commit);
 }
 
 static bool go_on(struct commit *commit);
@@ -404,7 +171,7 @@ static void was_settled(struct settlement *settlement)
     commit->is_sending = true;
     switch (settlement->outcome) {
     case SETTLED_COMMITTED:
-        finish(commit);
+        ask_finish(commit);
         break;
     case SETTLED_ABORTED:
         undo(commit, decider);
@@ -466,7 +233,7 @@ static bool decided(struct commit *commit)
     if (decider && decider->failed)
         undo(commit, decider);
     else
-        finish(commit);
+        ask_finish(commit);
     return true;
 }
 
@@ -493,7 +260,7 @@ static bool try_next(struct commit *commit)
         struct commit_part *part = &commit->parts[i];
         if (part->state == PART_OPEN && !part->failed && part->server && part->server->status != 'I') {
             buffer_free(&done);
-            send_query(part, "COMMIT");
+            part_ask(part, "COMMIT");
             buffer_free(&done);
             return true;
         }
@@ -525,11 +292,17 @@ static const struct commit_part *first_failed(const struct commit *commit)
     return NULL;
 }
 
+/* A cancel request is on its way to it, which must not meet what is not to be stopped. */
+static bool is_to_be_stopped(const struct commit_part *part)
+{
+    return part->server && part->server->cancels && part->commit->phase <= PREPARES;
+}
+
 static bool awaits(const struct commit *commit)
 {
     bool any = commit->phase == ASKS;
     for (size_t i = 0; i < commit->count; i++)
-        any |= commit->parts[i].awaited > 0;
+        any |= commit->parts[i].awaited > 0 || is_to_be_stopped(&commit->parts[i]);
     return any;
 }
 
@@ -547,9 +320,9 @@ static bool step(struct commit *commit)
         return true;
     case PREPARES:
         if (commit->is_single)
-            commit_alone(commit);
+            ask_commit_alone(commit);
         else
-            decide(commit);
+            ask_decide(commit);
         return true;
     case DECIDES:
         return decided(commit);
@@ -574,121 +347,19 @@ static bool go_on(struct commit *commit)
     return true;
 }
 
-static const char prepare_tag[] = "PREPARE TRANSACTION";
-
-/* What the phase wanted the last command to say. */
-static bool is_done(const struct commit_part *part)
-{
-    const struct commit *commit = part->commit;
-    if (commit->phase != PREPARES && commit->phase != DECIDES && commit->phase != TRIES)
-        return true;
-    if (commit->phase == PREPARES && is_prepared_kind(part))
-        return strcmp(part->tag, "SELECT 1") == 0 && part->server->status == 'I';
-    return strcmp(part->tag, "COMMIT") == 0;
-}
-
-static void hint_at_prepare(struct commit_part *part)
-{
-    if (part->commit->phase == PREPARES && strcmp(part->error.sqlstate, "55000") == 0)
-        error_hint(&part->error,
-                   "a commit over several shards needs prepared transactions: set max_prepared_transactions (for "
-                   "example to max_connections) on shard %s and restart its server",
-                   part->name);
-    if (part->commit->phase == DECIDES && strcmp(part->error.sqlstate, "42883") == 0)
-        error_hint(&part->error, "run pgmosaic apply: it makes what a commit over several shards needs");
-    if (part->commit->phase == DECIDES && strcmp(part->error.sqlstate, "25006") == 0) {
-        (void)!error_set(&part->error, MOSAIC_UNSUPPORTED,
-                         "a transaction that has written on several shards cannot be committed as READ ONLY");
-        error_detail(&part->error, "That it is committed is written on shard %s, in the transaction itself.",
-                     part->name);
-        error_hint(&part->error, "leave out SET TRANSACTION READ ONLY, or send it before whatever writes");
-        error_sqlstate(&part->error, "0A000");
-    }
-    if (part->commit->phase == DECIDES && strcmp(part->error.sqlstate, "23505") == 0 &&
-        strcmp(part->tag, "SELECT 1") != 0) {
-        (void)!error_set(&part->error, MOSAIC_SERVER,
-                         "the commit stood still for so long that a recovery has rolled the transaction back");
-        error_hint(&part->error, "run the transaction again");
-        error_sqlstate(&part->error, "40001");
-    }
-}
-
-/* "": it is NULL. */
-static void take_column(struct wire_reader *reader, char *to, size_t room)
-{
-    uint32_t size = wire_read32(reader);
-    const char *bytes = size == UINT32_MAX ? NULL : wire_read_bytes(reader, size);
-    copy_text(to, room, bytes ? bytes : "", bytes ? size : 0);
-}
-
-static void take_row(struct commit_part *part, struct wire_reader *reader)
-{
-    char other[2];
-    uint16_t columns = wire_read16(reader);
-    if (part->commit->phase == LOOKS && columns == 4) {
-        take_column(reader, part->xid, sizeof part->xid);
-        take_column(reader, other, sizeof other);
-        take_column(reader, other, sizeof other);
-        take_column(reader, part->owner, sizeof part->owner);
-    } else if (part->commit->phase == PREPARES && columns == 3) {
-        take_column(reader, part->setting, sizeof part->setting);
-        take_column(reader, part->user, sizeof part->user);
-        take_column(reader, part->role, sizeof part->role);
-    }
-}
-
-void commit_take(struct commit_part *part, const char *message, const struct wire_frame *frame)
-{
-    struct wire_reader reader = wire_body(message, frame);
-    if (frame->type == WIRE_B_COMMAND_COMPLETE) {
-        const char *tag = wire_read_text(&reader);
-        /* PREPARE of a transaction that had failed says ROLLBACK. */
-        if (tag && strcmp(part->tag, "ROLLBACK") != 0)
-            copy_text(part->tag, sizeof part->tag, tag, strlen(tag));
-        return;
-    }
-    if (frame->type == WIRE_B_DATA_ROW)
-        take_row(part, &reader);
-}
-
-/* Of COMMIT PREPARED: there is none any more. Not while another one is about it (55000), which could yet be cut off. */
-static bool is_done_already(const char *sqlstate)
-{
-    return strcmp(sqlstate, "42704") == 0;
-}
-
-/* In which state PREPARE, or a COMMIT that comes before the word, has left it. */
-static void note_state(struct commit_part *part)
-{
-    enum phase phase = part->commit->phase;
-    if (phase == PREPARES && is_prepared_kind(part) && part->failed && strcmp(part->tag, prepare_tag) != 0)
-        part->state = PART_OPEN; /* it was refused, and the server has rolled it back */
-    else if ((phase == TRIES || (phase == PREPARES && !*part->xid)) && !part->failed)
-        part->state = PART_ENDED;
-}
-
 void commit_answered(struct commit_part *part)
 {
-    struct server *server = part->server;
     const struct commit *commit = part->commit;
-    if (server->ours_failed && commit->phase == FINISHES && is_done_already(server->error.sqlstate)) {
-        ; /* recovery was there before */
-    } else if (server->ours_failed && !part->failed) {
-        part->failed = true;
-        part->error = server->error;
-        hint_at_prepare(part);
-    } else if (!part->failed && !is_done(part)) {
-        part->failed = true;
-        (void)!error_set(&part->error, MOSAIC_SERVER, "the transaction was rolled back on shard %s", part->name);
-        error_sqlstate(&part->error, "25P02");
-    }
-    server->ours_failed = false;
-    note_state(part);
-    part->awaited--;
+    part_take_end(part);
     if (commit->phase == PREPARES)
         control_point("commit.prepared_one");
     if (commit->phase == FINISHES)
         control_point("commit.committed_one");
+    (void)go_on(part->commit);
+}
+
+void commit_cancel_ended(struct commit_part *part)
+{
     (void)go_on(part->commit);
 }
 
@@ -778,7 +449,7 @@ static void begin_undo(struct commit *commit)
 {
     commit->phase = UNDOES;
     for (size_t i = 0; i < commit->count; i++)
-        send_query(&commit->parts[i], "ROLLBACK");
+        part_ask(&commit->parts[i], "ROLLBACK");
 }
 
 bool commit_begin(struct client *client)
@@ -791,7 +462,7 @@ bool commit_begin(struct client *client)
         (void)!error_set(&commit->error, MOSAIC_UNREACHABLE, "what the transaction did on a shard is gone");
         begin_undo(commit);
     } else {
-        look(commit);
+        ask_look(commit);
     }
     commit->is_sending = false;
     (void)go_on(commit);

@@ -40,6 +40,8 @@ const void *commit_owner(const struct commit_part *part, uint64_t **number);
 void commit_take(struct commit_part *part, const char *message, const struct wire_frame *frame);
 /* Its last one: server->status is told, and server->error where server->ours_failed. */
 void commit_answered(struct commit_part *part);
+/* No cancel request is on its way to its server any more. */
+void commit_cancel_ended(struct commit_part *part);
 /* Its server is gone. */
 void commit_part_lost(struct commit_part *part, const mosaic_error *why);
 

@@ -291,7 +291,9 @@ void server_cancel_ended(struct server *server)
         return;
     if (server->client && server->client->is_leg)
         leg_cancel_ended(server->client);
-    else if (!server->part && server->state == SERVER_RESETTING && server_is_clean(server))
+    else if (server->part)
+        commit_cancel_ended(server->part);
+    else if (server->state == SERVER_RESETTING && server_is_clean(server))
         pool_return(server);
 }
 
