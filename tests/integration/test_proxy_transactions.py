@@ -635,3 +635,20 @@ def test_who_holds_servers_of_other_shards_comes_first(lab, one):
                     each.result(timeout=10)
                     ask(connection, "COMMIT")
     assert balances(lab)[1] == 103
+
+
+def test_a_session_keeps_its_temporary_tables_over_a_failed_transaction(proxy, one):
+    ask(one, "CREATE TEMP TABLE mine (n int)")
+    ask(one, "INSERT INTO mine VALUES (1)")
+    ask(one, "BEGIN")
+    ask(one, "INSERT INTO mine VALUES (2)")
+    assert list(run_all(one, ["SELECT 1 / 0", "SELECT 1", "ROLLBACK"])) == ["22012", "25P02"]
+    assert ask(one, "SELECT n FROM mine") == [(1,)]
+    ask(one, "BEGIN")
+    ask(one, "SAVEPOINT a")
+    assert list(run_all(one, ["SELECT 1 / 0"])) == ["22012"]
+    ask(one, "ROLLBACK TO a")
+    ask(one, "INSERT INTO mine VALUES (3)")
+    ask(one, "COMMIT")
+    assert ask(one, "SELECT n FROM mine ORDER BY n") == [(1,), (3,)]
+    ask(one, "DISCARD ALL")
