@@ -105,8 +105,8 @@ struct copy_splitter {
 };
 
 /*
- * Rows have `fields` fields; key column i is field key_fields[i], all of them different, COPY_WATCHED_MOST at most. May be called again between two calls to copy_split
- * (after a header row was read without key fields).
+ * Rows have `fields` fields; key column i is field key_fields[i], all of them different, COPY_WATCHED_MOST at most. May
+ * be called again between two calls to copy_split (after a header row was read without key fields).
  */
 void copy_splitter_columns(struct copy_splitter *splitter, size_t fields, const size_t *key_fields, size_t key_count);
 /*

@@ -54,8 +54,8 @@ struct plan_write {
     const struct schema_relation *target; /* what is written; NULL: no rows of one table */
     /* The first part, of two, gives the rows that the second one gets, a row each time; NULL: it is none such. */
     const struct fact_move *move;
-    bool until_found;                     /* one after the other, and none behind the first that has changed a row */
-    const struct fact_copy *copy;         /* COPY FROM STDIN: how its rows are dealt out; NULL: it is none */
+    bool until_found;             /* one after the other, and none behind the first that has changed a row */
+    const struct fact_copy *copy; /* COPY FROM STDIN: how its rows are dealt out; NULL: it is none */
     bool has_returning;
     bool returning_in_row_order; /* each part's k-th row of RETURNING is of its k-th of `rows`: in the client's order */
     bool reads_clock;            /* now() and its like must be one moment on all shards */

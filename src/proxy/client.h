@@ -65,32 +65,32 @@ struct client {
     struct worker *worker;
     struct list node; /* of worker->clients */
     enum client_state state;
-    char status;         /* as told in the last ReadyForQuery */
-    bool waits;          /* in a pool's queue */
-    bool holds;          /* …while its transaction has servers of other shards */
-    bool awaits_ready;   /* the cycle's last message was sent: nothing else until ReadyForQuery */
-    bool in_segment;     /* messages of the extended protocol since the last Sync */
-    bool is_opening;     /* the server is being given BEGIN and what came after it */
-    bool is_tentative;   /* the server is rolled back behind this cycle, whose statement is kept to be replayed */
-    bool probes;         /* client_reach is for a question alone: no transaction is opened */
-    bool is_aside;       /* in a transaction that no shard has, it is linked to parse and describe outside of it */
-    bool asks_types;     /* the same, for the types of a statement's parameters */
-    bool asks_shape;     /* the same, for what its result is on the linked server */
-    bool asks;           /* a question of ours is on its way to the linked server */
-    bool left_sync;      /* the segment is being ended on the linked server, to go on elsewhere */
-    bool cycle_failed;   /* an error came in this cycle */
-    bool path_is_local;  /* the transaction has changed the search_path for itself */
-    bool schema_dirty;   /* the transaction has changed the schema */
-    bool schema_spread;  /* of all shards */
-    bool is_fresh;       /* linked, but nothing was sent to the server yet */
-    bool skips;          /* an error in the segment: nothing until Sync */
-    bool replays;        /* the server is being given this client's settings */
-    bool is_harmless;    /* the segment has but parsed and described: it may go on on another shard */
-    bool is_pinned;      /* the session has what no list knows, or pool_mode is session: its servers are its own */
-    bool has_unlisted;   /* the first of these */
-    bool went_back;      /* ROLLBACK TO is on its way to a server whose transaction has failed: what is behind it waits */
-    bool has_unknown;    /* the connection to the shard of unknown_slot has a setting that is not known */
-    bool is_leg;         /* nobody is connected: it is a part of a scatter; scatter.h */
+    char status;        /* as told in the last ReadyForQuery */
+    bool waits;         /* in a pool's queue */
+    bool holds;         /* …while its transaction has servers of other shards */
+    bool awaits_ready;  /* the cycle's last message was sent: nothing else until ReadyForQuery */
+    bool in_segment;    /* messages of the extended protocol since the last Sync */
+    bool is_opening;    /* the server is being given BEGIN and what came after it */
+    bool is_tentative;  /* the server is rolled back behind this cycle, whose statement is kept to be replayed */
+    bool probes;        /* client_reach is for a question alone: no transaction is opened */
+    bool is_aside;      /* in a transaction that no shard has, it is linked to parse and describe outside of it */
+    bool asks_types;    /* the same, for the types of a statement's parameters */
+    bool asks_shape;    /* the same, for what its result is on the linked server */
+    bool asks;          /* a question of ours is on its way to the linked server */
+    bool left_sync;     /* the segment is being ended on the linked server, to go on elsewhere */
+    bool cycle_failed;  /* an error came in this cycle */
+    bool path_is_local; /* the transaction has changed the search_path for itself */
+    bool schema_dirty;  /* the transaction has changed the schema */
+    bool schema_spread; /* of all shards */
+    bool is_fresh;      /* linked, but nothing was sent to the server yet */
+    bool skips;         /* an error in the segment: nothing until Sync */
+    bool replays;       /* the server is being given this client's settings */
+    bool is_harmless;   /* the segment has but parsed and described: it may go on on another shard */
+    bool is_pinned;     /* the session has what no list knows, or pool_mode is session: its servers are its own */
+    bool has_unlisted;  /* the first of these */
+    bool went_back;   /* ROLLBACK TO is on its way to a server whose transaction has failed: what is behind it waits */
+    bool has_unknown; /* the connection to the shard of unknown_slot has a setting that is not known */
+    bool is_leg;      /* nobody is connected: it is a part of a scatter; scatter.h */
     bool avoids_scatter; /* the message in hand cannot be merged here: once */
     bool is_admin;
     bool is_direct_tls;    /* it began with TLS */

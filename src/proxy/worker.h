@@ -74,7 +74,7 @@ struct worker {
     pthread_mutex_t inbox_mutex;
     struct list inbox_list;
     struct timer housekeeping;
-    bool reports;  /* the detector has a report of its waits; waiting.h */
+    bool reports;     /* the detector has a report of its waits; waiting.h */
     bool stopping;    /* no new transactions */
     bool at_once;     /* and what is under way is not waited for */
     unsigned commits; /* over several shards, under way: also of clients that are gone */

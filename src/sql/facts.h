@@ -266,8 +266,8 @@ struct fact_write {
     /* OWN: whose keys, where it is_bound, name the shards. ROWS: its keys are the rows', one alternative a row. */
     const struct fact_relation *driver;
     const struct schema_relation *target; /* what is written; ALL: NULL */
-    const char *tag; /* what its command tag begins with: "INSERT 0", "UPDATE", "DELETE",
-                      "COPY"; ALL: NULL, it is all words */
+    const char *tag;                      /* what its command tag begins with: "INSERT 0", "UPDATE", "DELETE",
+                                           "COPY"; ALL: NULL, it is all words */
     const struct fact_copy *copy;         /* NULL: it is no COPY */
     bool has_returning;
     bool until_found; /* OWN: shard by shard, until one has changed a row; a LIMIT 1 picks those that are changed */
@@ -282,7 +282,7 @@ struct fact_write {
     size_t stored_literal_count, stored_parameter_count;
     size_t start;                 /* of the statement in the text: not that of EXPLAIN */
     const struct fact_move *move; /* MOVE */
-    size_t words; /* ROWS: before the word VALUES, from `start` on (rows.h) */
+    size_t words;                 /* ROWS: before the word VALUES, from `start` on (rows.h) */
     /* ALL: */
     const char *others;     /* what shards but the home shard are told; NULL: the same */
     bool by_itself;         /* it cannot be within a transaction: each shard does it for itself */

@@ -227,7 +227,8 @@ def test_settings_of_the_session_hold_there(session):
     ("SELECT count(*) FROM ONLY users, notes", "ONLY"), ("SELECT * FROM users TABLESAMPLE SYSTEM (5)", "TABLESAMPLE"),
     ("SELECT pg_column_size(name) FROM users", "of itself"), ("SELECT current_database() FROM users", "of itself"),
     ("SELECT relname FROM pg_class, users", "catalogs"), ("SELECT * FROM users, nosuch", "not known"),
-    ("COPY users TO STDOUT (FORMAT binary)", "COPY (SELECT"), ("SELECT * FROM users ORDER BY id LIMIT 1 FOR UPDATE", "no condition"),
+    ("COPY users TO STDOUT (FORMAT binary)", "COPY (SELECT"),
+    ("SELECT * FROM users ORDER BY id LIMIT 1 FOR UPDATE", "no condition"),
 ])
 def test_what_it_cannot_say_is_refused(session, sql, why):
     refused(session, sql, why)

@@ -185,7 +185,8 @@ FAILURES = ["INSERT INTO plain VALUES (1, 'x'), (102, 'z'), (103, 'z')", "UPDATE
 @pytest.mark.parametrize("first", ["UPDATE plain SET word = 'first'", "UPDATE plain SET word = 'first' WHERE id = 1", "SELECT 1"])
 def test_an_end_that_is_prepared_when_the_transaction_has_failed(proxy, lab, one, first, failure):
     """A server that is asked to parse it must not tell that the transaction is well: it would be committed in part."""
-    for number, (end, in_one) in enumerate([("COMMIT", False), ("COMMIT", True), ("ROLLBACK TO a", False), ("ROLLBACK TO a", True)]):
+    ends = [("COMMIT", False), ("COMMIT", True), ("ROLLBACK TO a", False), ("ROLLBACK TO a", True)]
+    for number, (end, in_one) in enumerate(ends):
         with proxy.wire() as wire:
             for text in ("BEGIN", "SAVEPOINT a", first):
                 assert wire.exchange(query(text))[-1][1] == b"T"

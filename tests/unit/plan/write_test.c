@@ -32,15 +32,15 @@ struct row {
     const char *why;      /* a part of a refusal; of a write: its flags */
 };
 
-/* A letter each: r(eturning), o(rdered), c(lock), d(efaults' clock), s(ame tags), f(ound: until one has a row); of changes of the schema, w(ords),
- * b(y itself), t(ransaction), u (once a server). */
+/* A letter each: r(eturning), o(rdered), c(lock), d(efaults' clock), s(ame tags), f(ound: until one has a row); of
+ * changes of the schema, w(ords), b(y itself), t(ransaction), u (once a server). */
 static const char *flags_of(const struct plan_write *write)
 {
     static char flags[16];
     sprintf(flags, "%s%s%s%s%s%s%s%s%s%s", write->has_returning ? "r" : "", write->returning_in_row_order ? "o" : "",
-            write->reads_clock ? "c" : "", write->stores_clock ? "d" : "", write->tags == TAGS_SAME ? "s" : "", write->until_found ? "f" : "",
-            write->tags == TAGS_WORDS ? "w" : "", write->by_itself ? "b" : "", write->needs_transaction ? "t" : "",
-            write->once_a_server ? "u" : "");
+            write->reads_clock ? "c" : "", write->stores_clock ? "d" : "", write->tags == TAGS_SAME ? "s" : "",
+            write->until_found ? "f" : "", write->tags == TAGS_WORDS ? "w" : "", write->by_itself ? "b" : "",
+            write->needs_transaction ? "t" : "", write->once_a_server ? "u" : "");
     return flags;
 }
 
