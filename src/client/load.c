@@ -269,14 +269,13 @@ static mosaic_status prepare_memory(struct load_job *job, mosaic_error *error)
     job->rows.rows = arena_allocate(&job->arena, LOAD_ROWS * sizeof *job->rows.rows);
     job->rows.keys = arena_allocate(&job->arena, LOAD_ROWS * KEY_COLUMNS_MAX * sizeof *job->rows.keys);
     job->buckets = arena_allocate(&job->arena, LOAD_ROWS * sizeof *job->buckets);
-    job->integers = arena_allocate(&job->arena, LOAD_ROWS * sizeof *job->integers);
-    job->slices = arena_allocate(&job->arena, LOAD_ROWS * sizeof *job->slices);
-    job->places = arena_allocate(&job->arena, LOAD_ROWS * sizeof *job->places);
+    bool routes = copy_router_init(&job->router, &job->table->rule, (const char *const *)job->table->columns,
+                                   job->key_modifiers, &job->splitter.format, LOAD_ROWS, &job->arena);
     job->streams.streams = memory_zeroed(count, sizeof *job->streams.streams);
     job->streams.ready = memory_zeroed(count, sizeof *job->streams.ready);
     job->streams.count = count;
-    bool fine = job->rows.rows && job->rows.keys && job->buckets && job->integers && job->slices && job->places &&
-                job->streams.streams && job->streams.ready;
+    bool fine =
+        job->rows.rows && job->rows.keys && job->buckets && routes && job->streams.streams && job->streams.ready;
     return fine ? MOSAIC_OK : error_memory(error);
 }
 
@@ -360,9 +359,6 @@ static mosaic_status start(struct load_job *job, const mosaic_cluster *cluster, 
     mosaic_status status = copy_format_check(&job->splitter.format, error);
     if (status != MOSAIC_OK)
         return status;
-    const char *null_text = job->splitter.format.null_text;
-    job->plain_numbers =
-        options->format != MOSAIC_BINARY && strspn(null_text, "-0123456789") < strlen(null_text) + !*null_text;
     return find_table(job, table, error);
 }
 
@@ -383,7 +379,7 @@ static mosaic_status load_once(mosaic_cluster *cluster, const char *table, const
     *done = job->done;
     *touched = job->input.read > 0;
     memory_free(job->input.bytes);
-    arena_free(&job->keys);
+    copy_router_free(&job->router);
     arena_free(&job->arena);
     memory_free(job);
     snapshot_release(snapshot);

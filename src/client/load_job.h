@@ -9,7 +9,7 @@
 #define MOSAIC_CLIENT_LOAD_JOB_H
 
 #include "client/load_stream.h"
-#include "copy/splitter.h"
+#include "copy/router.h"
 #include "core/model.h"
 
 enum { LOAD_ROWS = 8192 /* at most in one go */ };
@@ -38,12 +38,8 @@ struct load_job {
     const char *copy_sql;               /* COPY … FROM STDIN … */
     const char *truncate_sql;           /* for options->replace */
 
-    bool plain_numbers; /* a number in a key field is its value: not binary, and the NULL text is no number */
-    struct arena keys;  /* of one batch of rows */
-    uint32_t *buckets;  /* LOAD_ROWS each; UINT32_MAX: a bad row */
-    int64_t *integers;
-    struct key_slice *slices;
-    uint32_t *places; /* which row the i-th integer or slice is of */
+    struct copy_router router;
+    uint32_t *buckets; /* LOAD_ROWS of them; UINT32_MAX: a bad row */
 
     struct load_streams streams;
     uint32_t last_shard; /* of the row that was routed last: where its missing newline goes */

@@ -132,6 +132,8 @@ enum scatter_mode { SCATTER_MODE_LIST(X) };
     X(recovery_interval, MS, "10s", 0, INT64_C(86400000), true,                                                        \
       "how often prepared transactions that a commit over several shards left are settled; 0: never")                  \
     X(recovery_age, MS, "5s", 0, INT64_C(86400000), true, "younger ones are let alone: their commit is under way")     \
+    X(deadlock_check_interval, MS, "1s", 0, INT64_C(86400000), true,                                                   \
+      "how long a transaction over several shards waits before deadlocks are looked for, and how often; 0: never")     \
     X(settle_timeout, MS, "30s", 0, INT64_C(86400000), true,                                                           \
       "how long a client whose COMMIT a shard did not answer waits to be told its outcome")                            \
     X(application_name_add_host, BOOL, "false", 0, 0, true,                                                            \

@@ -21,7 +21,7 @@ void copy_splitter_columns(struct copy_splitter *splitter, size_t fields, const 
 {
     splitter->fields = fields;
     splitter->key_count = key_count;
-    for (size_t i = 0; i < key_count; i++) { /* insertion sort: there are at most KEY_COLUMNS_MAX */
+    for (size_t i = 0; i < key_count; i++) { /* insertion sort: there are few */
         size_t at = i;
         for (; at > 0 && splitter->key_fields[at - 1] > key_fields[i]; at--) {
             splitter->key_fields[at] = splitter->key_fields[at - 1];

@@ -68,6 +68,9 @@ struct copy_rows {
     size_t capacity, count;
 };
 
+/* Fields that are looked for in each row: those of the key, and others. */
+enum { COPY_WATCHED_MOST = 32 };
+
 enum copy_newline { COPY_NEWLINE_UNKNOWN, COPY_NEWLINE_LF, COPY_NEWLINE_CRLF, COPY_NEWLINE_CR };
 
 /* X(identifier, meaning): how a call to copy_split ended */
@@ -88,8 +91,8 @@ struct copy_splitter {
     /* set by copy_splitter_columns */
     size_t fields; /* of each row; 0: any */
     size_t key_count;
-    uint16_t key_fields[KEY_COLUMNS_MAX]; /* ascending */
-    uint8_t key_slots[KEY_COLUMNS_MAX];   /* which key column that is */
+    uint16_t key_fields[COPY_WATCHED_MOST]; /* ascending */
+    uint8_t key_slots[COPY_WATCHED_MOST];   /* which key column that is */
     /* how far it is; begins as zero */
     enum copy_newline newline;
     uint64_t line; /* lines (binary: rows) before the next byte */
@@ -102,7 +105,7 @@ struct copy_splitter {
 };
 
 /*
- * Rows have `fields` fields; key column i is field key_fields[i]. May be called again between two calls to copy_split
+ * Rows have `fields` fields; key column i is field key_fields[i], all of them different, COPY_WATCHED_MOST at most. May be called again between two calls to copy_split
  * (after a header row was read without key fields).
  */
 void copy_splitter_columns(struct copy_splitter *splitter, size_t fields, const size_t *key_fields, size_t key_count);

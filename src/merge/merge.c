@@ -264,6 +264,13 @@ uint64_t merge_admits(const struct merge *merge)
     return merge->offset ? 0 : merge->limit - merge->rows;
 }
 
+uint64_t merge_lacks(const struct merge *merge)
+{
+    if (merge->limit == UINT64_MAX || merge->rows == merge->limit)
+        return merge->limit == UINT64_MAX ? UINT64_MAX : 0;
+    return merge->offset + merge->limit - merge->rows;
+}
+
 bool merge_is_full(const struct merge *merge)
 {
     return merge->rows == merge->limit;
@@ -314,6 +321,7 @@ static bool comes_before(const struct order *order, const struct order_key *key,
     return difference < 0;
 }
 
+/* Rows that were changed before they could be locked stand where they stood, with what they are now: no order then. */
 static mosaic_status read_keys(struct merge *merge, size_t number, struct wire_reader *reader, mosaic_error *error)
 {
     size_t count = merge->scatter->sort_count;
@@ -325,7 +333,7 @@ static mosaic_status read_keys(struct merge *merge, size_t number, struct wire_r
         const char *bytes = read_field(reader, &size);
         if (reader->failed || !order_read(&merge->orders[i], bytes, size, &key))
             return malformed(error);
-        if (!is_decided && comes_before(&merge->orders[i], &key, &keys[i], &is_decided))
+        if (!is_decided && !merge->scatter->locks && comes_before(&merge->orders[i], &key, &keys[i], &is_decided))
             return error_set(error, MOSAIC_DATA, "a shard's rows do not come in the order of the statement");
         keys[i] = key;
     }

@@ -52,6 +52,8 @@ enum merge_verdict merge_admit(struct merge *merge);
 /* So many more rows would all be passed on: OFFSET is over, and LIMIT not reached. Then as many as that were. */
 uint64_t merge_admits(const struct merge *merge);
 void merge_admitted(struct merge *merge, uint64_t rows);
+/* How many rows more are to be admitted, or skipped, until LIMIT is reached; UINT64_MAX: there is none. */
+uint64_t merge_lacks(const struct merge *merge);
 /* LIMIT is reached. */
 bool merge_is_full(const struct merge *merge);
 

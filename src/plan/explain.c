@@ -387,6 +387,8 @@ static void add_merge(struct writer *writer)
     struct buffer out = BUFFER_INIT(LINE_BYTES_MOST);
     const struct plan *plan = &writer->explanation->plan;
     const struct fact_scatter *scatter = plan->scatter;
+    if (scatter->locks)
+        add_line(writer, arena_string(writer->arena, "  one shard after the other, and their rows stay locked"));
     if (scatter->combines)
         buffer_text(&out, "  merge: one row of all, its aggregates put together");
     else if (scatter->sort_count)
@@ -468,6 +470,8 @@ static void add_returning(struct writer *writer, const struct plan_write *write)
     const char *rows = write->tags == TAGS_SAME        ? "one shard's"
                        : write->returning_in_row_order ? "in the order of VALUES"
                                                        : "as they come";
+    if (write->until_found)
+        add_line(writer, arena_string(writer->arena, "  one shard after the other, until one has changed a row"));
     if (write->has_returning)
         add_line(writer, arena_format(writer->arena, "  rows of RETURNING: %s", rows));
     if (write->reads_clock || write->stores_clock)
@@ -483,7 +487,9 @@ static void write_writes(struct writer *writer)
     const char *which = write->part_count == all ? arena_format(arena, "all %zu", all)
                                                  : arena_format(arena, "%zu of %zu", write->part_count, all);
     add_line(writer, names && which ? arena_format(arena, "tier 2: writes on %s shards: %s", which, names) : NULL);
-    if (!write->parts[0].rows)
+    for (size_t i = 0; write->move && i < write->part_count; i++)
+        add_told(writer, &write->parts[i], shard_name(writer, write->parts[i].shard));
+    if (!write->parts[0].rows && !write->move)
         add_told(writer, &write->parts[0], "each shard");
     for (size_t i = 0; write->parts[i].rows && i < write->part_count && i < PARTS_SHOWN; i++)
         add_told(writer, &write->parts[i], shard_name(writer, write->parts[i].shard));

@@ -95,7 +95,18 @@ static enum step refuse_change(struct planning *planning, const struct fact_rela
     return refuse(planning);
 }
 
-/* UPDATE … SET key: the one key that rows have must be the one that they get. */
+static enum step shard_of(struct planning *planning, const struct fact_relation *fact, const struct key_value *key,
+                          uint16_t *shard)
+{
+    uint32_t bucket;
+    if (rule_bucket(&fact->relation->table->rule, key, &bucket, planning->error) != MOSAIC_OK) {
+        error_sqlstate(planning->error, "23514");
+        return refuse(planning);
+    }
+    return keys_owner(fact->relation->table, bucket, shard) ? GO_ON : refuse_change(planning, fact);
+}
+
+/* UPDATE … SET key: the shard of the one key that rows have must be that of the one that they get. */
 static enum step check_new_key(struct planning *planning, const struct fact_relation *fact)
 {
     struct key_value before[KEY_COLUMNS_MAX], after[KEY_COLUMNS_MAX];
@@ -112,10 +123,19 @@ static enum step check_new_key(struct planning *planning, const struct fact_rela
         step = step_of(planning, keys_row(&input, fact->relation, fact->new_keys.values, columns, after, &none_after));
     if (step != GO_ON || none_before)
         return step;
-    for (size_t i = 0; i < columns; i++)
-        if (none_after || key_compare(&before[i], &after[i]) != 0)
-            return refuse_change(planning, fact);
-    return GO_ON;
+    bool same = !none_after;
+    for (size_t i = 0; same && i < columns; i++)
+        same = key_compare(&before[i], &after[i]) == 0;
+    uint16_t from = 0, to = 0;
+    if (same)
+        return GO_ON;
+    if (none_after || shard_of(planning, fact, before, &from) != GO_ON)
+        return refuse_change(planning, fact);
+    step = shard_of(planning, fact, after, &to);
+    if (step == GO_ON && from != to)
+        return refuse_change(planning, fact);
+    planning->plan->bucket = PLAN_NO_BUCKET;
+    return step;
 }
 
 static enum step refuse_unbound(struct planning *planning, const struct fact_relation *fact)
@@ -280,6 +300,17 @@ static enum step refuse_as_facts_say(struct planning *planning)
     return refuse(planning);
 }
 
+/* What is for every shard is no single one's: try_write has it, where it can be done. */
+static enum step refuse_alone(struct planning *planning)
+{
+    error_set(planning->error, MOSAIC_UNSUPPORTED, "%s that belongs to every shard",
+              statement_class_name(planning->facts->class));
+    error_hint(planning->error, "send it by itself, not in a text with other statements; or run it with "
+                                "pgmosaic exec --all");
+    error_sqlstate(planning->error, "0A000");
+    return refuse(planning);
+}
+
 static enum step make(struct planning *planning)
 {
     const struct plan_hint *hint = planning->input->hint;
@@ -292,6 +323,8 @@ static enum step make(struct planning *planning)
         return plan_hinted(planning, hint);
     if (facts->refusal)
         return refuse_as_facts_say(planning);
+    if (facts->write && facts->write->spread == SPREAD_ALL)
+        return refuse_alone(planning);
     enum step step = plan_relations(planning);
     return step == GO_ON ? conclude(planning) : step;
 }
@@ -311,19 +344,6 @@ static bool is_for_coordinator(const struct planning *planning)
            strcmp(planning->error->sqlstate, "0A000") == 0;
 }
 
-/* A read that is not one shard's: each shard may answer for itself, and what they say make up the whole. */
-static enum step try_scatter(struct planning *planning)
-{
-    struct keys_input input = keys_input(planning);
-    mosaic_error ignored; /* why not one shard stays what is said */
-    input.error = &ignored;
-    const struct fact_scatter *scatter = planning->facts->scatter;
-    if (!scatter || !planning->input->has_scatter || (scatter->final && !planning->input->has_coordinator) ||
-        strcmp(planning->error->sqlstate, "0A000") != 0)
-        return GO_ON;
-    return scatter_plan(&input, planning->plan) == KEYS_MEMORY ? OUT_OF_MEMORY : GO_ON;
-}
-
 /* A sentence behind what the detail says already. */
 static void add_detail(struct planning *planning, const char *sentence)
 {
@@ -332,6 +352,27 @@ static void add_detail(struct planning *planning, const char *sentence)
     const char *end = size == 0 ? "" : planning->error->detail[size - 1] == '.' ? " " : ". ";
     snprintf(said, sizeof said, "%s%s", planning->error->detail, end);
     error_detail(planning->error, "%s%s", said, sentence);
+}
+
+/* A read that is not one shard's: each shard may answer for itself, and what they say make up the whole. */
+static enum step try_scatter(struct planning *planning)
+{
+    struct keys_input input = keys_input(planning);
+    mosaic_error ignored; /* why not one shard stays what is said */
+    input.error = &ignored;
+    const struct fact_scatter *scatter = planning->facts->scatter;
+    bool locks = planning->facts->class == STATEMENT_SELECT && planning->facts->is_write;
+    if (!scatter && locks && planning->facts->scatter_cannot && planning->input->has_scatter) {
+        char sentence[256];
+        snprintf(sentence, sizeof sentence, "Several shards cannot lock rows: %s.", planning->facts->scatter_cannot);
+        add_detail(planning, sentence);
+        if (planning->facts->write_remedy)
+            error_hint(planning->error, "%s", planning->facts->write_remedy);
+    }
+    if (!scatter || !planning->input->has_scatter || (scatter->final && !planning->input->has_coordinator) ||
+        strcmp(planning->error->sqlstate, "0A000") != 0)
+        return GO_ON;
+    return scatter_plan(&input, planning->plan) == KEYS_MEMORY ? OUT_OF_MEMORY : GO_ON;
 }
 
 /* A write that is not one shard's: several may do it. */

@@ -36,23 +36,33 @@ struct plan_write_part {
 enum plan_tags {
     TAGS_SUM,  /* their counts are added */
     TAGS_SAME, /* all must be the same: another one is a copy that has gone astray. RETURNING's rows are those of one */
+    TAGS_WORDS, /* the whole tag, of words alone, must be the same */
 };
 
 /*
  * A write on several shards. All parts stand in one transaction, or none does. Where tags are the same (a reference
  * table), whoever writes must have the first part's shard to himself before the others are told, as by LOCK TABLE …
- * IN SHARE ROW EXCLUSIVE MODE there: else two writers could follow each other in another order elsewhere.
+ * IN SHARE ROW EXCLUSIVE MODE there: else two writers could follow each other in another order elsewhere. The same of
+ * what takes_turns.
  */
 struct plan_write {
     const struct plan_write_part *parts; /* ascending by shard; at least 2 */
     size_t part_count;
     enum plan_tags tags;
-    const char *tag; /* what the tag begins with, before a blank and the count: "INSERT 0", "UPDATE", "DELETE" */
-    const struct schema_relation *target; /* what is written */
+    const char *tag; /* what the tag begins with, before a blank and the count: "INSERT 0", "UPDATE", "DELETE",
+                      "COPY"; NULL */
+    const struct schema_relation *target; /* what is written; NULL: no rows of one table */
+    /* The first part, of two, gives the rows that the second one gets, a row each time; NULL: it is none such. */
+    const struct fact_move *move;
+    bool until_found;                     /* one after the other, and none behind the first that has changed a row */
+    const struct fact_copy *copy;         /* COPY FROM STDIN: how its rows are dealt out; NULL: it is none */
     bool has_returning;
     bool returning_in_row_order; /* each part's k-th row of RETURNING is of its k-th of `rows`: in the client's order */
     bool reads_clock;            /* now() and its like must be one moment on all shards */
     bool stores_clock;           /* only a column's default reads it: no text could be told another moment */
+    bool changes_schema;         /* all shards read by another schema, once it is committed */
+    /* As fact_write has them: */
+    bool by_itself, needs_transaction, once_a_server, takes_turns;
 };
 
 struct plan {

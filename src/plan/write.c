@@ -36,7 +36,7 @@ static bool names_moment(const struct keys_input *input)
 static enum keys_outcome find_owners(const struct keys_input *input, const uint16_t **shards, size_t *count)
 {
     const struct fact_write *fact = input->facts->write;
-    if (fact->spread == SPREAD_OWN)
+    if (fact->spread == SPREAD_OWN || fact->spread == SPREAD_COPY)
         return scatter_shards(input, fact->driver, shards, count);
     *count = input->input->schema->model->shard_count;
     uint16_t *all = arena_allocate(input->arena, *count * sizeof *all);
@@ -56,9 +56,12 @@ static enum keys_outcome make_parts(const struct keys_input *input, struct plan_
     struct plan_write_part *parts = arena_zeroed(input->arena, count + 1, sizeof *parts);
     if (outcome == KEYS_READ && !parts)
         return KEYS_MEMORY;
-    for (size_t i = 0; outcome == KEYS_READ && i < count; i++)
+    for (size_t i = 0; outcome == KEYS_READ && i < count; i++) {
         parts[i] = (struct plan_write_part){
             .shard = shards[i], .text = values->text + fact->start, .size = values->size - fact->start};
+        if (fact->others && shards[i] != values->schema->home)
+            parts[i].text = fact->others, parts[i].size = strlen(fact->others);
+    }
     write->parts = parts, write->part_count = count;
     return outcome;
 }
@@ -241,6 +244,41 @@ static enum keys_outcome split_rows(const struct keys_input *input, struct plan_
     return outcome;
 }
 
+/* ---- rows that get another key ---- */
+
+static enum keys_outcome owner_of(const struct keys_input *input, const struct fact_keys *keys, uint16_t *shard)
+{
+    const struct schema_relation *relation = input->facts->write->target;
+    struct key_value key[KEY_COLUMNS_MAX];
+    uint32_t bucket;
+    bool none;
+    if (keys->alternatives != 1 || keys->values[0].is_array)
+        return KEYS_REFUSED;
+    enum keys_outcome outcome = keys_row(input, relation, keys->values, keys->columns, key, &none);
+    if (outcome != KEYS_READ)
+        return outcome;
+    if (none || rule_bucket(&relation->table->rule, key, &bucket, input->error) != MOSAIC_OK ||
+        !keys_owner(relation->table, bucket, shard))
+        return KEYS_REFUSED;
+    return KEYS_READ;
+}
+
+static enum keys_outcome make_move(const struct keys_input *input, struct plan_write *write)
+{
+    const struct fact_write *fact = input->facts->write;
+    struct plan_write_part *parts = arena_zeroed(input->arena, 2, sizeof *parts);
+    if (!parts)
+        return KEYS_MEMORY;
+    enum keys_outcome outcome = owner_of(input, &fact->driver->keys, &parts[0].shard);
+    if (outcome == KEYS_READ)
+        outcome = owner_of(input, &fact->driver->new_keys, &parts[1].shard);
+    parts[0].text = fact->move->taken, parts[0].size = strlen(fact->move->taken);
+    parts[1].text = fact->move->put, parts[1].size = strlen(fact->move->put);
+    write->move = fact->move;
+    write->parts = parts, write->part_count = 2;
+    return outcome == KEYS_READ && parts[0].shard == parts[1].shard ? KEYS_REFUSED : outcome;
+}
+
 /* ---- all ---- */
 
 /* One shard, or none: then the home shard finds no row as well. */
@@ -250,18 +288,39 @@ static void settle(const struct keys_input *input, const struct plan_write *writ
     plan->shard = write->part_count ? write->parts[0].shard : (uint16_t)input->input->schema->home;
 }
 
+/* A change of the schema, and its like. */
+static void fill_all(const struct facts *facts, struct plan_write *write, struct plan *plan)
+{
+    const struct fact_write *fact = facts->write;
+    write->tags = TAGS_WORDS;
+    write->changes_schema = facts->changes_schema;
+    write->by_itself = fact->by_itself, write->needs_transaction = fact->needs_transaction;
+    write->once_a_server = fact->once_a_server, write->takes_turns = fact->takes_turns;
+    plan->bucket = PLAN_NO_BUCKET;
+    plan->write = write;
+    plan->kind = PLAN_WRITE;
+}
+
 enum keys_outcome write_plan(const struct keys_input *input, struct plan *plan)
 {
     const struct fact_write *fact = input->facts->write;
     struct plan_write *write = arena_zeroed(input->arena, 1, sizeof *write);
     if (!write)
         return KEYS_MEMORY;
-    enum keys_outcome outcome = fact->spread == SPREAD_ROWS ? split_rows(input, write) : make_parts(input, write);
+    enum keys_outcome outcome = fact->spread == SPREAD_ROWS   ? split_rows(input, write)
+                                : fact->spread == SPREAD_MOVE ? make_move(input, write)
+                                                              : make_parts(input, write);
     if (outcome != KEYS_READ)
         return outcome;
+    if (fact->spread == SPREAD_ALL) {
+        fill_all(input->facts, write, plan);
+        return KEYS_READ;
+    }
     write->tags = fact->spread == SPREAD_SAME ? TAGS_SAME : TAGS_SUM;
     write->tag = fact->tag;
     write->target = fact->target;
+    write->until_found = fact->until_found;
+    write->copy = fact->copy;
     write->has_returning = fact->has_returning;
     write->returning_in_row_order = fact->has_returning && fact->returns_each_row;
     write->reads_clock = fact->reads_clock || names_moment(input);

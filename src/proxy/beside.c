@@ -139,8 +139,9 @@ void beside_check(struct client *client, const char *text, size_t size, const st
 {
     const char *hint = "send it before BEGIN or behind COMMIT; EXPLAIN (MOSAIC) says why it needs more than one shard";
     bool merges = route->way == ROUTE_SCATTER;
+    bool by_itself = merges && route->plan->kind == PLAN_WRITE && route->plan->write->by_itself; /* changed.h */
     const char *why = NULL, *setting = merges ? NULL : reads_otherwise(client);
-    if (client->status == 'E' || (route->joins && client->skips))
+    if (client->status == 'E' || by_itself || (route->joins && client->skips))
         return; /* whatever comes is refused by who has the transaction */
     if (route->facts->count > 1) {
         why = "The text has several statements, and each must see what is committed when it begins.";

@@ -100,6 +100,28 @@ enum taken branch_park(struct client *client)
     return TAKEN;
 }
 
+void branch_park_failed(struct client *client)
+{
+    struct server *server = client->server;
+    server->told = client->transaction.kept.size;
+    server_park(server, client);
+    client->cycle_failed = false;
+    client->transaction.has_failed = true;
+}
+
+void branch_overflow(struct client *client)
+{
+    mosaic_error error;
+    (void)!error_set(&error, MOSAIC_LIMIT,
+                     "the transaction's savepoints and settings are more than %d bytes, which its other shards are to "
+                     "be told",
+                     TRANSACTION_KEPT_MOST);
+    error_sqlstate(&error, "54000");
+    error_hint(&error, "it is rolled back; do it in smaller transactions, or on one shard");
+    client->transaction.is_broken = true;
+    client_server_refused(client, &error);
+}
+
 void branch_link(struct client *client, struct server *server)
 {
     struct pool *pool = server->pool;
@@ -137,6 +159,31 @@ void branches_roll_back(struct client *client)
     }
 }
 
+void branches_leave(struct client *client)
+{
+    struct server *linked = client->server;
+    struct list *node, *next;
+    for (node = client->kept.next; node != &client->kept; node = next) {
+        struct server *server = kept_server(node);
+        next = node->next;
+        if (server->status == 'I')
+            continue;
+        branch_link(client, server);
+        server_roll_back(server, client->transaction.before);
+    }
+    client->server = linked;
+}
+
+void branch_yield(struct client *client, bool scatters)
+{
+    if (!client || !client->transaction.is_open || client->transaction.savepoints)
+        return;
+    if (scatters)
+        client->transaction.is_broken = true; /* whoever tells the failure breaks it */
+    else
+        branches_leave(client);
+}
+
 void branches_break(struct client *client)
 {
     branches_roll_back(client);
@@ -151,7 +198,7 @@ void branch_lost(struct client *client, const mosaic_error *why)
     if (why)
         error = *why;
     else
-        (void)!error_set(&error, MOSAIC_UNREACHABLE, "the connection to a shard of the transaction was lost");
+        (void)!error_set(&error, MOSAIC_UNREACHABLE, "the connection to the shard was lost");
     error_detail(&error, "What the transaction did there was rolled back by the end of the connection.");
     client->transaction.is_broken = true;
     client_server_refused(client, &error);

@@ -34,14 +34,27 @@ struct server *branch_of(const struct client *client, size_t shard);
 enum taken branch_park(struct client *client);
 /* By its number; NULL: the client has none such parked. */
 struct server *branch_by_number(const struct client *client, uint64_t number);
+/* The linked server's cycle has ended in a failed transaction: what comes next is answered here, and where it may go on
+ * (ROLLBACK TO) it goes where it belongs. */
+void branch_park_failed(struct client *client);
+/* More than is kept was to be told the branches: the transaction cannot go on. */
+void branch_overflow(struct client *client);
 /* A parked or kept server is linked again. */
 void branch_link(struct client *client, struct server *server);
 /* What the linked server has not been told of the transaction, each with its semicolon; "": nothing. */
 const char *branch_untold(const struct client *client);
 /* The transaction ends by being undone: every server of it is rolled back, and then serves others. */
 void branches_roll_back(struct client *client);
+/* The same for those that are parked: the linked one stays as it is. */
+void branches_leave(struct client *client);
 /* The same where its client is to end it still: it cannot go back to a savepoint either. */
 void branches_break(struct client *client);
+/*
+ * A statement of the client's has failed as a deadlock's victim: the transaction lets go of what it has locked on other
+ * shards at once, as on one PostgreSQL; not where a savepoint may bring it back. `scatters`: when the statement, of
+ * several shards, has ended. NULL: there is no client any more.
+ */
+void branch_yield(struct client *client, bool scatters);
 /* A parked server is gone, and with it what the transaction did there: it has failed, as whatever comes next is told.
  */
 void branch_lost(struct client *client, const mosaic_error *why);

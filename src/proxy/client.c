@@ -2,6 +2,7 @@
 
 #include "base/memory.h"
 #include "proxy/cancel.h"
+#include "proxy/client_copy.h"
 #include "proxy/client_scatter.h"
 #include "proxy/commit.h"
 #include "proxy/console.h"
@@ -299,37 +300,13 @@ enum taken client_refuse(struct client *client, const mosaic_error *error, bool 
 
 /* ---- messages ---- */
 
-static void violates(struct client *client, const char *what)
+void client_violates(struct client *client, const char *what)
 {
     mosaic_error error;
     (void)!error_set(&error, MOSAIC_DATA, "%s", what);
     error_sqlstate(&error, "08P01");
     if (client_flush(client))
         client_close(client, &error);
-}
-
-/* CopyData and its end: passed to a server that takes it, dropped where its COPY has failed. */
-static size_t take_copy(struct client *client, const char *message, const struct wire_frame *frame, size_t here)
-{
-    struct server *server = client->server;
-    bool wanted = server && !client->is_fresh && (client->awaits_ready || client->in_segment);
-    if (wanted)
-        batch_pass(&client->worker->to_server, message, here);
-    if (wanted && client->in_segment && frame->type != WIRE_COPY_DATA &&
-        !expect_add(&server->expect, EXPECT_COPY_END, 0, NULL))
-        (void)client_out_of_memory(client);
-    client->passing = wanted ? 'd' : 'x';
-    client->passing_size = frame->size - (uint32_t)here;
-    return here;
-}
-
-static size_t take_piece(struct client *client, const char *data, size_t size)
-{
-    size_t piece = size < client->passing_size ? size : client->passing_size;
-    if (client->passing != 'x' && client->server)
-        batch_pass(&client->worker->to_server, data, piece);
-    client->passing_size -= (uint32_t)piece;
-    return piece;
 }
 
 static enum taken dispatch(struct client *client, const char *message, const struct wire_frame *frame)
@@ -358,7 +335,7 @@ static enum taken dispatch(struct client *client, const char *message, const str
     }
     char text[64];
     snprintf(text, sizeof text, "invalid frontend message type %d", (unsigned char)frame->type);
-    violates(client, text);
+    client_violates(client, text);
     return TAKEN_CLOSED;
 }
 
@@ -421,7 +398,7 @@ static bool step(struct client *client, const char *data, size_t size, size_t *u
     struct wire_frame frame;
     *used = 0;
     if (client->passing_size) {
-        *used = take_piece(client, data, size);
+        *used = client_take_piece(client, data, size);
         return true;
     }
     if (client->state == CLIENT_STARTUP)
@@ -430,14 +407,19 @@ static bool step(struct client *client, const char *data, size_t size, size_t *u
     if (found == WIRE_MORE)
         return false;
     if (found == WIRE_BAD || !fits(client, &frame)) {
-        violates(client, found == WIRE_BAD ? "invalid message length" : "message is larger than max_packet_size");
+        client_violates(client,
+                        found == WIRE_BAD ? "invalid message length" : "message is larger than max_packet_size");
         return false;
     }
     bool copies = frame.type == WIRE_COPY_DATA || frame.type == WIRE_COPY_DONE || frame.type == WIRE_COPY_FAIL;
+    struct scatter *scatter = client_copy_taker(client);
     if (copies && client->state == CLIENT_READY) {
-        *used = take_copy(client, data, &frame, frame.size < size ? frame.size : size);
-        return true;
+        size_t here = frame.size < size ? frame.size : size;
+        *used = client_take_copy(client, data, &frame, here);
+        return *used > 0;
     }
+    if (scatter)
+        return client_beside_copy(client, &frame, size, used);
     if (client->awaits_ready || client->state == CLIENT_WELCOME || awaits_scatter(client))
         return false;
     if (frame.size > size)
@@ -457,7 +439,9 @@ static bool is_held_up(const struct client *client)
 {
     const struct server *server = client->server;
     if (client->waits || client->replays || client->question || channel_stuck(&client->channel) ||
-        awaits_scatter(client) || commit_is_busy(client))
+        commit_is_busy(client))
+        return true;
+    if (awaits_scatter(client) && !(client_copy_taker(client) && scatter_has_room(client_copy_taker(client))))
         return true;
     if (client->is_admin && console_is_busy(client))
         return true;
@@ -466,10 +450,13 @@ static bool is_held_up(const struct client *client)
     if (server && server->expect.count &&
         (client->is_opening || client->asks || client->asks_types || client->asks_shape || client->left_sync))
         return true;
-    if (client->needs_reading > atomic_load_explicit(&client->worker->proxy->readings, memory_order_acquire))
+    const struct worker *worker = client->worker;
+    if (client->needs_reading > worker->readings ||
+        atomic_load_explicit(&worker->proxy->readings_due, memory_order_relaxed) > worker->readings)
         return true;
     /* Behind the end of a cycle one piece of input is kept, and no more is read. */
-    return client->awaits_ready && client->channel.in_size && !(server && server->sees_copy);
+    return client->awaits_ready && client->channel.in_size && !(server && server->sees_copy) &&
+           !client_copy_taker(client);
 }
 
 /* What the shards say may go on. False: the client is gone. */
@@ -506,6 +493,8 @@ void client_run(struct client *client)
     client->since = worker->loop.now;
     while (at < (size_t)size && step(client, data + at, (size_t)size - at, &used))
         at += used;
+    if (client->state != CLIENT_CLOSED && client_copy_taker(client))
+        scatter_pass_data(client_copy_taker(client));
     if (client->state == CLIENT_CLOSED) {
         batch_drop(&worker->to_client);
         batch_drop(&worker->to_server);

@@ -77,12 +77,14 @@ struct client {
     bool cycle_failed;   /* an error came in this cycle */
     bool path_is_local;  /* the transaction has changed the search_path for itself */
     bool schema_dirty;   /* the transaction has changed the schema */
+    bool schema_spread;  /* of all shards */
     bool is_fresh;       /* linked, but nothing was sent to the server yet */
     bool skips;          /* an error in the segment: nothing until Sync */
     bool replays;        /* the server is being given this client's settings */
     bool is_harmless;    /* the segment has but parsed and described: it may go on on another shard */
     bool is_pinned;      /* the session has what no list knows, or pool_mode is session: its servers are its own */
     bool has_unlisted;   /* the first of these */
+    bool went_back;      /* ROLLBACK TO is on its way to a server whose transaction has failed: what is behind it waits */
     bool has_unknown;    /* the connection to the shard of unknown_slot has a setting that is not known */
     bool is_leg;         /* nobody is connected: it is a part of a scatter; scatter.h */
     bool avoids_scatter; /* the message in hand cannot be merged here: once */
@@ -182,6 +184,8 @@ enum taken client_tell_failure(struct client *client);
 /* An error of this client's, where its protocol wants it: in a segment, everything up to Sync is skipped; a simple
  * query ends. `fails`: an open transaction has failed by it. */
 enum taken client_refuse(struct client *client, const mosaic_error *error, bool fails);
+/* What breaks the protocol: it is closed. */
+void client_violates(struct client *client, const char *what);
 /* A message that cannot be read: refused. */
 enum taken client_malformed(struct client *client);
 /* Closes it for want of memory. */

@@ -112,7 +112,7 @@ static void settle(struct client *client, const struct facts *only)
     client->is_tentative = false;
     transaction_replayed(&client->transaction);
     if (client->tentative)
-        transaction_follow(&client->transaction, client->tentative, client->tentative_size);
+        (void)transaction_follow(&client->transaction, client->tentative, client->tentative_size);
     memory_free(client->tentative);
     client->tentative = NULL;
 }
@@ -321,8 +321,13 @@ static enum taken take_bind(struct client *client, const struct bind_message *me
                              statement_class_name(only->class));
     if (only && local_applies(client, only))
         return bind_here(client, bind, prepared, only);
-    if (client->status == 'E' && client->server)
+    if (client->status == 'E' && client->server) {
+        if (client->went_back)
+            return extended_fail(client, "0A000", "%s behind ROLLBACK TO, without Sync in between",
+                                 only ? statement_class_name(only->class) : "a statement");
+        client->went_back = only && only->class == STATEMENT_ROLLBACK_TO && route_is_analysed(client);
         route = (struct route){.way = ROUTE_ANY, .shard = client->server->pool->shard, .facts = route.facts};
+    }
     if (route.way == ROUTE_MORE || ((route.way == ROUTE_EXPLAIN || route.way == ROUTE_SCATTER) && !bind->results))
         return TAKEN_MORE;
     if (only && prepare_sql_is(only) && client->status != 'E')
@@ -336,8 +341,7 @@ static enum taken take_bind(struct client *client, const struct bind_message *me
     if (route.way == ROUTE_SCATTER)
         return client_scatter_bind(client, bind, prepared, &route);
     mosaic_error error;
-    if (only && only->class == STATEMENT_SET &&
-        !effect_is_allowed(&client->worker->world->model, only->name, only->value, &error))
+    if (only && only->class == STATEMENT_SET && !effect_set_is_allowed(client, only, &error))
         return extended_refuse(client, &error);
     return bind_on_server(client, message, prepared, named, &route);
 }

@@ -107,7 +107,7 @@ static bool begin(struct client *client, const char *text, size_t size, struct b
         if (!transaction_begin(&client->transaction, client->session, text, size))
             return false;
         client->status = 'T';
-        client->since = client->worker->loop.now;
+        client->since = client->transaction.began = client->worker->loop.now;
     }
     wire_complete(answer, tag);
     return true;
@@ -134,12 +134,19 @@ static void end(struct client *client, bool committed, struct buffer *answer)
     wire_complete(answer, committed ? "COMMIT" : "ROLLBACK");
 }
 
-static enum taken refuse_chain(struct client *client)
+/* The same AND CHAIN: the next transaction begins as this one did. */
+static bool chain(struct client *client, bool committed, struct buffer *answer)
 {
-    mosaic_error error;
-    (void)!error_set(&error, MOSAIC_UNSUPPORTED, "AND CHAIN of a transaction that is open on several shards");
-    error_hint(&error, "say COMMIT or ROLLBACK, then BEGIN");
-    return client_refuse(client, &error, true);
+    bool wants_snapshot = client->transaction.wants_snapshot;
+    struct buffer begins = BUFFER_INIT(TRANSACTION_KEPT_MOST);
+    transaction_first(&client->transaction, &begins);
+    end(client, committed, answer);
+    bool begun = !buffer_failed(&begins) &&
+                 transaction_begin(&client->transaction, client->session, buffer_string(&begins), begins.size);
+    buffer_free(&begins);
+    client->transaction.wants_snapshot = wants_snapshot;
+    client->status = 'T';
+    return begun;
 }
 
 enum taken local_end_branches(struct client *client, const struct facts *facts)
@@ -148,8 +155,6 @@ enum taken local_end_branches(struct client *client, const struct facts *facts)
     mosaic_error error;
     if (!ends || !ends_branches(client))
         return REACHED;
-    if (facts->chain)
-        return refuse_chain(client);
     if (!client->commit && client->server) {
         enum taken taken = branch_park(client);
         if (taken != REACHED)
@@ -175,12 +180,29 @@ static enum taken end_segment(struct client *client, bool *failed)
     return taken == TAKEN ? REACHED : taken;
 }
 
+/* What a shard did of it is gone: it has failed, which is told where no other error was. */
+static enum taken take_failure(struct client *client, bool *failed)
+{
+    enum taken taken = TAKEN;
+    if (!client->failure)
+        return REACHED;
+    if (!*failed)
+        taken = client_tell_failure(client);
+    memory_free(client->failure);
+    client->failure = NULL;
+    *failed = true;
+    return taken == TAKEN ? REACHED : taken;
+}
+
 enum taken local_end_implicit(struct client *client)
 {
     mosaic_error error;
     bool failed = client->skips;
     if (!client->commit) {
         enum taken taken = end_segment(client, &failed);
+        if (taken != REACHED)
+            return taken;
+        taken = take_failure(client, &failed);
         if (taken != REACHED)
             return taken;
         if (failed) {
@@ -240,10 +262,13 @@ static bool carry_out_failed(struct client *client, const struct facts *facts, c
                              struct buffer *answer, bool *failed)
 {
     bool is_kept = transaction_may_spread(&client->transaction); /* what comes is told the shards later */
-    if ((facts->class == STATEMENT_COMMIT || facts->class == STATEMENT_ROLLBACK) && facts->chain)
+    bool ends = facts->class == STATEMENT_COMMIT || facts->class == STATEMENT_ROLLBACK;
+    if (ends && facts->chain && is_kept)
+        return chain(client, false, answer);
+    if (ends && facts->chain)
         return fail(client, answer, failed, "0A000",
                     "AND CHAIN of a transaction that failed before a shard had it: end it by ROLLBACK, and BEGIN anew");
-    if (facts->class == STATEMENT_COMMIT || facts->class == STATEMENT_ROLLBACK) {
+    if (ends) {
         end(client, false, answer);
         return true;
     }
@@ -267,6 +292,8 @@ bool local_carry_out(struct client *client, const struct facts *facts, const cha
         return begin(client, text + start, length, answer);
     case STATEMENT_COMMIT:
     case STATEMENT_ROLLBACK:
+        if (facts->chain)
+            return chain(client, facts->class == STATEMENT_COMMIT, answer);
         end(client, facts->class == STATEMENT_COMMIT, answer);
         return true;
     default:

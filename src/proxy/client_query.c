@@ -93,7 +93,17 @@ static bool prepare_effects(struct client *client, const struct route *route, co
     return !any || effect_note(client, route->facts, text, size);
 }
 
-/* The transaction failed here, no shard has it: what stands behind its end would be a text of its own. */
+/* Where a failed transaction is ended, or goes back: what stands behind that must be looked at by itself. */
+static bool ends_failure(const struct client *client, const struct facts *first)
+{
+    bool ends = first->class == STATEMENT_ROLLBACK || first->class == STATEMENT_COMMIT;
+    bool goes_back = first->class == STATEMENT_ROLLBACK_TO;
+    if (local_has_failed(client))
+        return ends || goes_back;
+    return goes_back && client->status == 'E' && route_is_analysed(client);
+}
+
+/* The transaction failed: what stands behind its end, or behind ROLLBACK TO, would be a text of its own. */
 static enum taken refuse_end_with_more(struct client *client)
 {
     mosaic_error error;
@@ -157,8 +167,7 @@ enum taken client_query(struct client *client, const char *message, const struct
         cursor_forget(client, only);
     if (only && local_applies(client, only))
         return answer_here(client, only, text, size);
-    if (route.facts && route.facts->count > 1 && local_has_failed(client) &&
-        (route.facts->facts[0].class == STATEMENT_ROLLBACK || route.facts->facts[0].class == STATEMENT_COMMIT))
+    if (route.facts && route.facts->count > 1 && ends_failure(client, &route.facts->facts[0]))
         return refuse_end_with_more(client);
     if (route.facts && route.facts->count && local_has_failed(client))
         return answer_here(client, &route.facts->facts[0], text, size);
@@ -177,8 +186,7 @@ enum taken client_query(struct client *client, const char *message, const struct
     mosaic_error error;
     for (size_t i = 0; route.facts && i < route.facts->count; i++) {
         const struct facts *facts = &route.facts->facts[i];
-        if (facts->class == STATEMENT_SET &&
-            !effect_is_allowed(&client->worker->world->model, facts->name, facts->value, &error))
+        if (facts->class == STATEMENT_SET && !effect_set_is_allowed(client, facts, &error))
             return client_refuse(client, &error, true);
     }
     bool tentative = only && local_is_tentative(client, only);

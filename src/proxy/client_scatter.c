@@ -2,6 +2,7 @@
 
 #include "base/memory.h"
 #include "proxy/branch.h"
+#include "proxy/changed.h"
 #include "proxy/client_cursor.h"
 #include "proxy/client_extended.h"
 #include "proxy/client_local.h"
@@ -25,6 +26,7 @@ static bool join(struct client *client)
         if (!transaction_begin(transaction, client->session, begins, sizeof begins - 1))
             return false;
         transaction->is_implicit = true;
+        transaction->began = client->worker->loop.now;
     }
     transaction_replayed(transaction);
     transaction->has_written = true;
@@ -52,7 +54,8 @@ static enum taken begin(struct client *client, struct scatter_order *order, cons
     order->warning = route->warning;
     order->explanation = route->explanation;
     order->joins = route->joins;
-    if ((route->aside && !transaction_read(&client->transaction)) || (route->joins && !join(client)))
+    if ((route->aside && !transaction_read(&client->transaction)) || (route->joins && !join(client)) ||
+        (route->plan->kind == PLAN_WRITE && !changed_note(client, route->plan->write, facts)))
         return client_out_of_memory(client);
     client->scatter = scatter_new(client, order, &error);
     if (!client->scatter) {
@@ -111,7 +114,7 @@ enum taken client_scatter_bind(struct client *client, const struct wire_bind *bi
     }
     if (*bind->portal && portal_find(client, bind->portal))
         return extended_fail(client, "42P03", "portal \"%s\" already exists", bind->portal);
-    if (route->joins) {
+    if (route->plan->kind == PLAN_WRITE || route->joins) {
         enum taken taken = await_execute(client, bind);
         if (taken != REACHED)
             return taken;
@@ -216,8 +219,8 @@ enum taken client_scatter_bound(struct client *client, const struct wire_bind *b
     if (scatter_state(scatter) != SCATTER_HELD && !fails_later(scatter))
         return settle(client);
     client->scatter = NULL;
-    bool has_shape =
-        !scatter_copies(scatter) && !scatter_cursor(scatter) && !scatter_explains(scatter) && description->size;
+    bool has_shape = !scatter_copies(scatter) && !scatter_copies_in(scatter) && !scatter_cursor(scatter) &&
+                     !scatter_explains(scatter) && description->size;
     if (*bind->statement && prepared->shape && has_shape &&
         prepared->shape != prepared_shape(description->data + WIRE_HEADER, description->size - WIRE_HEADER)) {
         client->avoids_scatter = scatter_combines(scatter);
@@ -239,7 +242,8 @@ enum taken client_scatter_bound(struct client *client, const struct wire_bind *b
 static enum taken describe(struct client *client, const struct scatter *scatter)
 {
     struct buffer *answer = client_answer(client);
-    if (scatter_copies(scatter) || scatter_cursor(scatter) || !scatter_description(scatter)->size)
+    if (scatter_copies(scatter) || scatter_copies_in(scatter) || scatter_cursor(scatter) ||
+        !scatter_description(scatter)->size)
         wire_empty(answer, WIRE_B_NO_DATA);
     else
         buffer_add(answer, scatter_description(scatter)->data, scatter_description(scatter)->size);
@@ -273,7 +277,7 @@ enum taken client_scatter_portal(struct client *client, const struct bound *boun
     if (scatter_cursor(scatter))
         return cursor_execute(client, scatter, named->name);
     const struct buffer *description = scatter_description(scatter);
-    bool copies = scatter_copies(scatter);
+    bool copies = scatter_copies(scatter) || scatter_copies_in(scatter);
     if (copies && scatter_state(scatter) == SCATTER_HELD)
         buffer_add(batch_make(&client->worker->to_client), description->data, description->size);
     client->fetching = scatter;
@@ -303,10 +307,32 @@ static void end_answer(struct client *client, struct scatter *scatter, bool is_q
         loop_again(&worker->loop, &client->channel.source);
 }
 
-/* A simple query of its own transaction: what its shards have done stands before that is told. */
+/* A simple query of its own transaction, which is over. */
+static void end_query(struct client *client, bool committed, const mosaic_error *error)
+{
+    struct buffer *out = batch_make(&client->worker->to_client);
+    char tag[SCATTER_TAG];
+    local_forget(client, committed);
+    if (committed) {
+        scatter_tag(client->scatter, tag);
+        wire_complete(out, tag);
+    } else {
+        wire_error_response(out, "ERROR", error->sqlstate, error->message, error->detail, error->hint);
+    }
+    client->awaits_ready = false;
+    wire_ready(out, client->status);
+    end_answer(client, client->scatter, true);
+}
+
+/* What its shards have done stands before that is told. */
 static void commit_query(struct client *client)
 {
-    if (!batch_send(&client->worker->to_client, &client->channel))
+    if (client->failure) {
+        mosaic_error error = *client->failure; /* one was lost behind its answer */
+        memory_free(client->failure);
+        client->failure = NULL;
+        end_query(client, false, &error);
+    } else if (!batch_send(&client->worker->to_client, &client->channel))
         client_close(client, NULL);
     else if (!commit_begin(client))
         (void)client_out_of_memory(client);
@@ -314,21 +340,9 @@ static void commit_query(struct client *client)
 
 void client_scatter_committed(struct client *client)
 {
-    struct scatter *scatter = client->scatter;
-    struct buffer *out = batch_make(&client->worker->to_client);
     mosaic_error error;
-    char tag[SCATTER_TAG];
     bool committed = commit_end(client, &error);
-    local_forget(client, committed);
-    if (committed) {
-        scatter_tag(scatter, tag);
-        wire_complete(out, tag);
-    } else {
-        wire_error_response(out, "ERROR", error.sqlstate, error.message, error.detail, error.hint);
-    }
-    client->awaits_ready = false;
-    wire_ready(out, client->status);
-    end_answer(client, scatter, true);
+    end_query(client, committed, &error);
 }
 
 void client_scatter_over(struct client *client, struct scatter *scatter)

@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include "proxy/branch.h"
 #include "proxy/client.h"
+#include "proxy/client_local.h"
 #include "proxy/effect.h"
 #include "proxy/proxy.h"
 #include "proxy/scatter.h"
@@ -55,7 +56,9 @@ void client_server_lost(struct client *client, const mosaic_error *why, bool cut
         false;
     client->is_tentative = client->cycle_failed = client->is_aside = false;
     effects_free(client);
-    if (!was_open && client->transaction.is_open)
+    if (client->transaction.is_implicit)
+        local_forget(client, false);
+    else if (!was_open && client->transaction.is_open)
         settings_release(transaction_end(&client->transaction));
     if (was_open) {
         /* What the transaction did is gone. It is not over for the client: nothing more may run outside of it. */
@@ -314,7 +317,7 @@ enum taken client_leave_server(struct client *client)
         const char *why = branch_why_not(client, 0);
         return why ? refuse_several(client, why) : branch_park(client);
     }
-    if (!client->in_segment || !client->is_harmless)
+    if (!client->is_harmless) /* a simple query may come behind a segment that had no Sync */
         return refuse_several(client, NULL);
     taken = leave_harmlessly(client);
     return taken == TAKEN ? REACHED : taken;
@@ -438,14 +441,17 @@ bool client_keep_tentative(struct client *client, const struct facts *facts, con
     size_t start = facts->length ? (size_t)facts->start : 0, length = facts->length ? (size_t)facts->length : size;
     if (facts->class == STATEMENT_SHOW)
         return true;
-    char *kept = memory_resize(client->tentative, client->tentative_size + length + 3);
+    size_t before = client->tentative ? client->tentative_size : 0;
+    char *kept = memory_resize(client->tentative, before + 2 + length + 1);
     if (!kept)
         return false;
-    if (!client->tentative)
-        client->tentative_size = 0;
     client->tentative = kept;
-    memcpy(kept + client->tentative_size, text + start, length);
-    client->tentative_size += length;
+    if (before) { /* the semicolon on a line of its own: the text may end in a comment */
+        memcpy(kept + before, "\n;", 2);
+        before += 2;
+    }
+    memcpy(kept + before, text + start, length);
+    client->tentative_size = before + length;
     return true;
 }
 
@@ -516,15 +522,17 @@ void client_settle_schema(struct client *client)
 {
     if (!client->schema_dirty)
         return;
-    client->schema_dirty = false;
     client->needs_reading = proxy_ask_reload(client->worker->proxy);
+    if (client->schema_spread)
+        proxy_hold_for_reading(client->worker->proxy, client->needs_reading);
+    client->schema_dirty = client->schema_spread = false;
 }
 
 void clients_world_changed(struct worker *worker)
 {
     for (struct list *node = worker->clients.next; node != &worker->clients; node = node->next) {
         struct client *client = LIST_OWNER(struct client, node, node);
-        if (client->needs_reading)
+        if (client->needs_reading || client->channel.in_size || client->channel.readable)
             loop_again(&worker->loop, &client->channel.source);
     }
 }
@@ -548,6 +556,7 @@ void client_cycle_ended(struct client *client, char status)
     bool was_aside = client->status != 'I' && client->server->status == 'I' && status != 'I';
     client->status = status;
     client->awaits_ready = client->in_segment = client->skips = client->is_opening = client->left_sync = false;
+    client->went_back = false;
     struct shard_counters *counters = &worker->shards[client->server->pool->slot];
     COUNT(counters, queries, 1);
     if (__builtin_expect(client->tally != NULL, 0))
@@ -577,6 +586,8 @@ void client_cycle_ended(struct client *client, char status)
             return;
         }
     }
+    if (status == 'E' && client->server && transaction_may_spread(&client->transaction))
+        branch_park_failed(client);
     if (client->channel.in_size || client->channel.readable)
         loop_again(&worker->loop, &client->channel.source);
 }

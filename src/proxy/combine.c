@@ -8,6 +8,7 @@
 #include "base/memory.h"
 #include "core/modifier.h"
 #include "core/sqlexpr.h"
+#include "proxy/copy_in.h"
 #include "proxy/leg.h"
 #include "proxy/proxy.h"
 
@@ -55,8 +56,11 @@ void combine_free(struct scatter *scatter)
 
 size_t combine_reachable(const struct scatter *scatter)
 {
-    if (scatter_copies_writes(scatter) && scatter->legs[0].state < LEG_COMPLETE)
+    if (scatter_begins_with_one(scatter) && scatter->legs[0].state < LEG_COMPLETE &&
+        !(scatter->copy_in && copy_in_has_begun(&scatter->legs[0])))
         return 1;
+    if (scatter->in_turn)
+        return scatter_turn_of(scatter);
     if (!scatter->partials)
         return scatter->leg_count;
     for (size_t i = 0; i + 1 < scatter->leg_count; i++)

@@ -52,6 +52,7 @@ struct commit_part {
 
 struct commit {
     struct client *client; /* NULL: gone */
+    uint64_t number;       /* its transaction's, then */
     struct worker *worker;
     struct settings_state *session, *before; /* held: of the servers when it is committed, or else */
     enum phase phase;
@@ -60,6 +61,7 @@ struct commit {
     struct commit_part *decider; /* NULL: nobody has written */
     bool is_single;              /* the decider alone has: its COMMIT is all */
     bool is_best_effort;
+    bool is_pinned; /* its servers are the client's own */
     bool committed;
     bool is_sending; /* answers that come meanwhile are looked at when all is sent */
     mosaic_error error;
@@ -116,10 +118,17 @@ static void copy_text(char *to, size_t size, const char *from, size_t length)
 
 static void free_commit(struct commit *commit)
 {
+    commit->worker->commits--;
     memory_free(commit->prepared);
     settings_release(commit->session);
     settings_release(commit->before);
     memory_free(commit);
+}
+
+/* PREPARE keeps what was SET, as COMMIT does, whatever becomes of the rows (src/backend/access/transam/xact.c). */
+static bool keeps_settings(const struct commit_part *part)
+{
+    return part->commit->committed || part->state != PART_OPEN;
 }
 
 /* Its servers serve others again. */
@@ -132,13 +141,13 @@ static void let_go(struct commit *commit)
             continue;
         part->server = NULL;
         server->part = NULL;
-        bool knows = commit->committed || server_has_gone_back(server, commit->before);
-        if (commit->committed) {
+        bool keeps = keeps_settings(part), knows = keeps || server_has_gone_back(server, commit->before);
+        if (keeps) {
             settings_release(server->session);
             server->session = settings_hold(commit->session);
         }
         if (knows && server_is_clean(server))
-            server_free(server, commit->client);
+            server_free(server, commit->client, commit->is_pinned);
         else
             server_close(server, NULL);
     }
@@ -288,8 +297,7 @@ static void forget(struct commit *commit)
     struct commit_part *decider = commit->decider;
     struct server *server = decider ? decider->server : NULL;
     struct buffer sql = BUFFER_INIT(4 * GID_SIZE);
-    bool all =
-        server && !commit->is_single && !(commit->client && commit->client->is_pinned) && parts_have_ended(commit);
+    bool all = server && !commit->is_single && !commit->is_pinned && parts_have_ended(commit);
     control_point("commit.done");
     if (commit->count > 1 && !commit->is_single && !parts_have_ended(commit))
         settle_soon(commit->worker->proxy);
@@ -349,6 +357,7 @@ static void was_settled(struct settlement *settlement)
 {
     struct commit *commit = (struct commit *)(void *)((char *)settlement - offsetof(struct commit, settlement));
     struct commit_part *decider = commit->decider;
+    commit->is_sending = true;
     switch (settlement->outcome) {
     case SETTLED_COMMITTED:
         finish(commit);
@@ -363,6 +372,7 @@ static void was_settled(struct settlement *settlement)
         commit->phase = UNKNOWN;
         break;
     }
+    commit->is_sending = false;
     (void)go_on(commit);
 }
 
@@ -437,10 +447,13 @@ static bool try_next(struct commit *commit)
         if (part->state == PART_OPEN && !part->failed && part->server && part->server->status != 'I') {
             buffer_free(&done);
             send_query(part, "COMMIT");
+            buffer_free(&done);
             return true;
         }
         if (part->failed || !part->server) {
             undo(commit, part);
+            if (!part->server)
+                error_sqlstate(&commit->error, "08007");
             if (done.size) {
                 error_detail(&commit->error, "It is committed on %s, and not elsewhere (mosaic.commit is best_effort).",
                              buffer_string(&done));
@@ -515,6 +528,8 @@ static bool go_on(struct commit *commit)
     return true;
 }
 
+static const char prepare_tag[] = "PREPARE TRANSACTION";
+
 /* What the phase wanted the last command to say. */
 static bool is_done(const struct commit_part *part)
 {
@@ -535,6 +550,13 @@ static void hint_at_prepare(struct commit_part *part)
                    part->name);
     if (part->commit->phase == DECIDES && strcmp(part->error.sqlstate, "42883") == 0)
         error_hint(&part->error, "run pgmosaic apply: it makes what a commit over several shards needs");
+    if (part->commit->phase == DECIDES && strcmp(part->error.sqlstate, "23505") == 0 &&
+        strcmp(part->tag, "SELECT 1") != 0) {
+        (void)!error_set(&part->error, MOSAIC_SERVER,
+                         "the commit stood still for so long that a recovery has rolled the transaction back");
+        error_hint(&part->error, "run the transaction again");
+        error_sqlstate(&part->error, "40001");
+    }
 }
 
 void commit_take(struct commit_part *part, const char *message, const struct wire_frame *frame)
@@ -560,10 +582,20 @@ void commit_take(struct commit_part *part, const char *message, const struct wir
         copy_text(part->setting, sizeof part->setting, bytes, size);
 }
 
-/* Of COMMIT PREPARED: there is none any more, or another one is about it. */
+/* Of COMMIT PREPARED: there is none any more. Not while another one is about it (55000), which could yet be cut off. */
 static bool is_done_already(const char *sqlstate)
 {
-    return strcmp(sqlstate, "42704") == 0 || strcmp(sqlstate, "55000") == 0;
+    return strcmp(sqlstate, "42704") == 0;
+}
+
+/* In which state PREPARE, or a COMMIT that comes before the word, has left it. */
+static void note_state(struct commit_part *part)
+{
+    enum phase phase = part->commit->phase;
+    if (phase == PREPARES && is_prepared_kind(part) && part->failed && strcmp(part->tag, prepare_tag) != 0)
+        part->state = PART_OPEN; /* it was refused, and the server has rolled it back */
+    else if ((phase == TRIES || (phase == PREPARES && !*part->xid)) && !part->failed)
+        part->state = PART_ENDED;
 }
 
 void commit_answered(struct commit_part *part)
@@ -582,9 +614,10 @@ void commit_answered(struct commit_part *part)
         error_sqlstate(&part->error, "25P02");
     }
     server->ours_failed = false;
-    if (part->failed && commit->phase == PREPARES && server->status == 'I')
-        part->state = PART_OPEN; /* PREPARE was refused: the server has rolled it back */
+    note_state(part);
     part->awaited--;
+    if (commit->phase == PREPARES)
+        control_point("commit.prepared_one");
     if (commit->phase == FINISHES)
         control_point("commit.committed_one");
     (void)go_on(part->commit);
@@ -600,6 +633,13 @@ void commit_part_lost(struct commit_part *part, const mosaic_error *why)
     else
         (void)!error_set(&part->error, MOSAIC_UNREACHABLE, "the connection to shard %s was lost", part->name);
     (void)go_on(commit);
+}
+
+const void *commit_owner(const struct commit_part *part, uint64_t **number)
+{
+    struct commit *commit = part->commit;
+    *number = commit->client ? &commit->client->transaction.number : &commit->number;
+    return commit->client ? (const void *)commit->client : commit;
 }
 
 /* ---- its client ---- */
@@ -650,10 +690,12 @@ bool commit_begin(struct client *client)
     qsort(servers, count, sizeof *servers, by_shard);
     commit->client = client;
     commit->worker = client->worker;
+    commit->is_pinned = client->is_pinned;
     commit->is_best_effort = branch_commit_way(client) == COMMIT_BEST_EFFORT;
     commit->session = settings_hold(client->session);
     commit->before = settings_hold(client->transaction.before);
     client->commit = commit;
+    commit->worker->commits++;
     for (size_t i = 0; i < count; i++)
         take_part(commit, servers[i]);
     memory_free(servers);
@@ -686,6 +728,7 @@ void commit_leave(struct client *client)
     if (!commit)
         return;
     commit->client = NULL;
+    commit->number = client->transaction.number;
     if (commit->phase == OVER)
         free_commit(commit);
 }

@@ -26,6 +26,9 @@ void commit_leave(struct client *client);
 
 /* ---- for servers that take part ---- */
 
+/* Whose commit it is: the client, or, where that is gone, another address. *number: transaction.number. */
+const void *commit_owner(const struct commit_part *part, uint64_t **number);
+
 /* A message of the answer, but for its last one and errors. */
 void commit_take(struct commit_part *part, const char *message, const struct wire_frame *frame);
 /* Its last one: server->status is told, and server->error where server->ours_failed. */

@@ -2,6 +2,7 @@
 
 #include "base/memory.h"
 #include "plan/hint.h"
+#include "proxy/branch.h"
 #include "proxy/client.h"
 #include "proxy/route.h"
 
@@ -37,7 +38,10 @@ bool effect_is(const struct facts *facts)
     case STATEMENT_SET_TRANSACTION:
     case STATEMENT_DISCARD:
     case STATEMENT_DEALLOCATE:
+    case STATEMENT_DECLARE:
         return true;
+    case STATEMENT_CURSOR:
+        return facts->closes;
     default:
         return facts->changes_schema || facts->changes_session;
     }
@@ -80,6 +84,18 @@ bool effect_is_allowed(const struct model *model, const char *name, const char *
     error_detail(error, "It changes what a literal is.");
     error_hint(error, "use %s", is_encoding ? "UTF8" : "on");
     return false;
+}
+
+bool effect_set_is_allowed(const struct client *client, const struct facts *facts, mosaic_error *error)
+{
+    bool is_all = !facts->name || strcmp(facts->name, "all") == 0;
+    if (facts->value || client->status == 'I' || !route_is_analysed(client))
+        return effect_is_allowed(&client->worker->world->model, facts->name, facts->value, error);
+    if (is_all ? client->startup->count == 0 : !settings_lookup(client->startup, facts->name))
+        return true;
+    (void)!error_set(error, MOSAIC_UNSUPPORTED, "RESET %s in a transaction, of what was set when the session began",
+                     is_all ? "ALL" : facts->name);
+    return error_hint(error, "SET it to the value that it is to have, or reset it outside of the transaction"), false;
 }
 
 /* ---- noting ---- */
@@ -256,6 +272,8 @@ static void restore(struct client *client)
 static void end_transaction(struct client *client, bool committed, bool chain)
 {
     bool wanted_snapshot = client->transaction.wants_snapshot; /* the next one has the same characteristics */
+    if (chain && !committed)
+        branches_leave(client); /* what was done there is of the one that ends */
     if (committed)
         settings_release(transaction_end(&client->transaction));
     else
@@ -323,11 +341,12 @@ bool effect_writes(const struct facts *facts)
     }
 }
 
-/* Is it of what each shard of a transaction must be told? */
-static bool is_followed(enum statement_class class)
+/* Is it of what each shard of a transaction must be told? CLOSE ALL is. */
+static bool is_followed(const struct facts *facts)
 {
-    return class == STATEMENT_SAVEPOINT || class == STATEMENT_RELEASE || class == STATEMENT_ROLLBACK_TO ||
-           class == STATEMENT_SET || class == STATEMENT_SET_TRANSACTION;
+    enum statement_class class = facts->class;
+    return (class == STATEMENT_CURSOR && !facts->name) || class == STATEMENT_SAVEPOINT || class == STATEMENT_RELEASE ||
+           class == STATEMENT_ROLLBACK_TO || class == STATEMENT_SET || class == STATEMENT_SET_TRANSACTION;
 }
 
 void effect_apply(struct client *client, const struct facts *facts, const char *text, size_t size, const char *tag)
@@ -336,8 +355,8 @@ void effect_apply(struct client *client, const struct facts *facts, const char *
     struct settings_state *session;
     if (!transaction->is_open && facts->class != STATEMENT_COMMIT && facts->class != STATEMENT_ROLLBACK)
         transaction_opened(transaction, client->session); /* perhaps of one statement alone */
-    if (is_followed(facts->class))
-        transaction_follow(transaction, text, size);
+    if (is_followed(facts) && !transaction_follow(transaction, text, size) && branch_is_parked(client))
+        branch_overflow(client);
     transaction->is_bare &= facts->class != STATEMENT_SET && facts->class != STATEMENT_SET_TRANSACTION;
     switch (facts->class) {
     case STATEMENT_COMMIT:
@@ -358,6 +377,10 @@ void effect_apply(struct client *client, const struct facts *facts, const char *
         break;
     case STATEMENT_SET:
         apply_set(client, facts, text, size);
+        break;
+    case STATEMENT_DECLARE:
+        if (facts->name && client->server && !transaction_declare(transaction, facts->name, client->server->number))
+            client->has_unlisted = client->is_pinned = true;
         break;
     case STATEMENT_DISCARD:
         apply_discard(client, facts);

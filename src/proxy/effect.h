@@ -22,6 +22,12 @@ bool effect_is(const struct facts *facts);
  */
 MOSAIC_MUST_CHECK bool effect_is_allowed(const struct model *model, const char *name, const char *value,
                                          mosaic_error *error);
+/*
+ * The same of a statement of the client's. Nor RESET, in a transaction, of what the startup packet has set: the shards
+ * know of no such value.
+ */
+MOSAIC_MUST_CHECK bool effect_set_is_allowed(const struct client *client, const struct facts *facts,
+                                             mosaic_error *error);
 /* Notes the effects of a text that is about to be sent as a simple query. False when memory is out. */
 bool effect_note(struct client *client, const struct facts_list *list, const char *text, size_t size);
 /* What a statement does to the session, at once: it was answered, here or by the linked server with this tag. */

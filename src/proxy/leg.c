@@ -6,6 +6,7 @@
 
 #include "base/utf8.h"
 #include "proxy/cancel.h"
+#include "proxy/copy_in.h"
 #include "proxy/proxy.h"
 #include "proxy/server_error.h"
 
@@ -25,7 +26,8 @@ bool leg_holds(struct client *client, char type)
     struct leg *leg = leg_of(client);
     const struct scatter *scatter = leg->scatter;
     bool holds = is_interrupted(scatter, leg); /* nothing may stand within another's row */
-    if (!scatter->client || scatter->state >= SCATTER_FINISHED || leg_is_partial(leg) || scatter_explains(scatter))
+    if (!scatter->client || scatter->state >= SCATTER_FINISHED || leg_is_partial(leg) || scatter_explains(scatter) ||
+        leg_moves_rows(leg))
         return false;
     if (holds || !leg_is_row(type))
         return leg->is_held = holds;
@@ -48,6 +50,11 @@ bool leg_is_held(const struct client *client)
     return ((const struct leg *)client)->is_held;
 }
 
+struct client *leg_owner(const struct client *client)
+{
+    return ((const struct leg *)client)->scatter->client;
+}
+
 bool leg_is_awaited(const struct client *client)
 {
     const struct scatter *scatter = ((const struct leg *)client)->scatter;
@@ -60,7 +67,7 @@ bool leg_wants_whole(const struct client *client)
     const struct scatter *scatter = leg->scatter;
     if (!scatter->client || scatter->state >= SCATTER_FINISHED)
         return false;
-    if (leg_is_partial(leg) || scatter_explains(scatter))
+    if (leg_is_partial(leg) || scatter_explains(scatter) || leg_moves_rows(leg))
         return true;
     return scatter_way(scatter) != MERGE_AS_THEY_COME || scatter->most;
 }
@@ -140,6 +147,10 @@ static void take_row(struct server *server, const char *message, const struct wi
         combine_add(leg, leg_body(message), frame->size - WIRE_HEADER);
         return;
     }
+    if (leg_moves_rows(leg)) {
+        move_take_row(leg, leg_body(message), frame->size - WIRE_HEADER);
+        return;
+    }
     switch (scatter_explains(scatter) ? MERGE_IN_ORDER : scatter_way(scatter)) { /* plans are kept as well */
     case MERGE_AS_THEY_COME:
         take_as_it_comes(server, message, frame, here);
@@ -199,7 +210,7 @@ size_t leg_take_run(struct client *client, const char *data, size_t size)
     struct scatter *scatter = leg->scatter;
     bool lacks_header = scatter->facts.has_header && !leg->has_headed;
     if (!scatter->client || scatter->state >= SCATTER_FINISHED || leg_is_partial(leg) || scatter_explains(scatter) ||
-        lacks_header || is_another_copy(leg))
+        lacks_header || is_another_copy(leg) || leg_moves_rows(leg))
         return 0;
     switch (scatter_way(scatter)) {
     case MERGE_AS_THEY_COME:
@@ -231,8 +242,14 @@ static void take_description(struct leg *leg, const char *message, const struct 
         combine_describe(leg, body, size);
         return;
     }
+    if (leg_moves_rows(leg)) {
+        move_describe(leg, body, size);
+        return;
+    }
     if (scatter->write) {
         write_describe(leg, message, frame);
+        if (scatter->move && move_is_empty(leg))
+            leg->state = LEG_COMPLETE;
         return;
     }
     if (scatter->state == SCATTER_STARTING) {
@@ -300,26 +317,76 @@ static long place_of(const struct leg *leg, long place)
     return 0;
 }
 
-/* A shard's error, as it would be of what the client sent. The coordinator's text is another one: it tells no place. */
-static void tell_error(const struct leg *leg, const char *message, const struct wire_frame *frame, struct buffer *out)
+/* The line of COPY is the client's own. Where that is not known any more it is said whose line it is. */
+static uint64_t tell_context(const struct leg *leg, const char *text, struct buffer *out)
 {
+    size_t start, end;
+    uint64_t line = copy_in_line(leg, text, &start, &end);
+    buffer_add(out, text, start);
+    if (line)
+        buffer_format(out, "%llu", (unsigned long long)line);
+    else if (end > start)
+        buffer_format(out, "%.*s of those that shard %s was sent", (int)(end - start), text + start, leg->name);
+    wire_text(out, text + end);
+    return line;
+}
+
+/* A shard's error, as it would be of what the client sent. The coordinator's text is another one: it tells no place.
+ * Returns the line of the client's, where the error is of one. */
+static uint64_t tell_error(const struct leg *leg, const char *message, const struct wire_frame *frame,
+                           struct buffer *out)
+{
+    uint64_t line = 0;
     const struct scatter *scatter = leg->scatter;
-    bool has_place = !scatter->partials || leg_is_partial(leg);
+    bool is_own = scatter->move && !move_is_checked(scatter); /* the text was the client's */
+    bool has_place = !scatter->partials || leg_is_partial(leg), has_context = false, has_hint = false;
+    bool is_for_all = scatter->write && scatter->write->tags == TAGS_WORDS;
     struct wire_reader reader = wire_body(message, frame);
     size_t begun = wire_begin(out, WIRE_B_ERROR_RESPONSE);
     for (char field; (field = (char)wire_read8(&reader));) {
         const char *text = wire_read_text(&reader);
-        long place = field == 'P' && has_place ? place_of(leg, strtol(text, NULL, 10)) : 0;
+        long place = field == 'P' && has_place ? strtol(text, NULL, 10) : 0;
+        place = is_own ? place : place_of(leg, place);
         if (field == 'P' && place == 0)
             continue;
         buffer_char(out, field);
+        has_hint |= field == 'H';
+        has_context |= field == 'W';
         if (field == 'P')
             buffer_format(out, "%ld%c", place, '\0');
+        else if (field == 'W' && is_for_all)
+            buffer_format(out, "%s\nshard %s%c", text, leg->name, '\0');
+        else if (field == 'W' && scatter->copy_in)
+            line = tell_context(leg, text, out);
         else
             wire_text(out, text);
     }
+    if (is_for_all && !has_context)
+        buffer_format(out, "Wshard %s%c", leg->name, '\0');
+    if (is_for_all && scatter->write->by_itself && !has_hint)
+        buffer_format(out,
+                      "HEach shard does this for itself, and others may have done it. Run it again; of CREATE INDEX "
+                      "CONCURRENTLY drop first what it has left: DROP INDEX CONCURRENTLY IF EXISTS%c",
+                      '\0');
     buffer_char(out, '\0');
     wire_end(out, begun);
+    return line;
+}
+
+/* It goes to the client, or, of one of several that were given rows, waits for what the others say. */
+static void pass_error(struct leg *leg, const char *message, const struct wire_frame *frame)
+{
+    struct scatter *scatter = leg->scatter;
+    struct buffer told = BUFFER_INIT(frame->size + 256);
+    uint64_t line = tell_error(leg, message, frame, &told);
+    bool failed = buffer_failed(&told);
+    const char *passed = failed ? message : told.data;
+    size_t size = failed ? frame->size : told.size;
+    if (scatter->copy_in && scatter->state == SCATTER_RUNNING)
+        copy_in_refused(leg, passed, size, line);
+    else
+        scatter_fail_by(scatter, passed, size);
+    buffer_free(&told);
 }
 
 /* False: the server is closed. */
@@ -327,7 +394,6 @@ static bool take_error(struct leg *leg, const char *message, const struct wire_f
 {
     struct scatter *scatter = leg->scatter;
     struct server *server = leg->client.server;
-    struct buffer told = BUFFER_INIT(frame->size + 256);
     bool is_sending = leg->state == LEG_SENDING;
     COUNT(&scatter->worker->shards[server->pool->slot], errors, 1);
     server_error_count(server, message, frame);
@@ -339,13 +405,10 @@ static bool take_error(struct leg *leg, const char *message, const struct wire_f
     } else if (leg_is_stale(leg, message, frame)) {
         scatter_turn(scatter, SCATTER_STALE);
     } else if (scatter->client && scatter->state < SCATTER_FINISHED) {
-        tell_error(leg, message, frame, &told);
-        if (buffer_failed(&told))
-            scatter_fail_by(scatter, message, frame->size);
-        else
-            scatter_fail_by(scatter, told.data, told.size);
-        buffer_free(&told);
+        pass_error(leg, message, frame);
     }
+    if (scatter->copy_in)
+        copy_in_settle(scatter);
     if (is_sending)
         server_close(server, NULL); /* it waits for the rest of a message, which will not come */
     return !is_sending;
@@ -378,13 +441,24 @@ static bool take_ready(struct server *server, const char *message, const struct 
     /* Before the server can be another's: what was read of it is this client's. */
     scatter_merge(leg->scatter);
     scatter_flush(leg->scatter);
+    /* The next statement of the transaction must not be stopped by what was meant for this one. */
     if (leg_joins(leg) && server->cancels) {
-        leg->is_answered = true; /* server_cancel_ended wakes it */
+        leg->is_returning = true;
         return true;
     }
     leg_let_go(leg);
     leg_over(leg);
     return server->state != SERVER_CLOSED;
+}
+
+void leg_cancel_ended(struct client *client)
+{
+    struct leg *leg = leg_of(client);
+    if (!leg->is_returning)
+        return;
+    leg->is_returning = false;
+    leg_let_go(leg);
+    leg_over(leg);
 }
 
 static bool breaks(struct server *server, char type)
@@ -400,7 +474,9 @@ static bool breaks(struct server *server, char type)
 static void take_notice(struct leg *leg, const char *message, const struct wire_frame *frame)
 {
     struct scatter *scatter = leg->scatter;
-    if (!scatter->client || scatter->state >= SCATTER_FINISHED)
+    bool is_repeated =
+        scatter->write && scatter->write->tags == TAGS_WORDS && leg->shard != scatter->worker->world->home;
+    if (!scatter->client || scatter->state >= SCATTER_FINISHED || is_repeated)
         return;
     if (scatter->state == SCATTER_RUNNING) {
         batch_pass(&scatter->worker->to_client, message, frame->size);
@@ -408,6 +484,18 @@ static void take_notice(struct leg *leg, const char *message, const struct wire_
     } else if (scatter->notices.size + frame->size <= TOLD_MOST) {
         buffer_add(&scatter->notices, message, frame->size);
     }
+}
+
+static void take_complete(struct leg *leg, const char *tag)
+{
+    struct scatter *scatter = leg->scatter;
+    leg->state = LEG_COMPLETE;
+    if (scatter_copies(scatter) && strncmp(tag, "COPY ", 5) == 0)
+        scatter->copied += strtoull(tag + 5, NULL, 10);
+    if (scatter->write && scatter->client && (!scatter->copy_in || copy_in_is_sent(scatter->copy_in)))
+        write_take_tag(leg, tag);
+    if (scatter->copy_in)
+        copy_in_settle(scatter);
 }
 
 bool leg_take(struct server *server, const char *message, const struct wire_frame *frame, size_t here)
@@ -424,6 +512,8 @@ bool leg_take(struct server *server, const char *message, const struct wire_fram
     case WIRE_B_NO_DATA:
         if (leg->scatter->write)
             write_describe(leg, NULL, frame);
+        if (leg->scatter->move && move_is_empty(leg))
+            leg->state = LEG_COMPLETE;
         return leg->scatter->write || scatter_copies(leg->scatter) || breaks(server, frame->type);
     case WIRE_B_COPY_OUT_DONE:
         return scatter_copies(leg->scatter) || breaks(server, frame->type);
@@ -433,16 +523,21 @@ bool leg_take(struct server *server, const char *message, const struct wire_fram
     case WIRE_B_PARSE_COMPLETE:
         leg->scatter->is_parsed = true;
         leg->is_parsing = false;
+        if (leg->scatter->move)
+            move_parsed(leg);
         return true;
     case WIRE_B_BIND_COMPLETE:
     case WIRE_B_CLOSE_COMPLETE:
         return true;
     case WIRE_B_COMMAND_COMPLETE:
-        leg->state = LEG_COMPLETE;
-        if (scatter_copies(leg->scatter) && strncmp(leg_body(message), "COPY ", 5) == 0)
-            leg->scatter->copied += strtoull(leg_body(message) + 5, NULL, 10);
-        if (leg->scatter->write && leg->scatter->client)
-            write_take_tag(leg, leg_body(message));
+        if (leg->scatter->move && move_goes_on(leg))
+            return true;
+        take_complete(leg, leg_body(message));
+        return true;
+    case WIRE_B_COPY_IN_RESPONSE:
+        if (!leg->scatter->copy_in)
+            break;
+        copy_in_begun(leg, message, frame);
         return true;
     case WIRE_B_ERROR_RESPONSE:
         return take_error(leg, message, frame);
@@ -483,7 +578,7 @@ void leg_walked(struct client *client, size_t size)
     struct scatter *scatter = leg->scatter;
     receive(leg, size);
     scatter_merge(scatter);
-    if (scatter->partials || scatter->write)
+    if (scatter->partials || scatter->write || scatter->in_turn)
         scatter_reach(scatter);
     if (scatter->talking == leg && !leg_is_talking(leg)) {
         scatter->talking = NULL;

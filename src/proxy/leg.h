@@ -45,7 +45,7 @@ struct leg {
     bool is_missing;       /* there was no connection: its rows are left out */
     bool is_held;          /* rows wait at its server */
     bool is_cancelled;     /* its server was told to stop */
-    bool is_answered;      /* all has come; but that request to stop may still reach what the server does next */
+    bool is_returning;     /* it has answered, but what tells it to stop is still on its way */
     bool has_headed;       /* COPY … HEADER: its line of names came */
     bool is_parsing;       /* its server is being given `kept`, and may not want it */
     struct prepared *kept; /* the scatter's; NULL: the unnamed statement */
@@ -56,6 +56,8 @@ struct leg {
     size_t head_size; /* the body of the row that merge has */
     size_t drained;
 };
+
+struct copy_in;
 
 struct scatter {
     struct client *client; /* NULL: dropped */
@@ -73,13 +75,17 @@ struct scatter {
     struct prepared *final_kept; /* held; NULL: none */
     /* In the client's transaction: servers are its branches before, or are from then on (branch.h). */
     bool joins;
+    bool in_turn;     /* a shard is asked when the one before it has answered: who locks rows finds them in one order */
     bool is_settling; /* it has ended, and its servers come back */
     bool was_running; /* before that */
     /* A write. */
     const struct plan_write *write; /* NULL: it is none. Of its members, those that hold: tags, tag, has_returning */
     uint64_t written;               /* the sum of the shards' tags, or what each of them must say */
     bool has_tag;                   /* one has said it */
-    uint32_t copies_lock;           /* of a reference table */
+    struct scatter_move *move;      /* rows that leave the first leg's shard for the second one's; NULL: none */
+    char words[SCATTER_TAG];        /* TAGS_WORDS: the tag */
+    uint32_t turn;                  /* takes_turns, and of a reference table: the number of its lock */
+    struct copy_in *copy_in;        /* COPY FROM; NULL: it is none */
     const uint16_t *order;          /* RETURNING: of each row of the client's, whose leg it is; NULL: as they come */
     size_t order_size, order_at;
     /* Tier 3: the rows of all legs but the last go to the coordinator, which is that last leg. */
@@ -150,6 +156,8 @@ void scatter_merge(struct scatter *scatter);
 void scatter_flush(struct scatter *scatter);
 /* Servers that were held are read again. */
 void scatter_wake(struct scatter *scatter);
+/* The first leg that has not answered, nor waits for others before it goes on. */
+size_t scatter_turn_of(const struct scatter *scatter);
 void leg_over(struct leg *leg);
 /* Its server, which has answered, is a branch of the client's transaction again, or serves others. */
 void leg_let_go(struct leg *leg);
@@ -163,7 +171,7 @@ void scatter_timed_out(struct timer *timer);
 bool scatter_may_give(struct scatter *scatter);
 /* Is one more wanted, and is there room for it? Else what there is to be done then is done. */
 bool scatter_wants_row(struct scatter *scatter);
-/* Has every leg said its last? */
+/* Has every leg said its last, as far as it is asked at all? */
 bool scatter_all_complete(const struct scatter *scatter);
 /* Those which have no server yet get one, in order. */
 void scatter_reach(struct scatter *scatter);
@@ -185,12 +193,41 @@ static inline bool scatter_copies_writes(const struct scatter *scatter)
 {
     return scatter->write && scatter->write->tags == TAGS_SAME;
 }
+/* The first shard does it before the others are asked. */
+static inline bool scatter_begins_with_one(const struct scatter *scatter)
+{
+    return scatter->write && scatter->write->tags != TAGS_SUM && scatter->joins;
+}
 /* A shard has said what it has done. */
 void write_take_tag(struct leg *leg, const char *tag);
 /* What RETURNING gives; NULL: nothing. */
 void write_describe(struct leg *leg, const char *message, const struct wire_frame *frame);
 /* Rows that RETURNING gives in the client's order of theirs. */
 void write_merge(struct scatter *scatter);
+
+/* ---- scatter_move.c: rows that go to another shard ---- */
+
+/* False: memory is out. */
+bool move_new(struct scatter *scatter, const struct scatter_order *order, const struct fact_move *fact);
+void move_free(struct scatter *scatter);
+/* Are there as many parameters as there may be? */
+MOSAIC_MUST_CHECK mosaic_status move_check(const struct scatter *scatter, mosaic_error *error);
+/* What a leg is told, up to Sync. False: memory is out. */
+bool move_write_request(struct leg *leg, struct buffer *out);
+/* Are its rows those which the other leg is to insert? */
+static inline bool leg_moves_rows(const struct leg *leg)
+{
+    return leg->scatter->move && leg->number == 0;
+}
+void move_describe(struct leg *leg, const char *body, size_t size);
+void move_take_row(struct leg *leg, const char *body, size_t size);
+/* A text was read. The first one is the client's own: what fails before is an error of that. */
+void move_parsed(struct leg *leg);
+bool move_is_checked(const struct scatter *scatter);
+/* A statement is complete. Do more of them come? */
+bool move_goes_on(struct leg *leg);
+/* Is there no row to be inserted, so that the leg is only to describe what it would give? */
+bool move_is_empty(const struct leg *leg);
 
 enum leg_row { LEG_ROW, LEG_ROW_LATER, LEG_NO_ROW };
 /* The next row that a leg has kept: leg->head. */

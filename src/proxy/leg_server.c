@@ -6,10 +6,13 @@
 #include "proxy/proxy.h"
 #include "proxy/server.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 
 enum { REQUEST_MOST = WIRE_LENGTH_MOST };
-enum { COPIES_LOCK = 7881700 }; /* of advisory locks: who writes a reference table has its first copy's */
+enum {
+    TURN_LOCK = 7881700
+}; /* of advisory locks, on the first shard: who writes a reference table, or a schema, has it */
 
 /*
  * May its shard still be asked, by the plan that there is? Before anything was told, whatever was read anew is planned
@@ -94,12 +97,22 @@ static bool write_untold(struct leg *leg, struct buffer *out)
     server->told = kept->size;
     settings_release(server->session);
     server->session = settings_hold(owner->session);
-    if (leg->number || !scatter_copies_writes(leg->scatter) || !done)
+    if (leg->number || !leg->scatter->turn || !done)
         return done;
     char sql[128];
-    snprintf(sql, sizeof sql, "SELECT pg_catalog.pg_advisory_xact_lock(%d, %u)", COPIES_LOCK,
-             leg->scatter->copies_lock);
+    snprintf(sql, sizeof sql, "SELECT pg_catalog.pg_advisory_xact_lock(%d, %u)", TURN_LOCK, leg->scatter->turn);
     return ask_before(server, sql, out);
+}
+
+/* What it is asked: of those that are asked in turn for so many rows, for no more than are lacking. */
+static const char *text_of(const struct leg *leg)
+{
+    struct scatter *scatter = leg->scatter;
+    const struct fact_scatter *facts = &scatter->facts;
+    uint64_t lacks = facts->lacking_before ? merge_lacks(scatter->merge) : UINT64_MAX;
+    if (lacks == UINT64_MAX || (lacks && !leg->number))
+        return leg->asking->text;
+    return arena_format(&scatter->arena, "%s%" PRIu64 "%s", facts->lacking_before, lacks, facts->lacking_after);
 }
 
 static void send_request(struct leg *leg)
@@ -114,12 +127,15 @@ static void send_request(struct leg *leg)
     for (uint16_t i = 0; types && i < count; i++)
         types[i] = schema_oid_on(worker->world->schema, leg->shard, asking->bound.types[i]);
     bool told = !leg_joins(leg) || write_untold(leg, &out);
-    if (types)
-        leg_write_parse(leg, asking->kept, asking->text, types, count, &out);
-    buffer_add(&out, asking->request.data, asking->request.size);
+    const char *text = text_of(leg);
+    if (scatter->move)
+        told &= move_write_request(leg, &out);
+    else if (types && text && !scatter->copy_in)
+        leg_write_parse(leg, asking->kept, text, types, count, &out);
+    buffer_add(&out, buffer_string(&asking->request), asking->request.size);
     leg->state = LEG_ASKED;
     mosaic_error error;
-    bool failed = !types || !told || buffer_failed(&out) || !expect_add(&server->expect, EXPECT_LEG, 0, NULL);
+    bool failed = !types || !text || !told || buffer_failed(&out) || !expect_add(&server->expect, EXPECT_LEG, 0, NULL);
     if (!failed) {
         COUNT(&worker->shards[server->pool->slot], bytes_sent, out.size);
         if (!channel_send(&server->channel, out.data, out.size)) {
@@ -163,20 +179,6 @@ void scatter_reach(struct scatter *scatter)
     }
 }
 
-/* A branch that was told to stop: nothing more can stop what it does next, or it is not known. */
-static void end_cancelled(struct leg *leg)
-{
-    struct server *server = leg->client.server;
-    mosaic_error error;
-    if (server->unfit) {
-        (void)!error_set(&error, MOSAIC_UNREACHABLE, "shard %s did not answer a cancel request", leg->name);
-        server_close(server, &error); /* leg_lost */
-        return;
-    }
-    leg_let_go(leg);
-    leg_over(leg);
-}
-
 void leg_again(struct source *source)
 {
     struct leg *leg = (struct leg *)LIST_OWNER(struct client, channel.source, source);
@@ -184,10 +186,8 @@ void leg_again(struct source *source)
     struct client *client = &leg->client;
     if (leg->state == LEG_OVER)
         return;
-    if (leg->is_answered && client->server && !client->server->cancels) {
-        end_cancelled(leg);
-        return;
-    }
+    if (scatter->client && scatter_takes_data(scatter)) /* there may be room for more */
+        loop_again(&scatter->worker->loop, &scatter->client->channel.source);
     if (leg->state == LEG_NEW && scatter->state >= SCATTER_FINISHED) {
         leg_drop(leg);
         return;

@@ -38,6 +38,7 @@
     X(CANCEL, "cancel", DEBUG, NONE, "a cancel request came")                                                       \
     X(RECOVERY, "recovery", INFO, NONE, "a transaction that a commit over several shards left was settled")         \
     X(IN_DOUBT, "in_doubt", WARNING, NONE, "such a one cannot be settled yet, or a shard not be asked for them")    \
+    X(DEADLOCK, "deadlock", WARNING, NONE, "a statement was ended because of a deadlock over several shards")       \
     X(DROPPED, "dropped", WARNING, NONE, "lines were left out: the log could not be written fast enough")           \
     X(PROBLEM, "problem", ERROR, NONE, "something of the operating system's failed")
 

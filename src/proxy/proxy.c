@@ -2,6 +2,7 @@
 
 #include "base/memory.h"
 #include "core/map.h"
+#include "proxy/deadlock.h"
 #include "proxy/listener.h"
 #include "proxy/log.h"
 #include "proxy/lookup.h"
@@ -127,6 +128,13 @@ uint64_t proxy_ask_reload(struct proxy *proxy)
     return reload_ask(proxy->reload, false);
 }
 
+void proxy_hold_for_reading(struct proxy *proxy, uint64_t reading)
+{
+    uint64_t due = atomic_load_explicit(&proxy->readings_due, memory_order_relaxed);
+    while (due < reading && !atomic_compare_exchange_weak(&proxy->readings_due, &due, reading))
+        ;
+}
+
 /* ---- life ---- */
 
 static unsigned thread_count(const struct proxy *proxy, const struct proxy_options *options)
@@ -181,12 +189,13 @@ mosaic_status proxy_start(const struct proxy_options *options, struct proxy **ma
     proxy->lookup = lookup_new(proxy);
     proxy->recover = recover_new(proxy);
     proxy->settle = settle_new(proxy);
+    proxy->deadlock = deadlock_new(proxy);
     proxy->config_path = strdup(options->config_path);
     proxy->shard_connections = memory_zeroed(SHARDS_MOST, sizeof *proxy->shard_connections);
     proxy->slot_names = memory_zeroed(SHARDS_MOST, sizeof *proxy->slot_names);
     mosaic_status status = MOSAIC_OK;
-    if (!proxy->config_path || !proxy->lookup || !proxy->recover || !proxy->settle || !proxy->shard_connections ||
-        !proxy->slot_names)
+    if (!proxy->config_path || !proxy->lookup || !proxy->recover || !proxy->settle || !proxy->deadlock ||
+        !proxy->shard_connections || !proxy->slot_names)
         status = error_memory(error);
     raise_descriptors();
     if (status == MOSAIC_OK)
@@ -257,6 +266,9 @@ void proxy_free(struct proxy *proxy)
     recover_free(proxy->recover);
     lookup_free(proxy->lookup);
     settle_free(proxy->settle);
+    proxy->recover = NULL; /* workers may yet lose servers that are in a commit */
+    proxy->settle = NULL;
+    deadlock_free(proxy->deadlock);
     if (proxy->worker_count)
         listeners_free(proxy);
     for (unsigned i = 0; i < proxy->worker_count; i++)

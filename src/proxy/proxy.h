@@ -11,6 +11,7 @@
 
 enum { WORKERS_MOST = 256 };
 
+struct deadlock;
 struct listener;
 struct lookup;
 struct log;
@@ -40,9 +41,11 @@ struct proxy {
     struct operation *operation; /* operation.h */
     struct recover *recover;
     struct settle *settle;
+    struct deadlock *deadlock;
     struct log *log;
-    atomic_uint_fast64_t readings; /* number of the last reading of map and schema that has ended, well or not */
-    int64_t started;               /* loop_clock */
+    atomic_uint_fast64_t readings;     /* number of the last reading of map and schema that has ended, well or not */
+    atomic_uint_fast64_t readings_due; /* before that one no client's statement begins */
+    int64_t started;                   /* loop_clock */
 };
 
 struct proxy_options {
@@ -79,6 +82,8 @@ void proxy_set_config(struct proxy *proxy, struct config *config);
  * will have seen what is there now: proxy->readings reaches it.
  */
 uint64_t proxy_ask_reload(struct proxy *proxy);
+/* All clients wait for this reading: whoever hears of a change that was made here must see it. From any thread. */
+void proxy_hold_for_reading(struct proxy *proxy, uint64_t reading);
 void proxy_random(void *bytes, size_t size);
 
 #endif

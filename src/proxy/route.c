@@ -6,9 +6,7 @@
 #include "plan/guard.h"
 #include "plan/hint.h"
 #include "proxy/beside.h"
-#include "proxy/branch.h"
-#include "proxy/client_extended.h"
-#include "proxy/effect.h"
+#include "proxy/changed.h"
 #include "proxy/proxy.h"
 #include "proxy/server.h"
 
@@ -46,6 +44,11 @@ void route_free_paths(struct user *user)
 static bool is_analysed(const struct worker *worker)
 {
     return worker->world->model.engine == ENGINE_POSTGRES && worker->world->model.shard_count > 1;
+}
+
+bool route_is_analysed(const struct client *client)
+{
+    return is_analysed(client->worker);
 }
 
 const struct session_path *route_path(struct client *client)
@@ -325,6 +328,7 @@ static void combine(struct client *client, struct route *route, const struct pla
     case PLAN_SCATTER:
         route->way = ROUTE_SCATTER;
         route->tier = plan->scatter->final ? 3 : 2;
+        route->joins = plan->scatter->locks;
         route->error = plan->error;
         route->position = position;
         route->plan = arena_copy(&client->worker->scratch, plan, sizeof *plan);
@@ -332,7 +336,7 @@ static void combine(struct client *client, struct route *route, const struct pla
     case PLAN_WRITE:
         route->way = ROUTE_SCATTER;
         route->tier = 2;
-        route->joins = true;
+        route->joins = !plan->write->by_itself;
         route->error = plan->error;
         route->position = position;
         route->plan = arena_copy(&client->worker->scratch, plan, sizeof *plan);
@@ -397,69 +401,6 @@ static bool may_read_here(const struct client *client)
 {
     return client->status == 'T' && client->server && !client->is_fresh && !client->is_aside &&
            client->worker->world->types_agree[client->server->pool->shard];
-}
-
-/* The end of a transaction that is open on several shards, where it would end on one of them alone. */
-static bool ends_one(const struct client *client, const struct facts_list *list)
-{
-    bool ends = false;
-    for (size_t i = 0; list && i < list->count; i++)
-        ends |= list->facts[i].class == STATEMENT_COMMIT || list->facts[i].class == STATEMENT_ROLLBACK ||
-                list->facts[i].class == STATEMENT_TWO_PHASE;
-    return ends && client->status == 'T' && branch_is_parked(client);
-}
-
-static enum taken refuse_end(struct client *client)
-{
-    mosaic_error error;
-    (void)!error_set(&error, MOSAIC_UNSUPPORTED,
-                     "the end of a transaction that is open on several shards must be a COMMIT or ROLLBACK by itself");
-    error_hint(&error, "send it as a text of its own");
-    return client->in_segment ? extended_refuse(client, &error) : client_refuse(client, &error, true);
-}
-
-/* Does it ask for the time of a transaction that is open on another shard as well? */
-static bool reads_another_clock(const struct client *client, const struct route *route)
-{
-    bool reads = false;
-    for (size_t i = 0; route->facts && i < route->facts->count; i++)
-        reads |= route->facts->facts[i].reads_clock;
-    if (!reads || client->status != 'T' || route->aside || route_has_shard_clocks(client))
-        return false;
-    bool leaves = client->server && !client->is_fresh && client->server->pool->shard != route->shard;
-    return leaves || branch_is_parked(client);
-}
-
-static enum taken refuse_clock(struct client *client)
-{
-    mosaic_error error;
-    (void)!error_set(&error, MOSAIC_UNSUPPORTED,
-                     "this statement asks for the time of a transaction that is open on several shards");
-    error_detail(&error, "Each of them has its own.");
-    error_hint(&error, BESIDE_CLOCK_HINT);
-    return client->in_segment ? extended_refuse(client, &error) : client_refuse(client, &error, true);
-}
-
-enum taken route_reach(struct client *client, const struct route *route)
-{
-    if (reads_another_clock(client, route))
-        return refuse_clock(client);
-    if (ends_one(client, route->facts))
-        return refuse_end(client);
-    if (route->aside)
-        return client_reach_beside(client, route->shard);
-    enum taken taken = client_leave_coordinator(client, route->shard);
-    if (taken != REACHED)
-        return taken;
-    taken = client_reach(client, route->shard);
-    for (size_t i = 0; taken == REACHED && route->facts && i < route->facts->count; i++) {
-        client->transaction.has_written |= effect_writes(&route->facts->facts[i]);
-        if (route->facts->facts[i].sets_unknown) {
-            client->has_unknown = true;
-            client->unknown_slot = client->server->pool->slot;
-        }
-    }
-    return taken;
 }
 
 /* What set_config has set of no literal, one connection knows alone: elsewhere the statement would run without it. */
@@ -594,9 +535,12 @@ bool route_text(struct client *client, const char *text, size_t size, const stru
         if (plan.kind == PLAN_SCATTER && plan.scatter->explains && !explain(client, text, size, &input, route))
             return false;
     }
+    if (route->way != ROUTE_REFUSED && client->status != 'E')
+        changed_check(client, route);
     if (route->tier && route->way != ROUTE_REFUSED)
         beside_check(client, text, size, parameters, route);
-    if (route->tier && route->way != ROUTE_REFUSED && client->status != 'E')
+    bool asks = route->tier && !(route->plan && route->plan->kind == PLAN_WRITE && !route->plan->write->target);
+    if (asks && route->way != ROUTE_REFUSED && client->status != 'E')
         guard(client, &hint, route);
     if (route->way == ROUTE_ANY)
         route->shard = route_any(client);

@@ -64,6 +64,8 @@ const char *route_setting(const struct client *client, const char *name);
  */
 bool route_wants_snapshot(const struct client *client);
 
+/* Are there several shards, so that statements are looked at? */
+bool route_is_analysed(const struct client *client);
 /* May the time of a transaction be another one on each of its shards? mosaic.clock, or the setting shard_clocks. */
 bool route_has_shard_clocks(const struct client *client);
 

@@ -5,6 +5,7 @@
 #include "base/memory.h"
 #include "proxy/cancel.h"
 #include "proxy/client_scatter.h"
+#include "proxy/copy_in.h"
 #include "proxy/leg.h"
 #include "proxy/proxy.h"
 #include "proxy/server.h"
@@ -23,6 +24,7 @@ void leg_freed(struct source *source)
     struct scatter *scatter = leg->scatter;
     if (++scatter->buried < scatter->leg_count)
         return;
+    copy_in_free(scatter->copy_in);
     arena_free(&scatter->arena);
     memory_free(scatter);
 }
@@ -47,6 +49,7 @@ static void bury(struct scatter *scatter)
     buffer_free(&scatter->failure);
     buffer_free(&scatter->lines);
     combine_free(scatter);
+    move_free(scatter);
     for (size_t i = 0; i < scatter->leg_count; i++) {
         struct leg *leg = &scatter->legs[i];
         if (leg->asking != &scatter->asking)
@@ -80,6 +83,8 @@ static bool cancel_leg(struct leg *leg)
     if (leg->state != LEG_ASKED || leg->is_cancelled)
         return true;
     leg->is_cancelled = true;
+    if (leg->scatter->copy_in)
+        copy_in_stop(leg); /* a server that waits for data does not look at what cancels it */
     if (cancel_server(leg->client.server))
         return true;
     leg->client.server->unfit = true;
@@ -164,7 +169,7 @@ void scatter_cancel(struct scatter *scatter)
     mosaic_error error;
     bool waits = false;
     for (size_t i = 0; i < scatter->leg_count; i++)
-        waits |= scatter->legs[i].state <= LEG_SENDING;
+        waits |= scatter->legs[i].state <= LEG_SENDING || scatter->copy_in;
     if (!waits) {
         cancel_legs(scatter);
         return;
@@ -330,6 +335,8 @@ void scatter_tag(const struct scatter *scatter, char tag[SCATTER_TAG])
 {
     if (scatter->is_fetched)
         snprintf(tag, SCATTER_TAG, "FETCH %" PRIu64, scatter->fetched);
+    else if (scatter->write && scatter->write->tags == TAGS_WORDS)
+        snprintf(tag, SCATTER_TAG, "%s", scatter->words);
     else if (scatter->write)
         snprintf(tag, SCATTER_TAG, "%s %" PRIu64, scatter->write->tag, scatter->written);
     else if (scatter_explains(scatter))
@@ -375,7 +382,7 @@ static void fetch(struct scatter *scatter, uint64_t most, bool is_sql)
         return;
     }
     scatter->state = SCATTER_RUNNING;
-    if (!scatter->notices.size)
+    if (!scatter->notices.size && !scatter->copy_in)
         channel_cork(&scatter->client->channel);
     scatter_tell_notices(scatter, batch_make(&scatter->worker->to_client));
     for (size_t i = 0; i < scatter->leg_count; i++)

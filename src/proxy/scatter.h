@@ -88,6 +88,17 @@ bool scatter_combines(const struct scatter *scatter);
 bool scatter_explains(const struct scatter *scatter);
 bool scatter_copies(const struct scatter *scatter);
 bool scatter_writes(const struct scatter *scatter);
+/* Is it COPY FROM? What scatter_description then says is CopyInResponse, and comes when it is executed. copy_in.h. */
+bool scatter_copies_in(const struct scatter *scatter);
+/* Does it run, and has the client not ended its data? */
+bool scatter_takes_data(const struct scatter *scatter);
+/* Do all shards take theirs? Else the client is called again once they do. */
+bool scatter_has_room(const struct scatter *scatter);
+/* Bytes of CopyData. They are kept; at the end of what was read of the client they are passed on. */
+void scatter_take_data(struct scatter *scatter, const char *bytes, size_t size);
+void scatter_pass_data(struct scatter *scatter);
+/* CopyDone; or CopyFail: why. */
+void scatter_end_data(struct scatter *scatter, const char *why);
 /* DECLARE: the cursor's name; NULL: it is none, or has been declared. */
 const char *scatter_cursor(const struct scatter *scatter);
 void scatter_declared(struct scatter *scatter);
@@ -112,6 +123,8 @@ static inline bool leg_is_row(char type)
 }
 /* May no message of this type be taken now? Then its server is called again once one may be. */
 bool leg_holds(struct client *client, char type);
+/* Whose statement it is a part of; NULL: it was dropped. */
+struct client *leg_owner(const struct client *client);
 /* Does anybody wait for it, or is it to end? Not while its portal is left alone. */
 bool leg_is_awaited(const struct client *client);
 /* The same as leg_holds found last. */
@@ -124,6 +137,8 @@ size_t leg_take_run(struct client *client, const char *data, size_t size);
 bool leg_take(struct server *server, const char *message, const struct wire_frame *frame, size_t here);
 /* What was read of a server, so many bytes, is used up: what it made goes to the client. */
 void leg_walked(struct client *client, size_t size);
+/* No request to stop its server is on its way any more. */
+void leg_cancel_ended(struct client *client);
 /* Its server is gone. */
 void leg_lost(struct client *client, const mosaic_error *why, bool cut);
 /* Memory was out. */

@@ -80,6 +80,10 @@ static bool copy_facts(struct scatter *scatter, const struct scatter_order *orde
     if (from->final)
         to->hidden = 0; /* of the result, which the coordinator gives */
     to->text = arena_string(arena, from->text);
+    if (from->lacking_before) {
+        to->lacking_before = arena_string(arena, from->lacking_before);
+        to->lacking_after = arena_string(arena, from->lacking_after);
+    }
     scatter->asking.text = from->explains ? arena_format(arena, "%s%s", from->explains, from->text) : to->text;
     if (from->explains)
         to->columns = 1, to->hidden = to->sort_count = 0, to->combines = NULL;
@@ -89,7 +93,8 @@ static bool copy_facts(struct scatter *scatter, const struct scatter_order *orde
         to->combines = arena_copy(arena, from->combines, from->columns * sizeof *from->combines);
     if (order->cursor)
         scatter->cursor = arena_string(arena, order->cursor);
-    return to->text && (to->sorts || !to->sort_count) && scatter->asking.text &&
+    bool has_lacking = !from->lacking_before || (to->lacking_before && to->lacking_after);
+    return to->text && has_lacking && (to->sorts || !to->sort_count) && scatter->asking.text &&
            bound_values_take(&scatter->asking.bound, arena, to->text, order->types, order->type_count, order->bind);
 }
 
@@ -171,7 +176,8 @@ static struct scatter *new_read(struct client *client, struct scatter_order *ord
     struct scatter *made = scatter_make(client, order, plan->shard_count + combines, error);
     if (!made)
         return NULL;
-    made->is_prepared = order->bind && *order->bind->statement && !explains;
+    made->in_turn = plan->scatter->locks;
+    made->is_prepared = order->bind && *order->bind->statement && !explains && !plan->scatter->lacking_before;
     if ((combines && !combine_prepare(made, order, (size_t)client->worker->settings->scatter_memory)) ||
         !copy_facts(made, order) ||
         !(made->merge = merge_new(&made->facts, combines || explains ? UINT64_MAX : plan->limit,

@@ -1,6 +1,7 @@
 /*
  * Rows that wait are put together for the client, as far as there are some and they are wanted.
  */
+#include "proxy/copy_in.h"
 #include "proxy/leg.h"
 #include "proxy/proxy.h"
 
@@ -108,12 +109,31 @@ static void merge_in_order(struct scatter *scatter)
     }
 }
 
+/* Does a write go no further, since a shard has found what it changes? */
+static bool is_found(const struct scatter *scatter)
+{
+    return scatter->write && scatter->write->until_found && scatter->written;
+}
+
 bool scatter_all_complete(const struct scatter *scatter)
 {
+    if (is_found(scatter))
+        return true;
     for (size_t i = 0; i < scatter->leg_count; i++)
         if (scatter->legs[i].state < LEG_COMPLETE)
             return false;
     return true;
+}
+
+size_t scatter_turn_of(const struct scatter *scatter)
+{
+    size_t count = 0;
+    if (is_found(scatter))
+        return 0;
+    while (count < scatter->leg_count &&
+           (scatter->legs[count].state >= LEG_COMPLETE || scatter->legs[count].next.size >= LEG_KEPT))
+        count++;
+    return count < scatter->leg_count ? count + 1 : count;
 }
 
 static void add_line(struct buffer *out, const char *before, const char *text, size_t size)
@@ -167,6 +187,8 @@ static void merge_aggregated(struct scatter *scatter)
 void scatter_merge(struct scatter *scatter)
 {
     if (!scatter->client || scatter->state != SCATTER_RUNNING)
+        return;
+    if (scatter->copy_in && !copy_in_is_sent(scatter->copy_in))
         return;
     if (scatter_explains(scatter)) {
         if (scatter_all_complete(scatter))

@@ -3,14 +3,18 @@
  * told together; what RETURNING gives goes on as it comes, or in the order of the client's rows.
  *
  * Copies of a reference table must go through the same writes in the same order. So whoever writes one has the first
- * shard's copy to himself before he asks the others.
+ * shard's copy to himself before he asks the others. The same of the schema, which all shards have; what cannot be
+ * within a transaction they do each for itself, at once.
  */
 #include "core/sqlexpr.h"
+#include "proxy/copy_in.h"
 #include "proxy/leg.h"
 #include "proxy/proxy.h"
+#include "proxy/route.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 static struct asking *make_asking(struct scatter *scatter, const struct scatter_order *order,
                                   const struct plan_write_part *part)
@@ -46,41 +50,94 @@ static bool find_order(struct scatter *scatter, const struct plan_write *write)
     return order != NULL;
 }
 
-static uint32_t lock_of(const struct schema_relation *relation)
+enum { TURN_OF_SCHEMA = 1 };
+
+/* The number of the lock that keeps others from the same until its transaction ends; 0: none does. */
+static uint32_t turn_of(const struct plan_write *write)
 {
-    return (uint32_t)settings_hash(0, relation->name, strlen(relation->name)) & INT32_MAX;
+    if (write->takes_turns)
+        return TURN_OF_SCHEMA;
+    if (write->tags != TAGS_SAME)
+        return 0;
+    const char *name = write->target->name;
+    return ((uint32_t)settings_hash(0, name, strlen(name)) & INT32_MAX) | 2;
+}
+
+/* Where shards are databases of one server, what these share is changed once. */
+static bool is_left_out(const struct world *world, const struct plan_write *write, size_t at)
+{
+    for (size_t i = 0; write->once_a_server && i < at; i++)
+        if (world_share_server(world, write->parts[i].shard, write->parts[at].shard))
+            return true;
+    return false;
+}
+
+/* The shards of the legs, and of each its part. */
+static size_t choose_parts(const struct world *world, const struct plan_write *write, uint16_t *shards,
+                           const struct plan_write_part **parts)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < write->part_count; i++) {
+        if (is_left_out(world, write, i))
+            continue;
+        parts[count] = &write->parts[i];
+        shards[count++] = write->parts[i].shard;
+    }
+    return count;
+}
+
+/* COPY FROM: a text without parameters, as a simple query, behind whose end no Sync is needed. */
+static bool copy_begin(struct scatter *scatter, const struct plan_write *write)
+{
+    const char *clock = route_setting(scatter->client, "mosaic.clock");
+    bool done = true;
+    scatter->copy_in = copy_in_new(scatter, write, clock && strcasecmp(clock, "shard") == 0);
+    for (size_t i = 0; i < scatter->leg_count; i++) {
+        struct asking *asking = scatter->legs[i].asking;
+        asking->request = BUFFER_INIT(WIRE_LENGTH_MOST);
+        wire_query(&asking->request, asking->text);
+        done &= !buffer_failed(&asking->request);
+    }
+    return done && scatter->copy_in;
 }
 
 struct scatter *scatter_new_write(struct client *client, const struct scatter_order *order, mosaic_error *error)
 {
     const struct plan_write *from = order->plan->write;
     struct scatter_order own = *order;
-    uint16_t *shards = arena_allocate(&client->worker->scratch, (from->part_count + 1) * sizeof *shards);
-    for (size_t i = 0; shards && i < from->part_count; i++)
-        shards[i] = from->parts[i].shard;
+    struct arena *scratch = &client->worker->scratch;
+    uint16_t *shards = arena_allocate(scratch, (from->part_count + 1) * sizeof *shards);
+    const struct plan_write_part **parts = arena_allocate(scratch, (from->part_count + 1) * sizeof *parts);
     own.shards = shards;
-    own.shard_count = from->part_count;
-    struct scatter *made = shards ? scatter_make(client, &own, from->part_count, error) : NULL;
+    own.shard_count = shards && parts ? choose_parts(client->worker->world, from, shards, parts) : 0;
+    struct scatter *made = own.shard_count ? scatter_make(client, &own, own.shard_count, error) : NULL;
     if (!made) {
         error_memory(error);
         return NULL;
     }
     struct plan_write *write = arena_copy(&made->arena, from, sizeof *from);
     made->write = write;
-    if (write)
-        write->tag = arena_string(&made->arena, from->tag);
-    made->copies_lock = from->tags == TAGS_SAME ? lock_of(from->target) : 0;
+    made->in_turn = from->until_found;
+    if (write) {
+        write->tag = arena_string(&made->arena, from->tag ? from->tag : "");
+        write->copy = NULL; /* the plan's */
+    }
+    made->turn = made->joins ? turn_of(from) : 0;
     made->merge = merge_new(&made->facts, UINT64_MAX, 0, made->leg_count);
-    bool done = write && write->tag && made->merge && (!from->returning_in_row_order || find_order(made, from));
+    bool done = write && write->tag && made->merge && (!from->move || move_new(made, order, from->move)) &&
+                (!from->returning_in_row_order || find_order(made, from));
     for (size_t i = 0; done && i < made->leg_count; i++) {
-        struct asking *asking = make_asking(made, order, &from->parts[i]);
+        struct asking *asking = make_asking(made, order, parts[i]);
         if (asking)
             made->legs[i].asking = asking;
         done = asking != NULL;
     }
+    done = done && (!from->copy || copy_begin(made, from));
     if (!done)
         error_memory(error);
-    for (size_t i = 0; done && i < made->leg_count; i++)
+    if (done && made->move)
+        done = move_check(made, error) == MOSAIC_OK;
+    for (size_t i = 0; done && !made->move && !from->copy && i < made->leg_count; i++)
         done = asking_write(made, made->legs[i].asking, order->bind, error);
     if (done)
         return made;
@@ -93,9 +150,29 @@ bool scatter_writes(const struct scatter *scatter)
     return scatter->write != NULL;
 }
 
+static void take_words(struct leg *leg, const char *tag)
+{
+    struct scatter *scatter = leg->scatter;
+    mosaic_error error;
+    if (!scatter->has_tag) {
+        snprintf(scatter->words, sizeof scatter->words, "%s", tag);
+    } else if (strncmp(scatter->words, tag, sizeof scatter->words - 1) != 0) {
+        (void)!error_set(&error, MOSAIC_INTERNAL, "shard %s says %s, and another one %s", leg->name, tag,
+                         scatter->words);
+        scatter_fail(scatter, &error);
+    }
+    scatter->has_tag = true;
+}
+
 void write_take_tag(struct leg *leg, const char *tag)
 {
     struct scatter *scatter = leg->scatter;
+    if (scatter->move && !leg_moves_rows(leg))
+        return; /* as many as were taken */
+    if (scatter->write->tags == TAGS_WORDS) {
+        take_words(leg, tag);
+        return;
+    }
     const char *last = strrchr(tag, ' ');
     uint64_t count = last ? strtoull(last + 1, NULL, 10) : 0;
     mosaic_error error;

@@ -9,6 +9,7 @@
 #include "proxy/login_client.h"
 #include "proxy/proxy.h"
 #include "proxy/rowmap.h"
+#include "proxy/scatter.h"
 
 #include <string.h>
 
@@ -147,6 +148,7 @@ void server_close(struct server *server, const mosaic_error *why)
     buffer_free(&server->failure);
     rowmap_free(server->rowmap);
     server->rowmap = NULL;
+    server_forget_deadlock(server);
     pool_lost(server->pool);
     if (client) {
         client->server = NULL;
@@ -160,8 +162,16 @@ void server_close(struct server *server, const mosaic_error *why)
     }
 }
 
+void server_forget_deadlock(struct server *server)
+{
+    memory_free(server->deadlock);
+    server->deadlock = NULL;
+}
+
 void server_link(struct server *server, struct client *client)
 {
+    server_forget_deadlock(server);
+    server->silent_since = 0;
     server->state = SERVER_ACTIVE;
     server->client = client;
     client->server = server;
@@ -192,6 +202,16 @@ static void keep(struct server *server, struct client *client)
     list_append(&client->kept, &server->kept_node);
 }
 
+bool server_has_gone_back(struct server *server, struct settings_state *session)
+{
+    struct settings_state *left = settings_leave_empty(session, server->session);
+    if (!left)
+        return false;
+    settings_release(server->session);
+    server->session = left;
+    return true;
+}
+
 void server_unlink(struct server *server)
 {
     struct client *client = server->client;
@@ -199,7 +219,8 @@ void server_unlink(struct server *server)
     client->server = NULL;
     if (!server_is_clean(server)) {
         bool can_end = server->expect.count == 0 && server->passing == 0 && client->state == CLIENT_CLOSED;
-        if (can_end && !server->keeper && server_ask(server, "ROLLBACK"))
+        struct settings_state *before = client->transaction.is_open ? client->transaction.before : client->session;
+        if (can_end && !server->keeper && server_has_gone_back(server, before) && server_ask(server, "ROLLBACK"))
             server->state = SERVER_RESETTING;
         else
             server_close(server, NULL);
@@ -227,16 +248,6 @@ void server_park(struct server *server, struct client *keeper)
     keep(server, keeper);
 }
 
-bool server_has_gone_back(struct server *server, struct settings_state *session)
-{
-    struct settings_state *left = settings_leave_empty(session, server->session);
-    if (!left)
-        return false;
-    settings_release(server->session);
-    server->session = left;
-    return true;
-}
-
 void server_roll_back(struct server *server, struct settings_state *session)
 {
     server->client->server = NULL;
@@ -247,11 +258,13 @@ void server_roll_back(struct server *server, struct settings_state *session)
         server_close(server, NULL);
 }
 
-void server_free(struct server *server, struct client *client)
+void server_free(struct server *server, struct client *client, bool is_own)
 {
     server->state = SERVER_RESETTING;
-    if (client && client->is_pinned)
+    if (is_own && client)
         keep(server, client);
+    else if (is_own)
+        reset(server);
     else if (!server->cancels)
         pool_return(server); /* else cancel_ended does */
 }
@@ -277,8 +290,8 @@ void server_cancel_ended(struct server *server)
     if (--server->cancels)
         return;
     if (server->client && server->client->is_leg)
-        loop_again(&server->worker->loop, &server->client->channel.source);
-    else if (server->state == SERVER_RESETTING && server_is_clean(server))
+        leg_cancel_ended(server->client);
+    else if (!server->part && server->state == SERVER_RESETTING && server_is_clean(server))
         pool_return(server);
 }
 

@@ -61,6 +61,8 @@ struct server {
     struct client *keeper;    /* whose own it is */
     struct list kept_node;    /* of keeper->kept */
     size_t told;              /* while parked: bytes of keeper->transaction.kept that it has run */
+    int64_t silent_since;     /* ms: since then it owes an answer, and has said nothing; 0: not seen so; waiting.h */
+    char *deadlock;           /* it is being cancelled as part of this one: what the client is told; NULL */
     struct commit_part *part; /* of a commit over several shards, which has it then; commit.h */
     struct expect expect;
     struct settings_state *session;      /* the settings it has; held */
@@ -110,10 +112,13 @@ void server_roll_back(struct server *server, struct settings_state *session);
 /* Its transaction is undone, before which it had these settings: what of the user's own was set stays known, and empty.
  * False: memory is out. */
 MOSAIC_MUST_CHECK bool server_has_gone_back(struct server *server, struct settings_state *session);
-/* It is in no transaction and nobody is linked to it: the client's again, if that keeps its servers, else anybody's. */
-void server_free(struct server *server, struct client *client);
+/* It is in no transaction and nobody is linked to it. One that is a client's own stays so, or is made fit for others
+ * where the client is gone (NULL); else it is anybody's. */
+void server_free(struct server *server, struct client *client, bool is_own);
 /* A cancel request to it has ended; frees it for others when it was the last. */
 void server_cancel_ended(struct server *server);
+/* What it is told to end next is no deadlock's victim any more. */
+void server_forget_deadlock(struct server *server);
 /* server_read.c: reads once, and deals with what came. */
 void server_run(struct server *server);
 /* Frees what an entry of what is expected owns; a statement of a Parse that was not answered is none. */

@@ -1,12 +1,15 @@
 #define _GNU_SOURCE
 #include "proxy/server_error.h"
 
-#include "proxy/client.h"
+#include "proxy/branch.h"
 #include "proxy/proxy.h"
+#include "proxy/scatter.h"
 #include "proxy/tally.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+enum { DEADLOCK_MOST = 1 << 20 };
 
 bool server_error_is_fatal(const char *message, const struct wire_frame *frame)
 {
@@ -20,6 +23,47 @@ void server_error_count(struct server *server, const char *message, const struct
     struct wire_error found;
     if (wire_read_error(message, frame, &found) && found.sqlstate)
         COUNT(server->worker->errors, from_shards[error_class(found.sqlstate)], 1);
+}
+
+/* As PostgreSQL tells its own, with what it says of the place (CONTEXT). */
+static void write_deadlock(const struct server *server, const char *message, const struct wire_frame *frame,
+                           struct buffer *out)
+{
+    const char *const fields[][2] = {
+        {"C", "40P01"}, {"M", "deadlock detected"}, {"D", server->deadlock}, {"H", "run the transaction again"}};
+    struct wire_reader reader = wire_body(message, frame);
+    size_t begun = wire_begin(out, WIRE_B_ERROR_RESPONSE);
+    for (char field; (field = (char)wire_read8(&reader));) {
+        const char *text = wire_read_text(&reader);
+        if (field != 'S' && field != 'V' && field != 'W')
+            continue;
+        buffer_char(out, field);
+        wire_text(out, text);
+    }
+    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
+        buffer_char(out, *fields[i][0]);
+        wire_text(out, fields[i][1]);
+    }
+    buffer_char(out, '\0');
+    wire_end(out, begun);
+}
+
+const char *server_error_replace(struct server *server, const char *message, struct wire_frame *frame)
+{
+    struct buffer out = BUFFER_INIT(DEADLOCK_MOST);
+    struct client *client = server->client;
+    struct wire_error found;
+    if (!wire_read_error(message, frame, &found) || !found.sqlstate || strcmp(found.sqlstate, "57014") != 0)
+        return message;
+    write_deadlock(server, message, frame, &out);
+    char *told = buffer_failed(&out) ? NULL : arena_copy(&server->worker->scratch, out.data, out.size);
+    if (told && wire_peek(told, out.size, frame) == WIRE_MESSAGE)
+        message = told;
+    buffer_free(&out);
+    server_forget_deadlock(server);
+    if (client)
+        branch_yield(client->is_leg ? leg_owner(client) : client, client->is_leg);
+    return message;
 }
 
 /* A statement's name on the server is no word that its client knows: his own stands in the error instead. */

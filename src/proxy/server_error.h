@@ -8,6 +8,11 @@
 /* FATAL or PANIC: the server is about to close. */
 bool server_error_is_fatal(const char *message, const struct wire_frame *frame);
 void server_error_count(struct server *server, const char *message, const struct wire_frame *frame);
+/*
+ * An error of a server whose statement is ended because of a deadlock. If it says that, its client is to be told of the
+ * deadlock instead: that message, until the worker's scratch is reset, and *frame is its; else the given ones.
+ */
+const char *server_error_replace(struct server *server, const char *message, struct wire_frame *frame);
 /* Passes it to the client, with names and places of what it sent; shift: expect.h. */
 void server_error_pass(struct server *server, const char *message, const struct wire_frame *frame, int32_t shift);
 

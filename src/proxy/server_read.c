@@ -125,6 +125,11 @@ static void segment_failed(struct server *server)
 static bool take_error(struct server *server, const char *message, const struct wire_frame *frame)
 {
     struct expect_entry *head = expect_head(&server->expect);
+    struct wire_frame told = *frame;
+    if (__builtin_expect(server->deadlock != NULL, 0)) {
+        message = server_error_replace(server, message, &told);
+        frame = &told;
+    }
     if (!head || server_error_is_fatal(message, frame)) {
         /* It is about to close: the error goes with that. */
         remember_error(server, message, frame);
@@ -411,6 +416,11 @@ static bool take_of_leg(struct server *server, const char *message, const struct
         violates(server, "out of memory");
         return false;
     }
+    if (frame->type == WIRE_B_ERROR_RESPONSE && server->deadlock) {
+        struct wire_frame told = *frame;
+        message = server_error_replace(server, message, &told);
+        return leg_take(server, message, &told, told.size);
+    }
     return leg_take(server, message, frame, here);
 }
 
@@ -567,6 +577,7 @@ void server_run(struct server *server)
         lost(server);
         return;
     }
+    server->silent_since = 0;
     COUNT(&worker->shards[server->pool->slot], bytes_received, (size_t)size - kept);
     size_t most = (size_t)size;
     if (__builtin_expect(client && client->tally, 0))
@@ -588,6 +599,8 @@ void server_run(struct server *server)
     batch_drop(&worker->to_client);
     if (used == SIZE_MAX || server->state == SERVER_CLOSED)
         return;
+    if (__builtin_expect(server->deadlock != NULL, 0) && !server->expect.count && !server->cancels)
+        server_forget_deadlock(server); /* it had ended before */
     if (server->client && (server->client->asks_types || server->client->asks_shape) && !server->expect.count)
         loop_again(&worker->loop, &server->client->channel.source);
     if (!channel_keep(&server->channel, data + used, (size_t)size - used))

@@ -254,7 +254,7 @@ bool settle_ask(struct proxy *proxy, struct settlement *settlement)
 {
     struct settle *settle = proxy->settle;
     mosaic_error why;
-    struct question *question = memory_zeroed(1, sizeof *question);
+    struct question *question = settle ? memory_zeroed(1, sizeof *question) : NULL;
     if (!question)
         return false;
     question->message.handle = tell;
@@ -281,5 +281,6 @@ bool settle_ask(struct proxy *proxy, struct settlement *settlement)
 
 void settle_soon(struct proxy *proxy)
 {
-    recover_soon(proxy->recover);
+    if (proxy->recover)
+        recover_soon(proxy->recover);
 }

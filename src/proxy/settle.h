@@ -43,7 +43,10 @@ struct settle *settle_new(struct proxy *proxy);
  */
 void settle_free(struct settle *settle);
 
-/* False when memory or threads are out: done will not be called, and the outcome is not known. */
+/*
+ * False when memory or threads are out, or settle_free was called: done will not be called, and the outcome is not
+ * known.
+ */
 MOSAIC_MUST_CHECK bool settle_ask(struct proxy *proxy, struct settlement *settlement);
 /*
  * A decided commit could not be told to all its parts: recovery makes a round at once (recover.h). Not when

@@ -25,6 +25,7 @@
     X(replays, "times that settings were replayed on a server connection")                  \
     X(prepared_hits, "statements that the server had already when a client prepared them")  \
     X(prepared_parses, "statements that had to be prepared on a server")                    \
+    X(deadlocks, "statements ended because of a deadlock over several shards")              \
     X(query_timeouts, "statements cancelled by query_timeout")                              \
     X(wait_timeouts, "clients that waited longer than query_wait_timeout")                  \
     X(idle_timeouts, "clients closed by client_idle_timeout or idle_transaction_timeout")

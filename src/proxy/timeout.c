@@ -1,5 +1,6 @@
 #include "proxy/timeout.h"
 
+#include "proxy/branch.h"
 #include "proxy/cancel.h"
 #include "proxy/client.h"
 #include "proxy/client_portal.h"
@@ -33,7 +34,8 @@ static void look_at_waiting(struct pool *pool, int64_t now)
 
 static bool is_idle_in_transaction(const struct client *client)
 {
-    return client->status != 'I' && !client->awaits_ready && !client->waits && client->state == CLIENT_READY;
+    return client->status != 'I' && !client->awaits_ready && !client->waits && !client->commit &&
+           client->state == CLIENT_READY;
 }
 
 static void end_idle_transaction(struct client *client)
@@ -92,23 +94,23 @@ static void look_at_active(struct pool *pool, int64_t now)
     }
 }
 
-/* No shard has its transaction, but a portal has servers of several. */
-static bool is_idle_with_portal(const struct client *client)
+/* No server is linked to it, but a portal has some, or its transaction. */
+static bool is_idle_beside(const struct client *client)
 {
     return is_idle_in_transaction(client) && !client->server && !client->fetching && !client->scatter &&
-           portal_has_scatter(client);
+           (portal_has_scatter(client) || branch_is_parked(client));
 }
 
 static bool is_idle(const struct client *client)
 {
-    return client->state == CLIENT_READY && !client->server && !client->waits && !client->scatter && !client->fetching;
+    return client->state == CLIENT_READY && !client->server && !client->waits && !client->scatter &&
+           !client->fetching && !client->commit;
 }
 
 static void look_at_client(struct client *client, const struct proxy_settings *settings, int64_t passed)
 {
     mosaic_error error;
-    if (settings->idle_transaction_timeout && passed > settings->idle_transaction_timeout &&
-        is_idle_with_portal(client)) {
+    if (settings->idle_transaction_timeout && passed > settings->idle_transaction_timeout && is_idle_beside(client)) {
         end_idle_transaction(client);
         return;
     }

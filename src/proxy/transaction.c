@@ -10,6 +10,13 @@ struct savepoint {
     char name[];
 };
 
+struct cursor_place {
+    struct cursor_place *next;
+    uint64_t server;
+    bool is_sure;
+    char name[];
+};
+
 bool transaction_begin(struct transaction *transaction, struct settings_state *session, const char *text, size_t size)
 {
     transaction_opened(transaction, session);
@@ -36,6 +43,12 @@ bool transaction_keep(struct transaction *transaction, const char *text, size_t 
     return !buffer_failed(&transaction->kept);
 }
 
+void transaction_first(const struct transaction *transaction, struct buffer *text)
+{
+    const char *kept = buffer_string(&transaction->kept), *end = strstr(kept, "\n;");
+    buffer_add(text, kept, end ? (size_t)(end - kept) : 0);
+}
+
 bool transaction_read(struct transaction *transaction)
 {
     static const char query[] = "SELECT 1";
@@ -50,12 +63,12 @@ void transaction_replayed(struct transaction *transaction)
     transaction->is_lazy = false;
 }
 
-void transaction_follow(struct transaction *transaction, const char *text, size_t size)
+bool transaction_follow(struct transaction *transaction, const char *text, size_t size)
 {
-    if (transaction->is_lazy || !transaction->kept.size)
-        return;
-    if (!transaction_keep(transaction, text, size, false))
-        buffer_free(&transaction->kept);
+    if (transaction->is_lazy || !transaction->kept.size || transaction_keep(transaction, text, size, false))
+        return true;
+    buffer_free(&transaction->kept);
+    return false;
 }
 
 bool transaction_savepoint(struct transaction *transaction, const char *name, struct settings_state *session)
@@ -111,15 +124,60 @@ struct settings_state *transaction_rollback_to(struct transaction *transaction, 
     if (!found)
         return NULL;
     drop(transaction, found, false);
+    for (struct cursor_place *place = transaction->cursors; place; place = place->next)
+        place->is_sure = false; /* perhaps declared behind it */
     transaction->has_failed = false;
     return settings_hold(found->session);
+}
+
+static struct cursor_place *find_cursor(const struct transaction *transaction, const char *name)
+{
+    struct cursor_place *each = transaction->cursors;
+    while (each && strcmp(each->name, name) != 0)
+        each = each->next;
+    return each;
+}
+
+bool transaction_declare(struct transaction *transaction, const char *name, uint64_t server)
+{
+    struct cursor_place *place = find_cursor(transaction, name);
+    size_t size = strlen(name) + 1;
+    if (!place) {
+        place = memory_allocate(sizeof *place + size);
+        if (!place)
+            return false;
+        memcpy(place->name, name, size);
+        place->next = transaction->cursors;
+        transaction->cursors = place;
+    }
+    place->server = server;
+    place->is_sure = true;
+    return true;
+}
+
+uint64_t transaction_cursor(const struct transaction *transaction, const char *name, bool *is_sure)
+{
+    const struct cursor_place *place = find_cursor(transaction, name);
+    *is_sure = place && place->is_sure;
+    return place ? place->server : 0;
+}
+
+static void free_cursors(struct transaction *transaction)
+{
+    while (transaction->cursors) {
+        struct cursor_place *place = transaction->cursors;
+        transaction->cursors = place->next;
+        memory_free(place);
+    }
 }
 
 struct settings_state *transaction_end(struct transaction *transaction)
 {
     struct settings_state *before = transaction->before;
     drop(transaction, NULL, true);
+    free_cursors(transaction);
     buffer_free(&transaction->kept);
+    buffer_free(&transaction->made);
     *transaction = (struct transaction){0};
     return before;
 }

@@ -11,6 +11,7 @@
 #include "base/buffer.h"
 #include "proxy/session.h"
 
+struct cursor_place;
 struct savepoint;
 
 struct transaction {
@@ -24,9 +25,14 @@ struct transaction {
     bool is_plain;                 /* the statements kept are such that cannot fail */
     bool is_bare;                  /* they are BEGIN and savepoints alone: nothing was set by itself */
     bool has_read;                 /* a query was answered beside it: transaction_read */
+    bool changes_schema;           /* of all shards: changed.h */
+    struct buffer made;            /* relations that it has made there, or renamed: each name with its zero */
     struct buffer kept;            /* statements, each with a semicolon and a newline; freed: not all are known */
+    int64_t began;                 /* by BEGIN, or its statement; the loop's clock; 0: not known */
+    uint64_t number;               /* as others know it that may wait for it; waiting.h; 0: not drawn yet */
     struct settings_state *before; /* the session's settings when it began; held */
     struct savepoint *savepoints;  /* the innermost first */
+    struct cursor_place *cursors;  /* declared by SQL */
 };
 
 enum { TRANSACTION_KEPT_MOST = 1 << 20 };
@@ -43,10 +49,13 @@ bool transaction_keep(struct transaction *transaction, const char *text, size_t 
  * no memory.
  */
 bool transaction_read(struct transaction *transaction);
+/* The statement that began it, as it was kept. */
+void transaction_first(const struct transaction *transaction, struct buffer *text);
 /* A shard has it now. */
 void transaction_replayed(struct transaction *transaction);
-/* The linked server has run this: so must those that join, or that are used again. */
-void transaction_follow(struct transaction *transaction, const char *text, size_t size);
+/* The linked server has run this: so must those that join, or that are used again. False: it cannot be kept, and
+ * nothing is any more. */
+bool transaction_follow(struct transaction *transaction, const char *text, size_t size);
 /* Is all known that a further shard must be given? */
 static inline bool transaction_may_spread(const struct transaction *transaction)
 {
@@ -58,6 +67,10 @@ bool transaction_has_savepoint(const struct transaction *transaction, const char
 void transaction_release(struct transaction *transaction, const char *name);
 /* ROLLBACK TO: the settings that it brings back; a reference of the caller's. NULL: no such savepoint. */
 struct settings_state *transaction_rollback_to(struct transaction *transaction, const char *name);
+/* A cursor was declared on this server (server.number). False when memory is out. */
+bool transaction_declare(struct transaction *transaction, const char *name, uint64_t server);
+/* The server that has it; 0: none is known. *is_sure: it was not undone by ROLLBACK TO. */
+uint64_t transaction_cursor(const struct transaction *transaction, const char *name, bool *is_sure);
 /* It is over. Returns the settings before it, a reference of the caller's (NULL: it was not open). */
 struct settings_state *transaction_end(struct transaction *transaction);
 

@@ -8,6 +8,7 @@
 #include "proxy/pool.h"
 #include "proxy/proxy.h"
 #include "proxy/timeout.h"
+#include "proxy/waiting.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -99,6 +100,7 @@ static void housekeep(struct timer *timer)
     struct worker *worker = LIST_OWNER(struct worker, housekeeping, timer);
     each_pool(worker, pool_tend);
     timeouts_look(worker);
+    waiting_look(worker);
     timer_set(&worker->loop.timers, timer, worker->loop.now + HOUSEKEEPING_MS);
 }
 
@@ -141,7 +143,7 @@ mosaic_status worker_init(struct worker *worker, struct proxy *proxy, unsigned n
 static void *run(void *context)
 {
     struct worker *worker = context;
-    while (!worker->stopping || !list_empty(&worker->clients)) {
+    while (!worker->stopping || !list_empty(&worker->clients) || (worker->commits && !worker->at_once)) {
         take_world(worker);
         loop_turn(&worker->loop, TURN_MS);
     }
@@ -210,6 +212,7 @@ static void stop(struct worker *worker, struct message *message)
 {
     bool at_once = LIST_OWNER(struct stop_message, message, message)->at_once;
     worker->stopping = true;
+    worker->at_once |= at_once;
     if (worker->number == 0)
         listeners_close(worker->proxy);
     for (struct list *node = worker->clients.next, *next; node != &worker->clients; node = next) {

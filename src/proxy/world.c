@@ -269,6 +269,17 @@ const char *world_password(const struct world *world, const char *user)
     return NULL;
 }
 
+bool world_share_server(const struct world *world, size_t a, size_t b)
+{
+    const struct target *one = &world->targets[a], *other = &world->targets[b];
+    for (size_t i = 0; i < one->endpoint_count; i++)
+        for (size_t j = 0; j < other->endpoint_count; j++)
+            if (one->endpoints[i].size == other->endpoints[j].size &&
+                memcmp(&one->endpoints[i].address, &other->endpoints[j].address, one->endpoints[i].size) == 0)
+                return true;
+    return false;
+}
+
 struct world *world_hold(struct world *world)
 {
     atomic_fetch_add(&world->references, 1);

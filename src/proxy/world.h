@@ -60,6 +60,8 @@ MOSAIC_MUST_CHECK mosaic_status world_targets(struct world *world, mosaic_error 
 MOSAIC_MUST_CHECK mosaic_status world_compare_types(struct world *world, mosaic_error *error);
 /* The password of the first shard's conninfo user; NULL: none. */
 const char *world_password(const struct world *world, const char *user);
+/* Are two places databases of one server, as far as their addresses tell? */
+bool world_share_server(const struct world *world, size_t a, size_t b);
 struct world *world_hold(struct world *world);
 void world_release(struct world *world);
 

@@ -134,7 +134,8 @@ struct scope {
     struct join *joins;
     struct window *windows; /* what functions are OVER */
     bool has_window, has_set_function, has_volatile, has_aggregate;
-    bool touched; /* a column was named that is one of its ranges' for sure */
+    bool touched;   /* a column was named that is one of its ranges' for sure */
+    bool looks_out; /* one may have been that is an outer query's */
     /* Once it was analysed: */
     SelectStmt *select;
     struct columns outputs;
@@ -180,12 +181,32 @@ struct written {
     struct scope *query;                 /* INSERT … of a query: that of its SELECT */
 };
 
+/* COPY FROM STDIN of a table that is not the home shard's alone. */
+struct copied_in {
+    const CopyStmt *statement; /* NULL: it is none */
+    struct use *target;
+    const struct fact_copy *copy;
+};
+
 /* What stands where in the statement's own text, of whatever query: a column's name, a subquery, an aggregate. */
 struct mark {
     enum { MARK_COLUMN, MARK_SUBQUERY, MARK_AGGREGATE } kind;
     int location;
     const Node *node;
     struct mark *next;
+};
+
+/* A relation's name that the schema does not have. */
+struct unknown_name {
+    const char *name;
+    struct unknown_name *next;
+};
+
+/* Where a change of the schema belongs, by what it names: ddl.h. */
+struct ddl_places {
+    const char *home, *everywhere; /* something that is there alone, for messages; NULL: nothing */
+    bool may_miss;                 /* what a shard has not it need not have: IF EXISTS */
+    struct fact_write write;       /* how all shards do it */
 };
 
 struct analysis {
@@ -214,11 +235,12 @@ struct analysis {
     size_t parameter_count, parameter_capacity;
     const uint32_t *assigned_types; /* of an INSERT's columns, for the targets of its SELECT, once */
     size_t assigned_type_count;
-    bool own_equals;     /* the comparison is OPERATOR(pg_catalog.=) */
-    bool home_else;      /* the home shard is needed for something other than catalogs */
-    bool prefers_home;   /* catalogs, and the like, that every shard has but whose answer is the home shard's */
-    bool numbers_object; /* it asks for the OID of what it names */
-    bool locks;
+    bool own_equals;       /* the comparison is OPERATOR(pg_catalog.=) */
+    bool home_else;        /* the home shard is needed for something other than catalogs */
+    bool prefers_home;     /* catalogs, and the like, that every shard has but whose answer is the home shard's */
+    bool numbers_object;   /* it asks for the OID of what it names */
+    struct scope *locking; /* of the SELECT that has FOR UPDATE or its like, the last one */
+    size_t locking_count;  /* of all of them */
     bool unknown_function;
     bool has_volatile;        /* a volatile function is called anywhere, also in a view */
     bool has_volatile_within; /* not by what is done for each row that the statement writes: in a subquery, a WITH */
@@ -227,11 +249,14 @@ struct analysis {
     struct mark *marks;       /* of the statement's own text */
     const struct use *copied; /* the table that COPY TO STDOUT names */
     bool has_header;          /* of COPY */
+    struct copied_in copied_in;
     struct written written;
     const char
         *order_matters; /* a clause: what may depend on the order in which rows are read; NULL: nothing was seen */
     bool *stored;       /* literals that clock_stored has seen, by number; NULL: none */
     const char *scatter_bars; /* why no scatter would do, a clause; NULL: nothing was seen */
+    struct unknown_name *unknown;
+    struct ddl_places ddl;
 };
 
 /* facts.c */
@@ -325,6 +350,8 @@ void expression_walk(struct analysis *analysis, struct scope *scope, Node *node)
 void expression_list(struct analysis *analysis, struct scope *scope, List *list);
 
 /* clock.c: notes in the facts what may ask for the present. */
+/* Has a value of this type a date or time in it? An unknown type may. */
+bool clock_has_time(const struct analysis *analysis, uint32_t oid);
 void clock_cast(struct analysis *analysis, struct scope *scope, uint32_t type, Node *from);
 /* A value that is stored as it is in a column of this type: where no moment is read in it, it is known to be none. */
 void clock_stored(struct analysis *analysis, const struct fact_value *value, uint32_t type);
@@ -393,6 +420,11 @@ void scatter_find(struct analysis *analysis);
 bool range_is_preserved(const struct range *range);
 /* write.c: whether several shards may do what the statement writes, once prove is done. */
 void write_find(struct analysis *analysis);
+/* A column gets its default: notes what that reads. A clause: why it is not the same on all shards. */
+const char *write_default(struct analysis *analysis, struct fact_write *write, const struct schema_column *column);
+/* copy_from.c: the same of COPY FROM STDIN, which is refused where its rows cannot be dealt out. */
+void copy_from_analyse(struct analysis *analysis, const CopyStmt *copy, struct scope *scope, struct use *target);
+void copy_from_find(struct analysis *analysis);
 /* prune.c: the same, where the coordinator will answer. */
 void prune_find(struct analysis *analysis);
 
@@ -415,6 +447,7 @@ struct clauses {
     size_t upper;       /* where GROUP BY, HAVING or WINDOW begins; 0: there is none */
     size_t order;       /* where ORDER BY begins; 0: there is none */
     size_t tail;        /* behind what LIMIT, OFFSET and FETCH stand behind */
+    struct piece locks; /* FOR UPDATE and its like, before LIMIT or behind it; empty: there is none */
     size_t lower;       /* the first of upper, order and tail: behind FROM and WHERE */
     bool with_ties; /* the tree's limitOption is not used: libpg_query numbers its values otherwise than the headers */
 };
@@ -450,8 +483,8 @@ bool inner_is_old_style(const struct analysis *analysis);
 /* ddl.c */
 #define HINT_EXEC_ALL "Run it on every shard with pgmosaic exec --all."
 void ddl_analyse(struct analysis *analysis, Node *node);
-/* A relation that a statement may only name where it is a home table; `what` does so. */
-void home_only(struct analysis *analysis, const RangeVar *name, const char *what);
-void home_list(struct analysis *analysis, List *names, const char *what);
+/* LOCK TABLE, VACUUM, ANALYZE, REINDEX, CLUSTER and CHECKPOINT. */
+void ddl_lock(struct analysis *analysis, const LockStmt *lock);
+void ddl_maintain(struct analysis *analysis, Node *node);
 
 #endif

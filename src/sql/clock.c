@@ -5,8 +5,7 @@
  */
 #include "sql/analysis.h"
 
-/* Has a value of this type a date or time in it? An unknown type may. */
-static bool has_time(const struct analysis *analysis, uint32_t oid)
+bool clock_has_time(const struct analysis *analysis, uint32_t oid)
 {
     const struct schema_type *type =
         schema_type_by_oid(analysis->schema, schema_base_type(analysis->schema, oid, NULL));
@@ -68,13 +67,13 @@ static bool may_be_text(struct analysis *analysis, struct scope *scope, Node *no
 
 void clock_cast(struct analysis *analysis, struct scope *scope, uint32_t type, Node *from)
 {
-    if (!analysis->facts->reads_clock && has_time(analysis, type) && may_be_text(analysis, scope, from))
+    if (!analysis->facts->reads_clock && clock_has_time(analysis, type) && may_be_text(analysis, scope, from))
         analysis->facts->reads_clock = true;
 }
 
 void clock_stored(struct analysis *analysis, const struct fact_value *value, uint32_t type)
 {
-    if (has_time(analysis, type) || (value->type && has_time(analysis, value->type)))
+    if (clock_has_time(analysis, type) || (value->type && clock_has_time(analysis, value->type)))
         return;
     if (value->source == VALUE_PARAMETER && !value->is_cast && value->number <= analysis->parameter_count)
         analysis->parameters[value->number - 1].stored++;

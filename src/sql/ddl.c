@@ -1,171 +1,373 @@
-/* DDL, and relations that a statement may name only where they are home tables. */
-#include "sql/analysis.h"
+/* Changes of the schema, maintenance, LOCK TABLE: what each names. ddl_place.c knows where that is. */
+#include "sql/ddl.h"
 
-void home_only(struct analysis *analysis, const RangeVar *name, const char *what)
-{
-    bool temporary;
-    const struct schema_relation *relation = name_relation(analysis, name, &temporary);
-    analysis->facts->needs_home = true;
-    if (!relation || relation->placement == PLACE_HOME || relation->placement == PLACE_SYSTEM)
-        return;
-    const char *display = relation->table ? relation->table->display : relation->name;
-    analysis_refuse(analysis, name->location, analysis_text(analysis, "%s of %s", what, display),
-                    analysis_text(analysis, "%s is on more than one shard.", display), HINT_EXEC_ALL);
-}
+#include "sql/words.h"
 
-void home_list(struct analysis *analysis, List *names, const char *what)
+static void refuse_any(struct analysis *analysis)
 {
-    ListCell *cell;
-    foreach (cell, names)
-        home_only(analysis, lfirst(cell), what);
-}
-
-static void refuse_ddl(struct analysis *analysis)
-{
-    analysis_refuse(analysis, -1, "a change of the schema that belongs to every shard", NULL, HINT_EXEC_ALL);
-}
-
-/* Home tables alone may be named. */
-static void query_of_home(struct analysis *analysis, Node *query, const char *what)
-{
-    query_analyse(analysis, NULL, false, query);
-    for (const struct use *use = analysis->uses; use; use = use->next)
-        if (use->fact.relation->placement == PLACE_SHARDED || use->fact.relation->placement == PLACE_REFERENCE)
-            analysis_refuse(analysis, use->fact.location,
-                            analysis_text(analysis, "%s reads %s", what, use->fact.relation->table->display), NULL,
-                            HINT_EXEC_ALL);
-}
-
-/* A new table must not have the name of one that the config spreads: it would be taken for that. */
-static void check_new_name(struct analysis *analysis, const char *schema, const char *name, int location)
-{
-    const struct model *model = analysis->schema->model;
-    for (size_t i = 0; i < model->table_count; i++)
-        if (strcmp(model->tables[i].name, name) == 0 && (!schema || strcmp(model->tables[i].schema, schema) == 0))
-            analysis_refuse(analysis, location,
-                            analysis_text(analysis, "a table with the name of %s", model->tables[i].display),
-                            "The config places this table on every shard.", HINT_EXEC_ALL);
-}
-
-static void check_constraint(struct analysis *analysis, Node *node)
-{
-    if (IsA(node, Constraint) && ((Constraint *)node)->pktable)
-        home_only(analysis, ((Constraint *)node)->pktable, "a foreign key to a column");
+    ddl_refuse(analysis, -1, "a change of the schema that no rule knows", HINT_EXEC_ALL);
 }
 
 /* Temporary without the word: the proxy would not know that the session has it. */
 static void check_no_temporary(struct analysis *analysis, const RangeVar *name)
 {
     if (name->schemaname && strncmp(name->schemaname, "pg_temp", 7) == 0)
-        analysis_refuse(analysis, name->location, "a relation made in pg_temp", NULL, "Say CREATE TEMPORARY ….");
+        ddl_refuse(analysis, name->location, "a relation made in pg_temp", "Say CREATE TEMPORARY ….");
 }
+
+static void note_temporary(struct analysis *analysis, const RangeVar *name)
+{
+    analysis->facts->changes_session = true;
+    analysis->facts->name = analysis_copy(analysis, name->relname);
+    ddl_note_home(analysis, analysis->facts->name);
+}
+
+/* A relation that is made, on the home shard, must not have the name of one that the config spreads. */
+static void check_home_name(struct analysis *analysis, const RangeVar *name)
+{
+    const struct table *table = ddl_configured(analysis, name);
+    check_no_temporary(analysis, name);
+    if (table)
+        ddl_refuse(analysis, name->location, analysis_text(analysis, "a relation with the name of %s", table->display),
+                   "The config places this table on every shard: make it by CREATE TABLE with its columns.");
+    ddl_note_home(analysis, analysis_copy(analysis, name->relname));
+}
+
+/* ---- CREATE ---- */
 
 static void create_table(struct analysis *analysis, const CreateStmt *create)
 {
-    struct facts *facts = analysis->facts;
-    ListCell *cell, *inner;
-    check_no_temporary(analysis, create->relation);
-    home_only(analysis, create->relation, "CREATE TABLE");
-    if (create->relation->relpersistence != 't')
-        check_new_name(analysis, create->relation->schemaname, create->relation->relname, create->relation->location);
-    home_list(analysis, create->inhRelations, "a child table");
-    foreach (cell, create->tableElts) {
-        Node *node = lfirst(cell);
-        check_constraint(analysis, node);
-        if (IsA(node, ColumnDef))
-            foreach (inner, ((ColumnDef *)node)->constraints)
-                check_constraint(analysis, lfirst(inner));
-    }
-    if (create->relation->relpersistence == 't') {
-        facts->changes_session = true;
-        facts->name = analysis_copy(analysis, create->relation->relname);
+    const RangeVar *name = create->relation;
+    check_no_temporary(analysis, name);
+    const struct table *table = name->relpersistence == 't' ? NULL : ddl_configured(analysis, name);
+    bool is_partition = create->partbound && list_length(create->inhRelations) == 1;
+    if (is_partition && !table)
+        table = ddl_relation(analysis, linitial(create->inhRelations), NULL);
+    else
+        ddl_check_new_table(analysis, create, table);
+    if (name->relpersistence == 't')
+        note_temporary(analysis, name);
+    else if (table)
+        ddl_note_everywhere(analysis, table->display);
+    else
+        ddl_note_home(analysis, analysis_copy(analysis, name->relname));
+    if (table && name->relpersistence == 't')
+        ddl_refuse(analysis, name->location, "a temporary partition", NULL);
+    if (table)
+        analysis->facts->name = analysis_copy(analysis, name->relname);
+}
+
+/* On the home shard: rows of sharded tables must be bound to it; a materialized view is refreshed later, too. */
+static void create_table_as(struct analysis *analysis, const CreateTableAsStmt *create)
+{
+    const RangeVar *name = create->into->rel;
+    if (!IsA(create->query, SelectStmt))
+        refuse_any(analysis);
+    if (create->objtype == OBJECT_MATVIEW)
+        ddl_query_of_home(analysis, create->query, "the materialized view");
+    else
+        query_analyse(analysis, NULL, false, create->query);
+    if (name->relpersistence == 't') {
+        check_no_temporary(analysis, name);
+        note_temporary(analysis, name);
+    } else {
+        check_home_name(analysis, name);
     }
 }
 
-static void create_table_as(struct analysis *analysis, const CreateTableAsStmt *create)
+static void create_view(struct analysis *analysis, const ViewStmt *create)
 {
-    struct facts *facts = analysis->facts;
-    const RangeVar *name = create->into->rel;
-    if (!IsA(create->query, SelectStmt))
-        refuse_ddl(analysis);
-    /* On the home shard: rows of sharded tables must be bound to it; a materialized view is refreshed later, too. */
-    if (create->objtype == OBJECT_MATVIEW)
-        query_of_home(analysis, create->query, "the materialized view");
-    else
-        query_analyse(analysis, NULL, false, create->query);
-    check_no_temporary(analysis, name);
-    home_only(analysis, name, "CREATE TABLE");
-    if (name->relpersistence != 't')
-        check_new_name(analysis, name->schemaname, name->relname, name->location);
-    if (create->into->rel->relpersistence == 't') {
-        facts->changes_session = true;
-        facts->name = analysis_copy(analysis, create->into->rel->relname);
+    const struct schema_relation *known;
+    bool was_everywhere, everywhere = ddl_query_is_everywhere(analysis, create->query);
+    if (create->view->relpersistence == 't') {
+        check_no_temporary(analysis, create->view);
+        note_temporary(analysis, create->view);
+        return;
     }
+    const struct unknown_name *unknown = analysis->unknown;
+    (void)ddl_look(analysis, create->view, &known, &was_everywhere);
+    analysis->unknown = (struct unknown_name *)unknown;
+    check_home_name(analysis, create->view);
+    analysis->ddl.home = NULL;
+    const char *name = analysis_copy(analysis, create->view->relname);
+    /* Replaced, or in front of the other in a search_path. */
+    if (known && (known->kind != 'v' || was_everywhere != everywhere))
+        analysis_refuse(analysis, create->view->location,
+                        analysis_text(analysis, "a view with the name of %s.%s", known->schema, known->name),
+                        everywhere ? "The view is on every shard; what has its name now is not."
+                                   : "The view is on the home shard alone; what has its name now is on every shard.",
+                        "Drop that first, in a transaction of its own, or take another name.");
+    if (everywhere)
+        ddl_note_everywhere(analysis, name);
+    else
+        ddl_note_home(analysis, name);
+    analysis->facts->name = everywhere ? name : NULL;
+}
+
+/* ---- indexes ---- */
+
+/* The text with words of ours behind the first `words` of it, before the next one that is none of `passed`. */
+static const char *text_with(struct analysis *analysis, size_t words, const char *passed, const char *added)
+{
+    struct token token;
+    size_t at = (size_t)analysis->facts->start, end = at;
+    for (size_t i = 0; i < words; i++)
+        if (!words_token(analysis->text, analysis->size, &at, &token))
+            return NULL;
+    end = at;
+    if (words_token(analysis->text, analysis->size, &at, &token) && word_is(&token.word, passed))
+        end = token.end;
+    return analysis_text(analysis, "%.*s %s%.*s", (int)end, analysis->text, added, (int)(analysis->size - end),
+                         analysis->text + end);
+}
+
+/*
+ * Of which table an index is the schema does not know. The home shard has the indexes of all tables: there it must be;
+ * elsewhere it is dropped, or changed, where it is.
+ */
+static void index_by_name(struct analysis *analysis, bool may_miss)
+{
+    ddl_note_everywhere(analysis, "the index");
+    if (!may_miss)
+        analysis->ddl.write.others = text_with(analysis, 2, "concurrently", "IF EXISTS");
+}
+
+static void create_index(struct analysis *analysis, const IndexStmt *index)
+{
+    const struct table *table = ddl_relation(analysis, index->relation, NULL);
+    ddl_check_index(analysis, index, table);
+    analysis->ddl.write.by_itself = index->concurrent;
+    if (index->concurrent && !index->idxname && table)
+        ddl_refuse(analysis, index->relation->location, "CREATE INDEX CONCURRENTLY without a name",
+                   "Name the index: so that one shard's can be dropped where another one's fails.");
+}
+
+/* ---- DROP, ALTER, RENAME ---- */
+
+/* Objects that hang on a relation, which the parts of their names but the last one say. */
+static bool is_of_relation(ObjectType type)
+{
+    return type == OBJECT_TRIGGER || type == OBJECT_RULE || type == OBJECT_POLICY || type == OBJECT_TABCONSTRAINT ||
+           type == OBJECT_COLUMN;
+}
+
+static bool is_relation(ObjectType type)
+{
+    return type == OBJECT_TABLE || type == OBJECT_VIEW || type == OBJECT_MATVIEW || type == OBJECT_SEQUENCE;
+}
+
+/* Objects of no table's own: every shard has them. */
+static bool is_common(ObjectType type)
+{
+    static const ObjectType types[] = {OBJECT_AGGREGATE,     OBJECT_ATTRIBUTE, OBJECT_COLLATION, OBJECT_DOMAIN,
+                                       OBJECT_DOMCONSTRAINT, OBJECT_EXTENSION, OBJECT_FUNCTION,  OBJECT_OPERATOR,
+                                       OBJECT_PROCEDURE,     OBJECT_ROLE,      OBJECT_ROUTINE,   OBJECT_SCHEMA,
+                                       OBJECT_TYPE};
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+        if (types[i] == type)
+            return true;
+    return false;
+}
+
+static void note_common(struct analysis *analysis, ObjectType type, const char *what)
+{
+    if (!is_common(type))
+        refuse_any(analysis);
+    ddl_note_everywhere(analysis, what);
+    analysis->ddl.write.once_a_server = type == OBJECT_ROLE;
+}
+
+/* Our own things, and schemas of tables that the config names. */
+static void check_schema(struct analysis *analysis, const char *schema)
+{
+    const struct model *model = analysis->schema->model;
+    bool ours = strncmp(schema, "mosaic", 6) == 0;
+    for (size_t i = 0; i < model->table_count; i++)
+        ours |= strcmp(model->tables[i].schema, schema) == 0;
+    if (ours)
+        ddl_refuse(analysis, -1, analysis_text(analysis, "to drop or rename schema %s, which the config needs", schema),
+                   HINT_EXEC_ALL);
+}
+
+static void drop_one(struct analysis *analysis, ObjectType type, Node *object)
+{
+    if (type == OBJECT_SCHEMA)
+        check_schema(analysis, strVal(object));
+    if (is_relation(type))
+        (void)ddl_named(analysis, (List *)object, 0);
+    else if (is_of_relation(type))
+        (void)ddl_named(analysis, (List *)object, list_length((List *)object) - 1);
+    else if (type == OBJECT_INDEX)
+        index_by_name(analysis, analysis->ddl.may_miss);
+    else
+        note_common(analysis, type, "the object");
 }
 
 static void drop_statement(struct analysis *analysis, const DropStmt *drop)
 {
-    bool relations = drop->removeType == OBJECT_TABLE || drop->removeType == OBJECT_VIEW ||
-                     drop->removeType == OBJECT_MATVIEW || drop->removeType == OBJECT_SEQUENCE;
-    if (!relations || drop->behavior == DROP_CASCADE)
-        refuse_ddl(analysis);
     ListCell *cell;
-    foreach (cell, drop->objects) {
-        List *names = lfirst(cell);
-        RangeVar name = {.type = T_RangeVar, .relname = strVal(llast(names)), .location = -1};
-        if (list_length(names) > 1)
-            name.schemaname = strVal(list_nth(names, list_length(names) - 2));
-        home_only(analysis, &name, "DROP");
-    }
+    analysis->ddl.may_miss = drop->missing_ok;
+    analysis->ddl.write.by_itself = drop->concurrent;
+    foreach (cell, drop->objects)
+        drop_one(analysis, drop->removeType, lfirst(cell));
 }
 
 static void alter_table(struct analysis *analysis, const AlterTableStmt *alter)
 {
     ListCell *cell;
-    home_only(analysis, alter->relation, "ALTER");
+    if (alter->objtype == OBJECT_TYPE) {
+        ddl_note_everywhere(analysis, analysis_copy(analysis, alter->relation->relname));
+        return;
+    }
+    if (alter->objtype == OBJECT_INDEX) {
+        index_by_name(analysis, alter->missing_ok);
+        return;
+    }
+    analysis->ddl.may_miss = alter->missing_ok;
+    const struct table *table = ddl_relation(analysis, alter->relation, NULL);
     foreach (cell, alter->cmds) {
-        AlterTableCmd *command = lfirst(cell);
-        if (command->def && IsA(command->def, Constraint))
-            check_constraint(analysis, command->def);
-        if (command->def && IsA(command->def, RangeVar))
-            home_only(analysis, (RangeVar *)command->def, "ALTER");
-        if (command->def && IsA(command->def, PartitionCmd))
-            home_only(analysis, ((PartitionCmd *)command->def)->name, "a partition");
+        const AlterTableCmd *command = lfirst(cell);
+        if (command->subtype == AT_DetachPartition && ((PartitionCmd *)command->def)->concurrent)
+            refuse_any(analysis);
+        ddl_check_alter(analysis, command, table);
     }
 }
 
-/* A materialized view is read as a home table; it must not be filled from the home shard's part of another. */
-static void refresh_statement(struct analysis *analysis, const RangeVar *name)
+static void check_rename(struct analysis *analysis, const RenameStmt *rename, const struct table *table,
+                         const struct schema_relation *relation)
 {
-    bool temporary;
-    const struct schema_relation *relation = name_relation(analysis, name, &temporary);
-    home_only(analysis, name, "REFRESH");
+    RangeVar name = *rename->relation;
+    bool is_table = rename->renameType == OBJECT_TABLE || rename->renameType == OBJECT_VIEW;
+    if (table && rename->renameType == OBJECT_TABLE && !(relation && relation->is_partition))
+        ddl_refuse(analysis, name.location, analysis_text(analysis, "another name for %s", table->display),
+                   "Rename it on every shard with pgmosaic exec --all and in the config, then run pgmosaic apply.");
+    if (rename->renameType == OBJECT_COLUMN && ddl_is_key(table, rename->subname))
+        ddl_refuse(
+            analysis, name.location,
+            analysis_text(analysis, "another name for %s, the sharding key of %s", rename->subname, table->display),
+            "Rename it on every shard with pgmosaic exec --all and in the config, then run pgmosaic apply.");
+    if (rename->renameType == OBJECT_TABCONSTRAINT && strcmp(rename->subname, "mosaic_owner") == 0)
+        ddl_refuse(analysis, name.location, "another name for mosaic_owner", NULL);
+    name.relname = rename->newname;
+    name.schemaname = relation ? (char *)relation->schema : name.schemaname;
+    const struct table *taken = is_table ? ddl_configured(analysis, &name) : NULL;
+    if (taken)
+        ddl_refuse(analysis, -1, analysis_text(analysis, "the name of %s for another relation", taken->display),
+                   "The config places the table of this name on every shard.");
+    if (is_table && analysis->ddl.everywhere)
+        analysis->facts->name = analysis_copy(analysis, rename->newname);
+}
+
+static void rename_statement(struct analysis *analysis, const RenameStmt *rename)
+{
+    const struct schema_relation *relation = NULL;
+    if (rename->renameType == OBJECT_SCHEMA)
+        check_schema(analysis, rename->subname);
+    if (!rename->relation || rename->renameType == OBJECT_ATTRIBUTE) {
+        note_common(analysis, rename->renameType, "the object");
+        return;
+    }
+    if (rename->renameType == OBJECT_INDEX) {
+        index_by_name(analysis, rename->missing_ok);
+        return;
+    }
+    if (analysis->context->temporary_count)
+        analysis_refuse(analysis, -1, "RENAME in a session with temporary tables",
+                        "Which name would hide which is not followed.", "Make the table anew under the other name.");
+    analysis->ddl.may_miss = rename->missing_ok;
+    const struct table *table = ddl_relation(analysis, rename->relation, &relation);
+    check_rename(analysis, rename, table, relation);
+}
+
+static void move_statement(struct analysis *analysis, const AlterObjectSchemaStmt *move)
+{
+    if (!move->relation) {
+        note_common(analysis, move->objectType, "the object");
+        return;
+    }
+    RangeVar name = *move->relation;
+    const struct table *table = ddl_relation(analysis, move->relation, NULL);
+    name.schemaname = move->newschema;
+    if (table || analysis->ddl.everywhere || ddl_configured(analysis, &name))
+        ddl_refuse(analysis, move->relation->location, "another schema for what is on every shard",
+                   "Move it on every shard with pgmosaic exec --all and in the config, then run pgmosaic apply.");
+}
+
+static void comment_statement(struct analysis *analysis, const CommentStmt *comment)
+{
+    const List *names = (const List *)comment->object;
+    if (is_relation(comment->objtype))
+        (void)ddl_named(analysis, (List *)names, 0);
+    else if (is_of_relation(comment->objtype))
+        (void)ddl_named(analysis, (List *)names, list_length(names) - 1);
+    else
+        note_common(analysis, comment->objtype, "the object");
+    if (comment->objtype == OBJECT_TABCONSTRAINT && strcmp(strVal(llast(names)), "mosaic_owner") == 0)
+        ddl_refuse(analysis, -1, "a comment on mosaic_owner, which is pgmosaic's own", NULL);
+}
+
+/* ---- others ---- */
+
+/* A materialized view is read as a home table; it must not be filled from the home shard's part of another. */
+static void refresh_statement(struct analysis *analysis, const RefreshMatViewStmt *refresh)
+{
+    const struct schema_relation *relation;
+    (void)ddl_relation(analysis, refresh->relation, &relation);
     if (!relation)
         return;
     if (!relation->view)
-        analysis_refuse(analysis, name->location, "REFRESH of a materialized view whose query is not known", NULL,
-                        "Name the shard: SET mosaic.shard.");
+        ddl_refuse(analysis, refresh->relation->location, "REFRESH of a materialized view whose query is not known",
+                   "Name the shard: SET mosaic.shard.");
     struct view_names before;
     Node *query = view_enter(analysis, relation, &before);
-    query_of_home(analysis, query, "the materialized view");
+    ddl_query_of_home(analysis, query, "the materialized view");
     view_leave(analysis, &before);
 }
 
+/* Of a database it names one that each shard has by another name. */
 static void grant_statement(struct analysis *analysis, const GrantStmt *grant)
 {
-    if (grant->targtype != ACL_TARGET_OBJECT || (grant->objtype != OBJECT_TABLE && grant->objtype != OBJECT_SEQUENCE))
-        refuse_ddl(analysis);
-    home_list(analysis, grant->objects, "GRANT or REVOKE");
+    bool common = grant->objtype == OBJECT_SCHEMA || grant->objtype == OBJECT_FUNCTION ||
+                  grant->objtype == OBJECT_PROCEDURE || grant->objtype == OBJECT_ROUTINE ||
+                  grant->objtype == OBJECT_TYPE || grant->objtype == OBJECT_DOMAIN ||
+                  grant->objtype == OBJECT_LANGUAGE || grant->targtype != ACL_TARGET_OBJECT;
+    if (common)
+        ddl_note_everywhere(analysis, "the object");
+    else if (grant->objtype == OBJECT_TABLE || grant->objtype == OBJECT_SEQUENCE)
+        ddl_relations(analysis, grant->objects);
+    else
+        refuse_any(analysis);
 }
 
-void ddl_analyse(struct analysis *analysis, Node *node)
+static void note_roles(struct analysis *analysis)
 {
-    struct facts *facts = analysis->facts;
-    facts->class = STATEMENT_DDL;
-    facts->text_bound = true;
-    facts->is_write = true;
-    facts->needs_home = true;
-    facts->changes_schema = true;
+    ddl_note_everywhere(analysis, "the role");
+    analysis->ddl.write.once_a_server = true;
+}
+
+static void create_schema(struct analysis *analysis, const CreateSchemaStmt *create)
+{
+    if (create->schemaElts)
+        ddl_refuse(analysis, -1, "CREATE SCHEMA with what is in it", "Make that in statements of its own.");
+    ddl_note_everywhere(analysis, "the schema");
+}
+
+static void on_relation(struct analysis *analysis, const RangeVar *name)
+{
+    (void)ddl_relation(analysis, name, NULL);
+}
+
+/* A sequence of a serial column has been set so that no two shards give the same number. */
+static void alter_sequence(struct analysis *analysis, const AlterSeqStmt *alter)
+{
+    on_relation(analysis, alter->sequence);
+    if (analysis->ddl.everywhere)
+        ddl_refuse(analysis, -1, "ALTER SEQUENCE of a sequence that every shard has for itself",
+                   "pgmosaic apply sees to it that they give different values.");
+}
+
+static void ddl_of(struct analysis *analysis, Node *node)
+{
     switch (nodeTag(node)) {
     case T_CreateStmt:
         create_table(analysis, (CreateStmt *)node);
@@ -174,13 +376,10 @@ void ddl_analyse(struct analysis *analysis, Node *node)
         create_table_as(analysis, (CreateTableAsStmt *)node);
         break;
     case T_ViewStmt:
-        check_no_temporary(analysis, ((ViewStmt *)node)->view);
-        home_only(analysis, ((ViewStmt *)node)->view, "CREATE VIEW");
-        check_new_name(analysis, ((ViewStmt *)node)->view->schemaname, ((ViewStmt *)node)->view->relname, -1);
-        query_of_home(analysis, ((ViewStmt *)node)->query, "the view");
+        create_view(analysis, (ViewStmt *)node);
         break;
     case T_IndexStmt:
-        home_only(analysis, ((IndexStmt *)node)->relation, "CREATE INDEX");
+        create_index(analysis, (IndexStmt *)node);
         break;
     case T_AlterTableStmt:
         alter_table(analysis, (AlterTableStmt *)node);
@@ -189,34 +388,150 @@ void ddl_analyse(struct analysis *analysis, Node *node)
         drop_statement(analysis, (DropStmt *)node);
         break;
     case T_TruncateStmt:
-        home_list(analysis, ((TruncateStmt *)node)->relations, "TRUNCATE");
-        if (((TruncateStmt *)node)->behavior == DROP_CASCADE)
-            refuse_ddl(analysis);
+        ddl_relations(analysis, ((TruncateStmt *)node)->relations);
+        analysis->facts->changes_schema = false;
         break;
     case T_RenameStmt:
-        if (!((RenameStmt *)node)->relation)
-            refuse_ddl(analysis);
-        if (analysis->context->temporary_count)
-            analysis_refuse(analysis, -1, "RENAME in a session with temporary tables",
-                            "Which name would hide which is not followed.",
-                            "Make the table anew under the other name.");
-        home_only(analysis, ((RenameStmt *)node)->relation, "RENAME");
-        check_new_name(analysis, NULL, ((RenameStmt *)node)->newname, -1);
+        rename_statement(analysis, (RenameStmt *)node);
+        break;
+    case T_AlterObjectSchemaStmt:
+        move_statement(analysis, (AlterObjectSchemaStmt *)node);
+        break;
+    case T_AlterOwnerStmt:
+        note_common(analysis, ((AlterOwnerStmt *)node)->objectType, "the object");
+        break;
+    case T_CommentStmt:
+        comment_statement(analysis, (CommentStmt *)node);
         break;
     case T_CreateSeqStmt:
-        check_no_temporary(analysis, ((CreateSeqStmt *)node)->sequence);
-        home_only(analysis, ((CreateSeqStmt *)node)->sequence, "CREATE SEQUENCE");
+        if (((CreateSeqStmt *)node)->sequence->relpersistence == 't')
+            note_temporary(analysis, ((CreateSeqStmt *)node)->sequence);
+        else
+            check_home_name(analysis, ((CreateSeqStmt *)node)->sequence);
         break;
     case T_AlterSeqStmt:
-        home_only(analysis, ((AlterSeqStmt *)node)->sequence, "ALTER SEQUENCE");
+        alter_sequence(analysis, (AlterSeqStmt *)node);
         break;
     case T_RefreshMatViewStmt:
-        refresh_statement(analysis, ((RefreshMatViewStmt *)node)->relation);
+        refresh_statement(analysis, (RefreshMatViewStmt *)node);
         break;
     case T_GrantStmt:
         grant_statement(analysis, (GrantStmt *)node);
         break;
+    case T_CreateTrigStmt:
+        on_relation(analysis, ((CreateTrigStmt *)node)->relation);
+        break;
+    case T_RuleStmt:
+        on_relation(analysis, ((RuleStmt *)node)->relation);
+        break;
+    case T_CreatePolicyStmt:
+        on_relation(analysis, ((CreatePolicyStmt *)node)->table);
+        break;
+    case T_AlterPolicyStmt:
+        on_relation(analysis, ((AlterPolicyStmt *)node)->table);
+        break;
+    case T_CreateSchemaStmt:
+        create_schema(analysis, (CreateSchemaStmt *)node);
+        break;
+    case T_CreateRoleStmt:
+    case T_AlterRoleStmt:
+    case T_DropRoleStmt:
+    case T_GrantRoleStmt:
+        note_roles(analysis);
+        break;
+    case T_AlterRoleSetStmt:
+        if (((AlterRoleSetStmt *)node)->database)
+            refuse_any(analysis); /* each shard's database has another name */
+        note_roles(analysis);
+        break;
+    case T_DefineStmt:
+    case T_CreateFunctionStmt:
+    case T_AlterFunctionStmt:
+    case T_CreateEnumStmt:
+    case T_AlterEnumStmt:
+    case T_CompositeTypeStmt:
+    case T_CreateRangeStmt:
+    case T_CreateDomainStmt:
+    case T_AlterDomainStmt:
+    case T_CreateExtensionStmt:
+    case T_AlterExtensionStmt:
+    case T_AlterDefaultPrivilegesStmt:
+    case T_DropOwnedStmt:
+    case T_ReassignOwnedStmt:
+        ddl_note_everywhere(analysis, "the object");
+        break;
     default:
-        refuse_ddl(analysis);
+        refuse_any(analysis);
     }
+}
+
+void ddl_analyse(struct analysis *analysis, Node *node)
+{
+    struct facts *facts = analysis->facts;
+    facts->class = STATEMENT_DDL;
+    facts->text_bound = true;
+    facts->is_write = true;
+    facts->changes_schema = true;
+    analysis->ddl.write.takes_turns = !IsA(node, TruncateStmt);
+    ddl_of(analysis, node);
+    ddl_conclude(analysis);
+}
+
+/* ---- maintenance ---- */
+
+void ddl_lock(struct analysis *analysis, const LockStmt *lock)
+{
+    analysis->facts->is_write = true;
+    ddl_relations(analysis, lock->relations);
+    analysis->ddl.write.needs_transaction = true;
+    analysis->facts->text_bound |= analysis->ddl.everywhere != NULL;
+    ddl_conclude(analysis);
+}
+
+static bool has_option(const List *options, const char *name)
+{
+    ListCell *cell;
+    foreach (cell, options)
+        if (strcmp(((DefElem *)lfirst(cell))->defname, name) == 0)
+            return true;
+    return false;
+}
+
+static void reindex_statement(struct analysis *analysis, const ReindexStmt *reindex)
+{
+    bool is_table = reindex->kind == REINDEX_OBJECT_TABLE;
+    if (!is_table && reindex->kind != REINDEX_OBJECT_SCHEMA)
+        ddl_refuse(analysis, -1, "REINDEX of an index, or of a database", "Say REINDEX TABLE or REINDEX SCHEMA.");
+    if (is_table)
+        (void)ddl_relation(analysis, reindex->relation, NULL);
+    else
+        ddl_note_everywhere(analysis, "the schema");
+    analysis->ddl.write.by_itself = !is_table || has_option(reindex->params, "concurrently");
+}
+
+void ddl_maintain(struct analysis *analysis, Node *node)
+{
+    ListCell *cell;
+    analysis->facts->text_bound = true;
+    switch (nodeTag(node)) {
+    case T_VacuumStmt:
+        foreach (cell, ((VacuumStmt *)node)->rels)
+            (void)ddl_relation(analysis, ((VacuumRelation *)lfirst(cell))->relation, NULL);
+        if (!((VacuumStmt *)node)->rels)
+            ddl_note_everywhere(analysis, "the database");
+        analysis->ddl.write.by_itself = ((VacuumStmt *)node)->is_vacuumcmd;
+        break;
+    case T_ReindexStmt:
+        reindex_statement(analysis, (ReindexStmt *)node);
+        break;
+    case T_ClusterStmt:
+        if (!((ClusterStmt *)node)->relation)
+            ddl_refuse(analysis, -1, "CLUSTER of all tables", "Name the table.");
+        (void)ddl_relation(analysis, ((ClusterStmt *)node)->relation, NULL);
+        break;
+    default:
+        ddl_note_everywhere(analysis, "the server");
+        analysis->ddl.write.by_itself = true;
+    }
+    ddl_conclude(analysis);
 }

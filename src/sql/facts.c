@@ -114,6 +114,18 @@ static void copy_relations(struct analysis *analysis)
     analysis->facts->relation_count = analysis->use_count;
 }
 
+static void copy_unknown(struct analysis *analysis)
+{
+    size_t count = 0;
+    for (const struct unknown_name *each = analysis->unknown; each; each = each->next)
+        count++;
+    const char **names = analysis_new(analysis, count + 1, sizeof *names);
+    for (const struct unknown_name *each = analysis->unknown; each; each = each->next)
+        names[analysis->facts->unknown_count++] = each->name;
+    analysis->facts->unknown = names;
+    analysis->facts->calls_unknown = analysis->unknown_function;
+}
+
 static void copy_parameters(struct analysis *analysis)
 {
     struct facts *facts = analysis->facts;
@@ -169,6 +181,7 @@ static void conclude(struct analysis *analysis)
     prove(analysis);
     scatter_find(analysis);
     write_find(analysis);
+    copy_from_find(analysis);
 }
 
 static void find_one(struct analysis *analysis, const RawStmt *raw, bool alone, struct facts *facts)
@@ -186,7 +199,10 @@ static void find_one(struct analysis *analysis, const RawStmt *raw, bool alone, 
     analysis->parameters = NULL, analysis->parameter_count = analysis->parameter_capacity = 0;
     analysis->prefers_home = analysis->home_else = analysis->unknown_function = false;
     analysis->assigned_types = NULL;
+    analysis->copied_in = (struct copied_in){0};
     analysis->written = (struct written){0}, analysis->stored = NULL, analysis->order_matters = NULL;
+    analysis->locking = NULL, analysis->locking_count = 0;
+    analysis->unknown = NULL, analysis->ddl = (struct ddl_places){NULL};
     if (!alone) {
         facts->start = raw->stmt_location;
         facts->length = raw->stmt_len ? raw->stmt_len : (int)analysis->size - raw->stmt_location;
@@ -203,6 +219,7 @@ static void find_one(struct analysis *analysis, const RawStmt *raw, bool alone, 
     if (reason)
         return;
     copy_relations(analysis);
+    copy_unknown(analysis);
     copy_parameters(analysis);
     analysis->finished = true;
 }

@@ -15,6 +15,7 @@
 #ifndef MOSAIC_SQL_FACTS_H
 #define MOSAIC_SQL_FACTS_H
 
+#include "copy/splitter.h"
 #include "sql/schema.h"
 
 /* What the session knows that decides what a text means. */
@@ -191,7 +192,14 @@ struct fact_scatter {
     /* EXPLAIN: what stands before the query. Then `text` is what is explained, and the result the plan of each shard.
      */
     const char *explains;
-    bool is_cursor;           /* DECLARE: `text` is the query */
+    bool is_cursor; /* DECLARE: `text` is the query */
+    /*
+     * FOR UPDATE and its like: each shard locks the rows that it gives, within the client's transaction, and the next
+     * one is asked when it has. With LIMIT as they come, each is asked for as many as are lacking: before, how many,
+     * after.
+     */
+    bool locks;
+    const char *lacking_before, *lacking_after;
     bool is_copy, has_header; /* COPY TO STDOUT, not in binary: `text` is the whole statement */
 };
 
@@ -200,6 +208,35 @@ enum fact_spread {
     SPREAD_OWN,  /* each does to its own rows what the statement would do to all: the statement as it is */
     SPREAD_ROWS, /* INSERT … VALUES: each row goes to the shard of its key */
     SPREAD_SAME, /* a reference table: every shard does the same */
+    SPREAD_ALL,  /* a change of the schema, or maintenance: each does it to what it has of the tables */
+    SPREAD_MOVE, /* UPDATE of rows of one key, which get another one: of two shards */
+    SPREAD_COPY, /* COPY FROM STDIN: each row that comes goes to the shard of its key; to a reference table: SAME */
+};
+
+/* COPY FROM STDIN: what is known of its rows before they come. Each shard is told the client's own text. */
+struct fact_copy {
+    struct copy_format format;
+    bool has_header;
+    size_t fields;            /* of a row */
+    const size_t *key_fields; /* of each key column; none for a reference table */
+    const int *key_modifiers; /* what of a value each stores: modifier.h */
+    /* Fields whose text may name a moment ('now'), which would be another one on each shard. In binary: none. */
+    const size_t *moment_fields;
+    size_t moment_count;
+};
+
+enum {
+    FACT_COPY_MOMENTS_MOST = COPY_WATCHED_MOST - KEY_COLUMNS_MAX,
+    FACT_COPY_ROW_MOST = 64 * 1024 * 1024, /* bytes of a row */
+};
+
+/* Rows leave a shard for another one, as a DELETE and an INSERT of each. */
+struct fact_move {
+    const char *taken; /* DELETE … RETURNING `count` values of each row, or, where that is 0, one for nothing */
+    const char *put;   /* INSERT … VALUES of one row; those values are $parameters + 1 and on */
+    size_t parameters; /* of the client's, which keep their numbers */
+    size_t count;
+    const bool *as_text; /* of each value: its type is one's own. All others are PostgreSQL's, and go in binary */
 };
 
 /*
@@ -209,9 +246,12 @@ struct fact_write {
     enum fact_spread spread;
     /* OWN: whose keys, where it is_bound, name the shards. ROWS: its keys are the rows', one alternative a row. */
     const struct fact_relation *driver;
-    const struct schema_relation *target; /* what is written */
-    const char *tag;                      /* what its command tag begins with: "INSERT 0", "UPDATE", "DELETE" */
+    const struct schema_relation *target; /* what is written; ALL: NULL */
+    const char *tag; /* what its command tag begins with: "INSERT 0", "UPDATE", "DELETE",
+                      "COPY"; ALL: NULL, it is all words */
+    const struct fact_copy *copy;         /* NULL: it is no COPY */
     bool has_returning;
+    bool until_found; /* OWN: shard by shard, until one has changed a row; a LIMIT 1 picks those that are changed */
     bool returns_each_row; /* ROWS: RETURNING gives one row for each that is inserted, none is left out */
     bool reads_clock;      /* the time of its transaction is read, by the text */
     bool stores_clock;     /* only by the default of a column */
@@ -221,8 +261,15 @@ struct fact_write {
      */
     const bool *stored_literals, *stored_parameters;
     size_t stored_literal_count, stored_parameter_count;
-    size_t start; /* of the statement in the text: not that of EXPLAIN */
+    size_t start;                 /* of the statement in the text: not that of EXPLAIN */
+    const struct fact_move *move; /* MOVE */
     size_t words; /* ROWS: before the word VALUES, from `start` on (rows.h) */
+    /* ALL: */
+    const char *others;     /* what shards but the home shard are told; NULL: the same */
+    bool by_itself;         /* it cannot be within a transaction: each shard does it for itself */
+    bool needs_transaction; /* it makes no sense outside of one: LOCK TABLE */
+    bool once_a_server;     /* of what all databases of a server share: roles */
+    bool takes_turns;       /* of two at a time the second waits for the end of the first one's transaction */
 };
 
 /*
@@ -266,6 +313,10 @@ struct facts {
     bool text_bound;      /* these facts serve this text alone */
     bool changes_session; /* leaves something in the server's session that no list here knows: never shared */
     bool changes_schema;  /* DDL: the schema is to be read again after it */
+    /* Relations that the statement names and the schema does not know, without their schemas. */
+    const char *const *unknown;
+    size_t unknown_count;
+    bool calls_unknown; /* a function that the schema does not know */
     /* Parameters (from 1) that bound a key and whose type is not known without asking a server (Describe). */
     const uint32_t *untyped;
     size_t untyped_count;
@@ -274,7 +325,8 @@ struct facts {
     size_t parameter_count; /* highest $n of the text */
     /* SET, SHOW, RESET: setting's name, lower case, and value as a literal's content (NULL: DEFAULT, RESET).
      * SAVEPOINT, RELEASE, ROLLBACK TO, PREPARE, EXECUTE, DEALLOCATE, DECLARE, FETCH, CLOSE, LISTEN: the name (NULL:
-     * ALL). DISCARD: all, plans, sequences or temp. CREATE TEMPORARY TABLE (class DDL, changes_session): its name. */
+     * ALL). DISCARD: all, plans, sequences or temp. CREATE TEMPORARY TABLE (class DDL, changes_session): its name;
+     * other DDL that every shard does: what name it gives to a relation. */
     const char *name, *value;
     /* EXECUTE: its arguments as facts of values, where they are literals; else refusal. PREPARE: types and inner text.
      */

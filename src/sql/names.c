@@ -213,6 +213,7 @@ struct term *name_resolve(struct analysis *analysis, struct scope *scope, const 
             return term;
         /* A subquery in FROM without LATERAL does not see its neighbours, but what is around them. */
         bool sees = scope->sees_parent;
+        scope->looks_out = true;
         for (scope = scope->parent; scope && !sees; scope = scope->parent)
             sees = scope->sees_parent;
     }
@@ -238,6 +239,13 @@ static bool path_has(const struct analysis *analysis, const char *namespace)
     return false;
 }
 
+static void note_unknown(struct analysis *analysis, const char *name)
+{
+    struct unknown_name *unknown = analysis_new(analysis, 1, sizeof *unknown);
+    *unknown = (struct unknown_name){analysis_copy(analysis, name), analysis->unknown};
+    analysis->unknown = unknown;
+}
+
 const struct schema_relation *name_relation(struct analysis *analysis, const RangeVar *name, bool *temporary)
 {
     const struct schema *schema = analysis->schema;
@@ -247,7 +255,11 @@ const struct schema_relation *name_relation(struct analysis *analysis, const Ran
                         "Leave the database's name out.");
     if (name->schemaname) {
         *temporary = strncmp(name->schemaname, "pg_temp", 7) == 0;
-        return *temporary ? NULL : schema_relation(schema, name->schemaname, name->relname);
+        const struct schema_relation *named =
+            *temporary ? NULL : schema_relation(schema, name->schemaname, name->relname);
+        if (!named && !*temporary)
+            note_unknown(analysis, name->relname);
+        return named;
     }
     if (!analysis->in_view && is_temporary(analysis, name->relname))
         return *temporary = true, NULL;
@@ -256,6 +268,8 @@ const struct schema_relation *name_relation(struct analysis *analysis, const Ran
         found = schema_relation(schema, "pg_catalog", name->relname);
     for (size_t i = 0; !found && i < analysis->path_count; i++)
         found = schema_relation(schema, analysis->path[i], name->relname);
+    if (!found)
+        note_unknown(analysis, name->relname);
     return found;
 }
 

@@ -211,6 +211,9 @@ static struct item *find_item(struct scope *scope, const char *name)
 static void lock(struct analysis *analysis, struct scope *scope, List *clauses, struct use **first)
 {
     ListCell *cell, *name;
+    analysis->locking_count += clauses != NIL;
+    if (clauses)
+        analysis->locking = scope;
     foreach (cell, clauses) {
         LockingClause *clause = lfirst(cell);
         analysis_bar_coordinator(analysis, "it locks rows");

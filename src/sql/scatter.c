@@ -254,7 +254,7 @@ static const char *check_sets(struct analysis *analysis, const struct split *spl
 /* Above the rows that are inserted nothing may pick of them, or count them. */
 static const char *check_inserted(const struct search *search, const struct scope *top)
 {
-    if (top->select->limitCount || top->select->limitOffset)
+    if (!search->split->picks_one && (top->select->limitCount || top->select->limitOffset))
         return "its LIMIT or OFFSET picks of all rows";
     for (size_t i = 0; i < search->leaf_count; i++)
         if (shape_is_one_row(search->leaves[i].scope))
@@ -281,7 +281,7 @@ static const char *check(struct analysis *analysis, struct search *search, const
     if (!reason)
         reason = shape_top(split, analysis->top);
     bool copies = analysis->facts->class == STATEMENT_COPY_TO; /* its query stands in parentheses */
-    if (!reason || copies || search->leaf_count > 1 ||
+    if (!reason || copies || search->leaf_count > 1 || analysis->locking_count ||
         (shape_final(split, analysis->top) && shape_rows(split, analysis->top)))
         return reason;
     split->fact->why_combined = reason;
@@ -411,11 +411,27 @@ static bool has_mark(const struct analysis *analysis)
     return found;
 }
 
+/*
+ * Rows that a shard locks must be its own alone: of a reference table's each shard has another copy. And the whole
+ * statement must say it: a subquery's lock would pick the rows that others do not have.
+ */
+static const char *check_locks(const struct analysis *analysis)
+{
+    if (analysis->locking_count != 1 || analysis->locking != analysis->top)
+        return "a subquery of it locks rows";
+    for (const struct use *use = analysis->uses; use; use = use->next)
+        if (use->is_locked && use->fact.relation->placement != PLACE_SHARDED)
+            return "it locks rows of a table that is not sharded, of which every shard has a copy of its own";
+    return NULL;
+}
+
 static const char *why_not(struct analysis *analysis, struct split *split)
 {
     const struct facts *facts = analysis->facts;
     if (analysis->scatter_bars)
         return analysis->scatter_bars;
+    if (analysis->locking_count && check_locks(analysis))
+        return check_locks(analysis);
     if (facts->needs_home)
         return "it reads what is on the home shard alone";
     if (analysis->has_volatile)
@@ -443,6 +459,15 @@ static void find_copied(struct analysis *analysis, const struct use *use)
     analysis->facts->text_bound = true;
 }
 
+/* Does it write nothing but locks? */
+static bool locks_alone(const struct analysis *analysis)
+{
+    for (const struct use *use = analysis->uses; use; use = use->next)
+        if (use->is_target || use->is_inserted)
+            return false;
+    return analysis->locking_count > 0;
+}
+
 void scatter_find(struct analysis *analysis)
 {
     struct facts *facts = analysis->facts;
@@ -454,8 +479,8 @@ void scatter_find(struct analysis *analysis)
     if (copies && analysis->copied && analysis->alone && !analysis->scan->cannot &&
         analysis->copied->fact.relation->placement == PLACE_SHARDED)
         find_copied(analysis, analysis->copied);
-    bool is_one = is_for_one(analysis);
-    if (!analysis->top || facts->is_write || facts->changes_session)
+    bool is_one = is_for_one(analysis), locks = facts->class == STATEMENT_SELECT && locks_alone(analysis);
+    if (!analysis->top || (facts->is_write && !locks) || facts->changes_session)
         return;
     if (!reads || is_one) {
         if (!is_one || facts->needs_home) /* it may be of two places */
@@ -465,6 +490,7 @@ void scatter_find(struct analysis *analysis)
     struct split split = {.analysis = analysis, .marks = analysis->marks};
     split.fact = analysis_new(analysis, 1, sizeof *split.fact);
     facts->scatter_cannot = why_not(analysis, &split);
+    split.fact->locks &= !facts->explain_plain; /* EXPLAIN locks nothing */
     if (facts->scatter_cannot) {
         prune_find(analysis);
         return;

@@ -11,6 +11,7 @@ struct split {
     size_t width;
     struct fact_scatter *fact; /* in the making; NULL: the rows are inserted, and none is merged */
     const struct mark *marks;
+    bool picks_one;                     /* a LIMIT 1 picks of its rows: of each shard in turn, until there is one */
     const struct fact_relation *driver; /* found */
 };
 
@@ -75,6 +76,9 @@ const char *shape_collation(const struct analysis *analysis, const Node *node, c
 void shape_write_source(struct writing *out, size_t parameters, size_t columns);
 const struct fact_final *shape_final_fact(struct analysis *analysis, const char *text, const enum fact_partial *kinds,
                                           size_t columns, const size_t *shown);
+
+/* move.c: rows of one key get another one. A clause why not; NULL: write->move says how. */
+const char *move_find(struct analysis *analysis, struct fact_write *write);
 
 /* scatter_merge.c */
 /* Is it PostgreSQL's own, and no other function of that name can be meant? */

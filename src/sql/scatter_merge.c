@@ -391,6 +391,29 @@ static void add_limit(struct top *top)
     }
 }
 
+/* FOR UPDATE and its like; with LIMIT the text as well in which a shard is asked for no more than is lacking. */
+static const char *add_locks(struct top *top)
+{
+    const struct piece *locks = &top->clauses.locks;
+    struct fact_scatter *fact = top->fact;
+    size_t before = top->text.size;
+    top->analysis->facts->write_remedy =
+        "Leave out ORDER BY, for any rows that are free; or find rows without a lock, and lock each by its key.";
+    if (fact->has_limit && fact->sort_count)
+        return "which rows its ORDER BY and LIMIT pick, and so which are to be locked, all shards know together";
+    add_limit(top);
+    if (fact->has_limit) {
+        fact->lacking_before = analysis_text(top->analysis, "%.*s LIMIT LEAST(%.*s, ", (int)before, top->text.text,
+                                             (int)(top->text.size - before - 7), top->text.text + before + 7);
+        fact->lacking_after = analysis_text(top->analysis, ") %.*s", (int)(locks->end - locks->start),
+                                            top->analysis->text + locks->start);
+    }
+    writing_text(&top->text, " ");
+    writing_piece(&top->text, locks->start, locks->end);
+    fact->locks = true;
+    return NULL;
+}
+
 static const char *read_limits(struct top *top)
 {
     const SelectStmt *select = top->select;
@@ -512,7 +535,12 @@ const char *shape_top(struct split *split, struct scope *scope)
         end_wrap(&top);
     else
         writing_piece(&top.text, targets_end, top.clauses.tail);
-    add_limit(&top);
+    if (top.select->lockingClause)
+        reason = add_locks(&top);
+    else
+        add_limit(&top);
+    if (reason)
+        return reason;
     top.fact->text = writing_end(&top.text);
     return top.is_final ? add_final(&top) : NULL;
 }

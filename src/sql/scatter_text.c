@@ -18,7 +18,7 @@ static bool is_sign(const struct word *word, char sign)
     return word->kind == WORD_SIGN && *word->text == sign;
 }
 
-enum part { PART_BEFORE, PART_QUANTIFIER, PART_TARGETS, PART_MIDDLE, PART_GROUPS, PART_SORTS, PART_TAIL };
+enum part { PART_BEFORE, PART_QUANTIFIER, PART_TARGETS, PART_MIDDLE, PART_GROUPS, PART_SORTS, PART_TAIL, PART_LOCKS };
 
 struct reader {
     const char *text;
@@ -28,6 +28,7 @@ struct reader {
     enum part part;
     struct token token, last, before; /* this one, that before it, that before that */
     size_t start;                     /* of the target or item that is being read; SIZE_MAX: none yet */
+    bool has_tail;
     bool failed;
 };
 
@@ -141,8 +142,42 @@ static void read_middle(struct reader *reader)
     reader->failed |= begins(reader, "union") || begins(reader, "intersect") || begins(reader, "except");
 }
 
+/* FOR UPDATE OF t SKIP LOCKED FOR SHARE …: outside of parentheses nothing else begins by FOR. */
+static bool begin_locks(struct reader *reader)
+{
+    bool begun = reader->part == PART_LOCKS;
+    if (begun || !begins(reader, "for"))
+        return begun;
+    reader->failed |= reader->part == PART_QUANTIFIER || reader->part == PART_TARGETS;
+    if (reader->part == PART_SORTS || reader->part == PART_GROUPS)
+        close_piece(reader);
+    if (!reader->has_tail)
+        reader->clauses->tail = reader->last.end;
+    reader->clauses->locks = (struct piece){reader->token.start, reader->token.end};
+    reader->part = PART_LOCKS;
+    return true;
+}
+
+static void read_tail(struct reader *reader)
+{
+    if (reader->part == PART_SORTS || reader->part == PART_GROUPS)
+        close_piece(reader);
+    if (reader->part != PART_LOCKS)
+        reader->clauses->tail = reader->last.end;
+    reader->failed |= reader->has_tail;
+    reader->has_tail = true;
+    reader->part = PART_TAIL;
+}
+
 static void read_token(struct reader *reader)
 {
+    if (begin_locks(reader)) {
+        if (begins_tail(reader))
+            read_tail(reader);
+        else
+            reader->clauses->locks.end = reader->token.end;
+        return;
+    }
     switch (reader->part) {
     case PART_BEFORE:
         if (reader->select->op == SETOP_NONE && begins(reader, "select")) {
@@ -164,16 +199,12 @@ static void read_token(struct reader *reader)
         if (!begins_tail(reader))
             read_list(reader);
         break;
-    case PART_TAIL:
+    default: /* the tail: what it begins with is found */
         reader->clauses->with_ties |= word_is(&reader->token.word, "ties");
         return;
     }
-    if (!begins_tail(reader))
-        return;
-    if (reader->part == PART_SORTS)
-        close_piece(reader);
-    reader->clauses->tail = reader->last.end;
-    reader->part = PART_TAIL;
+    if (begins_tail(reader))
+        read_tail(reader);
 }
 
 /* ---- what is not the expression ---- */
@@ -284,10 +315,10 @@ bool clauses_find(struct analysis *analysis, const SelectStmt *select, struct cl
     }
     if (reader.part == PART_SORTS || reader.part == PART_GROUPS)
         close_piece(&reader);
-    bool limited = select->limitCount || select->limitOffset;
-    if (reader.failed || limited != (reader.part == PART_TAIL))
+    bool limited = select->limitCount || select->limitOffset, locks = clauses->locks.end != 0;
+    if (reader.failed || limited != reader.has_tail || locks != (select->lockingClause != NIL))
         return false;
-    if (!limited)
+    if (!limited && !locks)
         clauses->tail = reader.last.end;
     clauses->lower = clauses->upper ? clauses->upper : clauses->order ? clauses->order : clauses->tail;
     if (!clauses->targets_end && !clauses->order) /* a set operation, TABLE, or parentheses */

@@ -271,17 +271,15 @@ static void copy_table(struct analysis *analysis, const CopyStmt *copy)
     struct scope *scope = scope_new(analysis, NULL, false);
     struct range *range = range_new(analysis, scope);
     range_relation(analysis, range, relation);
-    struct use *use = use_add(analysis, range, relation, copy->relation->location, false);
+    bool deals_out = copy->is_from && relation->placement != PLACE_HOME;
+    struct use *use = use_add(analysis, range, relation, copy->relation->location, deals_out);
     if (!copy->is_from && !copy->filename)
         analysis->copied = use;
     if (!copy->is_from)
         return;
-    if (relation->placement != PLACE_HOME)
-        analysis_refuse(
-            analysis, copy->relation->location,
-            analysis_text(analysis, "COPY into %s", relation->table ? relation->table->display : relation->name),
-            "Its rows belong to more than one shard.", "Use pgmosaic load.");
     use_written(analysis, use);
+    if (deals_out)
+        copy_from_analyse(analysis, copy, scope, use);
 }
 
 /* Is it HEADER, and not HEADER false? */
@@ -331,16 +329,6 @@ static void copy_statement(struct analysis *analysis, const CopyStmt *copy)
         copy_table(analysis, copy);
     if (copy->query && analysis->facts->copies_binary)
         inner_note_group(analysis);
-}
-
-static void vacuum_statement(struct analysis *analysis, const VacuumStmt *vacuum)
-{
-    ListCell *cell;
-    if (!vacuum->rels)
-        analysis_refuse(analysis, -1, "VACUUM or ANALYZE of the whole database", "It is on more than one shard.",
-                        HINT_EXEC_ALL);
-    foreach (cell, vacuum->rels)
-        home_only(analysis, ((VacuumRelation *)lfirst(cell))->relation, "VACUUM or ANALYZE");
 }
 
 /* ---- all ---- */
@@ -457,18 +445,14 @@ void statement_analyse(struct analysis *analysis, Node *node)
         break;
     case T_LockStmt:
         facts->class = STATEMENT_LOCK;
-        home_list(analysis, ((LockStmt *)node)->relations, "LOCK");
-        facts->is_write = true;
+        ddl_lock(analysis, (LockStmt *)node);
         break;
     case T_VacuumStmt:
-        facts->class = STATEMENT_MAINTENANCE;
-        vacuum_statement(analysis, (VacuumStmt *)node);
-        break;
     case T_ReindexStmt:
     case T_ClusterStmt:
     case T_CheckPointStmt:
         facts->class = STATEMENT_MAINTENANCE;
-        analysis_refuse(analysis, -1, "maintenance of more than one shard", NULL, HINT_EXEC_ALL);
+        ddl_maintain(analysis, node);
         break;
     case T_DoStmt:
     case T_CallStmt:

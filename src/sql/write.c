@@ -13,17 +13,17 @@
 
 /* ---- what no several servers may be asked ---- */
 
-static const struct use *other_written(const struct analysis *analysis)
+static const struct use *other_written(const struct analysis *analysis, bool locks)
 {
     const struct use *target = analysis->written.target->use;
     for (const struct use *use = analysis->uses; use; use = use->next)
-        if (use != target && (use->fact.is_written || use->is_locked))
+        if (use != target && (use->is_target || use->is_inserted || (use->is_locked && !locks)))
             return use;
     return NULL;
 }
 
 /* A clause; NULL: nothing was seen. */
-static const char *look_at_all(struct analysis *analysis)
+static const char *look_at_all(struct analysis *analysis, bool picks)
 {
     const struct facts *facts = analysis->facts;
     if (analysis->scatter_bars)
@@ -34,7 +34,13 @@ static const char *look_at_all(struct analysis *analysis)
         return "it needs what is on the home shard alone";
     if (facts->changes_session)
         return "it changes the session";
-    return other_written(analysis) ? "it writes or locks rows of more than one table" : NULL;
+    if (!other_written(analysis, picks))
+        return NULL;
+    if (analysis->locking_count)
+        analysis->facts->write_remedy =
+            "Write WHERE key = (SELECT key FROM the same table … FOR UPDATE LIMIT 1), without "
+            "ORDER BY; or lock the rows by a SELECT, and change them by their keys.";
+    return "it writes or locks rows of more than one table";
 }
 
 /* ---- defaults ---- */
@@ -52,7 +58,7 @@ static const struct schema_column *set_to_default(const struct schema_relation *
     return value && IsA(value, SetToDefault) ? schema_column(relation, target->name) : NULL;
 }
 
-static const char *note_default(struct analysis *analysis, struct fact_write *write, const struct schema_column *column)
+const char *write_default(struct analysis *analysis, struct fact_write *write, const struct schema_column *column)
 {
     /* A view's column may have a default of its own, which goes before the table's. */
     const struct schema_relation *named = analysis->written.named;
@@ -71,7 +77,7 @@ static const char *look_at_set(struct analysis *analysis, struct fact_write *wri
     const ListCell *cell;
     const char *reason = NULL;
     foreach (cell, targets) {
-        const char *why = note_default(analysis, write, set_to_default(write->target, lfirst(cell)));
+        const char *why = write_default(analysis, write, set_to_default(write->target, lfirst(cell)));
         reason = reason ? reason : why;
     }
     return reason;
@@ -113,7 +119,7 @@ static const char *look_at_defaults(struct analysis *analysis, struct fact_write
         const struct schema_column *column = &write->target->columns[i];
         size_t place = given_place(insert, write->target, column, width);
         bool defaulted = place == SIZE_MAX || has_default_at(rows, place);
-        const char *why = defaulted ? note_default(analysis, write, column) : NULL;
+        const char *why = defaulted ? write_default(analysis, write, column) : NULL;
         reason = reason ? reason : why;
     }
     return reason;
@@ -162,6 +168,73 @@ static const char *find_own(struct analysis *analysis)
     prove_under(analysis, supposed.first, supposed.last);
     const char *reason = check_own(analysis, written->target->use);
     prove_forget(analysis, supposed.last);
+    return reason;
+}
+
+/* ---- UPDATE and DELETE of the row that a LIMIT 1 picks ---- */
+
+/* WHERE key = (SELECT …) or key IN (SELECT …), and nothing else: the SELECT. NULL: it is another one. */
+static const SelectStmt *only_subquery(const Node *where)
+{
+    const A_Expr *equality = (const A_Expr *)where;
+    const SubLink *link = (const SubLink *)where;
+    if (where && IsA(where, A_Expr) && equality->kind == AEXPR_OP && IsA(equality->lexpr, ColumnRef)) {
+        link = (const SubLink *)equality->rexpr;
+        return IsA(link, SubLink) && link->subLinkType == EXPR_SUBLINK ? (const SelectStmt *)link->subselect : NULL;
+    }
+    return where && IsA(where, SubLink) && link->subLinkType == ANY_SUBLINK && IsA(link->testexpr, ColumnRef)
+               ? (const SelectStmt *)link->subselect
+               : NULL;
+}
+
+static bool is_one(const Node *node)
+{
+    const A_Const *constant = (const A_Const *)node;
+    return node && IsA(node, A_Const) && !constant->isnull && IsA(&constant->val, Integer) &&
+           constant->val.ival.ival == 1;
+}
+
+/*
+ *     UPDATE jobs SET … WHERE id = (SELECT id FROM jobs WHERE … FOR UPDATE SKIP LOCKED LIMIT 1)
+ *
+ * The scope of the SELECT, where the rows that are changed are those with the key of the one row that it picks and
+ * locks, in any order. NULL: it is another statement.
+ */
+static struct scope *picking(const struct analysis *analysis)
+{
+    const Node *statement = analysis->written.statement;
+    const UpdateStmt *update = IsA(statement, UpdateStmt) ? (const UpdateStmt *)statement : NULL;
+    const DeleteStmt *delete = IsA(statement, DeleteStmt) ? (const DeleteStmt *)statement : NULL;
+    if (!(update && !update->withClause && !update->fromClause) &&
+        !(delete &&!delete->withClause && !delete->usingClause))
+        return NULL;
+    const SelectStmt *select = only_subquery(update ? update->whereClause : delete->whereClause);
+    struct scope *scope = analysis->locking;
+    bool is_plain = select && scope && scope->select == select && analysis->locking_count == 1 &&
+                    list_length(select->fromClause) == 1 && IsA(linitial(select->fromClause), RangeVar) &&
+                    !scope->looks_out && !select->sortClause && !select->limitOffset && is_one(select->limitCount);
+    bool is_same =
+        is_plain && scope->item_count == 1 && scope->items[0].range->relation == analysis->written.target->relation;
+    return is_same && analysis->written.target->relation->table->column_count == 1 ? scope : NULL;
+}
+
+/*
+ * On each shard the SELECT picks of its own rows, by tier 2's proof, and what is changed has the key of its row; there
+ * is at least that row. So the first shard with such a row does all that one PostgreSQL would do, had it met that row
+ * first.
+ */
+static const char *find_picked(struct analysis *analysis, struct fact_write *write, struct scope *scope)
+{
+    struct split split = {.analysis = analysis, .marks = analysis->marks, .picks_one = true};
+    if (analysis->has_volatile)
+        return "it calls a volatile function";
+    if (!keeps_key(analysis, analysis->written.target->use))
+        return "it changes the key of the rows that it picks";
+    analysis->top = scope;
+    const char *reason = split_query(&split);
+    analysis->top = NULL;
+    write->driver = split.driver;
+    write->until_found = true;
     return reason;
 }
 
@@ -354,13 +427,18 @@ static const char *describe(struct analysis *analysis, struct fact_write *write)
 
 static const char *why_not(struct analysis *analysis, struct fact_write *write)
 {
-    const char *reason = look_at_all(analysis);
+    struct scope *picks = write->target->placement == PLACE_SHARDED ? picking(analysis) : NULL;
+    const char *reason = look_at_all(analysis, picks != NULL);
     if (!reason)
         reason = describe(analysis, write);
     if (reason)
         return reason;
     if (write->target->placement == PLACE_REFERENCE)
         return find_same(analysis, write);
+    if (analysis->written.target->use->fact.new_keys.columns)
+        return move_find(analysis, write);
+    if (picks)
+        return find_picked(analysis, write, picks);
     return IsA(analysis->written.statement, InsertStmt) ? find_insert(analysis, write) : find_own(analysis);
 }
 
@@ -395,6 +473,8 @@ static bool is_settled(const struct analysis *analysis)
         return !use || use->fact.relation->placement != PLACE_REFERENCE;
     if (IsA(insert, InsertStmt) && !use->fact.is_bound && (rows_of(insert) || !insert->selectStmt))
         return true; /* a row has no key: that is said already */
+    if (use->fact.new_keys.columns)
+        return false;
     return use->fact.is_bound && use->fact.keys.alternatives == 1 && !use->fact.keys.values[0].is_array;
 }
 

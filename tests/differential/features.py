@@ -178,6 +178,11 @@ COPY of a sharded table TO STDOUT | COPY users TO STDOUT
 a cursor | DECLARE c CURSOR FOR SELECT id FROM users ORDER BY id
 FOR UPDATE, of one key | SELECT id FROM users WHERE id = 7 FOR UPDATE
 FOR UPDATE, of all rows | SELECT id FROM users FOR UPDATE
+FOR UPDATE with ORDER BY | SELECT id FROM users WHERE score > 50 ORDER BY id FOR NO KEY UPDATE NOWAIT
+a queue: some rows that nobody has | SELECT id FROM users WHERE mood = 'ok' FOR UPDATE SKIP LOCKED LIMIT 3
+a queue in an order | SELECT id FROM users WHERE mood = 'ok' ORDER BY id FOR UPDATE SKIP LOCKED LIMIT 3
+FOR UPDATE of a reference table's rows | SELECT u.id FROM users u JOIN countries c ON c.code = u.country FOR UPDATE
+FOR UPDATE OF the sharded table | SELECT u.id FROM users u JOIN countries c ON c.code = u.country FOR UPDATE OF u
 SELECT INTO, CREATE TABLE AS | CREATE TABLE copied AS SELECT id FROM users
 """,
     "Writes": """
@@ -188,7 +193,10 @@ INSERT … SELECT of one key | INSERT INTO t (id, b) SELECT id, name FROM users 
 INSERT … SELECT of all rows | INSERT INTO t (id, b) SELECT id, name FROM users
 UPDATE of one key | UPDATE users SET score = score + 1 WHERE id = 42
 UPDATE of all rows | UPDATE users SET score = 0
-UPDATE of the key itself | UPDATE users SET id = 43 WHERE id = 42
+UPDATE of the one row that a queue gives | UPDATE users SET score = 0 WHERE id = (SELECT id FROM users
+  WHERE mood = 'ok' FOR UPDATE SKIP LOCKED LIMIT 1) RETURNING *
+UPDATE of the key itself | UPDATE users SET id = 43, score = score + 1 WHERE id = 42
+UPDATE of the key by its own value | UPDATE users SET id = id + 1 WHERE id = 42
 DELETE of one key | DELETE FROM users WHERE id = 42 RETURNING *
 DELETE of all rows | DELETE FROM users
 MERGE of one key | MERGE INTO t USING users u ON t.id = u.id AND u.id = 42 WHEN MATCHED AND t.id = 42 THEN UPDATE SET b = u.name

@@ -343,7 +343,7 @@ def ordinary_user(module_directory):
 
 LONGEST = ("test_makefile.py", "test_lab.py", "test_load.py", "test_library.py", "test_lab_citus.py", "test_copy.py",
            "test_twophase.py", "test_apply.py", "test_citus.py", "test_hash.py", "test_proxy_clients.py",
-           "test_proxy_routing.py")
+           "test_proxy_routing.py", "test_proxy_commit.py", "test_proxy_bank.py")
 
 
 def pytest_collection_modifyitems(items):

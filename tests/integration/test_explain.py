@@ -202,7 +202,7 @@ def test_hints_of_a_session_are_checked_when_they_are_set(session):
     assert session("EXPLAIN (MOSAIC) SELECT count(*) FROM users")[0] == ("tier 1: one shard, s0: a hint says so",)
     session("RESET mosaic.key")
     with pytest.raises(psycopg2.Error) as refused:
-        session("DELETE FROM users")
+        session("DELETE FROM users WHERE random() > 2")
     assert refused.value.pgcode == "0A000"
 
 

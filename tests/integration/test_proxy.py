@@ -72,7 +72,7 @@ def test_what_is_not_proved_fails_the_transaction(proxy):
     ask(connection, "UPDATE users SET name = 'changed' WHERE id = 3")
     for code in ("0A000", "25P02"):
         with pytest.raises(psycopg2.Error) as refused:
-            ask(connection, "UPDATE users SET name = 'changed'" if code == "0A000" else "SELECT 1")
+            ask(connection, "UPDATE users SET name = random()::text" if code == "0A000" else "SELECT 1")
         assert refused.value.pgcode == code
     ask(connection, "COMMIT")
     assert ask(connection, "SELECT name FROM users WHERE id = 3") == [("user 3",)]

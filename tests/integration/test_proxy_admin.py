@@ -385,7 +385,7 @@ def test_statements_are_logged_with_their_plans_and_refusals_with_their_reasons(
             cursor.execute("SELECT 1")
             cursor.execute("SELECT 'x' AS password, 'secret'")
             with pytest.raises(psycopg2.errors.FeatureNotSupported):
-                cursor.execute("DELETE FROM account")
+                cursor.execute("DELETE FROM account WHERE random() > 2")
 
         def events(name):
             return [event for event in map(json.loads, (line for line in proxy.log.splitlines() if line[0] == "{"))
@@ -397,7 +397,7 @@ def test_statements_are_logged_with_their_plans_and_refusals_with_their_reasons(
         assert found["SELECT 1"]["plan"] == "any shard"
         assert "secret" not in proxy.log
         refused = events("refused")[0]
-        assert refused["statement"] == "DELETE FROM account" and refused["sqlstate"] == "0A000"
+        assert refused["statement"] == "DELETE FROM account WHERE random() > 2" and refused["sqlstate"] == "0A000"
         assert sum(row["value"] for row in shown(proxy, "SHOW TOTALS") if row["name"] == "refusals") == 1
 
 
@@ -457,7 +457,7 @@ def test_a_trace_id_is_in_the_log_and_at_the_shard(cluster):
             cursor.execute(f"SELECT n, 'd' FROM account WHERE id = 2 /*traceparent='00-{parent}-00f067aa0ba902b7-01'*/")
             client.rollback()
             with pytest.raises(psycopg2.errors.FeatureNotSupported):
-                cursor.execute("DELETE FROM account WHERE n::text = 'e'")
+                cursor.execute("DELETE FROM account WHERE n::text = 'e' AND random() > 2")
             client.rollback()
             client.autocommit = True
             cursor.execute("SHOW application_name")
@@ -553,8 +553,8 @@ def test_a_reload_may_put_the_shards_in_another_order(cluster):
             # The transaction that is open on s1 is still there, and nowhere else.
             cursor.execute(sql, (1,))
             assert cursor.fetchall() == [(1, ports[1])]
-            with pytest.raises(psycopg2.Error, match="belongs to shard s0, but the transaction is open on shard s1"):
-                cursor.execute(sql, (2,))
+            cursor.execute(sql, (2,))
+            assert cursor.fetchall() == [(2, ports[0])]
             client.rollback()
             for key, port in ((1, ports[1]), (2, ports[0])):
                 others.execute(sql, (key,))

@@ -132,7 +132,7 @@ ROWS_GIVEN = [
     "SELECT id, lag(city) OVER (PARTITION BY name ORDER BY id), rank() OVER (ORDER BY city, score) FROM users ORDER BY id",
     "SELECT *, sum(score) OVER (ORDER BY born, id ROWS 3 PRECEDING) FROM users ORDER BY city, id",
     "SELECT name, born, count(*), grouping(name, born) FROM users GROUP BY CUBE (name, born) ORDER BY 1, 2, 4",
-    "SELECT city, min(city) || 'x', count(*) FROM users GROUP BY ROLLUP (city) HAVING count(*) > 9 ORDER BY 1 NULLS FIRST",
+    "SELECT city, min(city) || 'x', count(*) FROM users GROUP BY ROLLUP (city) HAVING count(*) > 9 ORDER BY 1 NULLS FIRST, 3",
     "SELECT DISTINCT ON (city) * FROM users ORDER BY city, name DESC, id",
     "SELECT array_agg(id), count(name), rank('a') WITHIN GROUP (ORDER BY city) FROM users WHERE id < 0",
     "SELECT count(*) OVER () FROM users WHERE id < 9",
@@ -379,8 +379,9 @@ def test_beside_a_transaction_that_no_shard_has(session):
     assert session("SELECT id FROM users ORDER BY id LIMIT 2") == [(1,), (2,)]
     assert session("SELECT count(*) FROM users") == [(ROWS,)]
     assert session("SELECT name FROM users WHERE id = 8") == [("n8",)]
+    assert session("SELECT id FROM users ORDER BY id LIMIT 2") == [(1,), (2,)]
     with pytest.raises(psycopg2.errors.FeatureNotSupported, match="needs several shards"):
-        session("SELECT id FROM users ORDER BY id")
+        session("DECLARE late CURSOR FOR SELECT id FROM users ORDER BY id")
     session("ROLLBACK")
     session("BEGIN ISOLATION LEVEL REPEATABLE READ")
     with pytest.raises(psycopg2.errors.FeatureNotSupported):

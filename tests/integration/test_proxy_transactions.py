@@ -85,6 +85,18 @@ def test_an_error_on_one_shard_fails_the_transaction_on_all(proxy, lab, one):
     assert set(balances(lab).values()) == {100}
 
 
+@pytest.mark.parametrize("end", ["ROLLBACK AND CHAIN", "COMMIT AND CHAIN"])
+def test_the_next_transaction_of_a_chain_has_nothing_of_the_failed_one(proxy, lab, one, end):
+    ask(one, "BEGIN")
+    ask(one, "UPDATE accounts SET balance = 7 WHERE id = 0")
+    with pytest.raises(psycopg2.errors.CheckViolation):
+        ask(one, "UPDATE accounts SET balance = -1 WHERE id = 1")
+    assert ask(one, end) == "ROLLBACK"
+    ask(one, "UPDATE accounts SET balance = 9 WHERE id = 4")
+    assert ask(one, "COMMIT") == "COMMIT"
+    assert balances(lab) == {0: 100, 1: 100, 2: 100, 3: 100, 4: 9, 5: 100}
+
+
 def test_a_deferred_constraint_that_fails_at_commit_undoes_all(proxy, lab, one):
     for broken in (0, 1, 2):
         ask(one, "BEGIN")
@@ -202,7 +214,7 @@ def test_home_tables_and_portals_on_another_shard(proxy, lab, one):
     assert balances(lab)[0] == 1 and balances(lab)[1] == 1
 
 
-@pytest.mark.parametrize("text", ["SELECT 1; COMMIT", "ROLLBACK; SELECT 1", "COMMIT AND CHAIN", "PREPARE TRANSACTION 'x'"])
+@pytest.mark.parametrize("text", ["SELECT 1; COMMIT", "ROLLBACK; SELECT 1", "PREPARE TRANSACTION 'x'"])
 def test_an_end_that_would_be_one_of_a_single_shard_is_refused(proxy, lab, one, text):
     ask(one, "BEGIN")
     for key in range(2):
@@ -300,3 +312,122 @@ def test_best_effort(proxy, lab, one):
         if committed:
             assert committed in found.value.diag.message_detail
         assert [balances(lab)[key] for key in range(3)] == ([60, 60, 50] if committed else [50, 50, 50])
+
+
+def test_cursors_stay_where_they_were_declared(proxy, one):
+    ask(one, "BEGIN")
+    ask(one, "DECLARE c CURSOR FOR SELECT id, n FROM accounts, generate_series(1, 3) AS n WHERE id = 0 ORDER BY n")
+    assert ask(one, "FETCH c") == [(0, 1)]
+    ask(one, "UPDATE accounts SET balance = 1 WHERE id = 1")
+    ask(one, "DECLARE d CURSOR FOR SELECT id FROM accounts WHERE id = 2")
+    assert ask(one, "FETCH c") == [(0, 2)] and ask(one, "FETCH d") == [(2,)] and ask(one, "FETCH ALL c") == [(0, 3)]
+    ask(one, "SAVEPOINT a")
+    with pytest.raises(psycopg2.errors.DuplicateCursor):
+        ask(one, "DECLARE c CURSOR FOR SELECT id FROM accounts WHERE id = 1")
+    ask(one, "ROLLBACK TO a")
+    ask(one, "MOVE BACKWARD ALL IN c")
+    assert ask(one, "FETCH 2 c") == [(0, 1), (0, 2)]
+    ask(one, "CLOSE ALL")
+    for name in "cd":
+        ask(one, "SAVEPOINT b")
+        with pytest.raises(psycopg2.errors.InvalidCursorName):
+            ask(one, f"FETCH {name}")
+        ask(one, "ROLLBACK TO b")
+    ask(one, "COMMIT")
+
+
+@pytest.mark.parametrize("end", ["COMMIT", "ROLLBACK"])
+def test_and_chain_begins_the_next_one(proxy, lab, one, end):
+    ask(one, "BEGIN READ WRITE -- as it was")
+    for key in range(2):
+        ask(one, f"UPDATE accounts SET balance = 1 WHERE id = {key}")
+    ask(one, f"{end} AND CHAIN")
+    assert one.info.transaction_status == psycopg2.extensions.TRANSACTION_STATUS_INTRANS
+    ask(one, "UPDATE accounts SET balance = 2 WHERE id = 3")
+    ask(one, "UPDATE accounts SET balance = 2 WHERE id = 4")
+    ask(one, "COMMIT")
+    assert [balances(lab)[key] for key in (0, 1, 3, 4)] == ([1, 1, 2, 2] if end == "COMMIT" else [100, 100, 2, 2])
+
+
+def run_all(connection, script):
+    for text in script:
+        try:
+            ask(connection, text)
+        except psycopg2.Error as error:
+            yield error.pgcode
+
+
+FAILED = ["BEGIN", "UPDATE accounts SET balance = 1 WHERE id = 0", "SAVEPOINT a", "UPDATE accounts SET balance = 1 WHERE id = 1",
+          "UPDATE accounts SET balance = -1 WHERE id = 1"]
+
+
+@pytest.mark.parametrize("ends", [
+    ["ROLLBACK AND CHAIN", "COMMIT"], ["COMMIT AND CHAIN", "COMMIT"], ["ROLLBACK; BEGIN", "ROLLBACK"],
+    ["ROLLBACK TO a; COMMIT", "ROLLBACK"], ["COMMIT; SELECT 1", "ROLLBACK"]])
+def test_a_failed_transaction_ends_on_all_shards_or_none(proxy, lab, one, ends):
+    assert list(run_all(one, FAILED)) == ["23514"]
+    list(run_all(one, ends))
+    if one.info.transaction_status != psycopg2.extensions.TRANSACTION_STATUS_IDLE:
+        ask(one, "ROLLBACK")
+    assert set(balances(lab).values()) == {100}
+    ask(one, "UPDATE accounts SET balance = 3 WHERE id = 2")
+    assert balances(lab)[2] == 3
+
+
+def test_behind_rollback_to_statements_go_where_they_belong(proxy, lab, one):
+    assert list(run_all(one, FAILED)) == ["23514"]
+    assert list(run_all(one, ["ROLLBACK TO a; UPDATE accounts SET balance = 5 WHERE id = 2"])) == ["0A000"]
+    ask(one, "ROLLBACK TO a")
+    ask(one, "UPDATE accounts SET balance = 5 WHERE id = 2")
+    ask(one, "COMMIT")
+    assert [balances(lab)[key] for key in range(3)] == [1, 100, 5]
+    with proxy.wire() as wire:
+        for text in FAILED[:-1]:
+            wire.ask(text)
+        program = lambda text: parse(text) + bind() + execute()  # noqa: E731
+        assert kinds(wire.exchange(program(FAILED[-1]) + sync()))[-2:] == ["E", "Z"]
+        got = wire.exchange(program("ROLLBACK TO a") + program("UPDATE accounts SET balance = 6 WHERE id = 2") + sync())
+        assert kinds(got) == list("12C12CZ")
+        wire.ask("COMMIT")
+    assert [balances(lab)[key] for key in range(3)] == [1, 100, 6]
+
+
+def test_more_savepoints_than_are_kept_end_the_transaction(proxy, lab, one):
+    for text in ("BEGIN", "UPDATE accounts SET balance = 1 WHERE id = 0", "SAVEPOINT a",
+                 "UPDATE accounts SET balance = 1 WHERE id = 1", "UPDATE accounts SET balance = 2 WHERE id = 0",
+                 "UPDATE accounts SET balance = 2 WHERE id = 1", "ROLLBACK TO a"):
+        ask(one, text)
+    codes = list(run_all(one, [f"SAVEPOINT b{i} /* {'x' * 300_000} */" for i in range(5)] + ["COMMIT"]))
+    assert codes[0] == "54000"
+    if one.info.transaction_status != psycopg2.extensions.TRANSACTION_STATUS_IDLE:
+        ask(one, "ROLLBACK")
+    assert set(balances(lab).values()) == {100}
+
+
+def test_settings_of_a_client_that_goes_are_not_taken_for_kept(proxy, lab, one):
+    with contextlib.closing(proxy.psycopg2()) as connection:
+        for text in ("BEGIN", "SELECT 1 FROM accounts WHERE id = 1", "SET search_path = other", "SELECT 1"):
+            ask(connection, text)
+    ask(one, "SET search_path = other")
+    for _ in range(5):
+        assert ask(one, "SELECT current_setting('search_path') FROM public.accounts WHERE id = 1") == [("other",)]
+
+
+def test_what_the_startup_packet_has_set_is_not_reset_in_a_transaction(proxy):
+    with contextlib.closing(psycopg2.connect(proxy.dsn, options="-c search_path=other,public")) as connection:
+        ask(connection, "SELECT 1 FROM accounts WHERE id = 1")
+        assert list(run_all(connection, ["RESET search_path"])) == ["0A000"]
+        connection.rollback()
+        connection.autocommit = True
+        ask(connection, "RESET search_path")
+        assert ask(connection, "SELECT current_setting('search_path') FROM accounts WHERE id = 1") == [("other,public",)]
+
+
+def test_settings_in_one_segment_of_a_transaction_without_a_shard(proxy, lab, one):
+    program = lambda text: parse(text) + bind() + execute()  # noqa: E731
+    with proxy.wire() as wire:
+        wire.exchange(program("BEGIN") + program("SET LOCAL work_mem = '7MB'") + program("SET LOCAL temp_buffers = '9MB'") + sync())
+        for key in range(2):
+            assert wire.ask(f"SELECT current_setting('work_mem'), current_setting('temp_buffers') FROM accounts WHERE id = {key}") \
+                == [["7MB", "9MB"]]
+        wire.ask("COMMIT")

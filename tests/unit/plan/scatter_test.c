@@ -151,7 +151,7 @@ static void proof(void **state)
         {"SELECT ctid FROM t", "-system column"},
         {"SELECT pg_typeof(v) FROM t", "-each server"},
         {"SELECT 1; SELECT * FROM t", NULL},
-        {"SELECT * FROM t FOR UPDATE", NULL},
+        {"SELECT * FROM t FOR UPDATE"},
         {"EXPLAIN (MOSAIC) SELECT * FROM t LIMIT 3;", "SELECT * FROM t LIMIT 3"},
         {"EXPLAIN (COSTS off) SELECT * FROM t", "SELECT * FROM t"},
         {"DECLARE c CURSOR FOR SELECT * FROM t", "SELECT * FROM t"},
@@ -166,9 +166,8 @@ static void proof(void **state)
         struct arena arena = ARENA_INIT;
         struct facts facts;
         struct plan plan;
-        bool none = strstr(rows[r].text, "FOR UPDATE") || strstr(rows[r].text, "FORMAT") ||
-                    strstr(rows[r].text, " SCROLL") || strstr(rows[r].text, "SELECT 1;") ||
-                    strcmp(rows[r].text, "SELECT * FROM ref") == 0;
+        bool none = strstr(rows[r].text, "FORMAT") || strstr(rows[r].text, " SCROLL") ||
+                    strstr(rows[r].text, "SELECT 1;") || strcmp(rows[r].text, "SELECT * FROM ref") == 0;
         if (!none) {
             wrong += !expect(&rows[r]);
             continue;
@@ -179,6 +178,41 @@ static void proof(void **state)
         arena_free(&arena);
     }
     assert_int_equal(wrong, 0);
+}
+
+static void locks(void **state)
+{
+    (void)state;
+    static const struct row rows[] = {
+        {"SELECT * FROM t WHERE v > 2 FOR NO KEY UPDATE OF t SKIP LOCKED"},
+        {"SELECT v FROM t FOR SHARE NOWAIT; ", "SELECT v FROM t FOR SHARE NOWAIT"},
+        {"SELECT v FROM t LIMIT 3 FOR UPDATE SKIP LOCKED", "SELECT v FROM t LIMIT 3 FOR UPDATE SKIP LOCKED"},
+        {"SELECT v FROM t FOR UPDATE SKIP LOCKED LIMIT 3", "SELECT v FROM t LIMIT 3 FOR UPDATE SKIP LOCKED"},
+        {"SELECT v FROM t FOR UPDATE OF t OFFSET 2 FETCH NEXT 3 ROWS ONLY", "SELECT v FROM t LIMIT 5 FOR UPDATE OF t"},
+        {"SELECT v FROM t ORDER BY v DESC FOR UPDATE OFFSET 4",
+         "SELECT v, (v) AS \"mosaic:1\" FROM t ORDER BY v DESC FOR UPDATE", "df"},
+        {"SELECT v FROM t ORDER BY id FOR UPDATE LIMIT 1", "-which rows its ORDER BY and LIMIT pick"},
+        {"SELECT t.v FROM t JOIN u ON u.tid = t.id FOR UPDATE OF u FOR SHARE OF t"},
+        {"SELECT v FROM t JOIN ref ON ref.code = t.v FOR UPDATE", "-not sharded"},
+        {"SELECT v FROM t JOIN ref ON ref.code = t.v FOR UPDATE OF t"},
+        {"SELECT * FROM (SELECT * FROM t FOR UPDATE) x", "-a subquery of it locks"},
+        {"SELECT * FROM t WHERE id IN (SELECT tid FROM u FOR UPDATE) FOR UPDATE", "-a subquery of it locks"},
+        {"SELECT name, rank() OVER (ORDER BY v) FROM t FOR UPDATE", "-a window function"},
+        {"SELECT * FROM t x ORDER BY v FOR UPDATE FETCH FIRST 2 ROWS WITH TIES", "-TIES"},
+        {"SELECT \"for\", t.v AS for FROM (SELECT v AS \"for\", id FROM t) t FOR SHARE"},
+    };
+    CHECK_ALL(rows);
+    struct arena arena = ARENA_INIT;
+    struct facts facts;
+    struct plan plan;
+    world_plan(&world, "SELECT v FROM t FOR UPDATE LIMIT $1::int OFFSET 2", NULL, 0, &arena, &facts, &plan);
+    assert_true(facts.scatter && facts.scatter->locks);
+    assert_string_equal(facts.scatter->lacking_before,
+                        "SELECT v FROM t LIMIT LEAST($1::integer::bigint OPERATOR(pg_catalog.+) 2, ");
+    assert_string_equal(facts.scatter->lacking_after, ") FOR UPDATE");
+    world_plan(&world, "EXPLAIN SELECT v FROM t FOR UPDATE", NULL, 0, &arena, &facts, &plan);
+    assert_true(facts.scatter && !facts.scatter->locks);
+    arena_free(&arena);
 }
 
 static void above(void **state)
@@ -616,6 +650,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(proof),
+        cmocka_unit_test(locks),
         cmocka_unit_test(above),
         cmocka_unit_test(what_is_combined),
         cmocka_unit_test(what_is_pruned),

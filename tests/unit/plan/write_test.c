@@ -32,12 +32,15 @@ struct row {
     const char *why;      /* a part of a refusal; of a write: its flags */
 };
 
-/* A letter each: r(eturning), o(rdered), c(lock), d(efaults' clock), s(ame tags). */
+/* A letter each: r(eturning), o(rdered), c(lock), d(efaults' clock), s(ame tags), f(ound: until one has a row); of changes of the schema, w(ords),
+ * b(y itself), t(ransaction), u (once a server). */
 static const char *flags_of(const struct plan_write *write)
 {
-    static char flags[8];
-    sprintf(flags, "%s%s%s%s%s", write->has_returning ? "r" : "", write->returning_in_row_order ? "o" : "",
-            write->reads_clock ? "c" : "", write->stores_clock ? "d" : "", write->tags == TAGS_SAME ? "s" : "");
+    static char flags[16];
+    sprintf(flags, "%s%s%s%s%s%s%s%s%s%s", write->has_returning ? "r" : "", write->returning_in_row_order ? "o" : "",
+            write->reads_clock ? "c" : "", write->stores_clock ? "d" : "", write->tags == TAGS_SAME ? "s" : "", write->until_found ? "f" : "",
+            write->tags == TAGS_WORDS ? "w" : "", write->by_itself ? "b" : "", write->needs_transaction ? "t" : "",
+            write->once_a_server ? "u" : "");
     return flags;
 }
 
@@ -97,7 +100,7 @@ static void every_owner_changes_its_own_rows(void **state)
         {"UPDATE t SET v = 1 WHERE id IN (SELECT tid FROM u WHERE w = 3)", "0 1 2 3"},
         {"UPDATE t SET v = 1 WHERE id IN (SELECT tid FROM u LIMIT 3)", "refused", "not tied"},
         {"UPDATE t SET v = 1 WHERE v = (SELECT v FROM t x ORDER BY v LIMIT 1)", "refused", "other keys"},
-        {"UPDATE t SET v = 1 WHERE id = (SELECT id FROM t x WHERE v = 0 LIMIT 1 FOR UPDATE)", "refused", "locks"},
+        {"UPDATE t SET v = 1 WHERE id = (SELECT id FROM t x WHERE v = 0 FOR UPDATE)", "refused", "locks"},
         {"WITH x AS (SELECT tid, w FROM u) UPDATE t SET v = x.w FROM x WHERE x.tid = t.id", "0 1 2 3"},
         {"WITH x AS (SELECT tid, w FROM u) UPDATE t SET v = a.w FROM x a, x b WHERE a.tid = t.id AND b.tid = t.id",
          "refused", "not tied"},
@@ -149,6 +152,207 @@ static void every_owner_changes_its_own_rows(void **state)
         {"EXPLAIN DELETE FROM t", "refused"},
         {"WITH x AS (DELETE FROM t RETURNING id) SELECT * FROM x", "refused"},
         {"MERGE INTO t USING u ON t.id = u.tid WHEN MATCHED THEN DELETE", "refused"},
+    };
+    CHECK_ALL(rows);
+}
+
+static void one_row_is_picked_and_locked(void **state)
+{
+    (void)state;
+    static const struct row rows[] = {
+        {"UPDATE t SET v = 1 WHERE id = (SELECT id FROM t x WHERE v = 0 LIMIT 1 FOR UPDATE)", "0 1 2 3", "f"},
+        {"UPDATE t SET v = 1 WHERE t.id IN (SELECT x.id FROM t x WHERE v = 0 FOR UPDATE SKIP LOCKED LIMIT 1) RETURNING "
+         "*",
+         "0 1 2 3", "rf"},
+        {"DELETE FROM t x WHERE x.id = (SELECT id FROM t FOR UPDATE OF t FETCH FIRST ROW ONLY) RETURNING 1", "0 1 2 3",
+         "rf"},
+        {"DELETE FROM t WHERE id = (SELECT id FROM t WHERE id IN (1, 2) FOR UPDATE LIMIT 1)", "1 2", "f"},
+        {"DELETE FROM t WHERE id = (SELECT id FROM t x WHERE EXISTS (SELECT 1 FROM u WHERE u.tid = x.id) FOR UPDATE "
+         "LIMIT 1)",
+         "0 1 2 3", "f"},
+        {"UPDATE t SET v = 1 WHERE id = (SELECT id FROM t LIMIT 1)", "refused", "other keys"},
+        {"UPDATE t SET v = 1 WHERE id = (SELECT id FROM t FOR UPDATE LIMIT 2)", "refused", "locks"},
+        {"UPDATE t SET v = 1 WHERE id = (SELECT id FROM t OFFSET 1 LIMIT 1 FOR UPDATE)", "refused", "locks"},
+        {"UPDATE t SET v = 1 WHERE id = (SELECT id FROM t ORDER BY v FOR UPDATE LIMIT 1)", "refused", "ORDER BY"},
+        {"UPDATE t SET v = 1 WHERE id = (SELECT id FROM t FOR UPDATE LIMIT 1) AND v = 2", "refused", "locks"},
+        {"UPDATE t SET v = 1 WHERE id <> (SELECT id FROM t FOR UPDATE LIMIT 1)", "refused", "other keys"},
+        {"UPDATE t SET v = 1 WHERE id = (SELECT v FROM t FOR UPDATE LIMIT 1)", "refused", "other keys"},
+        {"UPDATE t SET v = 1 WHERE v = (SELECT id FROM t FOR UPDATE LIMIT 1)", "refused", "other keys"},
+        {"UPDATE t SET v = 1 WHERE id = (SELECT tid FROM u FOR UPDATE LIMIT 1)", "refused", "locks"},
+        {"UPDATE t SET v = 1 WHERE id = (SELECT x.id FROM t x, u WHERE u.tid = x.id FOR UPDATE LIMIT 1)", "refused",
+         "locks"},
+        {"UPDATE t SET v = 1 WHERE id = (SELECT id FROM t x WHERE x.v = t.v FOR UPDATE LIMIT 1)", "refused", "locks"},
+        {"UPDATE t SET v = 1 WHERE id = (SELECT id FROM t x WHERE x.v > (SELECT avg(v) FROM t) FOR UPDATE LIMIT 1)",
+         "refused", "other keys"},
+        {"UPDATE t SET v = 1 WHERE id = (SELECT id FROM t WHERE v < random() FOR UPDATE LIMIT 1)", "refused",
+         "volatile"},
+        {"UPDATE t SET v = (SELECT count(*) FROM u) WHERE id = (SELECT id FROM t FOR UPDATE LIMIT 1)", "refused",
+         "u are not tied"},
+        {"UPDATE t SET id = v WHERE id = (SELECT id FROM t FOR UPDATE LIMIT 1)", "refused", "changes the key"},
+        {"WITH x AS (DELETE FROM u WHERE tid = 1) DELETE FROM t WHERE id = (SELECT id FROM t FOR UPDATE LIMIT 1)",
+         "refused", "more than one table"},
+    };
+    CHECK_ALL(rows);
+}
+
+#define ALL "0 1 2 3"
+
+static void a_change_of_the_schema_is_where_the_tables_are(void **state)
+{
+    (void)state;
+    static const struct row rows[] = {
+        {"ALTER TABLE t ADD COLUMN x int", ALL, "w"},
+        {"ALTER TABLE ref ADD COLUMN x int DEFAULT 3", ALL, "w"},
+        {"ALTER TABLE part1 ADD CHECK (v > 0)", ALL, "w"},
+        {"ALTER TABLE home ADD COLUMN x int", "s0"},
+        {"ALTER TABLE nosuch ADD COLUMN x int", "s0"},
+        {"ALTER TABLE t DROP COLUMN v, ALTER name SET NOT NULL", ALL, "w"},
+        {"ALTER TABLE t RENAME COLUMN v TO w", ALL, "w"},
+        {"ALTER TABLE tv RENAME COLUMN v TO w", ALL, "w"},
+        {"ALTER TABLE hv RENAME COLUMN v TO w", "s0"},
+        {"CREATE INDEX ON t (v)", ALL, "w"},
+        {"CREATE INDEX ON home (v)", "s0"},
+        {"CREATE UNIQUE INDEX ON t (v, id)", ALL, "w"},
+        {"CREATE INDEX CONCURRENTLY ti2 ON t (v)", ALL, "wb"},
+        {"CREATE INDEX CONCURRENTLY ON t (v)", "refused", "Name the index"},
+        {"DROP INDEX ti2", "0 1:DROP INDEX IF EXISTS ti2 2:DROP INDEX IF EXISTS ti2 3:DROP INDEX IF EXISTS ti2", "w"},
+        {"/* x */ drop index concurrently\nti2 ;",
+         "0 1:/* x */ drop index concurrently IF EXISTS\nti2 ; 2:/* x */ drop index concurrently IF EXISTS\nti2 ; "
+         "3:/* x */ drop index concurrently IF EXISTS\nti2 ;",
+         "wb"},
+        {"DROP INDEX IF EXISTS ti2", ALL, "w"},
+        {"ALTER INDEX a RENAME TO b",
+         "0 1:ALTER INDEX IF EXISTS a RENAME TO b 2:ALTER INDEX IF EXISTS a RENAME TO b "
+         "3:ALTER INDEX IF EXISTS a RENAME TO b",
+         "w"},
+        {"CREATE TABLE part2 PARTITION OF part FOR VALUES WITH (MODULUS 4, REMAINDER 1)", ALL, "w"},
+        {"CREATE TABLE other.part (id bigint)", "s0"},
+        {"DROP TABLE t", ALL, "w"},
+        {"DROP TABLE t, u CASCADE", ALL, "w"},
+        {"DROP TABLE home CASCADE", "s0"},
+        {"DROP TABLE IF EXISTS t, home, nosuch", ALL, "w"},
+        {"TRUNCATE t, u", ALL, "w"},
+        {"TRUNCATE home CASCADE", "s0"},
+        {"CREATE VIEW v AS SELECT t.id, r.label FROM t JOIN ref r ON r.tid = t.id", ALL, "w"},
+        {"CREATE VIEW v AS SELECT * FROM home", "s0"},
+        {"CREATE VIEW v AS SELECT 1 AS one", "s0"},
+        {"CREATE OR REPLACE VIEW tv AS SELECT id AS vid, v, name FROM t WHERE v > 1", ALL, "w"},
+        {"DROP VIEW tv", ALL, "w"},
+        {"DROP VIEW hv", "s0"},
+        {"GRANT SELECT ON tv, t, ref TO PUBLIC", ALL, "w"},
+        {"GRANT SELECT ON home TO PUBLIC", "s0"},
+        {"GRANT USAGE ON SCHEMA public TO PUBLIC", ALL, "w"},
+        {"GRANT SELECT ON ALL TABLES IN SCHEMA public TO PUBLIC", ALL, "w"},
+        {"COMMENT ON COLUMN t.v IS 'x'", ALL, "w"},
+        {"COMMENT ON TABLE home IS 'x'", "s0"},
+        {"CREATE TRIGGER a BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION trf()", ALL, "w"},
+        {"CREATE POLICY p ON t USING (v > 0)", ALL, "w"},
+        {"DROP POLICY p ON t", ALL, "w"},
+        {"DROP POLICY p ON home", "s0"},
+        {"CREATE TYPE mood AS ENUM ('a')", ALL, "w"},
+        {"ALTER TYPE colour ADD VALUE 'blue'", ALL, "w"},
+        {"DROP TYPE colour", ALL, "w"},
+        {"CREATE DOMAIN d2 AS int", ALL, "w"},
+        {"CREATE FUNCTION f2() RETURNS int LANGUAGE sql AS 'SELECT 1'", ALL, "w"},
+        {"DROP FUNCTION pure(int)", ALL, "w"},
+        {"CREATE EXTENSION citext", ALL, "w"},
+        {"CREATE SCHEMA s", ALL, "w"},
+        {"CREATE ROLE somebody", ALL, "wu"},
+        {"DROP ROLE somebody", ALL, "wu"},
+        {"ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO PUBLIC", ALL, "w"},
+        {"LOCK TABLE t", ALL, "wt"},
+        {"LOCK TABLE home", "s0"},
+        {"VACUUM t", ALL, "wb"},
+        {"VACUUM", ALL, "wb"},
+        {"ANALYZE t, ref", ALL, "w"},
+        {"VACUUM home", "s0"},
+        {"REINDEX TABLE t", ALL, "w"},
+        {"REINDEX TABLE CONCURRENTLY t", ALL, "wb"},
+        {"CLUSTER t USING t_pkey", ALL, "w"},
+        {"ALTER TABLE t ADD FOREIGN KEY (v) REFERENCES ref", ALL, "w"},
+        {"ALTER TABLE t ADD FOREIGN KEY (id) REFERENCES u (tid)", ALL, "w"},
+        {"CREATE TABLE new (id int REFERENCES ref)", "s0"},
+    };
+    CHECK_ALL(rows);
+}
+
+static void rows_of_a_key_that_changes_move(void **state)
+{
+    (void)state;
+    static const struct row rows[] = {
+        {"UPDATE t SET id = 6 WHERE id = 5", "refused", "foreign key refers"},
+        {"UPDATE u SET tid = 6 WHERE tid = 5",
+         "1:DELETE FROM \"public\".\"u\" WHERE tid = 5 RETURNING \"u\".\"uid\", \"u\".\"w\" "
+         "2:INSERT INTO \"public\".\"u\" (\"uid\", \"tid\", \"w\") OVERRIDING SYSTEM VALUE VALUES ($1, 6, $2)"},
+        {"UPDATE u AS x SET w = w + 1, tid = 7 WHERE x.tid = 5 AND x.w IS DISTINCT FROM 2 RETURNING *, x.w;",
+         "1:DELETE FROM \"public\".\"u\" AS \"x\" WHERE x.tid = 5 AND x.w IS DISTINCT FROM 2 RETURNING \"x\".\"uid\", "
+         "(w + 1) "
+         "3:INSERT INTO \"public\".\"u\" AS \"x\" (\"uid\", \"tid\", \"w\") OVERRIDING SYSTEM VALUE VALUES ($1, 7, $2) "
+         "RETURNING *, x.w",
+         "r"},
+        {"UPDATE u SET tid = 6, w = DEFAULT WHERE tid = 5", "refused", "default"},
+        {"UPDATE u SET tid = 6 FROM t WHERE t.id = 5 AND u.tid = 5", "refused", "more than the rows"},
+        {"WITH x AS (SELECT 1) UPDATE u SET tid = 6 WHERE tid = 5", "refused", "more than the rows"},
+        {"UPDATE u SET tid = 6 WHERE tid = 5 AND EXISTS (SELECT 1 FROM ref)", "refused", "more than the rows"},
+        {"UPDATE u SET tid = 6, w = (random() * 3)::int WHERE tid = 5", "refused", "volatile"},
+        {"UPDATE u SET tid = 9 WHERE tid = 5", "s1"},
+        {"UPDATE u SET tid = 6 WHERE tid IN (5, 7)", "refused"},
+        {"UPDATE c2 SET a = 2 WHERE a = 1 AND b = 3",
+         "0:DELETE FROM \"public\".\"c2\" WHERE a = 1 AND b = 3 RETURNING \"c2\".\"b\", \"c2\".\"v\" "
+         "1:INSERT INTO \"public\".\"c2\" (\"a\", \"b\", \"v\") OVERRIDING SYSTEM VALUE VALUES (2, $1, $2)"},
+        {"UPDATE c2 SET a = 2 WHERE a = 1", "refused"},
+    };
+    CHECK_ALL(rows);
+}
+
+static void what_could_not_hold_is_refused(void **state)
+{
+    (void)state;
+    static const struct row rows[] = {
+        {"ALTER TABLE t ADD UNIQUE (v)", "refused", "cannot hold over shards"},
+        {"ALTER TABLE t ADD UNIQUE (v, id)", ALL, "w"},
+        {"ALTER TABLE c2 ADD PRIMARY KEY (a)", "refused", "sharding key (a, b)"},
+        {"ALTER TABLE t ADD COLUMN x int UNIQUE", "refused", "cannot hold over shards"},
+        {"ALTER TABLE t ADD EXCLUDE USING gist (v WITH =)", "refused", "cannot hold over shards"},
+        {"ALTER TABLE t ADD EXCLUDE USING gist (id WITH =, v WITH &&)", ALL, "w"},
+        {"ALTER TABLE ref ADD UNIQUE (label)", ALL, "w"},
+        {"CREATE UNIQUE INDEX ON t (v)", "refused", "cannot hold over shards"},
+        {"CREATE UNIQUE INDEX ON t ((id + 1))", "refused", "cannot hold over shards"},
+        {"ALTER TABLE t ADD FOREIGN KEY (v) REFERENCES home", "refused", "home shard alone"},
+        {"ALTER TABLE t ADD FOREIGN KEY (v) REFERENCES u", "refused", "leaves out the sharding key"},
+        {"ALTER TABLE t ADD FOREIGN KEY (id) REFERENCES uu", "refused", "not colocated"},
+        {"ALTER TABLE ref ADD FOREIGN KEY (tid) REFERENCES t", "refused", "one shard each"},
+        {"ALTER TABLE home ADD FOREIGN KEY (tid) REFERENCES t", "refused", "one shard each"},
+        {"ALTER TABLE t DROP COLUMN id", "refused", "sharding key"},
+        {"ALTER TABLE t ALTER id TYPE int", "refused", "sharding key"},
+        {"ALTER TABLE t RENAME COLUMN id TO key", "refused", "sharding key"},
+        {"ALTER TABLE t RENAME TO t2", "refused", "pgmosaic apply"},
+        {"ALTER TABLE home RENAME TO i", "refused"},
+        {"ALTER TABLE t SET SCHEMA other", "refused", "another schema"},
+        {"ALTER TABLE t DROP CONSTRAINT mosaic_owner", "refused", "mosaic_owner"},
+        {"ALTER TABLE part ATTACH PARTITION home DEFAULT", "refused", "PARTITION OF"},
+        {"ALTER TABLE part DETACH PARTITION part1", "refused", "detached"},
+        {"ALTER TABLE t ADD COLUMN n serial", "refused", "numbers the rows"},
+        {"ALTER TABLE ref ADD COLUMN x uuid DEFAULT gen_random_uuid()", "refused", "each copy"},
+        {"ALTER TABLE ref ADD COLUMN x date DEFAULT 'today'", "refused", "each copy"},
+        {"ALTER TABLE t ADD COLUMN x uuid DEFAULT gen_random_uuid()", ALL, "w"},
+        {"CREATE TABLE u (tid int)", "refused", "another type of its sharding key"},
+        {"CREATE TABLE u (uid int)", "refused", "without a column tid"},
+        {"CREATE TABLE IF NOT EXISTS u (tid bigint PRIMARY KEY)", ALL, "w"},
+        {"CREATE TABLE u (tid bigint, uid int PRIMARY KEY)", "refused", "cannot hold over shards"},
+        {"CREATE TABLE u AS SELECT 1", "refused", "every shard"},
+        {"CREATE TABLE x () INHERITS (t)", "refused", "partition"},
+        {"CREATE VIEW tv AS SELECT * FROM home", "refused", "Drop that first"},
+        {"CREATE VIEW home AS SELECT * FROM t", "refused", "Drop that first"},
+        {"DROP TABLE t, home", "refused", "two statements"},
+        {"DROP SCHEMA public CASCADE", "refused", "the config needs"},
+        {"TRUNCATE t, home", "refused", "two statements"},
+        {"LOCK TABLE t, home", "refused", "two statements"},
+        {"CREATE DATABASE x", "refused", "exec --all"},
+        {"ALTER SYSTEM SET work_mem = '1GB'", "refused", "exec --all"},
+        {"GRANT CONNECT ON DATABASE x TO PUBLIC", "refused", "exec --all"},
+        {"COMMENT ON CONSTRAINT mosaic_owner ON t IS NULL", "refused", "pgmosaic's own"},
+        {"CREATE TABLE t (id bigint, n serial)", "refused", "numbered on each shard"},
     };
     CHECK_ALL(rows);
 }
@@ -529,12 +733,41 @@ static void memory_may_run_out_anywhere(void **state)
     }
 }
 
+static void rows_of_copy_are_dealt_out(void **state)
+{
+    (void)state;
+    static const struct row rows[] = {
+        {"COPY t FROM STDIN", "0 1 2 3"},
+        {"COPY t (v, id) FROM STDIN (FORMAT csv, HEADER match, DELIMITER ';')", "0 1 2 3"},
+        {"COPY t FROM STDIN WITH CSV HEADER QUOTE ''''", "0 1 2 3"},
+        {"COPY BINARY t FROM STDIN", "0 1 2 3"},
+        {"COPY ref FROM STDIN", "0 1 2 3", "s"},
+        {"COPY t FROM STDIN WHERE v > 3", "0 1 2 3"},
+        {"COPY t FROM STDIN WHERE now() > '2020-01-01'", "0 1 2 3", "c"},
+        {"COPY t FROM STDIN WHERE v > random()", "refused", "volatile"},
+        {"COPY t (v) FROM STDIN", "refused", "without its key"},
+        {"COPY t FROM '/tmp/x'", "refused", "FROM STDIN"},
+        {"COPY t FROM PROGRAM 'x'", "refused", "FROM STDIN"},
+        {"COPY t FROM STDIN (ENCODING 'UTF8', FREEZE)", "0 1 2 3"},
+        {"COPY t FROM STDIN (ENCODING 'latin1')", "refused", "UTF8"},
+        {"COPY t FROM STDIN (FORMAT csv, FORCE_NULL (v))", "0 1 2 3"},
+        {"COPY t FROM STDIN (FORMAT csv, FORCE_NULL (v, id))", "refused", "of its key"},
+        {"COPY t FROM STDIN (FORMAT csv, FORCE_NOT_NULL (id))", "refused", "of its key"},
+        {"COPY t FROM STDIN (ON_ERROR ignore)", "refused", "not known here"},
+        {"COPY t FROM STDIN (FORMAT xml)", "refused", "not known"},
+        {"COPY t FROM STDIN (DELIMITER 'ab')", "refused", "one byte"},
+        {"COPY t FROM STDIN (FORMAT csv, DELIMITER '\"')", "refused", "fit together"},
+    };
+    CHECK_ALL(rows);
+}
+
 static void without_leave_they_are_refused(void **state)
 {
     (void)state;
     static const struct row rows[] = {
         {"UPDATE t SET v = 1", "refused", "no condition id"},
         {"DELETE FROM t WHERE id IN (1, 2)", "refused", "more than one shard"},
+        {"COPY t FROM STDIN", "refused", "pgmosaic load"},
     };
     world.has_writes = false;
     CHECK_ALL(rows);
@@ -560,12 +793,17 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_owner_changes_its_own_rows),
+        cmocka_unit_test(one_row_is_picked_and_locked),
+        cmocka_unit_test(rows_of_a_key_that_changes_move),
+        cmocka_unit_test(a_change_of_the_schema_is_where_the_tables_are),
+        cmocka_unit_test(what_could_not_hold_is_refused),
         cmocka_unit_test(rows_go_to_their_shards),
         cmocka_unit_test(a_query_s_rows_stay_where_they_are),
         cmocka_unit_test(copies_stay_equal),
         cmocka_unit_test(a_part_has_its_own_parameters),
         cmocka_unit_test(any_text_is_split_where_the_parser_has_its_rows),
         cmocka_unit_test(memory_may_run_out_anywhere),
+        cmocka_unit_test(rows_of_copy_are_dealt_out),
         cmocka_unit_test(without_leave_they_are_refused),
     };
     return cmocka_run_group_tests(tests, open_world, close_world);

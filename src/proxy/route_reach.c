@@ -1,0 +1,101 @@
+/*
+ * From a route to the server that has it: what must be looked at where a transaction is open on several shards.
+ */
+#include "proxy/beside.h"
+#include "proxy/branch.h"
+#include "proxy/client_extended.h"
+#include "proxy/effect.h"
+#include "proxy/proxy.h"
+#include "proxy/route.h"
+#include "proxy/server.h"
+
+/* The end of a transaction that is open on several shards, where it would end on one of them alone. */
+static bool ends_one(const struct client *client, const struct facts_list *list)
+{
+    bool ends = false;
+    for (size_t i = 0; list && i < list->count; i++)
+        ends |= list->facts[i].class == STATEMENT_COMMIT || list->facts[i].class == STATEMENT_ROLLBACK ||
+                list->facts[i].class == STATEMENT_TWO_PHASE;
+    return ends && client->status == 'T' && branch_is_parked(client);
+}
+
+static enum taken refuse_end(struct client *client)
+{
+    mosaic_error error;
+    (void)!error_set(&error, MOSAIC_UNSUPPORTED,
+                     "the end of a transaction that is open on several shards must be a COMMIT or ROLLBACK by itself");
+    error_hint(&error, "send it as a text of its own");
+    return client->in_segment ? extended_refuse(client, &error) : client_refuse(client, &error, true);
+}
+
+/* Does it ask for the time of a transaction that is open on another shard as well? */
+static bool reads_another_clock(const struct client *client, const struct route *route)
+{
+    bool reads = false;
+    for (size_t i = 0; route->facts && i < route->facts->count; i++)
+        reads |= route->facts->facts[i].reads_clock;
+    if (!reads || client->status != 'T' || route->aside || route_has_shard_clocks(client))
+        return false;
+    bool leaves = client->server && !client->is_fresh && client->server->pool->shard != route->shard;
+    return leaves || branch_is_parked(client);
+}
+
+static enum taken refuse_clock(struct client *client)
+{
+    mosaic_error error;
+    (void)!error_set(&error, MOSAIC_UNSUPPORTED,
+                     "this statement asks for the time of a transaction that is open on several shards");
+    error_detail(&error, "Each of them has its own.");
+    error_hint(&error, BESIDE_CLOCK_HINT);
+    return client->in_segment ? extended_refuse(client, &error) : client_refuse(client, &error, true);
+}
+
+static enum taken refuse_declared(struct client *client, const char *name)
+{
+    mosaic_error error;
+    (void)!error_set(&error, MOSAIC_DATA, "cursor \"%s\" already exists", name);
+    error_sqlstate(&error, "42P03");
+    return client->in_segment ? extended_refuse(client, &error) : client_refuse(client, &error, true);
+}
+
+/* The shard where a cursor was declared, of a transaction that is on others as well; SIZE_MAX: it does not matter. */
+static size_t place_of_cursor(const struct client *client, const struct facts_list *list, bool *is_sure)
+{
+    const struct facts *only = list && list->count == 1 ? &list->facts[0] : NULL;
+    bool is_cursor = only && only->name && (only->class == STATEMENT_CURSOR || only->class == STATEMENT_DECLARE);
+    if (!is_cursor || !client->transaction.cursors || !branch_is_parked(client))
+        return SIZE_MAX;
+    uint64_t number = transaction_cursor(&client->transaction, only->name, is_sure);
+    const struct server *server = number ? branch_by_number(client, number) : NULL;
+    return server ? server->pool->shard : SIZE_MAX;
+}
+
+enum taken route_reach(struct client *client, const struct route *way)
+{
+    struct route found = *way;
+    const struct route *route = &found;
+    bool is_sure;
+    size_t place = place_of_cursor(client, way->facts, &is_sure);
+    if (place != SIZE_MAX && way->facts->facts[0].class == STATEMENT_DECLARE && is_sure)
+        return refuse_declared(client, way->facts->facts[0].name);
+    if (place != SIZE_MAX && way->facts->facts[0].class == STATEMENT_CURSOR)
+        found.shard = place;
+    if (reads_another_clock(client, route))
+        return refuse_clock(client);
+    if (ends_one(client, route->facts))
+        return refuse_end(client);
+    if (route->aside)
+        return client_reach_beside(client, route->shard);
+    enum taken taken = client_leave_coordinator(client, route->shard);
+    if (taken != REACHED)
+        return taken;
+    taken = client_reach(client, route->shard);
+    for (size_t i = 0; taken == REACHED && route->facts && i < route->facts->count; i++) {
+        client->transaction.has_written |= effect_writes(&route->facts->facts[i]);
+        if (route->facts->facts[i].sets_unknown) {
+            client->has_unknown = true;
+            client->unknown_slot = client->server->pool->slot;
+        }
+    }
+    return taken;
+}

@@ -1,0 +1,323 @@
+"""Changes of the schema through the proxy: on every shard that has the table, in one transaction, or on none."""
+import contextlib
+import subprocess
+import time
+
+import psycopg
+import psycopg2
+import pytest
+from conftest import superuser
+from proxies import STANDIN, ask, start_proxy
+from rawwire import bind, describe, execute, parse, sync
+from test_proxy_transactions import kinds, nothing_is_left
+
+LAB_SHARDS = 3
+SCHEMA = """
+CREATE TABLE users (id bigint PRIMARY KEY, name text, score int);
+CREATE TABLE orders (user_id bigint REFERENCES users (id), n int, PRIMARY KEY (user_id, n));
+CREATE TABLE countries (code text PRIMARY KEY, name text);
+CREATE TABLE parts (id bigint, day date, PRIMARY KEY (id, day)) PARTITION BY RANGE (day);
+"""
+TABLES = (" - {name: users, key: id, function: modulo}\n - {name: orders, key: user_id, function: modulo}\n"
+          " - {name: parts, key: id, function: modulo}\n - {name: countries, kind: reference}\n"
+          " - {name: later, key: id, function: modulo}\n")
+LATER = "CREATE TABLE later (id bigint PRIMARY KEY, word text)"
+
+pytestmark = pytest.mark.skipif(bool(STANDIN), reason="only the proxy knows several shards")
+
+
+@pytest.fixture(scope="module")
+def proxy(lab):
+    lab.everywhere(SCHEMA + LATER)
+    lab.query(0, "CREATE TABLE home (id int PRIMARY KEY, word text)")
+    lab.add_tables(TABLES)
+    lab.run("apply", "--yes", check=True)
+    with start_proxy(lab, {"schema_check_interval": "1h"}) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def one(proxy, lab):
+    with contextlib.closing(proxy.psycopg2()) as connection:
+        yield connection
+    nothing_is_left(lab)
+
+
+def everywhere(lab, sql):
+    """What all shards say alike."""
+    said = [lab.query(shard, sql) for shard in range(LAB_SHARDS)]
+    assert all(rows == said[0] for rows in said), said
+    return said[0]
+
+
+def column(lab, table, name):
+    return everywhere(lab, f"SELECT format_type(atttypid, atttypmod) FROM pg_attribute WHERE attrelid = '{table}'::regclass "
+                           f"AND attname = '{name}' AND NOT attisdropped")
+
+
+@pytest.mark.parametrize(("do", "check", "undo"), [
+    ("ALTER TABLE users ADD COLUMN extra int DEFAULT 3",
+     "SELECT 1 FROM pg_attribute WHERE attrelid = 'users'::regclass AND attname = 'extra'", "ALTER TABLE users DROP extra"),
+    ("ALTER TABLE users ADD CONSTRAINT positive CHECK (score > 0)",
+     "SELECT 1 FROM pg_constraint WHERE conname = 'positive'", "ALTER TABLE users DROP CONSTRAINT positive"),
+    ("ALTER TABLE orders ADD CONSTRAINT again FOREIGN KEY (user_id) REFERENCES users",
+     "SELECT 1 FROM pg_constraint WHERE conname = 'again'", "ALTER TABLE orders DROP CONSTRAINT again"),
+    ("ALTER TABLE countries ADD CONSTRAINT named UNIQUE (name)",
+     "SELECT 1 FROM pg_constraint WHERE conname = 'named'", "ALTER TABLE countries DROP CONSTRAINT named"),
+    ("CREATE INDEX users_name ON users (name)", "SELECT 1 FROM pg_class WHERE relname = 'users_name'",
+     "DROP INDEX users_name"),
+    ("CREATE INDEX CONCURRENTLY users_beside ON users (name)",
+     "SELECT 1 FROM pg_index WHERE indexrelid = 'users_beside'::regclass AND indisvalid",
+     "DROP INDEX CONCURRENTLY users_beside"),
+    ("CREATE TABLE parts_2026 PARTITION OF parts FOR VALUES FROM ('2026-01-01') TO ('2027-01-01')",
+     "SELECT 1 FROM pg_constraint WHERE conrelid = 'parts_2026'::regclass AND conname = 'mosaic_owner'",
+     "DROP TABLE parts_2026"),
+    ("CREATE VIEW named AS SELECT id, name FROM users", "SELECT 1 FROM pg_class WHERE relname = 'named'", "DROP VIEW named"),
+    ("CREATE TYPE mood AS ENUM ('sad', 'glad')", "SELECT 1 FROM pg_type WHERE typname = 'mood'", "DROP TYPE mood"),
+    ("CREATE DOMAIN percent AS int CHECK (VALUE < 101)", "SELECT 1 FROM pg_type WHERE typname = 'percent'",
+     "DROP DOMAIN percent"),
+    ("CREATE FUNCTION twice(int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT 2 * $1'",
+     "SELECT 1 FROM pg_proc WHERE proname = 'twice'", "DROP FUNCTION twice(int)"),
+    ("CREATE SCHEMA more", "SELECT 1 FROM pg_namespace WHERE nspname = 'more'", "DROP SCHEMA more"),
+    ("CREATE EXTENSION pg_trgm", "SELECT 1 FROM pg_extension WHERE extname = 'pg_trgm'", "DROP EXTENSION pg_trgm"),
+    ("CREATE POLICY own ON users USING (id > 0)", "SELECT 1 FROM pg_policy WHERE polname = 'own'",
+     "DROP POLICY own ON users"),
+    ("ALTER TABLE users ENABLE ROW LEVEL SECURITY",
+     "SELECT 1 FROM pg_class WHERE oid = 'users'::regclass AND relrowsecurity",
+     "ALTER TABLE users DISABLE ROW LEVEL SECURITY"),
+    ("GRANT SELECT ON users, countries TO PUBLIC",
+     "SELECT 1 FROM pg_class WHERE oid = 'users'::regclass AND relacl::text LIKE '%{=r/%' OR oid = 'users'::regclass "
+     "AND relacl::text LIKE '%,=r/%'", "REVOKE SELECT ON users, countries FROM PUBLIC"),
+    ("COMMENT ON COLUMN users.name IS 'theirs'",
+     "SELECT 1 WHERE col_description('users'::regclass, 2) = 'theirs'", "COMMENT ON COLUMN users.name IS NULL"),
+])
+def test_every_shard_does_it(lab, one, do, check, undo):
+    words = do.split()
+    assert ask(one, do).split()[0] == words[0]
+    assert everywhere(lab, check) == [(1,)]
+    assert ask(one, undo).split()[0] == undo.split()[0]
+    with contextlib.suppress(psycopg.errors.UndefinedTable, psycopg2.errors.UndefinedTable):  # of a regclass
+        assert everywhere(lab, check) == []
+
+
+def test_roles_are_made_once_a_server(lab, one):
+    for shard in range(LAB_SHARDS):
+        with superuser(lab, shard) as connection:
+            connection.execute("ALTER ROLE demo CREATEROLE")
+    assert ask(one, "CREATE ROLE ddl_reader") == "CREATE ROLE"
+    try:
+        assert everywhere(lab, "SELECT 1 FROM pg_roles WHERE rolname = 'ddl_reader'") == [(1,)]
+        ask(one, "GRANT SELECT ON users TO ddl_reader")
+        assert everywhere(lab, "SELECT has_table_privilege('ddl_reader', 'users', 'SELECT')") == [(True,)]
+        ask(one, "REVOKE SELECT ON users FROM ddl_reader")
+    finally:
+        assert ask(one, "DROP ROLE ddl_reader") == "DROP ROLE"
+
+
+def test_a_rollback_undoes_it_on_all_shards(lab, one):
+    ask(one, "BEGIN")
+    ask(one, "ALTER TABLE users ADD COLUMN gone int")
+    ask(one, "CREATE INDEX users_gone ON users (gone)")
+    ask(one, "SAVEPOINT s")
+    ask(one, "ALTER TABLE countries ADD COLUMN gone int")
+    ask(one, "ROLLBACK TO s")
+    ask(one, "ROLLBACK")
+    assert column(lab, "users", "gone") == column(lab, "countries", "gone") == []
+    ask(one, "BEGIN")
+    ask(one, "ALTER TABLE users ADD COLUMN stays int")
+    ask(one, "SAVEPOINT s")
+    ask(one, "ALTER TABLE countries ADD COLUMN gone int")
+    ask(one, "ROLLBACK TO s")
+    ask(one, "COMMIT")
+    assert column(lab, "users", "stays") == [("integer",)]
+    assert column(lab, "countries", "gone") == []
+    ask(one, "ALTER TABLE users DROP COLUMN stays")
+
+
+def test_a_failure_on_one_shard_undoes_all(lab, one):
+    lab.query(1, "INSERT INTO users VALUES (1, 'x', -5)")
+    try:
+        with pytest.raises(psycopg2.errors.CheckViolation) as found:
+            ask(one, "ALTER TABLE users ADD CONSTRAINT positive CHECK (score > 0)")
+        assert "shard s1" in found.value.diag.context
+        assert everywhere(lab, "SELECT 1 FROM pg_constraint WHERE conname = 'positive'") == []
+    finally:
+        lab.query(1, "DELETE FROM users")
+
+
+def test_a_mistyped_table_is_postgresqls_own_error(one):
+    for text in ("ALTER TABLE usres ADD COLUMN x int", "DROP TABLE usres", "TRUNCATE usres", "CREATE INDEX ON usres (x)",
+                 "COMMENT ON TABLE usres IS 'x'", "GRANT SELECT ON usres TO PUBLIC", "VACUUM usres"):
+        with pytest.raises(psycopg2.errors.UndefinedTable):
+            ask(one, text)
+    with pytest.raises(psycopg2.errors.UndefinedColumn):
+        ask(one, "ALTER TABLE users DROP COLUMN nosuch")
+    with pytest.raises(psycopg2.errors.UndefinedObject):
+        ask(one, "DROP INDEX nosuch")
+    assert ask(one, "DROP TABLE IF EXISTS usres") == "DROP TABLE"
+
+
+def test_what_could_not_hold_is_refused_with_the_fix(one):
+    with pytest.raises(psycopg2.errors.FeatureNotSupported) as found:
+        ask(one, "ALTER TABLE users ADD UNIQUE (name)")
+    assert "sharding key (id)" in str(found.value) and found.value.diag.message_hint == "Put id into it."
+    with pytest.raises(psycopg2.errors.FeatureNotSupported) as found:
+        ask(one, "CREATE TABLE x (a int); ALTER TABLE users ADD COLUMN a int")
+    assert "by itself" in found.value.diag.message_hint
+
+
+def test_others_see_the_new_schema(proxy, lab, one):
+    with proxy.session() as other, psycopg.connect(proxy.dsn, autocommit=True, prepare_threshold=0) as third:
+        assert third.execute("SELECT * FROM users WHERE id = %s", (7,)).fetchall() == []
+        other("SELECT * FROM users")
+        ask(one, "ALTER TABLE users ADD COLUMN shown text DEFAULT 'yes'")
+        other("INSERT INTO users (id) VALUES (7), (8)")
+        assert other("SELECT id, shown FROM users ORDER BY id") == [(7, "yes"), (8, "yes")]
+        assert third.execute("SELECT shown FROM users WHERE id = %s", (7,)).fetchall() == [("yes",)]
+        ask(one, "CREATE VIEW seen AS SELECT id, shown FROM users")
+        assert sorted(other("SELECT id FROM seen")) == [(7,), (8,)]
+        ask(one, "CREATE OR REPLACE VIEW seen AS SELECT id, shown FROM users WHERE id = 8")
+        assert other("SELECT id FROM seen") == [(8,)]
+        ask(one, "DROP VIEW seen")
+        ask(one, "ALTER TABLE users DROP COLUMN shown")
+        assert sorted(other("SELECT * FROM users")) == [(7, None, None), (8, None, None)]
+        assert ask(one, "TRUNCATE users, orders") == "TRUNCATE TABLE"
+        assert other("SELECT count(*) FROM users") == [(0,)]
+
+
+def test_within_its_transaction_rows_of_shards_wait_for_the_end(lab, one):
+    ask(one, "BEGIN")
+    ask(one, "CREATE VIEW fresh AS SELECT id FROM users")
+    ask(one, "INSERT INTO home VALUES (1, 'noted')")
+    assert ask(one, "SELECT word FROM home") == [("noted",)]
+    ask(one, "ALTER TABLE users ADD COLUMN y int")
+    for text in ("SELECT id FROM fresh", "SELECT * FROM users WHERE id = 1", "SELECT count(*) FROM countries"):
+        ask(one, "SAVEPOINT s")
+        with pytest.raises(psycopg2.errors.FeatureNotSupported) as found:
+            ask(one, text)
+        assert found.value.diag.message_hint == "COMMIT the change first"
+        ask(one, "ROLLBACK TO s")
+    ask(one, "COMMIT")
+    assert ask(one, "SELECT id FROM fresh") == []
+    ask(one, "DROP VIEW fresh")
+    ask(one, "ALTER TABLE users DROP COLUMN y")
+    ask(one, "DELETE FROM home")
+
+
+def test_by_the_extended_protocol(proxy, lab):
+    with proxy.wire() as wire:
+        got = wire.exchange(parse("ALTER TABLE users ADD COLUMN z int") + bind() + describe() + execute() + sync())
+        assert kinds(got) == list("12nCZ") and got[-2][1] == b"ALTER TABLE\0"
+        got = wire.exchange(parse("VACUUM users") + bind() + execute() + sync())
+        assert kinds(got) == list("12CZ")
+        assert kinds(wire.exchange(parse("ALTER TABLE users DROP COLUMN z") + bind() + execute() + sync())) == list("12CZ")
+    assert column(lab, "users", "z") == []
+
+
+def test_what_cannot_be_within_a_transaction(lab, one):
+    for text, tag in (("VACUUM", "VACUUM"), ("VACUUM (ANALYZE) users, countries", "VACUUM"), ("ANALYZE users", "ANALYZE"),
+                      ("REINDEX TABLE users", "REINDEX"), ("REINDEX TABLE CONCURRENTLY users", "REINDEX"),
+                      ("CLUSTER users USING users_pkey", "CLUSTER")):
+        assert ask(one, text) == tag
+    ask(one, "BEGIN")
+    with pytest.raises(psycopg2.errors.ActiveSqlTransaction):
+        ask(one, "VACUUM users")
+    ask(one, "ROLLBACK")
+    with pytest.raises(psycopg2.errors.NoActiveSqlTransaction):
+        ask(one, "LOCK TABLE users")
+    ask(one, "BEGIN")
+    assert ask(one, "LOCK TABLE users IN EXCLUSIVE MODE") == "LOCK TABLE"
+    assert everywhere(lab, "SELECT count(*) FROM pg_locks WHERE relation = 'users'::regclass AND mode = 'ExclusiveLock'") \
+        == [(1,)]
+    ask(one, "ROLLBACK")
+
+
+def test_an_index_that_fails_on_one_shard(lab, one):
+    lab.query(1, "INSERT INTO users VALUES (1, 'x', 0)")
+    with pytest.raises(psycopg2.errors.DivisionByZero) as found:
+        ask(one, "CREATE INDEX CONCURRENTLY users_odd ON users ((1 / score))")
+    assert "shard s1" in found.value.diag.context and "DROP INDEX CONCURRENTLY" in found.value.diag.message_hint
+    ask(one, "DROP INDEX CONCURRENTLY IF EXISTS users_odd")
+    assert everywhere(lab, "SELECT 1 FROM pg_class WHERE relname = 'users_odd'") == []
+    ask(one, "TRUNCATE users, orders")
+
+
+def test_a_configured_table_is_dropped_and_made_anew(lab, one):
+    ask(one, "INSERT INTO later VALUES (1, 'a'), (2, 'b')")
+    assert ask(one, "DROP TABLE IF EXISTS later, nosuch") == "DROP TABLE"
+    assert everywhere(lab, "SELECT to_regclass('later')") == [(None,)]
+    assert "later" in lab.run("status").stdout
+    with pytest.raises(psycopg2.errors.UndefinedTable):
+        ask(one, "SELECT * FROM later")
+    assert ask(one, LATER) == "CREATE TABLE"
+    assert ask(one, "INSERT INTO later VALUES (3, 'c'), (4, 'd')") == "INSERT 0 2"
+    assert sorted(ask(one, "SELECT * FROM later")) == [(3, "c"), (4, "d")]
+    lab.run("apply", "--yes", check=True)
+    assert everywhere(lab, "SELECT 1 FROM pg_constraint WHERE conrelid = 'later'::regclass AND conname = 'mosaic_owner'") \
+        == [(1,)]
+
+
+def test_two_at_a_time(proxy, lab):
+    import threading
+    failures = []
+
+    def work(number):
+        with contextlib.closing(proxy.psycopg2()) as connection:
+            for turn in range(4):
+                try:
+                    ask(connection, f"ALTER TABLE users ADD COLUMN c{number}_{turn} int")
+                    ask(connection, f"ALTER TABLE users DROP COLUMN c{number}_{turn}")
+                except psycopg2.Error as error:
+                    failures.append(error)
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+    nothing_is_left(lab)
+
+
+@pytest.mark.parametrize("tables", ["", "_configured"])
+def test_pgbench_makes_its_tables(lab, make_lab, tables):
+    names = [f"pgbench_{name}" for name in ("accounts", "branches", "tellers", "history")]
+    other = make_lab(shards=2, name=f"bench{tables}") if tables else lab
+    if tables:
+        other.everywhere("".join(f"CREATE TABLE {name} (bid int, {'aid int, ' * (name == names[0])}x int);" for name in names))
+        other.add_tables("".join(f" - {{name: {name}, key: bid, function: modulo}}\n" for name in names))
+        other.run("apply", "--yes", check=True)
+    with start_proxy(other, {"schema_check_interval": "1h"}) as proxy:
+        steps = "dt" if tables else "dtp"  # its keys are aid, tid: none over shards
+        done = subprocess.run(["pgbench", "-i", "-I", steps], env=proxy.env, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+        with proxy.session() as session:
+            assert session("SELECT count(*) FROM pgbench_accounts") == [(0,)]
+    there = [other.query(shard, "SELECT to_regclass('pgbench_accounts') IS NOT NULL") for shard in range(other.shards)]
+    assert there == [[(bool(tables) or shard == 0,)] for shard in range(other.shards)]
+    if not tables:
+        lab.query(0, "DROP TABLE " + ", ".join(names))
+
+
+def test_drift_is_shown(lab, one):
+    lab.query(1, "ALTER TABLE users ADD COLUMN drifted int")
+    try:
+        with pytest.raises(psycopg2.errors.DuplicateColumn) as found:
+            ask(one, "ALTER TABLE users ADD COLUMN drifted int")
+        assert "shard s1" in found.value.diag.context
+        status = lab.run("status")
+        assert "drifted" in status.stdout + status.stderr
+    finally:
+        lab.query(1, "ALTER TABLE users DROP COLUMN drifted")
+
+
+def test_a_shard_that_goes_down_undoes_all(lab, one):
+    ask(one, "BEGIN")
+    ask(one, "ALTER TABLE users ADD COLUMN lost int")
+    lab.query(1, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'idle in transaction' "
+                 "AND datname = current_database()")
+    with pytest.raises(psycopg2.Error):
+        ask(one, "COMMIT")
+    one.cursor().execute("ROLLBACK")
+    time.sleep(0.2)
+    assert column(lab, "users", "lost") == []
