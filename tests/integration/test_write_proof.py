@@ -261,6 +261,9 @@ def test_what_several_shards_write_is_right(cluster):
         if not plan.startswith("{"):
             other[plan.partition(" Several ")[2][:70] or plan[:70] if plan.startswith("refused") else "one shard"] += 1
             continue
+        if json.loads(plan)["moves"]:  # its second part gets rows of the first: test_proxy_moves.py has these
+            other["a row gets another key"] += 1
+            continue
         problem = cluster.check(statement, json.loads(plan))
         failed += cluster.failed
         proved["ref" if json.loads(plan)["same"] else statement.split("WITH ")[-1].split(" ")[0]] += 1
