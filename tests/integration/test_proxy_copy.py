@@ -35,7 +35,7 @@ TABLES = (" - {name: items, key: id, function: modulo}\n - {name: pairs, key: [n
           " - {name: countries, kind: reference}\n")
 NAMES = ("items", "pairs", "codes", "parents", "children", "countries", "home")
 
-pytestmark = pytest.mark.skipif(bool(STANDIN), reason="only the proxy knows several shards")
+pytestmark = [pytest.mark.skipif(bool(STANDIN), reason="only the proxy knows several shards"), pytest.mark.light]
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ TABLES = (" - {name: users, key: id, function: modulo}\n - {name: orders, key: u
           " - {name: later, key: id, function: modulo}\n")
 LATER = "CREATE TABLE later (id bigint PRIMARY KEY, word text)"
 
-pytestmark = pytest.mark.skipif(bool(STANDIN), reason="only the proxy knows several shards")
+pytestmark = [pytest.mark.skipif(bool(STANDIN), reason="only the proxy knows several shards"), pytest.mark.light]
 
 
 @pytest.fixture(scope="module")

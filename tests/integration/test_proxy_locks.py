@@ -18,7 +18,7 @@ CREATE TABLE kinds (code int PRIMARY KEY, name text);
 TABLES = (" - {name: jobs, key: id, function: modulo}\n - {name: parts, key: job_id, function: modulo}\n"
           " - {name: kinds, kind: reference}\n")
 
-pytestmark = pytest.mark.skipif(bool(STANDIN), reason="only the proxy knows several shards")
+pytestmark = [pytest.mark.skipif(bool(STANDIN), reason="only the proxy knows several shards"), pytest.mark.light]
 
 
 @pytest.fixture(scope="module")

@@ -41,7 +41,7 @@ INSERT INTO items (id, n, word, ratio, at, price, mood, moods, tags, data, raw, 
 INSERT INTO parents VALUES (1, 'a'), (2, 'b'), (3, 'c');
 """
 
-pytestmark = pytest.mark.skipif(bool(STANDIN), reason="only the proxy knows several shards")
+pytestmark = [pytest.mark.skipif(bool(STANDIN), reason="only the proxy knows several shards"), pytest.mark.light]
 
 
 @pytest.fixture(scope="module")
