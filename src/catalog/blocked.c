@@ -17,15 +17,7 @@ mosaic_status blocked_connect(const struct shard *shard, int64_t deadline, PGcon
     static const char settings[] = "SET search_path = pg_catalog; SET default_transaction_isolation = 'read "
                                    "committed'; SET statement_timeout = 0; "
                                    "SET jit = off";
-    mosaic_status status = pq_connect(shard->conninfo, shard->name, SESSION, deadline, connection, error);
-    if (status != MOSAIC_OK)
-        return status;
-    status = pq_exec(*connection, shard->name, settings, deadline, NULL, error);
-    if (status != MOSAIC_OK) {
-        PQfinish(*connection);
-        *connection = NULL;
-    }
-    return status;
+    return pq_connect_with(shard->conninfo, shard->name, SESSION, settings, deadline, connection, error);
 }
 
 bool blocked_key(uint32_t pid, uint64_t number, uint64_t *key)

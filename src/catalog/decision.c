@@ -104,15 +104,7 @@ mosaic_status decision_connect(const struct shard *shard, int64_t deadline, PGco
         "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; "
         "SELECT pg_catalog.set_config('synchronous_commit', 'on', false) WHERE "
         "pg_catalog.current_setting('synchronous_commit') OPERATOR(pg_catalog.=) ANY ('{off,local,remote_write}')";
-    mosaic_status status = pq_connect(shard->conninfo, shard->name, "pgmosaic recovery", deadline, connection, error);
-    if (status != MOSAIC_OK)
-        return status;
-    status = pq_exec(*connection, shard->name, settings, deadline, NULL, error);
-    if (status != MOSAIC_OK) {
-        PQfinish(*connection);
-        *connection = NULL;
-    }
-    return status;
+    return pq_connect_with(shard->conninfo, shard->name, "pgmosaic recovery", settings, deadline, connection, error);
 }
 
 /* The first value of a statement with one parameter; "" for no row or NULL. */

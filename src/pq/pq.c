@@ -380,3 +380,17 @@ void pq_cancel(PGconn *connection)
     pthread_detach(thread);
     wait_for_cancel(work);
 }
+
+mosaic_status pq_connect_with(const char *conninfo, const char *shard, const char *application_name,
+                              const char *settings, int64_t deadline, PGconn **connection, mosaic_error *error)
+{
+    mosaic_status status = pq_connect(conninfo, shard, application_name, deadline, connection, error);
+    if (status != MOSAIC_OK)
+        return status;
+    status = pq_exec(*connection, shard, settings, deadline, NULL, error);
+    if (status != MOSAIC_OK) {
+        PQfinish(*connection);
+        *connection = NULL;
+    }
+    return status;
+}

@@ -50,6 +50,10 @@ MOSAIC_MUST_CHECK mosaic_status pq_wait(PGconn *connection, bool for_write, int6
  */
 MOSAIC_MUST_CHECK mosaic_status pq_connect(const char *conninfo, const char *shard, const char *application_name,
                                            int64_t deadline, PGconn **connection, mosaic_error *error);
+/* The same, and then runs `settings` there; where that fails, *connection is NULL. */
+MOSAIC_MUST_CHECK mosaic_status pq_connect_with(const char *conninfo, const char *shard, const char *application_name,
+                                                const char *settings, int64_t deadline, PGconn **connection,
+                                                mosaic_error *error);
 /*
  * Starts the same without blocking (but for the look-up of a host name): then drive it by PQconnectPoll, and call
  * pq_connected when that says OK, pq_connect_failure when it says FAILED. NULL when memory is out or the conninfo is
