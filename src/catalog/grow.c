@@ -246,6 +246,40 @@ mosaic_status grow_run_buffer(struct grow *grow, size_t shard, struct buffer *sq
     return status;
 }
 
+mosaic_status grow_commit(struct grow *grow, size_t shard)
+{
+    PGresult *result = NULL;
+    mosaic_status status = grow_run(grow, shard, "COMMIT", GROW_STEP_MS, &result);
+    if (status == MOSAIC_OK && strcmp(PQcmdStatus(result), "COMMIT") != 0)
+        status = error_set(&grow->apply->shards[shard].error, MOSAIC_INTERNAL, "the commit was a rollback");
+    PQclear(result);
+    return status;
+}
+
+mosaic_status grow_judge_commit(struct grow *grow, void (*undo)(struct grow *grow), mosaic_error *error)
+{
+    mosaic_error why = grow->apply->shards[grow->home].error;
+    if (PQstatus(grow->connection) == CONNECTION_OK && PQtransactionStatus(grow->connection) == PQTRANS_IDLE) {
+        undo(grow);
+        *error = why;
+        return why.status;
+    }
+    error_set(error, MOSAIC_IN_DOUBT, "the answer to the home shard's commit was lost: %s", why.message);
+    error_hint(error, "run pgmosaic apply again: it finds out, and finishes the move or begins it anew");
+    return error_shard(error, grow->apply->model->shards[grow->home].name);
+}
+
+bool grow_end_busy(struct grow *grow, size_t shard)
+{
+    PGconn **connection = &grow->apply->shards[shard].connection;
+    if (PQtransactionStatus(*connection) != PQTRANS_ACTIVE)
+        return false;
+    pq_cancel(*connection);
+    PQfinish(*connection);
+    *connection = NULL;
+    return true;
+}
+
 struct on_others {
     struct grow *grow;
     grow_fn step;
@@ -307,11 +341,7 @@ static mosaic_status start(struct grow *grow, struct apply *apply, mosaic_error 
 
 static mosaic_status commit(struct grow *grow, size_t shard)
 {
-    PGresult *result = NULL;
-    mosaic_status status = grow_run(grow, shard, "COMMIT", GROW_STEP_MS, &result);
-    if (status == MOSAIC_OK && strcmp(PQcmdStatus(result), "COMMIT") != 0)
-        status = error_set(&grow->apply->shards[shard].error, MOSAIC_INTERNAL, "the commit was a rollback");
-    PQclear(result);
+    mosaic_status status = grow_commit(grow, shard);
     grow->made[shard] = true; /* whatever the answer is: it may have been */
     control_point("grow.made_one");
     return status;
@@ -378,12 +408,8 @@ static void undo(struct grow *grow)
         mosaic_error ignored;
         if (!*connection)
             continue;
-        if (in == PQTRANS_ACTIVE) { /* in a COPY, or a statement whose end nobody waits for */
-            pq_cancel(*connection);
-            PQfinish(*connection);
-            *connection = NULL;
+        if (grow_end_busy(grow, i))
             continue;
-        }
         if (in != PQTRANS_IDLE)
             (void)!pq_exec(*connection, "", "ROLLBACK", pq_deadline(GROW_STEP_MS), NULL, &ignored);
         struct buffer sql = BUFFER_INIT(GROW_SQL_MOST);
@@ -395,20 +421,6 @@ static void undo(struct grow *grow)
         buffer_free(&sql);
     }
     pq_hold_interrupts(false);
-}
-
-/* A server that goes on has said no, and rolled back; of one that does not nobody knows. */
-static mosaic_status judge_commit(struct grow *grow, mosaic_error *error)
-{
-    mosaic_error why = grow->apply->shards[grow->home].error;
-    if (PQstatus(grow->connection) == CONNECTION_OK && PQtransactionStatus(grow->connection) == PQTRANS_IDLE) {
-        undo(grow);
-        *error = why;
-        return why.status;
-    }
-    error_set(error, MOSAIC_IN_DOUBT, "the answer to the home shard's commit was lost: %s", why.message);
-    error_hint(error, "run pgmosaic apply again: it finds out, and finishes the move or begins it anew");
-    return error_shard(error, grow->apply->model->shards[grow->home].name);
 }
 
 static mosaic_status validate(struct grow *grow, mosaic_error *error)
@@ -450,7 +462,7 @@ mosaic_status grow_tables(struct apply *apply, mosaic_error *error)
         status = commit(&grow, grow.home);
         pq_hold_interrupts(false);
         control_point("grow.moved");
-        status = status == MOSAIC_OK ? validate(&grow, error) : judge_commit(&grow, error);
+        status = status == MOSAIC_OK ? validate(&grow, error) : grow_judge_commit(&grow, undo, error);
     }
     buffer_free(&grow.others);
     buffer_free(&grow.before);

@@ -54,6 +54,16 @@ MOSAIC_MUST_CHECK mosaic_status grow_run(struct grow *grow, size_t shard, const 
 /* The same of what the buffer holds, which is freed. */
 MOSAIC_MUST_CHECK mosaic_status grow_run_buffer(struct grow *grow, size_t shard, struct buffer *sql, int timeout_ms,
                                                 PGresult **result);
+/* COMMIT on a shard; an answer that says ROLLBACK is a failure. */
+MOSAIC_MUST_CHECK mosaic_status grow_commit(struct grow *grow, size_t shard);
+/*
+ * The home shard's COMMIT has failed. A server that goes on has said no, and rolled back: `undo` does the rest. Of one
+ * that does not nobody knows: MOSAIC_IN_DOUBT.
+ */
+MOSAIC_MUST_CHECK mosaic_status grow_judge_commit(struct grow *grow, void (*undo)(struct grow *grow),
+                                                  mosaic_error *error);
+/* A shard's connection that is in a COPY, or in a statement whose end nobody waits for, is ended. True: it was. */
+bool grow_end_busy(struct grow *grow, size_t shard);
 void grow_add_name(struct buffer *sql, const struct table *table);
 /* All tables, a comma between two. */
 void grow_add_names(struct buffer *sql, const struct grow *grow);

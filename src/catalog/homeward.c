@@ -340,12 +340,8 @@ static void undo(struct grow *grow)
         struct buffer sql = BUFFER_INIT(GROW_SQL_MOST);
         if (!*connection)
             continue;
-        if (PQtransactionStatus(*connection) == PQTRANS_ACTIVE) { /* in a COPY */
-            pq_cancel(*connection);
-            PQfinish(*connection);
-            *connection = NULL;
+        if (grow_end_busy(grow, i))
             continue;
-        }
         buffer_format(&sql, "DELETE FROM mosaic.arrival; UPDATE mosaic.epoch SET epoch = %" PRIu64,
                       grow->apply->difference.epoch_before);
         if (roll_back(grow, i) == MOSAIC_OK && grow->made[i])
@@ -357,28 +353,10 @@ static void undo(struct grow *grow)
 
 static mosaic_status commit(struct grow *grow, size_t shard)
 {
-    PGresult *result = NULL;
-    mosaic_status status = grow_run(grow, shard, "COMMIT", GROW_STEP_MS, &result);
-    if (status == MOSAIC_OK && strcmp(PQcmdStatus(result), "COMMIT") != 0)
-        status = error_set(&grow->apply->shards[shard].error, MOSAIC_INTERNAL, "the commit was a rollback");
-    PQclear(result);
+    mosaic_status status = grow_commit(grow, shard);
     if (shard != grow->home)
         control_point("homeward.gone_one");
     return status;
-}
-
-/* A server that goes on has said no, and rolled back; of one that does not nobody knows. */
-static mosaic_status judge_commit(struct grow *grow, mosaic_error *error)
-{
-    mosaic_error why = grow->apply->shards[grow->home].error;
-    if (PQstatus(grow->connection) == CONNECTION_OK && PQtransactionStatus(grow->connection) == PQTRANS_IDLE) {
-        undo(grow);
-        *error = why;
-        return why.status;
-    }
-    error_set(error, MOSAIC_IN_DOUBT, "the answer to the home shard's commit was lost: %s", why.message);
-    error_hint(error, "run pgmosaic apply again: it finds out, and finishes the move or begins it anew");
-    return error_shard(error, grow->apply->model->shards[grow->home].name);
 }
 
 static mosaic_status finish(struct grow *grow, mosaic_error *error)
@@ -413,7 +391,7 @@ mosaic_status homeward_tables(struct apply *apply, mosaic_error *error)
     pq_hold_interrupts(true);
     status = commit(&grow, grow.home);
     control_point("homeward.moved");
-    status = status == MOSAIC_OK ? finish(&grow, error) : judge_commit(&grow, error);
+    status = status == MOSAIC_OK ? finish(&grow, error) : grow_judge_commit(&grow, undo, error);
     pq_hold_interrupts(false);
     return status;
 }
