@@ -346,7 +346,8 @@ static uint64_t tell_error(const struct leg *leg, const char *message, const str
     for (char field; (field = (char)wire_read8(&reader));) {
         const char *text = wire_read_text(&reader);
         long place = field == 'P' && has_place ? strtol(text, NULL, 10) : 0;
-        place = is_own ? place : place_of(leg, place);
+        if (place && !is_own)
+            place = place_of(leg, place);
         if (field == 'P' && place == 0)
             continue;
         buffer_char(out, field);
