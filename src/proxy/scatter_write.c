@@ -89,9 +89,8 @@ static size_t choose_parts(const struct world *world, const struct plan_write *w
 /* COPY FROM: a text without parameters, as a simple query, behind whose end no Sync is needed. */
 static bool copy_begin(struct scatter *scatter, const struct plan_write *write)
 {
-    const char *clock = route_setting(scatter->client, "mosaic.clock");
     bool done = true;
-    scatter->copy_in = copy_in_new(scatter, write, clock && strcasecmp(clock, "shard") == 0);
+    scatter->copy_in = copy_in_new(scatter, write, route_has_shard_clocks(scatter->client));
     for (size_t i = 0; i < scatter->leg_count; i++) {
         struct asking *asking = scatter->legs[i].asking;
         asking->request = BUFFER_INIT(WIRE_LENGTH_MOST);
