@@ -3,13 +3,13 @@
 #include "base/error.h"
 #include "plan/value.h"
 
-bool keys_owner(const struct table *table, uint32_t bucket, uint16_t *shard)
+mosaic_status keys_shard(const struct table *table, const struct key_value *key, uint32_t *bucket, uint16_t *shard,
+                         mosaic_error *error)
 {
-    if (table->map && bucket < table->map->buckets)
-        return *shard = table->map->owner[bucket], true;
-    if (table->listed_owners)
-        return *shard = table->listed_owners[bucket], true;
-    return false;
+    mosaic_status status = rule_bucket(&table->rule, key, bucket, error);
+    if (status == MOSAIC_OK)
+        *shard = table->map->owner[*bucket];
+    return status;
 }
 
 static struct value_target target_of(const struct keys_input *input, const struct schema_relation *relation,

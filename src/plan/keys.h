@@ -27,7 +27,8 @@ enum keys_outcome keys_each(const struct keys_input *input, const struct fact_re
 /* One row of values as a key; *none: no row has it. */
 enum keys_outcome keys_row(const struct keys_input *input, const struct schema_relation *relation,
                            const struct fact_value *row, size_t columns, struct key_value *key, bool *none);
-/* Where a bucket is: by the map, or by what the config lists where nothing was applied. False: nobody says. */
-bool keys_owner(const struct table *table, uint32_t bucket, uint16_t *shard);
+/* Where a key is, by the map: plan_make has seen that there is one. As rule_bucket fails where no shard has the key. */
+mosaic_status keys_shard(const struct table *table, const struct key_value *key, uint32_t *bucket, uint16_t *shard,
+                         mosaic_error *error);
 
 #endif

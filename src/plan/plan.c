@@ -28,6 +28,16 @@ static enum step refuse(struct planning *planning)
     return REFUSED;
 }
 
+/* What stands in the config and was never applied, or is no more: nobody knows which shard has which of its rows. */
+static enum step refuse_unmapped(struct planning *planning, const struct table *table)
+{
+    error_set(planning->error, MOSAIC_PREFLIGHT, "table %s has no map: the config names it, and the cluster's catalog does not",
+              table->display);
+    error_hint(planning->error, "run pgmosaic apply; or take it out of the config, if it has come home");
+    error_sqlstate(planning->error, "55000");
+    return refuse(planning);
+}
+
 /* One more key of the statement: it must be where the others are. */
 static enum step note_key(struct planning *planning, const struct table *table, const struct key_value *key,
                           bool assigned)
@@ -35,16 +45,11 @@ static enum step note_key(struct planning *planning, const struct table *table, 
     struct plan *plan = planning->plan;
     uint32_t bucket = 0;
     uint16_t shard = 0;
-    mosaic_status status = rule_bucket(&table->rule, key, &bucket, planning->error);
+    mosaic_status status = keys_shard(table, key, &bucket, &shard, planning->error);
     if (status != MOSAIC_OK && !assigned)
         return GO_ON; /* list: no row has this key */
     if (status != MOSAIC_OK)
         return error_sqlstate(planning->error, "23514"), refuse(planning);
-    if (!keys_owner(table, bucket, &shard)) {
-        error_set(planning->error, MOSAIC_USAGE, "table %s has no map yet", table->display);
-        error_hint(planning->error, "run pgmosaic apply");
-        return refuse(planning);
-    }
     if (planning->bound && plan->shard != shard) {
         error_set(planning->error, MOSAIC_UNSUPPORTED, "the statement's keys are on more than one shard: %s and %s",
                   planning->model->shards[plan->shard].name, planning->model->shards[shard].name);
@@ -99,11 +104,10 @@ static enum step shard_of(struct planning *planning, const struct fact_relation 
                           uint16_t *shard)
 {
     uint32_t bucket;
-    if (rule_bucket(&fact->relation->table->rule, key, &bucket, planning->error) != MOSAIC_OK) {
-        error_sqlstate(planning->error, "23514");
-        return refuse(planning);
-    }
-    return keys_owner(fact->relation->table, bucket, shard) ? GO_ON : refuse_change(planning, fact);
+    if (keys_shard(fact->relation->table, key, &bucket, shard, planning->error) == MOSAIC_OK)
+        return GO_ON;
+    error_sqlstate(planning->error, "23514");
+    return refuse(planning);
 }
 
 /* UPDATE … SET key: the shard of the one key that rows have must be that of the one that they get. */
@@ -146,6 +150,16 @@ static enum step refuse_unbound(struct planning *planning, const struct fact_rel
     error_hint(planning->error, "%s", fact->remedy ? fact->remedy : "Name the key in the WHERE.");
     error_sqlstate(planning->error, "0A000");
     return refuse(planning);
+}
+
+static enum step find_maps(struct planning *planning)
+{
+    for (size_t i = 0; i < planning->facts->relation_count; i++) {
+        const struct schema_relation *relation = planning->facts->relations[i].relation;
+        if (relation->placement == PLACE_SHARDED && !relation->table->map)
+            return refuse_unmapped(planning, relation->table);
+    }
+    return GO_ON;
 }
 
 static enum step plan_relations(struct planning *planning)
@@ -249,6 +263,8 @@ static enum step hint_key(struct planning *planning, const struct plan_hint *hin
         error_sqlstate(planning->error, "22023");
         return refuse(planning);
     }
+    if (!relation->table->map)
+        return refuse_unmapped(planning, relation->table);
     struct key_value key[KEY_COLUMNS_MAX];
     const char *at = hint->key;
     size_t columns = relation->table->column_count;
@@ -321,6 +337,8 @@ static enum step make(struct planning *planning)
     }
     if (hint && (hint->shard || hint->key) && facts->class != STATEMENT_UNREADABLE)
         return plan_hinted(planning, hint);
+    if (find_maps(planning) == REFUSED)
+        return REFUSED;
     if (facts->refusal)
         return refuse_as_facts_say(planning);
     if (facts->write && facts->write->spread == SPREAD_ALL)

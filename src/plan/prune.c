@@ -19,10 +19,11 @@ static enum keys_outcome note_part(void *state, const struct table *table, const
 {
     struct found *found = state;
     uint32_t bucket;
+    uint16_t shard;
     (void)assigned;
-    if (rule_bucket(&table->rule, key, &bucket, found->input->error) != MOSAIC_OK)
+    if (keys_shard(table, key, &bucket, &shard, found->input->error) != MOSAIC_OK)
         return KEYS_READ; /* list: no row has this key */
-    uint16_t part = found->part_of_shard[table->map->owner[bucket]];
+    uint16_t part = found->part_of_shard[shard];
     found->count += !found->parts[part];
     found->parts[part] = true;
     return KEYS_READ;

@@ -26,11 +26,8 @@ static enum keys_outcome ask_owner(void *state, const struct table *table, const
     uint32_t bucket;
     uint16_t shard;
     (void)assigned;
-    if (rule_bucket(&table->rule, key, &bucket, asked->input->error) != MOSAIC_OK)
-        return KEYS_READ; /* list: no row has this key */
-    if (!keys_owner(table, bucket, &shard))
-        return KEYS_REFUSED;
-    add_shard(asked, shard);
+    if (keys_shard(table, key, &bucket, &shard, asked->input->error) == MOSAIC_OK)
+        add_shard(asked, shard); /* else no row of a list has this key */
     return KEYS_READ;
 }
 
@@ -38,12 +35,8 @@ static enum keys_outcome ask_owner(void *state, const struct table *table, const
 static enum keys_outcome ask_all(struct asked *asked, const struct table *table)
 {
     size_t all = asked->input->input->schema->model->shard_count;
-    for (uint32_t bucket = 0; bucket < table->rule.buckets && asked->count < all; bucket++) {
-        uint16_t shard;
-        if (!keys_owner(table, bucket, &shard))
-            return KEYS_REFUSED;
-        add_shard(asked, shard);
-    }
+    for (uint32_t bucket = 0; bucket < table->map->buckets && asked->count < all; bucket++)
+        add_shard(asked, table->map->owner[bucket]);
     return KEYS_READ;
 }
 

@@ -88,11 +88,10 @@ static enum keys_outcome find_owner(const struct keys_input *input, size_t row, 
         keys_row(input, driver->relation, &keys->values[row * keys->columns], keys->columns, key, &none);
     if (outcome != KEYS_READ || none)
         return outcome == KEYS_READ ? KEYS_REFUSED : outcome;
-    if (rule_bucket(&table->rule, key, &bucket, input->error) != MOSAIC_OK) {
-        error_sqlstate(input->error, "23514");
-        return KEYS_REFUSED;
-    }
-    return keys_owner(table, bucket, shard) ? KEYS_READ : KEYS_REFUSED;
+    if (keys_shard(table, key, &bucket, shard, input->error) == MOSAIC_OK)
+        return KEYS_READ;
+    error_sqlstate(input->error, "23514");
+    return KEYS_REFUSED;
 }
 
 /* Each shard's list of its rows. */
@@ -257,8 +256,7 @@ static enum keys_outcome owner_of(const struct keys_input *input, const struct f
     enum keys_outcome outcome = keys_row(input, relation, keys->values, keys->columns, key, &none);
     if (outcome != KEYS_READ)
         return outcome;
-    if (none || rule_bucket(&relation->table->rule, key, &bucket, input->error) != MOSAIC_OK ||
-        !keys_owner(relation->table, bucket, shard))
+    if (none || keys_shard(relation->table, key, &bucket, shard, input->error) != MOSAIC_OK)
         return KEYS_REFUSED;
     return KEYS_READ;
 }

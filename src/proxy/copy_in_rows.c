@@ -60,7 +60,7 @@ static bool place(struct copy_in *copy, const char *bytes, const struct copy_row
     const struct table *table = copy->table;
     if (table->kind != TABLE_SHARDED)
         return place_everywhere(copy, bytes, row);
-    uint16_t shard = (table->map ? table->map->owner : table->listed_owners)[bucket];
+    uint16_t shard = table->map->owner[bucket];
     return put_row(copy, &copy->scatter->legs[copy->legs[shard]], bytes, row, count_row(copy, bytes, row));
 }
 

@@ -175,9 +175,8 @@ static bool alike_types(enum key_type a, enum key_type b)
 
 static bool same_owners(const struct table *a, const struct table *b)
 {
-    const uint16_t *first = a->map ? a->map->owner : a->listed_owners;
-    const uint16_t *second = b->map ? b->map->owner : b->listed_owners;
-    return first && second && (first == second || memcmp(first, second, a->rule.buckets * sizeof *first) == 0);
+    return a->map && b->map &&
+           (a->map == b->map || memcmp(a->map->owner, b->map->owner, a->rule.buckets * sizeof *a->map->owner) == 0);
 }
 
 static bool same_bounds(const struct rule *a, const struct rule *b)
@@ -197,7 +196,7 @@ static bool same_bounds(const struct rule *a, const struct rule *b)
 static bool are_alike(const struct table *a, const struct table *b)
 {
     if (a == b)
-        return a->map || a->listed_owners;
+        return a->map;
     if (a->rule.function != b->rule.function || a->rule.buckets != b->rule.buckets ||
         a->rule.columns != b->rule.columns || !same_bounds(&a->rule, &b->rule))
         return false;

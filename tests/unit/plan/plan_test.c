@@ -590,6 +590,30 @@ static void the_coordinator_answers(void **state)
     world.has_coordinator = false;
 }
 
+/* Its rows are where they were before, or on their way: none of its shards is asked. */
+static void a_table_that_was_never_applied_is_nobody_s(void **state)
+{
+    (void)state;
+    static const struct row rows[] = {
+        {"SELECT * FROM gone WHERE id = 5", "refused", "has no map"},
+        {"SELECT * FROM gone WHERE id = ANY ('{1,2}')", "refused", "has no map"},
+        {"SELECT count(*) FROM gone", "refused", "has no map"},
+        {"SELECT * FROM t JOIN gone USING (id) WHERE t.id = 5", "refused", "has no map"},
+        {"SELECT * FROM t WHERE id IN (SELECT v FROM gone)", "refused", "has no map"},
+        {"SELECT rank() OVER (ORDER BY v) FROM gone WHERE id = 5 OR v = 1", "refused", "has no map"},
+        {"INSERT INTO gone VALUES (5)", "refused", "has no map"},
+        {"INSERT INTO gone VALUES (5), (6)", "refused", "has no map"},
+        {"UPDATE gone SET v = 1", "refused", "has no map"},
+        {"UPDATE gone SET id = 6 WHERE id = 5", "refused", "has no map"},
+        {"DELETE FROM gone WHERE id = 5", "refused", "has no map"},
+        {"COPY gone FROM STDIN", "refused", "has no map"},
+        {"SELECT * FROM t WHERE id = 5", "s1"},
+    };
+    world.has_coordinator = world.has_scatter = world.has_writes = true;
+    CHECK_ALL(rows);
+    world.has_coordinator = world.has_scatter = world.has_writes = false;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -600,6 +624,7 @@ int main(void)
         cmocka_unit_test(statements_without_keys),
         cmocka_unit_test(somebody_s_operator_may_be_meant),
         cmocka_unit_test(the_coordinator_answers),
+        cmocka_unit_test(a_table_that_was_never_applied_is_nobody_s),
     };
     return cmocka_run_group_tests(tests, open_world, close_world);
 }

@@ -44,6 +44,8 @@ static struct table world_tables[] = {
     WORLD_TABLE("k", .columns = {"id"}, .column_count = 1, .rule = WORLD_MODULO(KEY_INT8)),
     WORLD_TABLE("ref", .kind = TABLE_REFERENCE),
     WORLD_TABLE("codes", .kind = TABLE_REFERENCE),
+    WORLD_TABLE("gone", .columns = {"id"}, .column_count = 1,
+                .rule = {.function = FUNCTION_MODULO, .columns = 1, .types = {KEY_INT8}}), /* never applied */
     WORLD_TABLE("priced", .columns = {"id"}, .column_count = 1, .rule = WORLD_MODULO(KEY_INT8)),
 };
 static struct shard world_shards[] = {{.name = "s0"}, {.name = "s1"}, {.name = "s2"}, {.name = "s3"}};
@@ -55,6 +57,7 @@ static const char world_ddl[] =
     "CREATE TABLE t (id bigint PRIMARY KEY, v int, name text, tid bigint);"
     "CREATE TABLE u (uid bigint, tid bigint NOT NULL REFERENCES t, w int, PRIMARY KEY (tid, uid));"
     "CREATE TABLE i (id int PRIMARY KEY, v int);"
+    "CREATE TABLE gone (id bigint PRIMARY KEY, v int);"
     "CREATE TABLE w (name text PRIMARY KEY, v int);"
     "CREATE TABLE vc (name varchar(5) PRIMARY KEY, v int);"
     "CREATE TABLE bp (code char(4) PRIMARY KEY, v int);"
@@ -115,7 +118,9 @@ static inline void world_open(struct world *world)
     mosaic_error error = {.message = ""};
     const struct map *small = map_initial(&world->arena, 1024, 4, 1), *large = map_initial(&world->arena, 4096, 4, 1);
     for (size_t i = 0; i < world_model.table_count; i++)
-        world_tables[i].map = world_tables[i].rule.buckets == 1024 ? small : large;
+        world_tables[i].map = world_tables[i].rule.buckets == 0      ? NULL
+                              : world_tables[i].rule.buckets == 1024 ? small
+                                                                     : large;
     if (schema_from_sql(world_ddl, sizeof world_ddl - 1, "world.sql", &world_model, &world->schema, &error) !=
         MOSAIC_OK) {
         fprintf(stderr, "%s %s\n", error.message, error.detail);
