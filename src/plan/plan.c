@@ -31,8 +31,8 @@ static enum step refuse(struct planning *planning)
 /* What stands in the config and was never applied, or is no more: nobody knows which shard has which of its rows. */
 static enum step refuse_unmapped(struct planning *planning, const struct table *table)
 {
-    error_set(planning->error, MOSAIC_PREFLIGHT, "table %s has no map: the config names it, and the cluster's catalog does not",
-              table->display);
+    error_set(planning->error, MOSAIC_PREFLIGHT,
+              "table %s has no map: the config names it, and the cluster's catalog does not", table->display);
     error_hint(planning->error, "run pgmosaic apply; or take it out of the config, if it has come home");
     error_sqlstate(planning->error, "55000");
     return refuse(planning);
