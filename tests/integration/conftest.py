@@ -343,12 +343,16 @@ def ordinary_user(module_directory):
 
 LONGEST = ("test_makefile.py", "test_lab.py", "test_load.py", "test_library.py", "test_lab_citus.py", "test_copy.py",
            "test_twophase.py", "test_apply.py", "test_citus.py", "test_hash.py", "test_proxy_clients.py",
-           "test_proxy_routing.py", "test_proxy_commit.py", "test_proxy_bank.py")
+           "test_proxy_routing.py", "test_proxy_commit.py", "test_proxy_bank.py", "test_growing.py")
 
 
+@pytest.hookimpl(tryfirst=True)  # before -m chooses
 def pytest_collection_modifyitems(items):
     place = {name: number for number, name in enumerate(LONGEST)}
     items.sort(key=lambda item: place.get(item.path.name, len(LONGEST)))
+    for item in items:
+        if "control_points" in item.fixturenames:
+            item.add_marker("kills")
 
 
 # ---- deadlines: no test may hang -----------------------------------------------------------------------------------
@@ -358,6 +362,7 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "deadline(seconds): how long each phase of the test may take (default 180)")
     config.addinivalue_line("markers", "plain: makes a build of its own, installs, or measures memory: never under sanitizers")
     config.addinivalue_line("markers", "light: under sanitizers in the full run alone, else in the ordinary build")
+    config.addinivalue_line("markers", "kills: at control points, which only the build with sanitizers has (set by itself)")
     config.addinivalue_line("markers", "both: depends on the build: under sanitizers, and in the ordinary build too")
 
 

@@ -12,6 +12,8 @@ import pytest
 
 from conftest import COMMAND, environment, run_command
 
+pytestmark = pytest.mark.light
+
 LAB_SHARDS = 3
 USERS = "CREATE TABLE users (id bigint PRIMARY KEY, name text)"
 

@@ -13,6 +13,8 @@ import pytest
 
 from conftest import BUILD, COMMAND, environment
 
+pytestmark = pytest.mark.light
+
 KEYS = 10_000
 TYPES = {"int4": "integer", "int8": "bigint", "text": "text", "uuid": "uuid"}
 

@@ -14,6 +14,8 @@ import pytest
 
 from conftest import COMMAND, environment, superuser
 
+pytestmark = pytest.mark.light
+
 LAB_SHARDS = 3
 
 TYPES = """

@@ -12,6 +12,8 @@ import pytest
 
 from conftest import COMMAND, citus_missing, environment, run_command, run_json
 
+pytestmark = pytest.mark.light
+
 ROWS = 1_000_000 if os.environ.get("PGMOSAIC_FULL") else 30_000
 SCHEMA = """
 CREATE TABLE things (id bigint PRIMARY KEY, price numeric(20,5), free numeric, doc jsonb, tags text[], grid int[],

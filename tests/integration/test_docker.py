@@ -17,6 +17,8 @@ import pytest
 
 from conftest import CitusLab, Lab, run_command, run_json
 
+pytestmark = pytest.mark.light
+
 IMAGE = os.environ.get("PGMOSAIC_TEST_IMAGE", "postgres")
 CITUS_IMAGE = os.environ.get("PGMOSAIC_TEST_CITUS_IMAGE", "citusdata/citus")
 

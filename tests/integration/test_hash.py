@@ -11,6 +11,8 @@ import pytest
 
 from conftest import BUILD, environment
 
+pytestmark = pytest.mark.light
+
 LAB_SHARDS = 1
 KEYS = 10_000
 TYPES = ["int2", "int4", "int8", "text", "varchar", "bpchar", "uuid", "bytea", "date", "timestamp", "timestamptz",

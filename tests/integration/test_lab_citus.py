@@ -13,6 +13,8 @@ import pytest
 
 from conftest import COMMAND, CitusLab, citus_missing, environment, run_command, run_json
 
+pytestmark = pytest.mark.light
+
 HEALTH = "SELECT bool_and(result), count(*) FROM citus_check_cluster_node_health()"
 PROGRAMS = pathlib.Path("/usr/lib/postgresql")
 

@@ -14,6 +14,8 @@ import pytest
 
 from conftest import COMMAND, environment, peak_memory, run_command
 
+pytestmark = pytest.mark.light
+
 LAB_SHARDS = 3
 SCHEMA = """
 create table users(id bigint primary key, name text, note text, grade int default 7);
