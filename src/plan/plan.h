@@ -70,6 +70,7 @@ struct plan {
     uint16_t shard;
     uint32_t bucket;                /* PLAN_NO_BUCKET where no key decided, or several buckets of one shard */
     const char *relation;           /* display name of the table whose key decided; NULL: none */
+    bool wants_coordinator;         /* PLAN_REFUSED: it could, and is not ready */
     const char *pruned;             /* PLAN_COORDINATOR: the text, with conditions of buckets; NULL: as it is */
     mosaic_error *error;            /* PLAN_REFUSED, PLAN_COORDINATOR, PLAN_SCATTER, PLAN_WRITE */
     const struct plan_write *write; /* PLAN_WRITE alone */

@@ -262,13 +262,13 @@ def test_two_at_a_time(proxy, lab):
     failures = []
 
     def work(number):
-        with contextlib.closing(proxy.psycopg2()) as connection:
-            for turn in range(4):
-                try:
+        try:
+            with contextlib.closing(proxy.psycopg2()) as connection:
+                for turn in range(4):
                     ask(connection, f"ALTER TABLE users ADD COLUMN c{number}_{turn} int")
                     ask(connection, f"ALTER TABLE users DROP COLUMN c{number}_{turn}")
-                except psycopg2.Error as error:
-                    failures.append(error)
+        except psycopg2.Error as error:  # a login, too, waits while the schema is read, and no longer
+            failures.append(error)
 
     threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
     for thread in threads:
@@ -321,3 +321,31 @@ def test_a_shard_that_goes_down_undoes_all(lab, one):
     one.cursor().execute("ROLLBACK")
     time.sleep(0.2)
     assert column(lab, "users", "lost") == []
+
+
+HARD = "SELECT count(b.{0}) FROM users a JOIN users b ON a.id = b.id + 1"  # what the coordinator alone can say
+COMBINED = "SELECT count(DISTINCT {0}), avg(id) FROM users"
+
+
+def test_the_coordinator_follows(proxy, one):
+    with proxy.session() as other:
+        ask(one, "ALTER TABLE users ADD COLUMN late int DEFAULT 4")
+        ask(one, "INSERT INTO users VALUES " + ", ".join(f"({i}, 'n', {i})" for i in range(1, 21)))
+        assert ask(one, HARD.format("late")) == [(19,)]
+        assert other(COMBINED.format("late")) == [(1, 10.5)]
+        ask(one, "CREATE VIEW tardy AS SELECT id, late FROM users WHERE id < 11")
+        assert other("SELECT count(*) FROM tardy a JOIN tardy b ON a.id = b.id + 1") == [(9,)]
+        ask(one, "CREATE OR REPLACE VIEW tardy AS SELECT id, late FROM users WHERE id < 6")
+        assert other("SELECT count(*) FROM tardy a JOIN tardy b ON a.id = b.id + 1") == [(4,)]
+        ask(one, "DROP VIEW tardy")
+        ask(one, "ALTER TABLE users DROP COLUMN late")
+        for text in (HARD, COMBINED):
+            with pytest.raises(psycopg2.errors.UndefinedColumn):
+                other(text.format("late"))
+        ask(one, "CREATE TABLE fresh (id int)")
+        ask(one, "INSERT INTO fresh VALUES (1), (2)")
+        assert other("SELECT count(*) FROM fresh JOIN users ON users.id = fresh.id + 1") == [(2,)]
+        ask(one, "DROP TABLE fresh")
+        ask(one, "TRUNCATE users, orders")
+        with pytest.raises(psycopg2.errors.UndefinedTable):
+            other("SELECT count(*) FROM fresh")
