@@ -63,6 +63,7 @@ struct plan_write {
     bool changes_schema;         /* all shards read by another schema, once it is committed */
     /* As fact_write has them: */
     bool by_itself, needs_transaction, once_a_server, takes_turns;
+    const char *leftovers;
 };
 
 struct plan {

@@ -1,4 +1,5 @@
 """Changes of the schema through the proxy: on every shard that has the table, in one transaction, or on none."""
+import concurrent.futures
 import contextlib
 import subprocess
 import time
@@ -7,7 +8,7 @@ import psycopg
 import psycopg2
 import pytest
 from conftest import superuser
-from proxies import STANDIN, ask, start_proxy
+from proxies import STANDIN, ask, eventually, start_proxy
 from rawwire import bind, describe, execute, parse, sync
 from test_proxy_transactions import kinds, nothing_is_left
 
@@ -236,10 +237,54 @@ def test_an_index_that_fails_on_one_shard(lab, one):
     lab.query(1, "INSERT INTO users VALUES (1, 'x', 0)")
     with pytest.raises(psycopg2.errors.DivisionByZero) as found:
         ask(one, "CREATE INDEX CONCURRENTLY users_odd ON users ((1 / score))")
-    assert "shard s1" in found.value.diag.context and "DROP INDEX CONCURRENTLY" in found.value.diag.message_hint
-    ask(one, "DROP INDEX CONCURRENTLY IF EXISTS users_odd")
-    assert everywhere(lab, "SELECT 1 FROM pg_class WHERE relname = 'users_odd'") == []
-    ask(one, "TRUNCATE users, orders")
+    assert "shard s1\ndone on s0, s2" in found.value.diag.context and "IF NOT EXISTS" in found.value.diag.message_hint
+    assert lab.query(1, INDEX) == []
+    lab.query(1, "DELETE FROM users")
+    assert ask(one, "CREATE INDEX CONCURRENTLY IF NOT EXISTS users_odd ON users ((1 / score))") == "CREATE INDEX"
+    assert everywhere(lab, INDEX) == [(True,)]
+    with pytest.raises(psycopg2.errors.DuplicateTable) as found:
+        ask(one, "CREATE INDEX CONCURRENTLY users_odd ON users (score)")
+    assert "done on no shard" in found.value.diag.context
+    with pytest.raises(psycopg2.errors.UndefinedColumn):  # no leftover, but somebody's index
+        ask(one, "CREATE INDEX CONCURRENTLY users_odd ON users (nosuch)")
+    assert everywhere(lab, INDEX) == [(True,)]
+    ask(one, "DROP INDEX CONCURRENTLY users_odd")
+
+
+INDEX = "SELECT indisvalid FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid WHERE relname = 'users_odd'"
+
+
+def test_a_unique_index_that_one_shard_violates(lab, one):
+    lab.query(1, "ALTER TABLE users DROP CONSTRAINT users_pkey CASCADE; INSERT INTO users VALUES (1, 'x', 0), (1, 'x', 1)")
+    try:
+        with pytest.raises(psycopg2.errors.UniqueViolation) as found:
+            ask(one, "CREATE UNIQUE INDEX CONCURRENTLY users_odd ON users (id)")
+        assert "done on s0, s2" in found.value.diag.context
+        assert lab.query(1, INDEX) == []
+        ask(one, "DROP INDEX CONCURRENTLY IF EXISTS users_odd")
+        assert everywhere(lab, INDEX) == []
+    finally:
+        lab.query(1, "TRUNCATE users, orders; ALTER TABLE users ADD PRIMARY KEY (id); "
+                     "ALTER TABLE orders ADD FOREIGN KEY (user_id) REFERENCES users (id)")
+
+
+def test_an_index_whose_connection_is_lost_is_made_by_sending_it_again(lab, one):
+    create = "CREATE INDEX CONCURRENTLY IF NOT EXISTS users_odd ON users (name)"
+    with lab.connect(1) as blocker, concurrent.futures.ThreadPoolExecutor(1) as pool:
+        cursor = blocker.cursor()
+        cursor.execute("BEGIN")
+        cursor.execute("INSERT INTO users VALUES (1, 'x', 0)")  # its end is waited for
+        made = pool.submit(ask, one, create)
+        assert eventually(lambda: lab.query(1, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE "
+                                               "'CREATE INDEX CONC%' AND wait_event_type = 'Lock'"), seconds=10)
+        with pytest.raises(psycopg2.Error) as found:
+            made.result(timeout=20)
+        assert "done on s0, s2" in found.value.diag.context
+        cursor.execute("ROLLBACK")
+    assert lab.query(1, INDEX) == [(False,)]
+    assert ask(one, create) == "CREATE INDEX"
+    assert everywhere(lab, INDEX) == [(True,)]
+    ask(one, "DROP INDEX CONCURRENTLY users_odd")
 
 
 def test_a_configured_table_is_dropped_and_made_anew(lab, one):
