@@ -17,6 +17,8 @@
 
 enum { LOCK_WAIT_MS = 3000, LOCK_RETRY_MS = 200 };
 
+const char apply_lock_sql[] = "SELECT pg_try_advisory_lock(hashtext('pgmosaic apply'), 1)";
+
 static void connect_and_identify(void *context, size_t at)
 {
     struct apply *apply = context;
@@ -95,8 +97,8 @@ static mosaic_status take_lock(struct apply *apply, mosaic_error *error)
     int64_t deadline = pq_deadline(LOCK_WAIT_MS);
     for (;;) {
         PGresult *result = NULL;
-        mosaic_status status = pq_exec(connection, shard, "SELECT pg_try_advisory_lock(hashtext('pgmosaic apply'), 1)",
-                                       pq_deadline(apply->options.look_ms), &result, error);
+        mosaic_status status =
+            pq_exec(connection, shard, apply_lock_sql, pq_deadline(apply->options.look_ms), &result, error);
         bool taken = status == MOSAIC_OK && PQgetvalue(result, 0, 0)[0] == 't';
         PQclear(result);
         if (status != MOSAIC_OK || taken)

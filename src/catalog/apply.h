@@ -34,6 +34,9 @@ struct apply_options {
     int look_ms;    /* deadline of reading one shard's settings and tables */
 };
 
+/* On the home shard: of who applies, for as long as the connection lives. One row, one boolean. */
+extern const char apply_lock_sql[];
+
 /*
  * `model` comes from the config and outlives the apply; its tables are completed. A shard that does not answer is a
  * finding, not a failure. On MOSAIC_OK *apply is to be closed.

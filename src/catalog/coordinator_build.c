@@ -105,10 +105,13 @@ static const char **dump_options(struct work *work)
         "--no-tablespaces",  "--exclude-schema=mosaic", NULL,
     };
     size_t count = sizeof always / sizeof *always - 1;
-    const char **options = arena_zeroed(&work->arena, count + work->relations.count + 1, sizeof *options);
+    const char **options = arena_zeroed(&work->arena, count + work->relations.count + 2, sizeof *options);
     if (!options)
         return NULL;
     memcpy(options, always, count * sizeof *options);
+    if (work->build->dump_lock_ms &&
+        !(options[count++] = arena_format(&work->arena, "--lock-wait-timeout=%d", work->build->dump_lock_ms)))
+        return NULL;
     for (size_t i = 0; i < work->relations.count; i++) {
         struct buffer option = BUFFER_INIT(4096);
         if (is_dumped(&work->relations.list[i]))

@@ -15,6 +15,9 @@ struct coordinator_build {
     PGconn *const *shards;     /* a connection to each; none is in a transaction */
     PGconn *coordinator;
     int64_t deadline;
+    /* How long pg_dump may wait for each table's lock, ms: shorter than deadlock_timeout, so that nobody is ended
+     * because of it; 0: to the deadline. */
+    int dump_lock_ms;
     /* Filled: what no query may do without, and rights that were not carried; a line each. Free both. */
     struct buffer lacks, notes;
 };

@@ -25,7 +25,7 @@ static int ask_version(struct arena *arena, const char *directory)
     const char *number;
     int major = 0;
 
-    if (argv[0] && process_run(argv, NULL, VERSION_TIMEOUT_MS, NULL, &output, NULL) == MOSAIC_OK) {
+    if (argv[0] && process_run(argv, NULL, NULL, VERSION_TIMEOUT_MS, NULL, &output, NULL) == MOSAIC_OK) {
         number = strpbrk(buffer_string(&output), "0123456789");
         major = number ? atoi(number) : 0;
     }
@@ -40,7 +40,7 @@ static const char *share_directory(struct arena *arena, const char *directory)
     struct buffer output = BUFFER_INIT(4096);
     const char *share = NULL;
 
-    if (argv[0] && process_run(argv, NULL, VERSION_TIMEOUT_MS, NULL, &output, NULL) == MOSAIC_OK) {
+    if (argv[0] && process_run(argv, NULL, NULL, VERSION_TIMEOUT_MS, NULL, &output, NULL) == MOSAIC_OK) {
         const char *text = buffer_string(&output);
 
         share = arena_format(arena, "%.*s", (int)strcspn(text, "\r\n"), text);

@@ -429,6 +429,7 @@ static void try_coordinator(struct planning *planning)
         planning->plan->kind = PLAN_COORDINATOR;
         return;
     }
+    planning->plan->wants_coordinator = !cannot;
     if (cannot)
         snprintf(sentence, sizeof sentence, "The coordinator cannot answer it: %s.", cannot);
     else

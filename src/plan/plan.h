@@ -63,6 +63,7 @@ struct plan_write {
     bool changes_schema;         /* all shards read by another schema, once it is committed */
     /* As fact_write has them: */
     bool by_itself, needs_transaction, once_a_server, takes_turns;
+    const char *leftovers;
 };
 
 struct plan {
@@ -70,6 +71,7 @@ struct plan {
     uint16_t shard;
     uint32_t bucket;                /* PLAN_NO_BUCKET where no key decided, or several buckets of one shard */
     const char *relation;           /* display name of the table whose key decided; NULL: none */
+    bool wants_coordinator;         /* PLAN_REFUSED: it could, and is not ready */
     const char *pruned;             /* PLAN_COORDINATOR: the text, with conditions of buckets; NULL: as it is */
     mosaic_error *error;            /* PLAN_REFUSED, PLAN_COORDINATOR, PLAN_SCATTER, PLAN_WRITE */
     const struct plan_write *write; /* PLAN_WRITE alone */

@@ -93,11 +93,7 @@ static mosaic_status run(const char *const *argv, const char *password, int time
                          mosaic_error *error)
 {
     struct buffer said = BUFFER_INIT(1024 * 1024);
-    if (password)
-        setenv("PGPASSWORD", password, 1);
-    mosaic_status status = process_run(argv, NULL, timeout_ms, interrupted, &said, error);
-    if (password)
-        unsetenv("PGPASSWORD");
+    mosaic_status status = process_run(argv, NULL, password, timeout_ms, interrupted, &said, error);
     buffer_free(&said);
     if (status == MOSAIC_NOT_FOUND)
         error_hint(error, "install PostgreSQL's client programs (Debian: apt-get install postgresql-client)");

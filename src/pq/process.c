@@ -103,7 +103,7 @@ static void close_from(int first)
 }
 
 /* In the child, after its three streams are set: exec, or the errno into the pipe `failed`. */
-static _Noreturn void child_exec(const char *const *argv, const struct run_as *as, int failed)
+static _Noreturn void child_exec(const char *const *argv, const struct run_as *as, const char *password, int failed)
 {
     static const int defaulted[] = {SIGINT, SIGTERM, SIGQUIT, SIGHUP, SIGPIPE, SIGCHLD};
     sigset_t none;
@@ -115,6 +115,8 @@ static _Noreturn void child_exec(const char *const *argv, const struct run_as *a
     sigprocmask(SIG_SETMASK, &none, NULL);
     if (as && chdir("/") == 0)
         set_environment(as);
+    if (password)
+        setenv("PGPASSWORD", password, 1);
     umask(077);
     if (failed != 3) {
         dup2(failed, 3);
@@ -172,8 +174,8 @@ static bool null_input(void)
     return null >= 0 && dup2(null, STDIN_FILENO) >= 0;
 }
 
-mosaic_status process_start(const char *const *argv, const struct run_as *as, struct process *process,
-                            mosaic_error *error)
+static mosaic_status start(const char *const *argv, const struct run_as *as, const char *password,
+                           struct process *process, mosaic_error *error)
 {
     int output[2], failed[2], code;
 
@@ -193,7 +195,7 @@ mosaic_status process_start(const char *const *argv, const struct run_as *as, st
             child_fail(failed[1]);
         /* After the change of user, which would clear it. */
         prctl(PR_SET_PDEATHSIG, SIGKILL);
-        child_exec(argv, as, failed[1]);
+        child_exec(argv, as, password, failed[1]);
     }
     close(output[1]);
     close(failed[1]);
@@ -214,6 +216,12 @@ mosaic_status process_start(const char *const *argv, const struct run_as *as, st
         return exec_failed(code, pid, argv[0], error);
     }
     return MOSAIC_OK;
+}
+
+mosaic_status process_start(const char *const *argv, const struct run_as *as, struct process *process,
+                            mosaic_error *error)
+{
+    return start(argv, as, NULL, process, error);
 }
 
 void process_kill(struct process *process)
@@ -284,7 +292,7 @@ const char *process_last_line(const char *text, char *line)
     return line;
 }
 
-mosaic_status process_run(const char *const *argv, const struct run_as *as, int timeout_ms,
+mosaic_status process_run(const char *const *argv, const struct run_as *as, const char *password, int timeout_ms,
                           const volatile int *interrupted, struct buffer *output, mosaic_error *error)
 {
     struct buffer own = BUFFER_INIT(64 * 1024);
@@ -295,7 +303,7 @@ mosaic_status process_run(const char *const *argv, const struct run_as *as, int 
 
     if (!output)
         output = &own;
-    status = process_start(argv, as, &process, error);
+    status = start(argv, as, password, &process, error);
     if (status == MOSAIC_OK)
         status = process_finish(&process, timeout_ms, interrupted, output, &exit_code, error);
     if (status == MOSAIC_OK && exit_code != 0) {
@@ -322,7 +330,7 @@ mosaic_status process_detach(const char *const *argv, const struct run_as *as, c
         file = open(log, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
         if (file < 0 || dup2(file, STDOUT_FILENO) < 0 || dup2(file, STDERR_FILENO) < 0)
             child_fail(failed[1]);
-        child_exec(argv, as, failed[1]);
+        child_exec(argv, as, NULL, failed[1]);
     }
     close(failed[1]);
     if (*pid < 0) {

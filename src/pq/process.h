@@ -48,9 +48,12 @@ MOSAIC_MUST_CHECK mosaic_status process_finish(struct process *process, int time
                                                struct buffer *output, int *exit_code, mosaic_error *error);
 /* Kills and forgets it. A process that is not running is fine. */
 void process_kill(struct process *process);
-/* process_start and process_finish; a non-zero exit is an error that ends with its last line of output. */
-MOSAIC_MUST_CHECK mosaic_status process_run(const char *const *argv, const struct run_as *as, int timeout_ms,
-                                            const volatile int *interrupted, struct buffer *output,
+/*
+ * process_start and process_finish; a non-zero exit is an error that ends with its last line of output. password: the
+ * program's PGPASSWORD, which our own environment, and so our other threads, never have; NULL: none.
+ */
+MOSAIC_MUST_CHECK mosaic_status process_run(const char *const *argv, const struct run_as *as, const char *password,
+                                            int timeout_ms, const volatile int *interrupted, struct buffer *output,
                                             mosaic_error *error);
 /* Starts a server in a session of its own, that outlives us; its output replaces the file log (opened as that user). */
 MOSAIC_MUST_CHECK mosaic_status process_detach(const char *const *argv, const struct run_as *as, const char *log,

@@ -122,6 +122,7 @@ struct client {
     uint32_t error_position; /* of the error that client_refuse is to tell; 0: none */
     char *tentative;         /* the text of the statement that is tried */
     size_t tentative_size;
+    int64_t awaits_until;   /* loop.now: so long it waits for the coordinator, which is behind; 0: it does not */
     uint64_t needs_reading; /* of the schema, before the next statement: reload.h; 0: none */
     struct client_statements statements;
     struct prepared *unnamed; /* held */

@@ -312,6 +312,8 @@ static enum taken take_bind(struct client *client, const struct bind_message *me
     }
     if (route.way == ROUTE_ASK)
         return local_ask_path(client);
+    if (route.way == ROUTE_WAIT)
+        return TAKEN_LATER;
     if (route.way == ROUTE_TYPES)
         return extended_ask_types(client, prepared, named);
     const struct facts *only = route.facts && route.facts->count == 1 ? &route.facts->facts[0] : NULL;

@@ -182,6 +182,8 @@ enum taken client_query(struct client *client, const char *message, const struct
         return client_out_of_memory(client);
     if (route.way == ROUTE_ASK)
         return local_ask_path(client);
+    if (route.way == ROUTE_WAIT)
+        return TAKEN_LATER;
     const struct facts *only = route.facts && route.facts->count == 1 ? &route.facts->facts[0] : NULL;
     if (only && client_placement_is(only) && client->status != 'E' && !local_has_failed(client))
         return client_placement_query(client, only);

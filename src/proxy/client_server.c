@@ -532,7 +532,8 @@ void clients_world_changed(struct worker *worker)
 {
     for (struct list *node = worker->clients.next; node != &worker->clients; node = node->next) {
         struct client *client = LIST_OWNER(struct client, node, node);
-        if (client->needs_reading || client->channel.in_size || client->channel.readable)
+        bool welcomes = client->state == CLIENT_WELCOME; /* it has nothing to say, and waits */
+        if (client->needs_reading || welcomes || client->channel.in_size || client->channel.readable)
             loop_again(&worker->loop, &client->channel.source);
     }
 }

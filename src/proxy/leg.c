@@ -339,7 +339,7 @@ static uint64_t tell_error(const struct leg *leg, const char *message, const str
     uint64_t line = 0;
     const struct scatter *scatter = leg->scatter;
     bool is_own = scatter->move && !move_is_checked(scatter); /* the text was the client's */
-    bool has_place = !scatter->partials || leg_is_partial(leg), has_context = false, has_hint = false;
+    bool has_place = !scatter->partials || leg_is_partial(leg), has_context = false;
     bool is_for_all = scatter->write && scatter->write->tags == TAGS_WORDS;
     struct wire_reader reader = wire_body(message, frame);
     size_t begun = wire_begin(out, WIRE_B_ERROR_RESPONSE);
@@ -351,7 +351,6 @@ static uint64_t tell_error(const struct leg *leg, const char *message, const str
         if (field == 'P' && place == 0)
             continue;
         buffer_char(out, field);
-        has_hint |= field == 'H';
         has_context |= field == 'W';
         if (field == 'P')
             buffer_format(out, "%ld%c", place, '\0');
@@ -364,11 +363,6 @@ static uint64_t tell_error(const struct leg *leg, const char *message, const str
     }
     if (is_for_all && !has_context)
         buffer_format(out, "Wshard %s%c", leg->name, '\0');
-    if (is_for_all && scatter->write->by_itself && !has_hint)
-        buffer_format(out,
-                      "HEach shard does this for itself, and others may have done it. Run it again; of CREATE INDEX "
-                      "CONCURRENTLY drop first what it has left: DROP INDEX CONCURRENTLY IF EXISTS%c",
-                      '\0');
     buffer_char(out, '\0');
     wire_end(out, begun);
     return line;
@@ -398,6 +392,7 @@ static bool take_error(struct leg *leg, const char *message, const struct wire_f
     bool is_sending = leg->state == LEG_SENDING;
     COUNT(&scatter->worker->shards[server->pool->slot], errors, 1);
     server_error_count(server, message, frame);
+    leg->has_failed = true;
     if (leg->state < LEG_COMPLETE)
         leg->state = LEG_COMPLETE; /* nothing but ReadyForQuery comes now */
     if (server->ours_failed) {     /* of what it was to be told first */
@@ -427,6 +422,10 @@ static bool take_ready(struct server *server, const char *message, const struct 
                          leg->name, status);
         server_close(server, &error);
         return false;
+    }
+    if (leg->scatter->write && leg->scatter->write->leftovers && !leg->is_behind) {
+        leg->is_behind = true;
+        return true;
     }
     int64_t us = worker->loop.now_us - leg->client.began_us;
     COUNT(counters, queries, 1);
@@ -508,6 +507,8 @@ static void take_complete(struct leg *leg, const char *tag)
 bool leg_take(struct server *server, const char *message, const struct wire_frame *frame, size_t here)
 {
     struct leg *leg = leg_of(server->client);
+    if (leg->is_behind && frame->type != WIRE_B_READY_FOR_QUERY)
+        return true;
     switch (frame->type) {
     case WIRE_B_DATA_ROW:
     case WIRE_B_COPY_OUT_DATA:

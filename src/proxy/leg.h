@@ -43,6 +43,8 @@ struct leg {
     const char *name;   /* of the shard */
     enum leg_state state;
     bool is_branch;        /* its server was in the client's transaction before */
+    bool has_failed;       /* with an error */
+    bool is_behind;        /* it has answered, and drops what it has left over */
     bool is_missing;       /* there was no connection: its rows are left out */
     bool is_held;          /* rows wait at its server */
     bool is_cancelled;     /* its server was told to stop */
@@ -111,6 +113,8 @@ struct scatter {
     int64_t began_us, ended_us;         /* 0: it has not ended */
     struct leg *talking;                /* in the middle of a row that goes on in pieces */
     bool fails;                         /* as soon as that row is whole */
+    bool fails_last;                    /* by_itself: when all have answered */
+    bool is_stopped;                    /* nothing is waited for any more */
     bool is_parsed;                     /* by a shard: what failed then is no error of the text */
     bool may_miss;                      /* shards that are not reached are left out */
     bool has_missed;                    /* one was, and the client is to be told */
@@ -198,6 +202,13 @@ static inline bool scatter_copies_writes(const struct scatter *scatter)
 static inline bool scatter_begins_with_one(const struct scatter *scatter)
 {
     return scatter->write && scatter->write->tags != TAGS_SUM && scatter->joins;
+}
+/* Of what each shard does for itself: the error, once all have answered, says which have done it. */
+void write_tell_done(struct scatter *scatter);
+/* Does one that failed go on, since the others do? */
+static inline bool scatter_fails_last(const struct scatter *scatter)
+{
+    return scatter->write && scatter->write->by_itself && !scatter->is_stopped;
 }
 /* A shard has said what it has done. */
 void write_take_tag(struct leg *leg, const char *tag);

@@ -36,6 +36,7 @@ static bool is_current(struct leg *leg)
     (void)!error_set(&error, MOSAIC_UNSUPPORTED, "the map has changed before shard %s was asked", leg->name);
     error_sqlstate(&error, "40001");
     error_hint(&error, "run the statement again");
+    scatter->is_stopped = true;
     scatter_fail(scatter, &error);
     return false;
 }
@@ -62,8 +63,13 @@ static bool link_leg(struct leg *leg)
     case POOL_WAITS:
         return false;
     default:
-        if (!leg_is_left_out(leg, &error))
-            scatter_fail(scatter, &error);
+        if (leg_is_left_out(leg, &error))
+            return false;
+        if (scatter_fails_last(scatter)) {
+            leg->has_failed = true;
+            leg_over(leg); /* the others go on */
+        }
+        scatter_fail(scatter, &error);
         return false;
     }
 }
@@ -128,13 +134,16 @@ static void send_request(struct leg *leg)
     uint32_t *types = arena_allocate(&scatter->arena, (count + 1u) * sizeof *types);
     for (uint16_t i = 0; types && i < count; i++)
         types[i] = schema_oid_on(worker->world->schema, leg->shard, asking->bound.types[i]);
-    bool told = !leg_joins(leg) || write_untold(leg, &out);
+    const char *leftovers = scatter->write ? scatter->write->leftovers : NULL;
+    bool told = leg_joins(leg) ? write_untold(leg, &out) : !leftovers || ask_before(server, leftovers, &out);
     const char *text = text_of(leg);
     if (scatter->move)
         told &= move_write_request(leg, &out);
     else if (types && text && !scatter->copy_in)
         leg_write_parse(leg, asking->kept, text, types, count, &out);
     buffer_add(&out, buffer_string(&asking->request), asking->request.size);
+    if (leftovers) /* again: whether it has failed is not known yet */
+        wire_query(&out, leftovers);
     leg->state = LEG_ASKED;
     mosaic_error error;
     bool failed = !types || !text || !told || buffer_failed(&out) || !expect_add(&server->expect, EXPECT_LEG, 0, NULL);
@@ -174,7 +183,7 @@ void scatter_reach(struct scatter *scatter)
     while (scatter->client && scatter->state < SCATTER_FINISHED && scatter->reached < combine_reachable(scatter)) {
         struct leg *leg = &scatter->legs[scatter->reached];
         if (leg->state != LEG_OVER && !leg->client.server &&
-            (leg->client.waits || leg->client.failure || !link_leg(leg)) && !leg->is_missing)
+            (leg->client.waits || leg->client.failure || !link_leg(leg)) && !leg->is_missing && leg->state != LEG_OVER)
             return;
         scatter->reached++;
         ask(leg);
@@ -199,6 +208,7 @@ void leg_again(struct source *source)
         if (!leg_is_left_out(leg, &error)) {
             if (strcmp(error.sqlstate, "53300") == 0)
                 branch_yield(scatter->client, true); /* it has waited in vain, and others may wait for what it holds */
+            leg->has_failed = true;
             leg_over(leg);
             scatter_fail(scatter, &error);
         }

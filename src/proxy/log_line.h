@@ -32,6 +32,7 @@
     X(SHARD_DOWN, "shard_down", ERROR, NONE, "a shard is not reached: its statements fail, all others go on")       \
     X(SHARD_UP, "shard_up", INFO, NONE, "it is reached again")                                                      \
     X(MAP, "map", INFO, NONE, "the map or the schema was read, or has changed")                                     \
+    X(COORDINATOR, "coordinator", WARNING, NONE, "the coordinator could not be brought up to date: tiers 3 and 4")  \
     X(CATALOG, "catalog", WARNING, NONE, "the catalog is not reached: the last map serves on")                      \
     X(BUDGET, "budget", WARNING, NONE, "the pools may open more connections than a shard allows")                   \
     X(ADMIN, "admin", INFO, NONE, "a command was given in the admin database")                                      \

@@ -267,6 +267,8 @@ static enum taken plan_execution(struct client *client, const struct route *own,
         return client_out_of_memory(client);
     if (found->route.way == ROUTE_ASK)
         return local_ask_path(client);
+    if (found->route.way == ROUTE_WAIT)
+        return TAKEN_LATER;
     if (found->route.way == ROUTE_TYPES && client->in_segment)
         return extended_ask_types(client, prepared, statement);
     if (found->route.way == ROUTE_TYPES)

@@ -3,6 +3,7 @@
 #include "base/memory.h"
 #include "core/map.h"
 #include "proxy/deadlock.h"
+#include "proxy/follow.h"
 #include "proxy/listener.h"
 #include "proxy/log.h"
 #include "proxy/lookup.h"
@@ -192,12 +193,13 @@ mosaic_status proxy_start(const struct proxy_options *options, struct proxy **ma
     proxy->settle = settle_new(proxy);
     proxy->deadlock = deadlock_new(proxy);
     proxy->placer = placer_new(proxy);
+    proxy->follow = follow_new(proxy);
     proxy->config_path = strdup(options->config_path);
     proxy->shard_connections = memory_zeroed(SHARDS_MOST, sizeof *proxy->shard_connections);
     proxy->slot_names = memory_zeroed(SHARDS_MOST, sizeof *proxy->slot_names);
     mosaic_status status = MOSAIC_OK;
     if (!proxy->config_path || !proxy->lookup || !proxy->recover || !proxy->settle || !proxy->deadlock ||
-        !proxy->placer || !proxy->shard_connections || !proxy->slot_names)
+        !proxy->placer || !proxy->follow || !proxy->shard_connections || !proxy->slot_names)
         status = error_memory(error);
     raise_descriptors();
     if (status == MOSAIC_OK)
@@ -265,7 +267,9 @@ void proxy_free(struct proxy *proxy)
     if (!proxy)
         return;
     placer_stop(proxy->placer);
+    follow_stop(proxy->follow);
     reload_stop(proxy->reload);
+    follow_free(proxy->follow);
     recover_free(proxy->recover);
     lookup_free(proxy->lookup);
     settle_free(proxy->settle);

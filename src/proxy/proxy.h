@@ -12,6 +12,7 @@
 enum { WORKERS_MOST = 256 };
 
 struct deadlock;
+struct follow;
 struct listener;
 struct lookup;
 struct log;
@@ -44,6 +45,7 @@ struct proxy {
     struct recover *recover;
     struct settle *settle;
     struct deadlock *deadlock;
+    struct follow *follow;
     struct log *log;
     atomic_uint_fast64_t readings;     /* number of the last reading of map and schema that has ended, well or not */
     atomic_uint_fast64_t readings_due; /* before that one no client's statement begins */

@@ -9,6 +9,7 @@
 #include "engine/engine.h"
 #include "pq/pq.h"
 #include "proxy/budget.h"
+#include "proxy/follow.h"
 #include "proxy/log.h"
 #include "proxy/typemap.h"
 
@@ -96,27 +97,53 @@ static mosaic_status check_tables(const struct model *model, PGconn *home, int64
     return status;
 }
 
-/* Is the coordinator there, and as the home shard is? If not tier 4 is off, and everything else as it was. */
-static bool look_at_coordinator(const struct model *model, PGconn *home, int64_t deadline, struct arena *arena,
-                                const char **why)
+/* *wanted is what it is to be made from; empty where it does not answer. */
+static mosaic_status check_coordinator(const struct model *model, PGconn *home, int64_t deadline,
+                                       char wanted[COORDINATOR_FINGERPRINT_SIZE], mosaic_error *error)
 {
     const struct shard *place = &model->shards[model->shard_count];
     PGconn *coordinator;
-    mosaic_error error;
-    *why = NULL;
-    if (!model->coordinator || !is_analysed(model) || !model->epoch)
-        return false;
-    mosaic_status status = pq_connect(place->conninfo, place->name, "pgmosaic proxy", deadline, &coordinator, &error);
-    if (status == MOSAIC_OK) {
-        status = coordinator_check(home, coordinator, model, deadline, &error);
-        PQfinish(coordinator);
-    }
+    PGresult *answer = NULL;
+    char fingerprint[COORDINATOR_FINGERPRINT_SIZE];
+    *wanted = '\0';
+    mosaic_status status = pq_connect(place->conninfo, place->name, "pgmosaic proxy", deadline, &coordinator, error);
     if (status != MOSAIC_OK)
-        *why = arena_string(arena, error.message);
-    return status == MOSAIC_OK;
+        return status;
+    status = coordinator_fingerprint(home, model, deadline, fingerprint, error);
+    if (status == MOSAIC_OK)
+        status = coordinator_ask(coordinator, deadline, &answer, error);
+    if (status == MOSAIC_OK) {
+        memcpy(wanted, fingerprint, sizeof fingerprint);
+        status = coordinator_judge(model, answer, fingerprint, error);
+    }
+    PQclear(answer);
+    PQfinish(coordinator);
+    return status;
 }
 
-static mosaic_status fill(struct world *world, uint64_t *stamp, mosaic_error *error)
+static bool may_have_coordinator(const struct model *model)
+{
+    return model->coordinator && is_analysed(model) && model->epoch;
+}
+
+/* Is the coordinator there, and as the home shard is? If not tier 4 is off, and everything else as it was. */
+static void look_at_coordinator(struct reload *reload, struct world *world, PGconn *home, int64_t deadline)
+{
+    mosaic_error error;
+    if (!may_have_coordinator(&world->model))
+        return;
+    mosaic_status status = check_coordinator(&world->model, home, deadline, world->coordinator_fingerprint, &error);
+    world->has_coordinator = status == MOSAIC_OK;
+    if (status == MOSAIC_OK)
+        return;
+    const char *failure = follow_failure(reload->proxy->follow, world->coordinator_fingerprint, &world->arena);
+    world->no_coordinator =
+        failure ? arena_format(&world->arena, "%s, and the proxy could not make it anew (%s): run pgmosaic apply",
+                               error.message, failure)
+                : arena_string(&world->arena, error.message);
+}
+
+static mosaic_status fill(struct reload *reload, struct world *world, uint64_t *stamp, mosaic_error *error)
 {
     struct model *model = &world->model;
     const struct shard *shard = &model->shards[0];
@@ -135,14 +162,13 @@ static mosaic_status fill(struct world *world, uint64_t *stamp, mosaic_error *er
     if (status == MOSAIC_OK)
         status = read_schema(world, opened ? opened : first, deadline, stamp, error);
     if (status == MOSAIC_OK)
-        world->has_coordinator =
-            look_at_coordinator(model, opened ? opened : first, deadline, &world->arena, &world->no_coordinator);
+        look_at_coordinator(reload, world, opened ? opened : first, deadline);
     PQfinish(opened);
     PQfinish(first);
     return status;
 }
 
-static mosaic_status read_world(const char *config_path, struct world **made, uint64_t *stamp, mosaic_error *error)
+static mosaic_status read_world(struct reload *reload, struct world **made, uint64_t *stamp, mosaic_error *error)
 {
     struct world *world = memory_zeroed(1, sizeof *world);
     *stamp = 0;
@@ -150,12 +176,12 @@ static mosaic_status read_world(const char *config_path, struct world **made, ui
         return error_memory(error);
     atomic_init(&world->references, 1);
     world->version = atomic_fetch_add(&last_version, 1) + 1;
-    mosaic_status status = config_read(config_path, &world->model, error);
+    mosaic_status status = config_read(reload->proxy->config_path, &world->model, error);
     if (status != MOSAIC_OK) {
         memory_free(world);
         return status;
     }
-    status = fill(world, stamp, error);
+    status = fill(reload, world, stamp, error);
     if (status == MOSAIC_OK)
         *made = world;
     else
@@ -183,10 +209,11 @@ static bool has_changed(struct reload *reload, mosaic_error *error)
             changed = status == MOSAIC_OK && stamp != reload->stamp;
         }
         if (status == MOSAIC_OK && !changed) {
-            struct arena arena = ARENA_INIT;
-            const char *why;
-            changed = look_at_coordinator(&world->model, home, deadline, &arena, &why) != world->has_coordinator;
-            arena_free(&arena);
+            char fingerprint[COORDINATOR_FINGERPRINT_SIZE];
+            mosaic_error why;
+            bool has = may_have_coordinator(&world->model) &&
+                       check_coordinator(&world->model, home, deadline, fingerprint, &why) == MOSAIC_OK;
+            changed = has != world->has_coordinator;
         }
         PQfinish(home);
     }
@@ -218,12 +245,18 @@ static mosaic_status read_settings(struct proxy *proxy, mosaic_error *error)
     return status;
 }
 
-static mosaic_status read_numbered(struct proxy *proxy, struct world **world, uint64_t *stamp, mosaic_error *error)
+static mosaic_status read_numbered(struct reload *reload, struct world **world, uint64_t *stamp, mosaic_error *error)
 {
-    mosaic_status status = read_world(proxy->config_path, world, stamp, error);
-    if (status == MOSAIC_OK && (status = proxy_number_shards(proxy, *world, error)) != MOSAIC_OK)
+    mosaic_status status = read_world(reload, world, stamp, error);
+    if (status == MOSAIC_OK && (status = proxy_number_shards(reload->proxy, *world, error)) != MOSAIC_OK)
         world_release(*world);
     return status;
+}
+
+static void ask_to_follow(struct reload *reload, struct world *world)
+{
+    if (!world->has_coordinator && *world->coordinator_fingerprint)
+        follow_ask(reload->proxy->follow, world);
 }
 
 static void read_again(struct reload *reload, bool settings, mosaic_error *error)
@@ -233,11 +266,12 @@ static void read_again(struct reload *reload, bool settings, mosaic_error *error
     error->status = MOSAIC_OK;
     if (settings && read_settings(reload->proxy, error) != MOSAIC_OK)
         return;
-    if (read_numbered(reload->proxy, &world, &stamp, error) != MOSAIC_OK)
+    if (read_numbered(reload, &world, &stamp, error) != MOSAIC_OK)
         return;
     reload->stamp = stamp;
     log_message(reload->proxy->log, EVENT_MAP, "epoch %llu, %zu shards, %zu tables",
                 (unsigned long long)world->model.epoch, world->model.shard_count, world->model.table_count);
+    ask_to_follow(reload, world); /* before: who finds no coordinator must find that it is being worked at */
     proxy_set_world(reload->proxy, world);
     budget_check(reload->proxy);
     error->status = MOSAIC_OK; /* what was overcome on the way does not count */
@@ -290,8 +324,11 @@ static void *run(void *context)
     budget_check(reload->proxy);
     while (wait(reload, &asked, &settings)) {
         mosaic_error error = {.status = MOSAIC_OK};
-        if (asked || has_changed(reload, &error))
+        if (asked || has_changed(reload, &error)) {
+            bool follows = follow_begin(reload->proxy->follow);
             read_again(reload, settings, &error);
+            follow_read(reload->proxy->follow, follows);
+        }
         log_outcome(reload, asked, &error);
         pthread_mutex_lock(&reload->mutex);
         reload->state = error;
@@ -314,7 +351,7 @@ mosaic_status reload_start(struct proxy *proxy, mosaic_error *error)
     if (!reload)
         return error_memory(error);
     reload->proxy = proxy;
-    mosaic_status status = read_numbered(proxy, &world, &reload->stamp, error);
+    mosaic_status status = read_numbered(reload, &world, &reload->stamp, error);
     if (status != MOSAIC_OK) {
         memory_free(reload);
         return status;
@@ -333,6 +370,7 @@ mosaic_status reload_start(struct proxy *proxy, mosaic_error *error)
     }
     pthread_setname_np(reload->thread, "reload");
     proxy->reload = reload;
+    ask_to_follow(reload, world);
     return MOSAIC_OK;
 }
 

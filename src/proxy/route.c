@@ -7,12 +7,13 @@
 #include "plan/hint.h"
 #include "proxy/beside.h"
 #include "proxy/changed.h"
+#include "proxy/follow.h"
 #include "proxy/proxy.h"
 #include "proxy/server.h"
 
 #include <string.h>
 
-enum { PATHS_MOST = 256 };
+enum { PATHS_MOST = 256, COORDINATOR_WAIT_MS = 15000 };
 
 /* ---- search paths ---- */
 
@@ -478,6 +479,20 @@ static bool may_scatter(struct client *client, const struct facts_list *list, co
     return !avoids && list->count == 1 && !(parameters && parameters->is_executed);
 }
 
+/* It is being brought up to date, and what follows is read then: not for longer than clients have patience. */
+static bool awaits_coordinator(struct client *client)
+{
+    struct worker *worker = client->worker;
+    if (client->status == 'E' || !follow_hurry(worker->proxy->follow))
+        return false;
+    if (!client->awaits_until)
+        client->awaits_until = worker->loop.now + COORDINATOR_WAIT_MS;
+    if (worker->loop.now >= client->awaits_until)
+        return false;
+    client->needs_reading = worker->readings + 1;
+    return true;
+}
+
 bool route_text(struct client *client, const char *text, size_t size, const struct route_parameters *parameters,
                 struct route *route)
 {
@@ -537,10 +552,15 @@ bool route_text(struct client *client, const char *text, size_t size, const stru
         }
         if (plan.kind == PLAN_SHARD && found.list->facts[i].reads_catalogs && may_read_here(client))
             plan.kind = PLAN_ANY;
+        if (plan.wants_coordinator && awaits_coordinator(client)) {
+            route->way = ROUTE_WAIT;
+            return true;
+        }
         combine(client, route, &plan, position_of(&found.list->facts[i], text, size));
         if (plan.kind == PLAN_SCATTER && plan.scatter->explains && !explain(client, text, size, &input, route))
             return false;
     }
+    client->awaits_until = 0;
     if (route->way != ROUTE_REFUSED && client->status != 'E')
         changed_check(client, route);
     if (route->tier && route->way != ROUTE_REFUSED)

@@ -71,7 +71,10 @@ void leg_over(struct leg *leg)
     if (leg->state == LEG_OVER)
         return;
     leg->state = LEG_OVER;
-    if (--scatter->active == 0 && !scatter->client)
+    if (--scatter->active == 0 && scatter->client && scatter->fails_last) {
+        write_tell_done(scatter);
+        scatter_turn(scatter, SCATTER_FAILED);
+    } else if (scatter->active == 0 && !scatter->client)
         bury(scatter);
     else if (scatter->active == 0 && scatter->is_settling)
         settled(scatter);
@@ -164,6 +167,13 @@ void scatter_drop(struct scatter *scatter)
         bury(scatter);
 }
 
+/* What has failed, and waits for the others, is told now. */
+static void end_wait(struct scatter *scatter)
+{
+    scatter->is_stopped = true;
+    scatter->fails_last = false;
+}
+
 void scatter_cancel(struct scatter *scatter)
 {
     mosaic_error error;
@@ -175,6 +185,7 @@ void scatter_cancel(struct scatter *scatter)
         return;
     }
     (void)!error_set(&error, MOSAIC_INTERRUPTED, "canceling statement due to user request");
+    end_wait(scatter);
     scatter_fail(scatter, &error);
     scatter_flush(scatter);
 }
@@ -209,6 +220,8 @@ void scatter_turn(struct scatter *scatter, enum scatter_state state)
     bool was_running = scatter->state == SCATTER_RUNNING;
     if (!scatter->client || scatter->state >= SCATTER_FINISHED)
         return;
+    if (state == SCATTER_FINISHED && scatter->fails_last)
+        return;
     scatter->state = state;
     if (state >= SCATTER_FINISHED)
         finish(scatter);
@@ -223,11 +236,17 @@ void scatter_turn(struct scatter *scatter, enum scatter_state state)
 /* The first failure counts. */
 static bool may_fail(const struct scatter *scatter)
 {
-    return scatter->client && scatter->state < SCATTER_FINISHED && !scatter->fails;
+    return scatter->client && scatter->state < SCATTER_FINISHED && !scatter->fails && !scatter->fails_last;
 }
 
 static void fail(struct scatter *scatter)
 {
+    if (scatter_fails_last(scatter) && scatter->active) {
+        scatter->fails_last = true;
+        return;
+    }
+    if (scatter_fails_last(scatter))
+        write_tell_done(scatter);
     if (leg_is_talking(scatter->talking))
         scatter->fails = true;
     else
@@ -255,6 +274,7 @@ void scatter_fail(struct scatter *scatter, const mosaic_error *error)
 
 void scatter_stop(struct scatter *scatter, const mosaic_error *error)
 {
+    end_wait(scatter);
     if (!may_fail(scatter))
         return;
     for (size_t i = 0; i < scatter->leg_count; i++)

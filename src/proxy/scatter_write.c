@@ -120,6 +120,7 @@ struct scatter *scatter_new_write(struct client *client, const struct scatter_or
     if (write) {
         write->tag = arena_string(&made->arena, from->tag ? from->tag : "");
         write->copy = NULL; /* the plan's */
+        write->leftovers = from->leftovers ? arena_string(&made->arena, from->leftovers) : NULL;
     }
     made->turn = made->joins ? turn_of(from) : 0;
     made->merge = merge_new(&made->facts, UINT64_MAX, 0, made->leg_count);
@@ -190,6 +191,68 @@ void write_take_tag(struct leg *leg, const char *tag)
         scatter_fail(scatter, &error);
     }
     scatter->has_tag = true;
+}
+
+/* ---- what each shard does for itself ---- */
+
+static void add_done(const struct scatter *scatter, struct buffer *out)
+{
+    bool any = false;
+    for (size_t i = 0; i < scatter->leg_count; i++) {
+        const struct leg *leg = &scatter->legs[i];
+        bool done = leg->state >= LEG_COMPLETE && !leg->has_failed;
+        if (done)
+            buffer_format(out, "%s%s", any ? ", " : "done on ", leg->name);
+        any |= done;
+    }
+    if (!any)
+        buffer_text(out, "done on no shard");
+}
+
+/* What it was cut off in is dropped by the next try. */
+static const char *hint_of(const struct scatter *scatter)
+{
+    if (!scatter->write->leftovers)
+        return "Each shard does this for itself: send it again, it does no harm where it is done.";
+    return "Each shard does this for itself: send it again when what is in its way is gone. CREATE INDEX CONCURRENTLY "
+           "IF "
+           "NOT EXISTS leaves out shards that have the index, and what a try left over is dropped by itself.";
+}
+
+void write_tell_done(struct scatter *scatter)
+{
+    struct wire_frame frame;
+    struct buffer told = BUFFER_INIT(scatter->failure.size + TOLD_MOST);
+    bool has_hint = false, has_context = false;
+    if (wire_peek(scatter->failure.data, scatter->failure.size, &frame) != WIRE_MESSAGE)
+        return;
+    struct wire_reader reader = wire_body(scatter->failure.data, &frame);
+    size_t begun = wire_begin(&told, WIRE_B_ERROR_RESPONSE);
+    for (char field; (field = (char)wire_read8(&reader));) {
+        const char *text = wire_read_text(&reader);
+        has_hint |= field == 'H';
+        has_context |= field == 'W';
+        buffer_format(&told, "%c%s", field, text);
+        if (field == 'W') {
+            buffer_char(&told, '\n');
+            add_done(scatter, &told);
+        }
+        buffer_char(&told, '\0');
+    }
+    if (!has_context) {
+        buffer_char(&told, 'W');
+        add_done(scatter, &told);
+        buffer_char(&told, '\0');
+    }
+    if (!has_hint)
+        buffer_format(&told, "H%s%c", hint_of(scatter), '\0');
+    buffer_char(&told, '\0');
+    wire_end(&told, begun);
+    if (!buffer_failed(&told)) {
+        buffer_clear(&scatter->failure);
+        buffer_add(&scatter->failure, told.data, told.size);
+    }
+    buffer_free(&told);
 }
 
 static uint64_t shape_of(const char *message, size_t size)

@@ -5,6 +5,7 @@
 #ifndef MOSAIC_PROXY_WORLD_H
 #define MOSAIC_PROXY_WORLD_H
 
+#include "catalog/coordinator.h"
 #include "core/model.h"
 #include "proxy/tls.h"
 #include "sql/schema.h"
@@ -52,6 +53,8 @@ struct world {
      * the cluster has none. */
     bool has_coordinator;
     const char *no_coordinator;
+    /* Its definitions are to be what is told here; empty: it does not answer, or there is none. */
+    char coordinator_fingerprint[COORDINATOR_FINGERPRINT_SIZE];
 };
 
 /* Fills targets from the model's conninfos: parses, finds passwords, resolves names. Blocks. */

@@ -140,6 +140,8 @@ static void create_index(struct analysis *analysis, const IndexStmt *index)
     if (index->concurrent && !index->idxname && table)
         ddl_refuse(analysis, index->relation->location, "CREATE INDEX CONCURRENTLY without a name",
                    "Name the index: so that one shard's can be dropped where another one's fails.");
+    if (index->concurrent && table)
+        analysis->ddl.write.leftovers = ddl_leftovers(analysis, table, index->idxname);
 }
 
 /* ---- DROP, ALTER, RENAME ---- */
@@ -502,10 +504,11 @@ static void reindex_statement(struct analysis *analysis, const ReindexStmt *rein
     bool is_table = reindex->kind == REINDEX_OBJECT_TABLE;
     if (!is_table && reindex->kind != REINDEX_OBJECT_SCHEMA)
         ddl_refuse(analysis, -1, "REINDEX of an index, or of a database", "Say REINDEX TABLE or REINDEX SCHEMA.");
-    if (is_table)
-        (void)ddl_relation(analysis, reindex->relation, NULL);
-    else
+    const struct table *table = is_table ? ddl_relation(analysis, reindex->relation, NULL) : NULL;
+    if (!is_table)
         ddl_note_everywhere(analysis, "the schema");
+    if (table && has_option(reindex->params, "concurrently"))
+        analysis->ddl.write.leftovers = ddl_leftovers(analysis, table, NULL);
     analysis->ddl.write.by_itself = !is_table || has_option(reindex->params, "concurrently");
 }
 

@@ -51,4 +51,13 @@ void ddl_check_alter(struct analysis *analysis, const AlterTableCmd *command, co
 void ddl_check_index(struct analysis *analysis, const IndexStmt *index, const struct table *table);
 bool ddl_is_key(const struct table *table, const char *column);
 
+/* ---- ddl_leftovers.c ---- */
+
+/*
+ * A statement that drops the invalid indexes which an index made or rebuilt CONCURRENTLY has left on a table. `name`:
+ * of the index; NULL: of those that REINDEX makes. While somebody works at the table's indexes it does nothing; nor
+ * where it fails.
+ */
+const char *ddl_leftovers(struct analysis *analysis, const struct table *table, const char *name);
+
 #endif

@@ -286,6 +286,7 @@ struct fact_write {
     /* ALL: */
     const char *others;     /* what shards but the home shard are told; NULL: the same */
     bool by_itself;         /* it cannot be within a transaction: each shard does it for itself */
+    const char *leftovers;  /* by_itself: drops what an earlier try has left there, if nobody is at it; NULL: nothing */
     bool needs_transaction; /* it makes no sense outside of one: LOCK TABLE */
     bool once_a_server;     /* of what all databases of a server share: roles */
     bool takes_turns;       /* of two at a time the second waits for the end of the first one's transaction */

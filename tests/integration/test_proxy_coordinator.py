@@ -365,14 +365,27 @@ def test_another_role_may_what_it_may_on_the_shards(lab, module_directory):
 
 
 def test_while_the_coordinator_is_behind_it_is_not_asked(session, lab, proxy):
-    lab.everywhere("ALTER TABLE notes ADD COLUMN more int")
-    try:
-        eventually(lambda: refuses(session), seconds=15)
-        assert session("SELECT count(*) FROM users WHERE id = 8") == [(1,)]
-    finally:
-        lab.run("apply", "--yes", check=True)
+    with superuser(lab, 0, f"{lab.name}_coordinator") as cursor:  # only apply mends it
+        cursor.execute(f"REVOKE USAGE ON FOREIGN DATA WRAPPER postgres_fdw FROM {lab.name}")
+        lab.everywhere("ALTER TABLE notes ADD COLUMN more int")
+        try:
+            eventually(lambda: refuses(session), seconds=15)
+            assert session("SELECT count(*) FROM users WHERE id = 8") == [(1,)]
+        finally:
+            cursor.execute(f"GRANT USAGE ON FOREIGN DATA WRAPPER postgres_fdw TO {lab.name}")
+            lab.run("apply", "--yes", check=True)
     eventually(lambda: not refuses(session), seconds=15)
     assert session("SELECT count(more) FROM notes, users") == [(0,)]
+
+
+def test_what_was_changed_on_the_shards_it_follows_by_itself(session, lab):
+    lab.everywhere("ALTER TABLE notes ADD COLUMN followed int")
+    assert eventually(lambda: asks(session, "SELECT count(followed) FROM notes, users"), seconds=15) == [(0,)]
+
+
+def asks(session, sql):
+    with contextlib.suppress(psycopg2.errors.UndefinedColumn):
+        return session(sql)
 
 
 def refuses(session):
@@ -381,6 +394,9 @@ def refuses(session):
         return False
     except psycopg2.errors.FeatureNotSupported as error:
         assert "is not ready: the coordinator was made from other definitions" in error.diag.message_detail
+        if "could not make it anew" not in error.diag.message_detail:
+            return False
+        assert "may not use postgres_fdw" in error.diag.message_detail and "run pgmosaic apply" in error.diag.message_detail
         return True
 
 

@@ -1,4 +1,5 @@
 """Changes of the schema through the proxy: on every shard that has the table, in one transaction, or on none."""
+import concurrent.futures
 import contextlib
 import subprocess
 import time
@@ -7,7 +8,7 @@ import psycopg
 import psycopg2
 import pytest
 from conftest import superuser
-from proxies import STANDIN, ask, start_proxy
+from proxies import STANDIN, ask, eventually, start_proxy
 from rawwire import bind, describe, execute, parse, sync
 from test_proxy_transactions import kinds, nothing_is_left
 
@@ -236,10 +237,54 @@ def test_an_index_that_fails_on_one_shard(lab, one):
     lab.query(1, "INSERT INTO users VALUES (1, 'x', 0)")
     with pytest.raises(psycopg2.errors.DivisionByZero) as found:
         ask(one, "CREATE INDEX CONCURRENTLY users_odd ON users ((1 / score))")
-    assert "shard s1" in found.value.diag.context and "DROP INDEX CONCURRENTLY" in found.value.diag.message_hint
-    ask(one, "DROP INDEX CONCURRENTLY IF EXISTS users_odd")
-    assert everywhere(lab, "SELECT 1 FROM pg_class WHERE relname = 'users_odd'") == []
-    ask(one, "TRUNCATE users, orders")
+    assert "shard s1\ndone on s0, s2" in found.value.diag.context and "IF NOT EXISTS" in found.value.diag.message_hint
+    assert lab.query(1, INDEX) == []
+    lab.query(1, "DELETE FROM users")
+    assert ask(one, "CREATE INDEX CONCURRENTLY IF NOT EXISTS users_odd ON users ((1 / score))") == "CREATE INDEX"
+    assert everywhere(lab, INDEX) == [(True,)]
+    with pytest.raises(psycopg2.errors.DuplicateTable) as found:
+        ask(one, "CREATE INDEX CONCURRENTLY users_odd ON users (score)")
+    assert "done on no shard" in found.value.diag.context
+    with pytest.raises(psycopg2.errors.UndefinedColumn):  # no leftover, but somebody's index
+        ask(one, "CREATE INDEX CONCURRENTLY users_odd ON users (nosuch)")
+    assert everywhere(lab, INDEX) == [(True,)]
+    ask(one, "DROP INDEX CONCURRENTLY users_odd")
+
+
+INDEX = "SELECT indisvalid FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid WHERE relname = 'users_odd'"
+
+
+def test_a_unique_index_that_one_shard_violates(lab, one):
+    lab.query(1, "ALTER TABLE users DROP CONSTRAINT users_pkey CASCADE; INSERT INTO users VALUES (1, 'x', 0), (1, 'x', 1)")
+    try:
+        with pytest.raises(psycopg2.errors.UniqueViolation) as found:
+            ask(one, "CREATE UNIQUE INDEX CONCURRENTLY users_odd ON users (id)")
+        assert "done on s0, s2" in found.value.diag.context
+        assert lab.query(1, INDEX) == []
+        ask(one, "DROP INDEX CONCURRENTLY IF EXISTS users_odd")
+        assert everywhere(lab, INDEX) == []
+    finally:
+        lab.query(1, "TRUNCATE users, orders; ALTER TABLE users ADD PRIMARY KEY (id); "
+                     "ALTER TABLE orders ADD FOREIGN KEY (user_id) REFERENCES users (id)")
+
+
+def test_an_index_whose_connection_is_lost_is_made_by_sending_it_again(lab, one):
+    create = "CREATE INDEX CONCURRENTLY IF NOT EXISTS users_odd ON users (name)"
+    with lab.connect(1) as blocker, concurrent.futures.ThreadPoolExecutor(1) as pool:
+        cursor = blocker.cursor()
+        cursor.execute("BEGIN")
+        cursor.execute("INSERT INTO users VALUES (1, 'x', 0)")  # its end is waited for
+        made = pool.submit(ask, one, create)
+        assert eventually(lambda: lab.query(1, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE "
+                                               "'CREATE INDEX CONC%' AND wait_event_type = 'Lock'"), seconds=10)
+        with pytest.raises(psycopg2.Error) as found:
+            made.result(timeout=20)
+        assert "done on s0, s2" in found.value.diag.context
+        cursor.execute("ROLLBACK")
+    assert lab.query(1, INDEX) == [(False,)]
+    assert ask(one, create) == "CREATE INDEX"
+    assert everywhere(lab, INDEX) == [(True,)]
+    ask(one, "DROP INDEX CONCURRENTLY users_odd")
 
 
 def test_a_configured_table_is_dropped_and_made_anew(lab, one):
@@ -262,13 +307,13 @@ def test_two_at_a_time(proxy, lab):
     failures = []
 
     def work(number):
-        with contextlib.closing(proxy.psycopg2()) as connection:
-            for turn in range(4):
-                try:
+        try:
+            with contextlib.closing(proxy.psycopg2()) as connection:
+                for turn in range(4):
                     ask(connection, f"ALTER TABLE users ADD COLUMN c{number}_{turn} int")
                     ask(connection, f"ALTER TABLE users DROP COLUMN c{number}_{turn}")
-                except psycopg2.Error as error:
-                    failures.append(error)
+        except psycopg2.Error as error:  # a login, too, waits while the schema is read, and no longer
+            failures.append(error)
 
     threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
     for thread in threads:
@@ -321,3 +366,31 @@ def test_a_shard_that_goes_down_undoes_all(lab, one):
     one.cursor().execute("ROLLBACK")
     time.sleep(0.2)
     assert column(lab, "users", "lost") == []
+
+
+HARD = "SELECT count(b.{0}) FROM users a JOIN users b ON a.id = b.id + 1"  # what the coordinator alone can say
+COMBINED = "SELECT count(DISTINCT {0}), avg(id) FROM users"
+
+
+def test_the_coordinator_follows(proxy, one):
+    with proxy.session() as other:
+        ask(one, "ALTER TABLE users ADD COLUMN late int DEFAULT 4")
+        ask(one, "INSERT INTO users VALUES " + ", ".join(f"({i}, 'n', {i})" for i in range(1, 21)))
+        assert ask(one, HARD.format("late")) == [(19,)]
+        assert other(COMBINED.format("late")) == [(1, 10.5)]
+        ask(one, "CREATE VIEW tardy AS SELECT id, late FROM users WHERE id < 11")
+        assert other("SELECT count(*) FROM tardy a JOIN tardy b ON a.id = b.id + 1") == [(9,)]
+        ask(one, "CREATE OR REPLACE VIEW tardy AS SELECT id, late FROM users WHERE id < 6")
+        assert other("SELECT count(*) FROM tardy a JOIN tardy b ON a.id = b.id + 1") == [(4,)]
+        ask(one, "DROP VIEW tardy")
+        ask(one, "ALTER TABLE users DROP COLUMN late")
+        for text in (HARD, COMBINED):
+            with pytest.raises(psycopg2.errors.UndefinedColumn):
+                other(text.format("late"))
+        ask(one, "CREATE TABLE fresh (id int)")
+        ask(one, "INSERT INTO fresh VALUES (1), (2)")
+        assert other("SELECT count(*) FROM fresh JOIN users ON users.id = fresh.id + 1") == [(2,)]
+        ask(one, "DROP TABLE fresh")
+        ask(one, "TRUNCATE users, orders")
+        with pytest.raises(psycopg2.errors.UndefinedTable):
+            other("SELECT count(*) FROM fresh")
