@@ -381,15 +381,15 @@ static bool lacks_types(const struct facts *facts, const struct route_parameters
 }
 
 /*
- * Tier 3 is two statements, an INSERT that is dealt out is several, and each would find its own type for a parameter
- * that Parse left open. PostgreSQL finds one for the whole, which a server is asked for.
+ * Tier 3 is two statements, as what picks rows is, an INSERT that is dealt out is several, and each would find its own
+ * type for a parameter that Parse left open. PostgreSQL finds one for the whole, which a server is asked for.
  */
 static bool lacks_common_types(const struct plan *plan, const struct facts *facts,
                                const struct route_parameters *parameters)
 {
     enum { UNKNOWN = 705 };
-    bool is_split = (plan->kind == PLAN_SCATTER && plan->scatter->final) ||
-                    (plan->kind == PLAN_WRITE && plan->write->parts->parameters);
+    bool is_split = (plan->kind == PLAN_SCATTER && (plan->scatter->final || plan->scatter->pick)) ||
+                    (plan->kind == PLAN_WRITE && (plan->write->parts->parameters || plan->write->pick));
     if (!is_split || !parameters || !parameters->values || parameters->prepared->described)
         return false;
     const struct prepared *prepared = parameters->prepared;

@@ -123,9 +123,10 @@ struct scatter *scatter_new_write(struct client *client, const struct scatter_or
     }
     made->turn = made->joins ? turn_of(from) : 0;
     made->merge = merge_new(&made->facts, UINT64_MAX, 0, made->leg_count);
-    bool done = write && write->tag && made->merge && (!from->move || move_new(made, order, from->move)) &&
+    bool done = write && write->tag && made->merge && (!from->pick || pick_new(made, order, from->pick, 1)) &&
+                (!from->move || move_new(made, order, from->move)) &&
                 (!from->returning_in_row_order || find_order(made, from));
-    for (size_t i = 0; done && i < made->leg_count; i++) {
+    for (size_t i = 0; done && !from->pick && i < made->leg_count; i++) {
         struct asking *asking = make_asking(made, order, parts[i]);
         if (asking)
             made->legs[i].asking = asking;
@@ -136,7 +137,7 @@ struct scatter *scatter_new_write(struct client *client, const struct scatter_or
         error_memory(error);
     if (done && made->move)
         done = move_check(made, error) == MOSAIC_OK;
-    for (size_t i = 0; done && !made->move && !from->copy && i < made->leg_count; i++)
+    for (size_t i = 0; done && !made->move && !made->pick && !from->copy && i < made->leg_count; i++)
         done = asking_write(made, made->legs[i].asking, order->bind, error);
     if (done)
         return made;
