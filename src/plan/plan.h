@@ -63,6 +63,8 @@ struct plan_write {
     bool stores_clock;           /* only a column's default reads it: no text could be told another moment */
     bool changes_schema;         /* all shards read by another schema, once it is committed */
     /* As fact_write has them: */
+    const char *explains; /* what stands before each part's text */
+    bool explain_runs;
     bool by_itself, needs_transaction, once_a_server, takes_turns;
 };
 

@@ -321,6 +321,7 @@ enum keys_outcome write_plan(const struct keys_input *input, struct plan *plan)
     write->target = fact->target;
     write->until_found = fact->until_found;
     write->pick = fact->pick;
+    write->explains = fact->explains, write->explain_runs = fact->explain_runs;
     write->copy = fact->copy;
     write->has_returning = fact->has_returning;
     write->returning_in_row_order = fact->has_returning && fact->returns_each_row;

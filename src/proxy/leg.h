@@ -194,6 +194,9 @@ struct scatter *scatter_make(struct client *client, const struct scatter_order *
 MOSAIC_MUST_CHECK bool asking_write(struct scatter *scatter, struct asking *asking, const struct wire_bind *bind,
                                     mosaic_error *error);
 
+/* EXPLAIN: the lines before the shards' plans. */
+void scatter_add_lines(struct scatter *scatter, const struct scatter_order *order);
+
 /* ---- scatter_write.c: writes ---- */
 
 struct scatter *scatter_new_write(struct client *client, const struct scatter_order *order, mosaic_error *error);

@@ -342,7 +342,7 @@ static void combine(struct client *client, struct route *route, const struct pla
     case PLAN_WRITE:
         route->way = ROUTE_SCATTER;
         route->tier = 2;
-        route->joins = !plan->write->by_itself;
+        route->joins = !plan->write->by_itself && (!plan->write->explains || plan->write->explain_runs);
         route->error = plan->error;
         route->position = position;
         route->plan = arena_copy(&client->worker->scratch, plan, sizeof *plan);
@@ -538,7 +538,9 @@ bool route_text(struct client *client, const char *text, size_t size, const stru
         if (plan.kind == PLAN_SHARD && found.list->facts[i].reads_catalogs && may_read_here(client))
             plan.kind = PLAN_ANY;
         combine(client, route, &plan, position_of(&found.list->facts[i], text, size));
-        if (plan.kind == PLAN_SCATTER && plan.scatter->explains && !explain(client, text, size, &input, route))
+        bool explains = (plan.kind == PLAN_SCATTER && plan.scatter->explains) ||
+                        (plan.kind == PLAN_WRITE && plan.write->explains);
+        if (explains && !explain(client, text, size, &input, route))
             return false;
     }
     if (route->way != ROUTE_REFUSED && client->status != 'E')

@@ -344,12 +344,12 @@ void scatter_tag(const struct scatter *scatter, char tag[SCATTER_TAG])
 {
     if (scatter->is_fetched)
         snprintf(tag, SCATTER_TAG, "FETCH %" PRIu64, scatter->fetched);
+    else if (scatter_explains(scatter))
+        snprintf(tag, SCATTER_TAG, "EXPLAIN");
     else if (scatter->write && scatter->write->tags == TAGS_WORDS)
         snprintf(tag, SCATTER_TAG, "%s", scatter->words);
     else if (scatter->write)
         snprintf(tag, SCATTER_TAG, "%s %" PRIu64, scatter->write->tag, scatter->written);
-    else if (scatter_explains(scatter))
-        snprintf(tag, SCATTER_TAG, "EXPLAIN");
     else if (scatter_copies(scatter))
         snprintf(tag, SCATTER_TAG, "COPY %" PRIu64, scatter->copied);
     else

@@ -169,6 +169,12 @@ struct scatter *scatter_make(struct client *client, const struct scatter_order *
     return NULL;
 }
 
+void scatter_add_lines(struct scatter *scatter, const struct scatter_order *order)
+{
+    for (size_t i = 0; order->explanation && i < order->explanation->line_count; i++)
+        wire_text_row(&scatter->lines, &order->explanation->lines[i], 1);
+}
+
 static struct scatter *new_read(struct client *client, struct scatter_order *order, mosaic_error *error)
 {
     const struct plan *plan = order->plan;
@@ -193,8 +199,8 @@ static struct scatter *new_read(struct client *client, struct scatter_order *ord
     }
     made->may_miss =
         order->may_miss && !order->joins && !combines && !explains && merge_way(made->merge) != MERGE_AGGREGATES;
-    for (size_t i = 0; explains && order->explanation && i < order->explanation->line_count; i++)
-        wire_text_row(&made->lines, &order->explanation->lines[i], 1);
+    if (explains)
+        scatter_add_lines(made, order);
     if (pick || asking_write(made, &made->asking, order->bind, error))
         return made;
     scatter_drop(made);

@@ -299,6 +299,9 @@ struct fact_write {
     size_t stored_literal_count, stored_parameter_count;
     size_t start;                 /* of the statement in the text: not that of EXPLAIN */
     const struct fact_move *move; /* MOVE */
+    /* EXPLAIN: what stands before the statement; and does it run it, as ANALYZE does? The result is each shard's plan. */
+    const char *explains;
+    bool explain_runs;
     const struct fact_pick *pick; /* OWN: how the row is picked that is changed; NULL: it is none such */
     size_t words;                 /* ROWS: before the word VALUES, from `start` on (rows.h) */
     /* ALL: */

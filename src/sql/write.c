@@ -503,17 +503,36 @@ static bool is_settled(const struct analysis *analysis)
     return use->fact.is_bound && use->fact.keys.alternatives == 1 && !use->fact.keys.values[0].is_array;
 }
 
+/* EXPLAIN: each shard explains its part. A clause: why that is not what it would do. */
+static const char *explain(struct analysis *analysis, struct fact_write *write)
+{
+    struct facts *facts = analysis->facts;
+    facts->write_remedy = "EXPLAIN (MOSAIC) shows what each shard would be told, and runs nothing.";
+    if (write->move)
+        return "EXPLAIN knows no plan of rows that leave one shard for another";
+    if (facts->is_write && (write->until_found || write->pick))
+        return "which shard does it is known when it is done, and EXPLAIN ANALYZE tells no counts";
+    facts->write_remedy = NULL;
+    write->explains = analysis_text(analysis, "%.*s", facts->inner_start, analysis->text);
+    write->explain_runs = facts->is_write;
+    write->has_returning = false; /* plans are the rows */
+    return NULL;
+}
+
 void write_find(struct analysis *analysis)
 {
     struct facts *facts = analysis->facts;
     bool is_write = facts->class == STATEMENT_INSERT || facts->class == STATEMENT_UPDATE ||
-                    facts->class == STATEMENT_DELETE || (facts->class == STATEMENT_EXPLAIN && facts->explain_mosaic);
+                    facts->class == STATEMENT_DELETE ||
+                    (facts->class == STATEMENT_EXPLAIN && (facts->explain_mosaic || facts->explain_plain));
     if (!analysis->written.statement || !is_write || is_settled(analysis))
         return;
     struct fact_write *write = analysis_new(analysis, 1, sizeof *write);
     *write = (struct fact_write){.target = analysis->written.target->relation, .start = (size_t)facts->inner_start};
     facts->text_bound |= facts->class == STATEMENT_EXPLAIN;
     facts->write_cannot = why_not(analysis, write);
+    if (facts->explain_plain && !facts->write_cannot)
+        facts->write_cannot = explain(analysis, write);
     if (!facts->write_cannot)
         fill(analysis, write);
 }
