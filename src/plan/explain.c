@@ -382,12 +382,42 @@ static void write_coordinator(struct writer *writer)
     write_reason(writer);
 }
 
+/* On one line; a type that only run time knows is three dots. */
+static const char *flat(const char *text, struct arena *arena)
+{
+    struct buffer out = BUFFER_INIT(LINE_BYTES_MOST);
+    for (const char *c = text; *c; c++) {
+        if (*c == '\1') {
+            buffer_text(&out, "…");
+            c = strchr(c + 1, '\1');
+        } else {
+            buffer_char(&out, (unsigned char)*c < ' ' ? ' ' : *c);
+        }
+    }
+    return finish(&out, arena);
+}
+
+/* Rows that are picked in an order are locked, or changed, where they are. */
+static void add_tried(struct writer *writer, const struct fact_pick *pick, const char *does)
+{
+    struct arena *arena = writer->arena;
+    const char *before = flat(pick->before, arena), *after = flat(pick->after, arena);
+    const char *line =
+        before && after
+            ? arena_format(arena, "  then their shards %s them in that order, until there are enough: %s…%s", does,
+                           before, after)
+            : NULL;
+    add_line(writer, line);
+}
+
 static void add_merge(struct writer *writer)
 {
     struct buffer out = BUFFER_INIT(LINE_BYTES_MOST);
     const struct plan *plan = &writer->explanation->plan;
     const struct fact_scatter *scatter = plan->scatter;
-    if (scatter->locks)
+    if (scatter->locks && scatter->pick)
+        add_tried(writer, scatter->pick, "lock");
+    else if (scatter->locks)
         add_line(writer, arena_string(writer->arena, "  one shard after the other, and their rows stay locked"));
     if (scatter->combines)
         buffer_text(&out, "  merge: one row of all, its aggregates put together");
@@ -403,21 +433,6 @@ static void add_merge(struct writer *writer)
     if (scatter->has_limit)
         add_value(&out, &scatter->limit, writer->input->values);
     add_line(writer, finish(&out, writer->arena));
-}
-
-/* On one line; a type that only run time knows is three dots. */
-static const char *flat(const char *text, struct arena *arena)
-{
-    struct buffer out = BUFFER_INIT(LINE_BYTES_MOST);
-    for (const char *c = text; *c; c++) {
-        if (*c == '\1') {
-            buffer_text(&out, "…");
-            c = strchr(c + 1, '\1');
-        } else {
-            buffer_char(&out, (unsigned char)*c < ' ' ? ' ' : *c);
-        }
-    }
-    return finish(&out, arena);
 }
 
 static void write_scatter(struct writer *writer)
@@ -470,6 +485,8 @@ static void add_returning(struct writer *writer, const struct plan_write *write)
     const char *rows = write->tags == TAGS_SAME        ? "one shard's"
                        : write->returning_in_row_order ? "in the order of VALUES"
                                                        : "as they come";
+    if (write->pick)
+        add_tried(writer, write->pick, "change");
     if (write->until_found)
         add_line(writer, arena_string(writer->arena, "  one shard after the other, until one has changed a row"));
     if (write->has_returning)
@@ -490,7 +507,7 @@ static void write_writes(struct writer *writer)
     for (size_t i = 0; write->move && i < write->part_count; i++)
         add_told(writer, &write->parts[i], shard_name(writer, write->parts[i].shard));
     if (!write->parts[0].rows && !write->move)
-        add_told(writer, &write->parts[0], "each shard");
+        add_told(writer, &write->parts[0], write->pick ? "each shard first" : "each shard");
     for (size_t i = 0; write->parts[i].rows && i < write->part_count && i < PARTS_SHOWN; i++)
         add_told(writer, &write->parts[i], shard_name(writer, write->parts[i].shard));
     add_returning(writer, write);

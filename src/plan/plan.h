@@ -54,6 +54,7 @@ struct plan_write {
     const struct schema_relation *target; /* what is written; NULL: no rows of one table */
     /* The first part, of two, gives the rows that the second one gets, a row each time; NULL: it is none such. */
     const struct fact_move *move;
+    const struct fact_pick *pick; /* which row is changed all of them say together; the parts' text is its peek. NULL */
     bool until_found;             /* one after the other, and none behind the first that has changed a row */
     const struct fact_copy *copy; /* COPY FROM STDIN: how its rows are dealt out; NULL: it is none */
     bool has_returning;
@@ -62,6 +63,8 @@ struct plan_write {
     bool stores_clock;           /* only a column's default reads it: no text could be told another moment */
     bool changes_schema;         /* all shards read by another schema, once it is committed */
     /* As fact_write has them: */
+    const char *explains; /* what stands before each part's text */
+    bool explain_runs;
     bool by_itself, needs_transaction, once_a_server, takes_turns;
     const char *leftovers;
 };

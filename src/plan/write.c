@@ -59,6 +59,8 @@ static enum keys_outcome make_parts(const struct keys_input *input, struct plan_
     for (size_t i = 0; outcome == KEYS_READ && i < count; i++) {
         parts[i] = (struct plan_write_part){
             .shard = shards[i], .text = values->text + fact->start, .size = values->size - fact->start};
+        if (fact->pick)
+            parts[i].text = fact->pick->peek, parts[i].size = strlen(fact->pick->peek);
         if (fact->others && shards[i] != values->schema->home)
             parts[i].text = fact->others, parts[i].size = strlen(fact->others);
     }
@@ -319,6 +321,8 @@ enum keys_outcome write_plan(const struct keys_input *input, struct plan *plan)
     write->tag = fact->tag;
     write->target = fact->target;
     write->until_found = fact->until_found;
+    write->pick = fact->pick;
+    write->explains = fact->explains, write->explain_runs = fact->explain_runs;
     write->copy = fact->copy;
     write->has_returning = fact->has_returning;
     write->returning_in_row_order = fact->has_returning && fact->returns_each_row;

@@ -138,7 +138,7 @@ static bool may_join(const struct client *client, const struct route *route)
     bool is_open = client->status == 'T' || client->transaction.is_implicit;
     bool has_shard = (client->server && !client->is_fresh && !client->is_aside) || branch_is_parked(client);
     /* What the coordinator puts together has the session's settings, not the transaction's own. */
-    bool is_plain = !route->plan->scatter->final || client->transaction.is_bare;
+    bool is_plain = !route->plan->scatter || !route->plan->scatter->final || client->transaction.is_bare;
     return is_open && !client->transaction.is_lazy && has_shard && is_plain;
 }
 

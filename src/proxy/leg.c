@@ -27,7 +27,7 @@ bool leg_holds(struct client *client, char type)
     const struct scatter *scatter = leg->scatter;
     bool holds = is_interrupted(scatter, leg); /* nothing may stand within another's row */
     if (!scatter->client || scatter->state >= SCATTER_FINISHED || leg_is_partial(leg) || scatter_explains(scatter) ||
-        leg_moves_rows(leg))
+        leg_moves_rows(leg) || leg_peeks(leg))
         return false;
     if (holds || !leg_is_row(type))
         return leg->is_held = holds;
@@ -67,7 +67,7 @@ bool leg_wants_whole(const struct client *client)
     const struct scatter *scatter = leg->scatter;
     if (!scatter->client || scatter->state >= SCATTER_FINISHED)
         return false;
-    if (leg_is_partial(leg) || scatter_explains(scatter) || leg_moves_rows(leg))
+    if (leg_is_partial(leg) || scatter_explains(scatter) || leg_moves_rows(leg) || leg_peeks(leg))
         return true;
     return scatter_way(scatter) != MERGE_AS_THEY_COME || scatter->most;
 }
@@ -129,7 +129,7 @@ static void drain(struct leg *leg, size_t size)
 /* What RETURNING gives of a reference table is told once. */
 static bool is_another_copy(const struct leg *leg)
 {
-    return leg->number && scatter_copies_writes(leg->scatter);
+    return leg->number && scatter_copies_writes(leg->scatter) && !scatter_explains(leg->scatter);
 }
 
 static void take_row(struct server *server, const char *message, const struct wire_frame *frame, size_t here)
@@ -149,6 +149,10 @@ static void take_row(struct server *server, const char *message, const struct wi
     }
     if (leg_moves_rows(leg)) {
         move_take_row(leg, leg_body(message), frame->size - WIRE_HEADER);
+        return;
+    }
+    if (leg_peeks(leg)) {
+        pick_take_row(leg, message, frame->size);
         return;
     }
     switch (scatter_explains(scatter) ? MERGE_IN_ORDER : scatter_way(scatter)) { /* plans are kept as well */
@@ -210,7 +214,7 @@ size_t leg_take_run(struct client *client, const char *data, size_t size)
     struct scatter *scatter = leg->scatter;
     bool lacks_header = scatter->facts.has_header && !leg->has_headed;
     if (!scatter->client || scatter->state >= SCATTER_FINISHED || leg_is_partial(leg) || scatter_explains(scatter) ||
-        lacks_header || is_another_copy(leg) || leg_moves_rows(leg))
+        lacks_header || is_another_copy(leg) || leg_moves_rows(leg) || leg_peeks(leg))
         return 0;
     switch (scatter_way(scatter)) {
     case MERGE_AS_THEY_COME:
@@ -244,6 +248,10 @@ static void take_description(struct leg *leg, const char *message, const struct 
     }
     if (leg_moves_rows(leg)) {
         move_describe(leg, body, size);
+        return;
+    }
+    if (leg_peeks(leg)) {
+        pick_describe(leg, body, size);
         return;
     }
     if (scatter->write) {
@@ -339,7 +347,7 @@ static uint64_t tell_error(const struct leg *leg, const char *message, const str
     uint64_t line = 0;
     const struct scatter *scatter = leg->scatter;
     bool is_own = scatter->move && !move_is_checked(scatter); /* the text was the client's */
-    bool has_place = !scatter->partials || leg_is_partial(leg), has_context = false;
+    bool has_place = (!scatter->partials || leg_is_partial(leg)) && !scatter->pick, has_context = false;
     bool is_for_all = scatter->write && scatter->write->tags == TAGS_WORDS;
     struct wire_reader reader = wire_body(message, frame);
     size_t begun = wire_begin(out, WIRE_B_ERROR_RESPONSE);
@@ -446,6 +454,10 @@ static bool take_ready(struct server *server, const char *message, const struct 
         leg->is_returning = true;
         return true;
     }
+    if (pick_keeps(leg)) {
+        pick_go(leg->scatter);
+        return server->state != SERVER_CLOSED;
+    }
     leg_let_go(leg);
     leg_over(leg);
     return server->state != SERVER_CLOSED;
@@ -496,6 +508,10 @@ static void take_complete(struct leg *leg, const char *tag)
 {
     struct scatter *scatter = leg->scatter;
     leg->state = LEG_COMPLETE;
+    if (scatter->pick && scatter->client) {
+        pick_complete(leg, tag);
+        return;
+    }
     if (scatter_copies(scatter) && strncmp(tag, "COPY ", 5) == 0)
         scatter->copied += strtoull(tag + 5, NULL, 10);
     if (scatter->write && scatter->client && (!scatter->copy_in || copy_in_is_sent(scatter->copy_in)))
@@ -536,6 +552,11 @@ bool leg_take(struct server *server, const char *message, const struct wire_fram
         return true;
     case WIRE_B_BIND_COMPLETE:
     case WIRE_B_CLOSE_COMPLETE:
+        return true;
+    case WIRE_B_PORTAL_SUSPENDED:
+        if (!leg->scatter->pick)
+            break;
+        take_complete(leg, NULL);
         return true;
     case WIRE_B_COMMAND_COMPLETE:
         if (leg->scatter->move && move_goes_on(leg))

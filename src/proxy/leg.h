@@ -50,6 +50,9 @@ struct leg {
     bool is_cancelled;     /* its server was told to stop */
     bool is_returning;     /* it has answered, but what tells it to stop is still on its way */
     bool has_headed;       /* COPY … HEADER: its line of names came */
+    bool is_idle;          /* it has answered, and waits for what else its shard is told: scatter_pick.c */
+    bool is_suspended;     /* its shard has more candidates */
+    uint64_t candidates;   /* so many came */
     bool is_parsing;       /* its server is being given `kept`, and may not want it */
     struct prepared *kept; /* the scatter's; NULL: the unnamed statement */
     /* In order: DataRow messages that merge is given one by one, and those behind them. */
@@ -85,6 +88,7 @@ struct scatter {
     const struct plan_write *write; /* NULL: it is none. Of its members, those that hold: tags, tag, has_returning */
     uint64_t written;               /* the sum of the shards' tags, or what each of them must say */
     bool has_tag;                   /* one has said it */
+    struct scatter_pick *pick;      /* rows that ORDER BY and LIMIT pick, and that are locked or changed; NULL: none */
     struct scatter_move *move;      /* rows that leave the first leg's shard for the second one's; NULL: none */
     char words[SCATTER_TAG];        /* TAGS_WORDS: the tag */
     uint32_t turn;                  /* takes_turns, and of a reference table: the number of its lock */
@@ -166,6 +170,10 @@ size_t scatter_turn_of(const struct scatter *scatter);
 void leg_over(struct leg *leg);
 /* Its server, which has answered, is a branch of the client's transaction again, or serves others. */
 void leg_let_go(struct leg *leg);
+/* By the plan that there is: may its shard still be asked? Else the scatter has failed. */
+bool leg_is_current(struct leg *leg);
+/* More messages for a leg that has answered: it is asked again. */
+void leg_ask_again(struct leg *leg, struct buffer *out);
 /* Nobody wants its rows any more. */
 void leg_drop(struct leg *leg);
 /* It is called: it has been given a server, or its settings; or the server is lost. */
@@ -189,6 +197,9 @@ struct scatter *scatter_make(struct client *client, const struct scatter_order *
 /* The messages, of what is bound. `bind`: as the client asks for the result; NULL: a simple query. */
 MOSAIC_MUST_CHECK bool asking_write(struct scatter *scatter, struct asking *asking, const struct wire_bind *bind,
                                     mosaic_error *error);
+
+/* EXPLAIN: the lines before the shards' plans. */
+void scatter_add_lines(struct scatter *scatter, const struct scatter_order *order);
 
 /* ---- scatter_write.c: writes ---- */
 
@@ -240,6 +251,23 @@ bool move_is_checked(const struct scatter *scatter);
 bool move_goes_on(struct leg *leg);
 /* Is there no row to be inserted, so that the leg is only to describe what it would give? */
 bool move_is_empty(const struct leg *leg);
+
+/* ---- scatter_pick.c: rows that are picked in an order, and locked ---- */
+
+/* `most`: so many are wanted. Fills scatter->asking. False: memory is out. */
+bool pick_new(struct scatter *scatter, const struct scatter_order *order, const struct fact_pick *fact, uint64_t most);
+void pick_free(struct scatter *scatter);
+/* Are its rows candidates, not the client's? */
+bool leg_peeks(const struct leg *leg);
+void pick_describe(struct leg *leg, const char *body, size_t size);
+void pick_take_row(struct leg *leg, const char *message, size_t size);
+/* What it was told is done. `tag` NULL: there are more candidates. */
+void pick_complete(struct leg *leg, const char *tag);
+/* Does the leg keep its server, for what may come? Then it is idle. */
+bool pick_keeps(struct leg *leg);
+/* What is to be done next, as far as the shards have answered. */
+void pick_go(struct scatter *scatter);
+bool pick_is_done(const struct scatter *scatter);
 
 enum leg_row { LEG_ROW, LEG_ROW_LATER, LEG_NO_ROW };
 /* The next row that a leg has kept: leg->head. */

@@ -19,7 +19,7 @@ enum {
  * May its shard still be asked, by the plan that there is? Before anything was told, whatever was read anew is planned
  * anew. Later the rows of this shard must be those that the plan meant.
  */
-static bool is_current(struct leg *leg)
+bool leg_is_current(struct leg *leg)
 {
     struct scatter *scatter = leg->scatter;
     const struct world *world = scatter->worker->world;
@@ -46,7 +46,7 @@ static bool link_leg(struct leg *leg)
     struct scatter *scatter = leg->scatter;
     struct client *client = &leg->client;
     mosaic_error error;
-    if (!is_current(leg))
+    if (!leg_is_current(leg))
         return false;
     struct server *branch = leg_joins(leg) ? branch_of(scatter->client, leg->shard) : NULL;
     leg->is_branch = branch && branch->status != 'I';
@@ -161,10 +161,32 @@ static void send_request(struct leg *leg)
     }
 }
 
+void leg_ask_again(struct leg *leg, struct buffer *out)
+{
+    struct client *client = &leg->client;
+    struct server *server = client->server;
+    mosaic_error error;
+    leg->is_idle = false;
+    leg->state = LEG_ASKED;
+    client->awaits_ready = true;
+    client->since = client->worker->loop.now;
+    client->began_us = client->worker->loop.now_us;
+    if (buffer_failed(out) || !expect_add(&server->expect, EXPECT_LEG, 0, NULL)) {
+        error_memory(&error);
+        server_close(server, &error);
+        return;
+    }
+    COUNT(&client->worker->shards[server->pool->slot], bytes_sent, out->size);
+    if (!channel_send(&server->channel, out->data, out->size)) {
+        server->channel.readable = true; /* it will see the end */
+        loop_again(&client->worker->loop, &server->channel.source);
+    }
+}
+
 /* A leg that has a server gets the client's settings there, then its statement. */
 static void ask(struct leg *leg)
 {
-    if (leg->state != LEG_NEW || !leg->client.server || leg->client.replays || !is_current(leg) ||
+    if (leg->state != LEG_NEW || !leg->client.server || leg->client.replays || !leg_is_current(leg) ||
         client_prepare_server(&leg->client) != REACHED)
         return;
     leg->client.is_fresh = false;
@@ -231,6 +253,7 @@ void leg_lost(struct client *client, const mosaic_error *why, bool cut)
     struct scatter *scatter = leg->scatter;
     mosaic_error error;
     client->replays = false;
+    leg->is_idle = false;
     if (!scatter->client || leg->state == LEG_OVER) {
         leg_over(leg);
         return;

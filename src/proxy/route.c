@@ -343,7 +343,7 @@ static void combine(struct client *client, struct route *route, const struct pla
     case PLAN_WRITE:
         route->way = ROUTE_SCATTER;
         route->tier = 2;
-        route->joins = !plan->write->by_itself;
+        route->joins = !plan->write->by_itself && (!plan->write->explains || plan->write->explain_runs);
         route->error = plan->error;
         route->position = position;
         route->plan = arena_copy(&client->worker->scratch, plan, sizeof *plan);
@@ -382,15 +382,15 @@ static bool lacks_types(const struct facts *facts, const struct route_parameters
 }
 
 /*
- * Tier 3 is two statements, an INSERT that is dealt out is several, and each would find its own type for a parameter
- * that Parse left open. PostgreSQL finds one for the whole, which a server is asked for.
+ * Tier 3 is two statements, as what picks rows is, an INSERT that is dealt out is several, and each would find its own
+ * type for a parameter that Parse left open. PostgreSQL finds one for the whole, which a server is asked for.
  */
 static bool lacks_common_types(const struct plan *plan, const struct facts *facts,
                                const struct route_parameters *parameters)
 {
     enum { UNKNOWN = 705 };
-    bool is_split = (plan->kind == PLAN_SCATTER && plan->scatter->final) ||
-                    (plan->kind == PLAN_WRITE && plan->write->parts->parameters);
+    bool is_split = (plan->kind == PLAN_SCATTER && (plan->scatter->final || plan->scatter->pick)) ||
+                    (plan->kind == PLAN_WRITE && (plan->write->parts->parameters || plan->write->pick));
     if (!is_split || !parameters || !parameters->values || parameters->prepared->described)
         return false;
     const struct prepared *prepared = parameters->prepared;
@@ -557,7 +557,9 @@ bool route_text(struct client *client, const char *text, size_t size, const stru
             return true;
         }
         combine(client, route, &plan, position_of(&found.list->facts[i], text, size));
-        if (plan.kind == PLAN_SCATTER && plan.scatter->explains && !explain(client, text, size, &input, route))
+        bool explains = (plan.kind == PLAN_SCATTER && plan.scatter->explains) ||
+                        (plan.kind == PLAN_WRITE && plan.write->explains);
+        if (explains && !explain(client, text, size, &input, route))
             return false;
     }
     client->awaits_until = 0;

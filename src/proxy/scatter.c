@@ -50,6 +50,7 @@ static void bury(struct scatter *scatter)
     buffer_free(&scatter->lines);
     combine_free(scatter);
     move_free(scatter);
+    pick_free(scatter);
     for (size_t i = 0; i < scatter->leg_count; i++) {
         struct leg *leg = &scatter->legs[i];
         if (leg->asking != &scatter->asking)
@@ -105,6 +106,12 @@ static void cancel_legs(struct scatter *scatter)
 void leg_drop(struct leg *leg)
 {
     struct client *client = &leg->client;
+    if (leg->is_idle) {
+        leg->is_idle = false;
+        leg_let_go(leg);
+        leg_over(leg);
+        return;
+    }
     switch (leg->state) {
     case LEG_NEW:
         pool_forget(client);
@@ -142,6 +149,8 @@ static void finish(struct scatter *scatter)
         goes_on |= leg->state == LEG_ASKED;
         if (leg->state == LEG_NEW)
             loop_again(&scatter->worker->loop, &leg->client.channel.source);
+        if (leg->is_idle)
+            leg_drop(leg);
     }
     if (scatter->joins)
         stop_legs(scatter);
@@ -355,12 +364,12 @@ void scatter_tag(const struct scatter *scatter, char tag[SCATTER_TAG])
 {
     if (scatter->is_fetched)
         snprintf(tag, SCATTER_TAG, "FETCH %" PRIu64, scatter->fetched);
+    else if (scatter_explains(scatter))
+        snprintf(tag, SCATTER_TAG, "EXPLAIN");
     else if (scatter->write && scatter->write->tags == TAGS_WORDS)
         snprintf(tag, SCATTER_TAG, "%s", scatter->words);
     else if (scatter->write)
         snprintf(tag, SCATTER_TAG, "%s %" PRIu64, scatter->write->tag, scatter->written);
-    else if (scatter_explains(scatter))
-        snprintf(tag, SCATTER_TAG, "EXPLAIN");
     else if (scatter_copies(scatter))
         snprintf(tag, SCATTER_TAG, "COPY %" PRIu64, scatter->copied);
     else

@@ -87,6 +87,8 @@ static bool copy_facts(struct scatter *scatter, const struct scatter_order *orde
     scatter->asking.text = from->explains ? arena_format(arena, "%s%s", from->explains, from->text) : to->text;
     if (from->explains)
         to->columns = 1, to->hidden = to->sort_count = 0, to->combines = NULL;
+    if (from->pick && !from->explains) /* what the client gets comes of what is tried, in its order */
+        to->hidden = to->sort_count = 0, to->has_limit = false;
     if (to->sort_count)
         to->sorts = arena_copy(arena, from->sorts, from->sort_count * sizeof *from->sorts);
     if (to->combines)
@@ -167,30 +169,39 @@ struct scatter *scatter_make(struct client *client, const struct scatter_order *
     return NULL;
 }
 
+void scatter_add_lines(struct scatter *scatter, const struct scatter_order *order)
+{
+    for (size_t i = 0; order->explanation && i < order->explanation->line_count; i++)
+        wire_text_row(&scatter->lines, &order->explanation->lines[i], 1);
+}
+
 static struct scatter *new_read(struct client *client, struct scatter_order *order, mosaic_error *error)
 {
     const struct plan *plan = order->plan;
     bool explains = plan->scatter->explains != NULL, combines = plan->scatter->final && !explains;
+    const struct fact_pick *pick = explains ? NULL : plan->scatter->pick;
+    bool counts = !combines && !explains && !pick; /* LIMIT's and OFFSET's rows are counted here */
     order->shards = plan->shards;
     order->shard_count = plan->shard_count;
     struct scatter *made = scatter_make(client, order, plan->shard_count + combines, error);
     if (!made)
         return NULL;
-    made->in_turn = plan->scatter->locks;
-    made->is_prepared = order->bind && *order->bind->statement && !explains && !plan->scatter->lacking_before;
+    made->in_turn = plan->scatter->locks && !pick;
+    made->is_prepared = order->bind && *order->bind->statement && !explains && !plan->scatter->lacking_before && !pick;
     if ((combines && !combine_prepare(made, order, (size_t)client->worker->settings->scatter_memory)) ||
         !copy_facts(made, order) ||
-        !(made->merge = merge_new(&made->facts, combines || explains ? UINT64_MAX : plan->limit,
-                                  combines || explains ? 0 : plan->offset, made->leg_count))) {
+        !(made->merge =
+              merge_new(&made->facts, counts ? plan->limit : UINT64_MAX, counts ? plan->offset : 0, made->leg_count)) ||
+        (pick && !pick_new(made, order, pick, plan->limit))) {
         error_memory(error);
         scatter_drop(made);
         return NULL;
     }
     made->may_miss =
         order->may_miss && !order->joins && !combines && !explains && merge_way(made->merge) != MERGE_AGGREGATES;
-    for (size_t i = 0; explains && order->explanation && i < order->explanation->line_count; i++)
-        wire_text_row(&made->lines, &order->explanation->lines[i], 1);
-    if (asking_write(made, &made->asking, order->bind, error))
+    if (explains)
+        scatter_add_lines(made, order);
+    if (pick || asking_write(made, &made->asking, order->bind, error))
         return made;
     scatter_drop(made);
     return NULL;

@@ -119,6 +119,8 @@ bool scatter_all_complete(const struct scatter *scatter)
 {
     if (is_found(scatter))
         return true;
+    if (scatter->pick)
+        return pick_is_done(scatter);
     for (size_t i = 0; i < scatter->leg_count; i++)
         if (scatter->legs[i].state < LEG_COMPLETE)
             return false;

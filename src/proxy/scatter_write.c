@@ -21,11 +21,14 @@ static struct asking *make_asking(struct scatter *scatter, const struct scatter_
 {
     struct arena *arena = &scatter->arena;
     struct asking *asking = arena_zeroed(arena, 1, sizeof *asking);
-    char *text = arena_allocate(arena, part->size + 1);
+    const char *before = scatter->facts.explains ? scatter->facts.explains : "";
+    size_t begun = strlen(before);
+    char *text = arena_allocate(arena, begun + part->size + 1);
     if (!asking || !text)
         return NULL;
-    memcpy(text, part->text, part->size);
-    text[part->size] = '\0';
+    memcpy(text, before, begun);
+    memcpy(text + begun, part->text, part->size);
+    text[begun + part->size] = '\0';
     asking->text = text;
     bool taken = part->parameters
                      ? bound_values_pick(&asking->bound, arena, order->types, order->type_count, order->bind,
@@ -115,6 +118,7 @@ struct scatter *scatter_new_write(struct client *client, const struct scatter_or
         return NULL;
     }
     struct plan_write *write = arena_copy(&made->arena, from, sizeof *from);
+    const struct fact_pick *pick = from->explains ? NULL : from->pick;
     made->write = write;
     made->in_turn = from->until_found;
     if (write) {
@@ -122,11 +126,16 @@ struct scatter *scatter_new_write(struct client *client, const struct scatter_or
         write->copy = NULL; /* the plan's */
         write->leftovers = from->leftovers ? arena_string(&made->arena, from->leftovers) : NULL;
     }
+    if (from->explains) {
+        made->facts.explains = arena_string(&made->arena, from->explains);
+        scatter_add_lines(made, order);
+    }
     made->turn = made->joins ? turn_of(from) : 0;
     made->merge = merge_new(&made->facts, UINT64_MAX, 0, made->leg_count);
-    bool done = write && write->tag && made->merge && (!from->move || move_new(made, order, from->move)) &&
+    bool done = write && write->tag && (!from->explains || made->facts.explains) && made->merge && (!pick || pick_new(made, order, pick, 1)) &&
+                (!from->move || move_new(made, order, from->move)) &&
                 (!from->returning_in_row_order || find_order(made, from));
-    for (size_t i = 0; done && i < made->leg_count; i++) {
+    for (size_t i = 0; done && !pick && i < made->leg_count; i++) {
         struct asking *asking = make_asking(made, order, parts[i]);
         if (asking)
             made->legs[i].asking = asking;
@@ -137,7 +146,7 @@ struct scatter *scatter_new_write(struct client *client, const struct scatter_or
         error_memory(error);
     if (done && made->move)
         done = move_check(made, error) == MOSAIC_OK;
-    for (size_t i = 0; done && !made->move && !from->copy && i < made->leg_count; i++)
+    for (size_t i = 0; done && !made->move && !made->pick && !from->copy && i < made->leg_count; i++)
         done = asking_write(made, made->legs[i].asking, order->bind, error);
     if (done)
         return made;
@@ -169,6 +178,8 @@ void write_take_tag(struct leg *leg, const char *tag)
     struct scatter *scatter = leg->scatter;
     if (scatter->move && !leg_moves_rows(leg))
         return; /* as many as were taken */
+    if (scatter_explains(scatter))
+        return;
     if (scatter->write->tags == TAGS_WORDS) {
         take_words(leg, tag);
         return;

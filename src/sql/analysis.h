@@ -453,6 +453,9 @@ struct clauses {
 };
 /* False: the text is not sure to be what the tree says. */
 bool clauses_find(struct analysis *analysis, const SelectStmt *select, struct clauses *clauses);
+/* The same of a query that stands within the statement. */
+bool clauses_find_within(struct analysis *analysis, const SelectStmt *select, const struct piece *within,
+                         struct clauses *clauses);
 /* Where the statement ends: a semicolon, or the text's end, without the blanks before it. */
 size_t clauses_end(const struct analysis *analysis, size_t tail);
 /* A column's name, with what qualifies it. False: there is none. */

@@ -191,6 +191,21 @@ struct fact_final {
 };
 
 /*
+ * Rows that ORDER BY and LIMIT pick of all shards', and SKIP LOCKED of those that nobody has locked. The shards are
+ * asked which rows there are, in their order, and lock none. In the order of all of them each is then tried where it
+ * is, until there are as many as LIMIT wants: by the client's own words, with a condition that names the row's version.
+ */
+struct fact_pick {
+    const char *peek; /* rows of ctid, xmin and, hidden, what is sorted by; LIMIT's and PICK_BEHIND more */
+    const struct fact_sort *sorts;
+    size_t sort_count;
+    const char *before, *after;   /* the condition stands between them */
+    const char *counts, *counted; /* the same of a query that counts them */
+    const char *row;              /* how it calls the table, as SQL */
+};
+enum { PICK_BEHIND = 16384 }; /* rows of a shard that others may have locked, in front of those that are found */
+
+/*
  * Tier 2: how the shards' answers to `text` make up the statement's own. Each row of the result (of an aggregate: each
  * row that it reads) comes of exactly one row of `driver`, whose key says the shard.
  */
@@ -219,6 +234,8 @@ struct fact_scatter {
      */
     bool locks;
     const char *lacking_before, *lacking_after;
+    const struct fact_pick
+        *pick;                /* how the rows are picked that are locked; NULL: all are, or any. `text` is its peek */
     bool is_copy, has_header; /* COPY TO STDOUT, not in binary: `text` is the whole statement */
 };
 
@@ -282,6 +299,10 @@ struct fact_write {
     size_t stored_literal_count, stored_parameter_count;
     size_t start;                 /* of the statement in the text: not that of EXPLAIN */
     const struct fact_move *move; /* MOVE */
+    /* EXPLAIN: what stands before the statement; and does it run it, as ANALYZE does? The result is each shard's plan. */
+    const char *explains;
+    bool explain_runs;
+    const struct fact_pick *pick; /* OWN: how the row is picked that is changed; NULL: it is none such */
     size_t words;                 /* ROWS: before the word VALUES, from `start` on (rows.h) */
     /* ALL: */
     const char *others;     /* what shards but the home shard are told; NULL: the same */

@@ -12,6 +12,7 @@ struct split {
     struct fact_scatter *fact; /* in the making; NULL: the rows are inserted, and none is merged */
     const struct mark *marks;
     bool picks_one;                     /* a LIMIT 1 picks of its rows: of each shard in turn, until there is one */
+    struct piece within;                /* where the query stands in the statement; end 0: it is the statement */
     const struct fact_relation *driver; /* found */
 };
 
@@ -79,6 +80,17 @@ const struct fact_final *shape_final_fact(struct analysis *analysis, const char 
 
 /* move.c: rows of one key get another one. A clause why not; NULL: write->move says how. */
 const char *move_find(struct analysis *analysis, struct fact_write *write);
+
+/* pick.c: ORDER BY and LIMIT pick rows that are locked. */
+/* Does the query lock what they pick? */
+bool pick_wanted(const SelectStmt *select);
+/* A clause: why it cannot be done. */
+const char *pick_look(struct split *split, const struct scope *scope, const struct clauses *clauses);
+/* What the text in the making begins with, before the hidden columns. */
+void pick_begin(struct split *split, const struct scope *scope, struct writing *text);
+/* The rest of it; fills fact->pick. `limit`: as SQL. */
+void pick_end(struct split *split, const struct scope *scope, const struct clauses *clauses, const char *limit,
+              struct writing *text);
 
 /* scatter_merge.c */
 /* Is it PostgreSQL's own, and no other function of that name can be meant? */

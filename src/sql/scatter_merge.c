@@ -19,6 +19,7 @@ struct top {
     struct fact_scatter *fact;
     struct clauses clauses;
     size_t *widths;      /* of each target: columns; SIZE_MAX: not known */
+    bool picks;          /* rows are locked in an order, up to LIMIT: pick.c */
     bool wraps;          /* a set operation that is ordered: it is the FROM of what each shard is asked */
     struct writing text; /* what each shard is asked */
     /* An order that only PostgreSQL knows: of what each shard has sorted, the coordinator takes the first. */
@@ -392,15 +393,11 @@ static void add_limit(struct top *top)
 }
 
 /* FOR UPDATE and its like; with LIMIT the text as well in which a shard is asked for no more than is lacking. */
-static const char *add_locks(struct top *top)
+static void add_locks(struct top *top)
 {
     const struct piece *locks = &top->clauses.locks;
     struct fact_scatter *fact = top->fact;
     size_t before = top->text.size;
-    top->analysis->facts->write_remedy =
-        "Leave out ORDER BY, for any rows that are free; or find rows without a lock, and lock each by its key.";
-    if (fact->has_limit && fact->sort_count)
-        return "which rows its ORDER BY and LIMIT pick, and so which are to be locked, all shards know together";
     add_limit(top);
     if (fact->has_limit) {
         fact->lacking_before = analysis_text(top->analysis, "%.*s LIMIT LEAST(%.*s, ", (int)before, top->text.text,
@@ -411,7 +408,18 @@ static const char *add_locks(struct top *top)
     writing_text(&top->text, " ");
     writing_piece(&top->text, locks->start, locks->end);
     fact->locks = true;
-    return NULL;
+}
+
+/* The same, of rows that ORDER BY and LIMIT pick. */
+static const char *add_pick(struct top *top)
+{
+    const char *reason = pick_look(top->split, top->scope, &top->clauses);
+    if (!reason && top->is_final)
+        reason = "it picks by an order of texts whose collation is not known to be C";
+    if (!reason)
+        pick_end(top->split, top->scope, &top->clauses, limit_text(top, &top->fact->limit), &top->text);
+    top->fact->locks = true;
+    return reason;
 }
 
 static const char *read_limits(struct top *top)
@@ -515,7 +523,8 @@ const char *shape_top(struct split *split, struct scope *scope)
     *top.fact = (struct fact_scatter){.columns = scope->outputs.count};
     if (scope->outputs.opaque || !scope->outputs.count)
         return "its columns are not known";
-    if (!clauses_find(top.analysis, top.select, &top.clauses))
+    if (!(split->within.end ? clauses_find_within(top.analysis, top.select, &split->within, &top.clauses)
+                            : clauses_find(top.analysis, top.select, &top.clauses)))
         return "where its clauses stand in the text is not sure";
     const char *reason = read_limits(&top);
     if (reason)
@@ -523,24 +532,25 @@ const char *shape_top(struct split *split, struct scope *scope)
     bool is_set = scope->select->op != SETOP_NONE;
     size_t targets_end = top.clauses.targets_end ? top.clauses.targets_end : top.clauses.start;
     top.wraps = is_set && top.clauses.order;
-    if (top.wraps)
+    top.picks = !is_set && top.fact->has_limit && pick_wanted(top.select);
+    if (top.picks)
+        pick_begin(split, scope, &top.text);
+    else if (top.wraps)
         reason = begin_wrap(&top);
     else
         writing_piece(&top.text, top.clauses.start, targets_end);
     if (!reason)
         reason = !is_set && shape_is_one_row(scope) ? add_aggregates(&top) : add_sorts(&top);
-    if (reason)
+    if (reason || (top.picks && (reason = add_pick(&top))))
         return reason;
     if (top.wraps)
         end_wrap(&top);
-    else
+    else if (!top.picks)
         writing_piece(&top.text, targets_end, top.clauses.tail);
-    if (top.select->lockingClause)
-        reason = add_locks(&top);
-    else
+    if (top.select->lockingClause && !top.picks)
+        add_locks(&top);
+    else if (!top.picks)
         add_limit(&top);
-    if (reason)
-        return reason;
     top.fact->text = writing_end(&top.text);
     return top.is_final ? add_final(&top) : NULL;
 }

@@ -291,6 +291,13 @@ static bool cut_all(const char *text, const SelectStmt *select, struct clauses *
 
 bool clauses_find(struct analysis *analysis, const SelectStmt *select, struct clauses *clauses)
 {
+    struct piece all = {(size_t)analysis->facts->inner_start, analysis->size};
+    return clauses_find_within(analysis, select, &all, clauses);
+}
+
+bool clauses_find_within(struct analysis *analysis, const SelectStmt *select, const struct piece *within,
+                         struct clauses *clauses)
+{
     static const struct token none = {.word = {WORD_SIGN, "", 0}};
     struct reader reader = {.text = analysis->text, .select = select, .clauses = clauses, .start = SIZE_MAX};
     reader.last = reader.before = none;
@@ -301,8 +308,8 @@ bool clauses_find(struct analysis *analysis, const SelectStmt *select, struct cl
     clauses->sorts = analysis_new(analysis, reader.sort_most + 1, sizeof *clauses->sorts);
     reader.group_most = (size_t)list_length(select->groupClause);
     clauses->groups = analysis_new(analysis, reader.group_most + 1, sizeof *clauses->groups);
-    size_t at = clauses->start = (size_t)analysis->facts->inner_start;
-    while (!reader.failed && words_token(analysis->text, analysis->size, &at, &reader.token)) {
+    size_t at = clauses->start = within->start;
+    while (!reader.failed && words_token(analysis->text, within->end, &at, &reader.token)) {
         bool ends = is_sign(&reader.token.word, ';');
         if (ends && reader.last.end) /* those in front are of empty statements */
             break;

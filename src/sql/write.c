@@ -10,6 +10,7 @@
  */
 #include "sql/rows.h"
 #include "sql/scatter.h"
+#include "sql/words.h"
 
 /* ---- what no several servers may be asked ---- */
 
@@ -38,8 +39,8 @@ static const char *look_at_all(struct analysis *analysis, bool picks)
         return NULL;
     if (analysis->locking_count)
         analysis->facts->write_remedy =
-            "Write WHERE key = (SELECT key FROM the same table … FOR UPDATE LIMIT 1), without "
-            "ORDER BY; or lock the rows by a SELECT, and change them by their keys.";
+            "Write WHERE key = (SELECT key FROM the same table … FOR UPDATE SKIP LOCKED LIMIT 1); "
+            "or lock the rows by a SELECT, and change them by their keys.";
     return "it writes or locks rows of more than one table";
 }
 
@@ -198,7 +199,7 @@ static bool is_one(const Node *node)
  *     UPDATE jobs SET … WHERE id = (SELECT id FROM jobs WHERE … FOR UPDATE SKIP LOCKED LIMIT 1)
  *
  * The scope of the SELECT, where the rows that are changed are those with the key of the one row that it picks and
- * locks, in any order. NULL: it is another statement.
+ * locks, in any order or in one of its own. NULL: it is another statement.
  */
 static struct scope *picking(const struct analysis *analysis)
 {
@@ -212,10 +213,27 @@ static struct scope *picking(const struct analysis *analysis)
     struct scope *scope = analysis->locking;
     bool is_plain = select && scope && scope->select == select && analysis->locking_count == 1 &&
                     list_length(select->fromClause) == 1 && IsA(linitial(select->fromClause), RangeVar) &&
-                    !scope->looks_out && !select->sortClause && !select->limitOffset && is_one(select->limitCount);
+                    !scope->looks_out && !select->limitOffset && is_one(select->limitCount);
     bool is_same =
         is_plain && scope->item_count == 1 && scope->items[0].range->relation == analysis->written.target->relation;
     return is_same && analysis->written.target->relation->table->column_count == 1 ? scope : NULL;
+}
+
+/* What stands in the first parentheses behind WHERE. */
+static bool where_group(const struct analysis *analysis, struct piece *within)
+{
+    struct token token, last = {.word = {WORD_SIGN, "", 0}};
+    bool has_where = false;
+    for (size_t at = (size_t)analysis->facts->inner_start; words_token(analysis->text, analysis->size, &at, &token);
+         last = token) {
+        bool is_name = word_is(&last.word, "as") || (last.word.kind == WORD_SIGN && *last.word.text == '.');
+        has_where |= word_is(&token.word, "where") && !is_name;
+        if (!has_where || !token.is_group)
+            continue;
+        *within = (struct piece){token.start + 1, token.end - 1};
+        return true;
+    }
+    return false;
 }
 
 /*
@@ -226,15 +244,22 @@ static struct scope *picking(const struct analysis *analysis)
 static const char *find_picked(struct analysis *analysis, struct fact_write *write, struct scope *scope)
 {
     struct split split = {.analysis = analysis, .marks = analysis->marks, .picks_one = true};
+    struct fact_scatter ordered = {.pick = NULL};
     if (analysis->has_volatile)
         return "it calls a volatile function";
     if (!keeps_key(analysis, analysis->written.target->use))
         return "it changes the key of the rows that it picks";
+    if (scope->select->sortClause && !where_group(analysis, &split.within))
+        return "where its subquery stands in the text is not sure";
+    if (scope->select->sortClause)
+        split.fact = &ordered;
     analysis->top = scope;
     const char *reason = split_query(&split);
     analysis->top = NULL;
     write->driver = split.driver;
-    write->until_found = true;
+    write->pick = ordered.pick;
+    write->until_found = !ordered.pick;
+    analysis->facts->text_bound |= ordered.pick != NULL;
     return reason;
 }
 
@@ -478,17 +503,36 @@ static bool is_settled(const struct analysis *analysis)
     return use->fact.is_bound && use->fact.keys.alternatives == 1 && !use->fact.keys.values[0].is_array;
 }
 
+/* EXPLAIN: each shard explains its part. A clause: why that is not what it would do. */
+static const char *explain(struct analysis *analysis, struct fact_write *write)
+{
+    struct facts *facts = analysis->facts;
+    facts->write_remedy = "EXPLAIN (MOSAIC) shows what each shard would be told, and runs nothing.";
+    if (write->move)
+        return "EXPLAIN knows no plan of rows that leave one shard for another";
+    if (facts->is_write && (write->until_found || write->pick))
+        return "which shard does it is known when it is done, and EXPLAIN ANALYZE tells no counts";
+    facts->write_remedy = NULL;
+    write->explains = analysis_text(analysis, "%.*s", facts->inner_start, analysis->text);
+    write->explain_runs = facts->is_write;
+    write->has_returning = false; /* plans are the rows */
+    return NULL;
+}
+
 void write_find(struct analysis *analysis)
 {
     struct facts *facts = analysis->facts;
     bool is_write = facts->class == STATEMENT_INSERT || facts->class == STATEMENT_UPDATE ||
-                    facts->class == STATEMENT_DELETE || (facts->class == STATEMENT_EXPLAIN && facts->explain_mosaic);
+                    facts->class == STATEMENT_DELETE ||
+                    (facts->class == STATEMENT_EXPLAIN && (facts->explain_mosaic || facts->explain_plain));
     if (!analysis->written.statement || !is_write || is_settled(analysis))
         return;
     struct fact_write *write = analysis_new(analysis, 1, sizeof *write);
     *write = (struct fact_write){.target = analysis->written.target->relation, .start = (size_t)facts->inner_start};
     facts->text_bound |= facts->class == STATEMENT_EXPLAIN;
     facts->write_cannot = why_not(analysis, write);
+    if (facts->explain_plain && !facts->write_cannot)
+        facts->write_cannot = explain(analysis, write);
     if (!facts->write_cannot)
         fill(analysis, write);
 }

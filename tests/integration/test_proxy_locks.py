@@ -5,7 +5,7 @@ import threading
 import psycopg
 import psycopg2
 import pytest
-from proxies import STANDIN, ask, start_proxy
+from proxies import STANDIN, ask, eventually, start_proxy
 from rawwire import bind, execute, parse, sync
 from test_proxy_transactions import kinds, nothing_is_left
 
@@ -275,12 +275,126 @@ def take_by_delete(connection, number):
     return found[0][0] if found else None
 
 
-@pytest.mark.parametrize("take", [take_by_select, take_by_update, take_by_delete])
+def take_first_by_select(connection, number):
+    ask(connection, "BEGIN")
+    found = ask(connection, "SELECT id FROM jobs WHERE state = 'new' ORDER BY id DESC LIMIT 3 FOR UPDATE SKIP LOCKED")
+    assert found == sorted(found, reverse=True)
+    if found:
+        ask(connection, f"UPDATE jobs SET state = 'done', worker = {number} WHERE id = {found[0][0]}")
+    ask(connection, "COMMIT")
+    return found[0][0] if found else None
+
+
+def take_first_by_update(connection, number):
+    found = ask(connection, f"UPDATE jobs SET state = 'done', worker = {number} WHERE id = (SELECT id FROM jobs "
+                            "WHERE state = 'new' ORDER BY id DESC FOR UPDATE SKIP LOCKED LIMIT 1) RETURNING id, worker")
+    assert not found or found[0][1] == number
+    return found[0][0] if found else None
+
+
+def take_first_by_delete(connection, number):
+    found = ask(connection, "DELETE FROM jobs j WHERE j.id IN (SELECT x.id FROM jobs x ORDER BY kind, 1 LIMIT 1 "
+                            "FOR NO KEY UPDATE OF x SKIP LOCKED) RETURNING *")
+    return found[0][0] if found else None
+
+
+@pytest.mark.parametrize("take", [take_by_select, take_by_update, take_by_delete,
+                                  take_first_by_select, take_first_by_update, take_first_by_delete])
 def test_a_queue_is_drained_and_each_job_is_done_once(proxy, lab, two, take):
     ask(two[0], "INSERT INTO jobs (id, kind) VALUES " + ", ".join(f"({i}, 0)" for i in range(100, 588)))
     taken = drain(proxy, take)
     assert sorted(taken) == list(range(12)) + list(range(100, 588))
     assert ask(two[0], "SELECT count(*) FROM jobs WHERE state = 'new'") == [(0,)]
+
+
+def test_of_a_queue_in_order_each_takes_the_first_that_is_free(two):
+    """None is locked that is not given, on whatever shard the first ones are."""
+    holder, other = two
+    for held in ({0}, {0, 1, 2}, {1, 4}, {11}, set(range(11)), set(range(12))):
+        for count in (1, 2, 5, 20):
+            ask(holder, "BEGIN")
+            ask(holder, f"SELECT id FROM jobs WHERE id = ANY ('{{{','.join(map(str, held))}}}') FOR UPDATE")
+            ask(other, "BEGIN")
+            left = [i for i in range(12) if i not in held]
+            found = ask(other, f"SELECT id, state FROM jobs WHERE kind < 9 ORDER BY id LIMIT {count} FOR UPDATE SKIP LOCKED")
+            assert found == [(i, "new") for i in left[:count]]
+            ask(holder, "COMMIT")
+            assert free(holder) == sorted(set(range(12)) - set(left[:count]))
+            again = "SELECT kind, id FROM jobs j ORDER BY 1 DESC, id FOR UPDATE OF j SKIP LOCKED LIMIT 4"
+            assert ask(other, again) == [(3, 3), (3, 7), (3, 11), (2, 2)]  # its own are its own
+            ask(other, "COMMIT")
+
+
+def test_of_a_queue_in_order_many_others_hold_the_head(two):
+    holder, other = two
+    ask(holder, "INSERT INTO jobs (id, kind) VALUES " + ", ".join(f"({i}, {i % 3})" for i in range(100, 700)))
+    ask(holder, "BEGIN")
+    assert ask(holder, "SELECT id FROM jobs ORDER BY id DESC LIMIT 300 FOR UPDATE SKIP LOCKED") == \
+        [(i,) for i in range(699, 399, -1)]
+    assert ask(other, "SELECT id FROM jobs ORDER BY id DESC LIMIT 2 FOR SHARE SKIP LOCKED") == [(399,), (398,)]
+    assert ask(other, "DELETE FROM jobs WHERE id = (SELECT id FROM jobs WHERE kind <> 1 ORDER BY id DESC LIMIT 1 "
+                      "FOR UPDATE SKIP LOCKED) RETURNING id, kind") == [(399, 0)]
+    assert ask(other, "SELECT id FROM jobs ORDER BY id DESC LIMIT 0 FOR UPDATE SKIP LOCKED") == []
+    ask(holder, "ROLLBACK")
+
+
+def test_a_queue_in_order_by_the_extended_protocol(proxy, two):
+    with psycopg.connect(proxy.dsn, autocommit=True, prepare_threshold=0) as connection:
+        for binary in (False, True):
+            with connection.transaction():
+                cursor = connection.cursor(binary=binary)
+                cursor.execute("SELECT id, %s::text FROM jobs WHERE kind < %s AND state = %s ORDER BY kind DESC, id "
+                               "LIMIT %s FOR UPDATE SKIP LOCKED", ("x", 3, "new", 4))
+                assert cursor.fetchall() == [(2, "x"), (6, "x"), (10, "x"), (1, "x")]
+                assert cursor.statusmessage == "SELECT 4"
+                assert free(two[0]) == [0, 3, 4, 5, 7, 8, 9, 11]
+                cursor.execute("UPDATE jobs SET state = %s, worker = %s WHERE id = (SELECT id FROM jobs WHERE state = %s "
+                               "AND kind > %s ORDER BY kind, id LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING id, worker",
+                               ("done", 7, "new", 1))
+                assert cursor.fetchall() == [(2, 7)] and cursor.statusmessage == "UPDATE 1"
+                cursor.execute("TRUNCATE jobs")  # nothing of it is open any more
+                raise psycopg.Rollback
+    take = parse("SELECT id FROM jobs ORDER BY id DESC LIMIT 2 FOR UPDATE SKIP LOCKED") + bind() + execute()
+    with proxy.wire() as wire:
+        got = wire.exchange(take + take + sync())
+        assert kinds(got) == list("12DDC12DDCZ") and got[-1][1] == b"I"
+    assert len(free(two[0])) == 12
+
+
+def test_of_a_queue_in_order_an_error_is_the_client_s(two):
+    holder, other = two
+    for sql in ("SELECT id, 1 / (id - 3) FROM jobs WHERE id > 2 ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED",
+                "SELECT id FROM jobs WHERE 1 / (id - 3) = 0 ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED",
+                "UPDATE jobs SET kind = 1 / (id - 3) WHERE id = (SELECT id FROM jobs WHERE id > 2 ORDER BY id LIMIT 1 "
+                "FOR UPDATE SKIP LOCKED)"):
+        ask(holder, "BEGIN")
+        with pytest.raises(psycopg2.errors.DivisionByZero):
+            ask(holder, sql)
+        ask(holder, "ROLLBACK")
+        with pytest.raises(psycopg2.errors.DivisionByZero):
+            ask(holder, sql)
+    assert free(other) == list(range(12))
+
+
+@pytest.mark.parametrize("take", ["SELECT id FROM jobs ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED",
+                                  "UPDATE jobs SET state = 'x' WHERE id = (SELECT id FROM jobs ORDER BY id LIMIT 1 "
+                                  "FOR UPDATE SKIP LOCKED) RETURNING id"])
+def test_a_job_that_is_changed_meanwhile_is_still_the_first(lab, two, take):
+    """Shard 0 has told its jobs, shard 1 has not yet, and the first of all is changed, which locks it for a moment."""
+    holder, other = two
+    got = []
+    with lab.connect(1) as blocker:
+        ask(blocker, "BEGIN")
+        ask(blocker, "LOCK TABLE jobs")
+        thread = threading.Thread(target=lambda: got.extend(ask(other, take)))
+        thread.start()
+        eventually(lambda: lab.query(1, "SELECT 1 FROM pg_locks WHERE NOT granted"))
+        ask(holder, "UPDATE jobs SET worker = 5 WHERE id = 0")
+        ask(holder, "DELETE FROM jobs WHERE id = 3")
+        ask(blocker, "ROLLBACK")
+        thread.join(20)
+    assert got == [(0,)]
+    assert ask(holder, "SELECT worker FROM jobs WHERE id = 0") == [(5,)]
 
 
 def test_the_last_job_is_found_wherever_it_is(proxy, two):
@@ -319,6 +433,14 @@ def test_subqueries_that_lock_otherwise_are_refused(two):
                 "UPDATE jobs SET state = 'x' WHERE id = (SELECT job_id FROM parts FOR UPDATE LIMIT 1)",
                 "UPDATE jobs SET state = 'x' WHERE id = (SELECT x.id FROM jobs x WHERE x.kind = jobs.kind FOR UPDATE LIMIT 1)",
                 "DELETE FROM jobs WHERE id = (SELECT kind FROM jobs FOR UPDATE LIMIT 1)"):
+        with pytest.raises(psycopg2.errors.FeatureNotSupported):
+            ask(two[0], sql)
+    for sql in ("SELECT id FROM jobs ORDER BY id LIMIT 1 FOR UPDATE",
+                "SELECT id FROM jobs ORDER BY id LIMIT 1 FOR UPDATE NOWAIT",
+                "SELECT id FROM jobs ORDER BY id LIMIT 1 OFFSET 1 FOR UPDATE SKIP LOCKED",
+                "SELECT id FROM jobs ORDER BY state COLLATE \"en_US\", id LIMIT 1 FOR UPDATE SKIP LOCKED",
+                "SELECT id FROM jobs JOIN parts ON id = job_id ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED",
+                "SELECT id FROM ONLY jobs JOIN kinds ON code = kind ORDER BY id LIMIT 1 FOR UPDATE OF jobs SKIP LOCKED"):
         with pytest.raises(psycopg2.errors.FeatureNotSupported):
             ask(two[0], sql)
     assert free(two[1]) == list(range(12))

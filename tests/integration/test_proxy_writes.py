@@ -300,3 +300,43 @@ def test_a_shard_that_goes_down_undoes_all(proxy, lab, one):
         ask(one, "COMMIT")
     one.cursor().execute("ROLLBACK")
     assert plain(lab) == [(i, f"w{i}") for i in range(12)]
+
+
+def test_explain_shows_the_plan_and_each_shard_s_own(proxy, lab, one):
+    for sql, said in (("UPDATE plain SET word = 'x' WHERE id > 2", "Update on plain"),
+                      ("INSERT INTO plain VALUES (20, 'a'), (21, 'b'), (22, 'c') RETURNING *", "Insert on plain"),
+                      ("DELETE FROM countries", "Delete on countries"),
+                      ("DELETE FROM plain WHERE id = (SELECT id FROM plain LIMIT 1 FOR UPDATE)", "Delete on plain"),
+                      ("DELETE FROM plain WHERE id = (SELECT id FROM plain ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED)",
+                       "Limit")):
+        lines = [line for line, in ask(one, "EXPLAIN (COSTS off) " + sql)]
+        assert lines[0] == "tier 2: writes on all 3 shards: s0, s1, s2"
+        places = [lines.index(f"  shard s{number}") for number in range(LAB_SHARDS)]
+        assert places == sorted(places) and all(lines[place + 1].strip() == said for place in places)
+    assert plain(lab) == [(i, f"w{i}") for i in range(12)]
+
+
+def test_explain_analyze_does_it(proxy, lab, one):
+    sql = "EXPLAIN (ANALYZE, COSTS off, TIMING off, SUMMARY off) UPDATE plain SET word = 'x' WHERE id < 4"
+    ask(one, "BEGIN")
+    lines = [line for line, in ask(one, sql)]
+    assert sum("Update on plain (actual rows=0" in line for line in lines) == LAB_SHARDS
+    assert ask(one, "SELECT count(*) FROM plain WHERE word = 'x'") == [(4,)]
+    ask(one, "ROLLBACK")
+    assert plain(lab) == [(i, f"w{i}") for i in range(12)]
+    assert tag(one, sql) == "EXPLAIN"
+    assert sum(word == "x" for _, word in plain(lab)) == 4
+    ask(one, "EXPLAIN ANALYZE INSERT INTO countries VALUES ('de', 'Germany')")
+    assert [lab.query(shard, "SELECT * FROM countries") for shard in range(LAB_SHARDS)] == [[("de", "Germany")]] * LAB_SHARDS
+    with psycopg.connect(proxy.dsn, autocommit=True) as connection:
+        found = connection.execute("EXPLAIN ANALYZE INSERT INTO plain VALUES (%s, %s), (%s, %s)", (31, "a", 32, "b"))
+        assert found.fetchone() == ("tier 2: writes on 2 of 3 shards: s1, s2",) and found.statusmessage == "EXPLAIN"
+        assert connection.execute("EXPLAIN UPDATE plain SET word = %s", ("z",)).statusmessage == "EXPLAIN"
+    assert len(plain(lab)) == 14
+    with pytest.raises(psycopg2.errors.UniqueViolation):
+        ask(one, "EXPLAIN ANALYZE INSERT INTO plain VALUES (32, 'c'), (33, 'd')")
+    for refused in ("EXPLAIN ANALYZE DELETE FROM plain WHERE id = (SELECT id FROM plain LIMIT 1 FOR UPDATE)",
+                    "EXPLAIN UPDATE plain SET id = 101 WHERE id = 3"):
+        with pytest.raises(psycopg2.errors.FeatureNotSupported):
+            ask(one, refused)
+    assert len(plain(lab)) == 14
