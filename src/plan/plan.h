@@ -54,6 +54,8 @@ struct plan_write {
     const struct schema_relation *target; /* what is written; NULL: no rows of one table */
     /* The first part, of two, gives the rows that the second one gets, a row each time; NULL: it is none such. */
     const struct fact_move *move;
+    bool has_keeper; /* rows that are changed get a key of `keeper`: another shard must have none, or it fails */
+    uint16_t keeper;
     bool until_found;             /* one after the other, and none behind the first that has changed a row */
     const struct fact_copy *copy; /* COPY FROM STDIN: how its rows are dealt out; NULL: it is none */
     bool has_returning;

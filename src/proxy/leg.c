@@ -405,7 +405,7 @@ static bool take_error(struct leg *leg, const char *message, const struct wire_f
         scatter_fail(scatter, &server->error);
     } else if (leg_is_stale(leg, message, frame)) {
         scatter_turn(scatter, SCATTER_STALE);
-    } else if (scatter->client && scatter->state < SCATTER_FINISHED) {
+    } else if (scatter->client && scatter->state < SCATTER_FINISHED && !write_refuses_move(leg, message, frame)) {
         pass_error(leg, message, frame);
     }
     if (scatter->copy_in)

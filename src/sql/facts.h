@@ -270,6 +270,11 @@ struct fact_write {
                                            "COPY"; ALL: NULL, it is all words */
     const struct fact_copy *copy;         /* NULL: it is no COPY */
     bool has_returning;
+    /*
+     * OWN: the one key that SET gives all rows; columns 0: they keep theirs. Where a row is that has another shard's
+     * key then, it cannot stay: only the shard of this key may have rows to change.
+     */
+    struct fact_keys gets;
     bool until_found; /* OWN: shard by shard, until one has changed a row; a LIMIT 1 picks those that are changed */
     bool returns_each_row; /* ROWS: RETURNING gives one row for each that is inserted, none is left out */
     bool reads_clock;      /* the time of its transaction is read, by the text */

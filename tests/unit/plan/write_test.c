@@ -32,8 +32,8 @@ struct row {
     const char *why;      /* a part of a refusal; of a write: its flags */
 };
 
-/* A letter each: r(eturning), o(rdered), c(lock), d(efaults' clock), s(ame tags), f(ound: until one has a row); of
- * changes of the schema, w(ords), b(y itself), t(ransaction), u (once a server). */
+/* A letter each: r(eturning), o(rdered), c(lock), d(efaults' clock), s(ame tags), f(ound: until one has a row),
+ * k(eeper, with its number); of changes of the schema, w(ords), b(y itself), t(ransaction), u (once a server). */
 static const char *flags_of(const struct plan_write *write)
 {
     static char flags[16];
@@ -41,6 +41,8 @@ static const char *flags_of(const struct plan_write *write)
             write->reads_clock ? "c" : "", write->stores_clock ? "d" : "", write->tags == TAGS_SAME ? "s" : "",
             write->until_found ? "f" : "", write->tags == TAGS_WORDS ? "w" : "", write->by_itself ? "b" : "",
             write->needs_transaction ? "t" : "", write->once_a_server ? "u" : "");
+    if (write->has_keeper)
+        sprintf(flags + strlen(flags), "k%u", write->keeper);
     return flags;
 }
 
@@ -110,13 +112,23 @@ static void every_owner_changes_its_own_rows(void **state)
         {"UPDATE t SET v = i.v FROM i WHERE i.id = t.id", "0 1 2 3"},
         {"UPDATE t SET v = n.v FROM nn n WHERE n.n = t.id", "refused", "not split alike"},
         {"UPDATE t SET id = id", "0 1 2 3"},
-        {"UPDATE t SET id = 7", "refused", "change the key"},
+        {"UPDATE t SET id = 7", "0 1 2 3", "k3"},
+        {"UPDATE t SET id = 6, v = 1 WHERE v = 3 RETURNING v", "0 1 2 3", "rk2"},
+        {"UPDATE t SET id = '5' WHERE name = 'x'", "0 1 2 3", "k1"},
+        {"UPDATE t SET id = 4.4 WHERE name = 'x'", "refused", "rounded"},
+        {"UPDATE t SET id = NULL WHERE name = 'x'", "refused"},
+        {"UPDATE t SET id = 'x' WHERE name = 'x'", "refused", "22P02"},
+        {"UPDATE t SET id = 7 WHERE id IN (3, 7)", "refused", "key"},
+        {"UPDATE t SET id = 7 FROM t x WHERE x.v = t.v", "refused", "other keys"},
+        {"UPDATE t SET id = 7, v = u.w FROM u WHERE u.tid = t.id", "0 1 2 3", "k3"},
+        {"UPDATE t SET id = DEFAULT", "refused"},
         {"UPDATE t SET id = id + 1", "refused", "Delete the rows"},
         {"UPDATE t SET id = u.tid FROM u WHERE u.tid = t.id", "0 1 2 3"},
         {"UPDATE t SET id = u.w FROM u WHERE u.tid = t.id", "refused", "change the key"},
         {"UPDATE t SET id = r.tid FROM ref r WHERE r.tid = t.id", "refused", "change the key"},
         {"UPDATE t SET (id, v) = (1, 2)", "refused", "change the key"},
         {"UPDATE c2 SET a = a, b = 1", "refused", "change the key"},
+        {"UPDATE c2 SET a = 1, b = 2 WHERE v = 1", "0 1 2 3", "k1"},
         {"UPDATE c2 SET v = 1 WHERE a = 1", "0 1 2 3"},
         {"UPDATE c2 SET v = x.v FROM c2 x WHERE x.a = c2.a", "refused", "other keys"},
         {"UPDATE c2 SET v = x.v FROM c2 x WHERE (x.a, x.b) = (c2.a, c2.b)", "0 1 2 3"},
