@@ -61,8 +61,13 @@ static enum keys_outcome make_parts(const struct keys_input *input, struct plan_
             .shard = shards[i], .text = values->text + fact->start, .size = values->size - fact->start};
         if (fact->others && shards[i] != values->schema->home)
             parts[i].text = fact->others, parts[i].size = strlen(fact->others);
+        if (fact->move) {
+            parts[i].text = i ? fact->move->put : fact->move->taken;
+            parts[i].size = strlen(parts[i].text);
+        }
     }
     write->parts = parts, write->part_count = count;
+    write->move = fact->move;
     return outcome;
 }
 

@@ -129,7 +129,7 @@ static void drain(struct leg *leg, size_t size)
 /* What RETURNING gives of a reference table is told once. */
 static bool is_another_copy(const struct leg *leg)
 {
-    return leg->number && scatter_copies_writes(leg->scatter);
+    return leg->number > (leg->scatter->move != NULL) && scatter_copies_writes(leg->scatter);
 }
 
 static void take_row(struct server *server, const char *message, const struct wire_frame *frame, size_t here)

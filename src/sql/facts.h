@@ -249,9 +249,10 @@ enum {
     FACT_COPY_ROW_MOST = 64 * 1024 * 1024, /* bytes of a row */
 };
 
-/* Rows leave a shard for another one, as a DELETE and an INSERT of each. */
+/* Rows leave a shard for another one, as a DELETE and an INSERT of each; or (SAME) one inserts them for all others. */
 struct fact_move {
-    const char *taken; /* DELETE … RETURNING `count` values of each row, or, where that is 0, one for nothing */
+    const char
+        *taken; /* DELETE or INSERT … RETURNING `count` values of each row, or, where that is 0, one for nothing */
     const char *put;   /* INSERT … VALUES of one row; those values are $parameters + 1 and on */
     size_t parameters; /* of the client's, which keep their numbers */
     size_t count;
@@ -286,7 +287,7 @@ struct fact_write {
     const bool *stored_literals, *stored_parameters;
     size_t stored_literal_count, stored_parameter_count;
     size_t start;                 /* of the statement in the text: not that of EXPLAIN */
-    const struct fact_move *move; /* MOVE */
+    const struct fact_move *move; /* MOVE; SAME, where a default is not; else NULL */
     size_t words;                 /* ROWS: before the word VALUES, from `start` on (rows.h) */
     /* ALL: */
     const char *others;     /* what shards but the home shard are told; NULL: the same */

@@ -379,6 +379,8 @@ static const char *look_at_same_rows(struct analysis *analysis, struct fact_writ
     if (!rows && conflict && conflict->action == ONCONFLICT_NOTHING)
         return "of the query's rows that conflict with each other any may come first";
     const char *reason = look_at_defaults(analysis, write, insert, rows ? rows->valuesLists : NIL, width);
+    if (reason && !(reason = move_copies(analysis, write, insert, reason)))
+        write->stores_clock = false; /* one shard's */
     if (reason)
         analysis->facts->write_remedy = "Give a value for each column whose default is not the same everywhere.";
     return reason || !conflict ? reason : look_at_set(analysis, write, conflict->targetList);

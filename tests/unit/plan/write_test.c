@@ -499,6 +499,15 @@ static void a_query_s_rows_stay_where_they_are(void **state)
     CHECK_ALL(rows);
 }
 
+/* What is behind the text that the first shard is told, and what all others are. */
+#define PUT(n, name, returning)                                                                                   \
+    " " #n ":INSERT INTO \"public\".\"" name "\" (\"code\", \"price\", \"made\", \"n\") OVERRIDING SYSTEM VALUE " \
+    "VALUES (" VALUES_PUT ")" returning
+#define GIVEN_TO_ALL(alias, name, returning)                                                       \
+    " RETURNING \"" alias "\".\"code\", \"" alias "\".\"price\", \"" alias "\".\"made\", \"" alias \
+    "\".\"n\"" PUT(1, name, returning) PUT(2, name, returning) PUT(3, name, returning)
+#define VALUES_PUT "$1, $2, $3, $4"
+
 static void copies_stay_equal(void **state)
 {
     (void)state;
@@ -540,10 +549,23 @@ static void copies_stay_equal(void **state)
         {"INSERT INTO ref SELECT g FROM generate_series(1, 3) g", "0 1 2 3", "s"},
         {"INSERT INTO ref DEFAULT VALUES", "0 1 2 3", "s"},
         {"INSERT INTO codes VALUES (1, 2, '2020-01-01', 3)", "0 1 2 3", "s"},
-        {"INSERT INTO codes VALUES (1, 2, '2020-01-01')", "refused", "default of n"},
+        {"INSERT INTO codes VALUES (1, 2, '2020-01-01')",
+         "0:INSERT INTO codes VALUES (1, 2, '2020-01-01')" GIVEN_TO_ALL("codes", "codes", ""), "s"},
+        {" /* c */ INSERT INTO codes AS returning_ (code) VALUES (1), (2) ON CONFLICT DO NOTHING RETURNING n AS x -- "
+         "d",
+         "0: /* c */ INSERT INTO codes AS returning_ (code) VALUES (1), (2) ON CONFLICT DO NOTHING" GIVEN_TO_ALL(
+             "returning_", "codes\" AS \"returning_", " RETURNING n AS x"),
+         "rs"},
+        {"INSERT INTO codes (code) VALUES (1) ON CONFLICT (code) DO UPDATE SET price = 1", "refused", "ON CONFLICT"},
+        {"INSERT INTO codes (code) VALUES ((SELECT max(rid) FROM ref))", "refused", "default of n"},
+        {"INSERT INTO codes (code) SELECT code FROM codes", "refused", "more than the rows"},
+        {"INSERT INTO codes (code) VALUES (1) RETURNING (SELECT max(n) FROM codes)", "refused", "more than the rows"},
+        {"WITH x AS (SELECT 1) INSERT INTO codes (code) VALUES (1)", "refused", "more than the rows"},
         {"INSERT INTO codes (code, n) VALUES (1, 2)", "0 1 2 3", "ds"},
         {"INSERT INTO codes (code, n, made) VALUES (1, 2, '2020-01-01')", "0 1 2 3", "s"},
-        {"INSERT INTO codes (code, n, made) VALUES (1, DEFAULT, '2020-01-01')", "refused", "Give a value"},
+        {"INSERT INTO codes (code, n, made) VALUES (1, DEFAULT, '2020-01-01');",
+         "0:INSERT INTO codes (code, n, made) VALUES (1, DEFAULT, '2020-01-01')" GIVEN_TO_ALL("codes", "codes", ""),
+         "s"},
         {"INSERT INTO codes (code, n, made) SELECT rid, 1, '2020-01-01' FROM ref", "0 1 2 3", "s"},
         {"INSERT INTO codes (code) SELECT rid FROM ref", "refused", "default of n"},
         {"DELETE FROM codes", "0 1 2 3", "s"},
