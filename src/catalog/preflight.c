@@ -348,7 +348,7 @@ static void check_reference_defaults(const struct check *check)
     for (size_t i = 0; i < check->facts->column_count; i++) {
         const struct column_facts *column = &check->facts->columns[i];
         if (column->sequence.name)
-            SAY(check, false, "give the column in every write",
+            SAY(check, false, "write it through the proxy, or give the column in every write",
                 "column %s takes its default from sequence %s: the copies on the shards could differ", column->name,
                 column->sequence.name);
         else if (*column->default_text && !column->generated && !sql_is_constant(column->default_text))

@@ -489,6 +489,9 @@ static void add_returning(struct writer *writer, const struct plan_write *write)
         add_tried(writer, write->pick, "change");
     if (write->until_found)
         add_line(writer, arena_string(writer->arena, "  one shard after the other, until one has changed a row"));
+    if (write->has_keeper)
+        add_line(writer, arena_format(writer->arena, "  the rows get a key of %s: it fails if another shard has one",
+                                      shard_name(writer, write->keeper)));
     if (write->has_returning)
         add_line(writer, arena_format(writer->arena, "  rows of RETURNING: %s", rows));
     if (write->reads_clock || write->stores_clock)

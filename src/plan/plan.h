@@ -52,9 +52,11 @@ struct plan_write {
     const char *tag; /* what the tag begins with, before a blank and the count: "INSERT 0", "UPDATE", "DELETE",
                       "COPY"; NULL */
     const struct schema_relation *target; /* what is written; NULL: no rows of one table */
-    /* The first part, of two, gives the rows that the second one gets, a row each time; NULL: it is none such. */
+    /* The first part gives the rows that the others get, a row each time; NULL: it is none such. */
     const struct fact_move *move;
     const struct fact_pick *pick; /* which row is changed all of them say together; the parts' text is its peek. NULL */
+    bool has_keeper; /* rows that are changed get a key of `keeper`: another shard must have none, or it fails */
+    uint16_t keeper;
     bool until_found;             /* one after the other, and none behind the first that has changed a row */
     const struct fact_copy *copy; /* COPY FROM STDIN: how its rows are dealt out; NULL: it is none */
     bool has_returning;

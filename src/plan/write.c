@@ -63,8 +63,13 @@ static enum keys_outcome make_parts(const struct keys_input *input, struct plan_
             parts[i].text = fact->pick->peek, parts[i].size = strlen(fact->pick->peek);
         if (fact->others && shards[i] != values->schema->home)
             parts[i].text = fact->others, parts[i].size = strlen(fact->others);
+        if (fact->move) {
+            parts[i].text = i ? fact->move->put : fact->move->taken;
+            parts[i].size = strlen(parts[i].text);
+        }
     }
     write->parts = parts, write->part_count = count;
+    write->move = fact->move;
     return outcome;
 }
 
@@ -279,6 +284,19 @@ static enum keys_outcome make_move(const struct keys_input *input, struct plan_w
     return outcome == KEYS_READ && parts[0].shard == parts[1].shard ? KEYS_REFUSED : outcome;
 }
 
+/* ---- rows that get one key, and are on its shard, or nowhere ---- */
+
+static enum keys_outcome find_keeper(const struct keys_input *input, struct plan_write *write)
+{
+    const struct fact_keys *gets = &input->facts->write->gets;
+    if (!gets->columns)
+        return KEYS_READ;
+    enum keys_outcome outcome = owner_of(input, gets, &write->keeper);
+    write->has_keeper = true;
+    bool alone = write->part_count == 1 && write->parts[0].shard != write->keeper;
+    return outcome == KEYS_READ && alone ? KEYS_REFUSED : outcome;
+}
+
 /* ---- all ---- */
 
 /* One shard, or none: then the home shard finds no row as well. */
@@ -311,6 +329,8 @@ enum keys_outcome write_plan(const struct keys_input *input, struct plan *plan)
     enum keys_outcome outcome = fact->spread == SPREAD_ROWS   ? split_rows(input, write)
                                 : fact->spread == SPREAD_MOVE ? make_move(input, write)
                                                               : make_parts(input, write);
+    if (outcome == KEYS_READ)
+        outcome = find_keeper(input, write);
     if (outcome != KEYS_READ)
         return outcome;
     if (fact->spread == SPREAD_ALL) {

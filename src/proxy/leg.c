@@ -129,7 +129,8 @@ static void drain(struct leg *leg, size_t size)
 /* What RETURNING gives of a reference table is told once. */
 static bool is_another_copy(const struct leg *leg)
 {
-    return leg->number && scatter_copies_writes(leg->scatter) && !scatter_explains(leg->scatter);
+    return leg->number > (leg->scatter->move != NULL) && scatter_copies_writes(leg->scatter) &&
+           !scatter_explains(leg->scatter);
 }
 
 static void take_row(struct server *server, const char *message, const struct wire_frame *frame, size_t here)
@@ -408,7 +409,7 @@ static bool take_error(struct leg *leg, const char *message, const struct wire_f
         scatter_fail(scatter, &server->error);
     } else if (leg_is_stale(leg, message, frame)) {
         scatter_turn(scatter, SCATTER_STALE);
-    } else if (scatter->client && scatter->state < SCATTER_FINISHED) {
+    } else if (scatter->client && scatter->state < SCATTER_FINISHED && !write_refuses_move(leg, message, frame)) {
         pass_error(leg, message, frame);
     }
     if (scatter->copy_in)

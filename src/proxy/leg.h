@@ -86,6 +86,7 @@ struct scatter {
     bool was_running; /* before that */
     /* A write. */
     const struct plan_write *write; /* NULL: it is none. Of its members, those that hold: tags, tag, has_returning */
+    const char *target_name;        /* of the table that is written, as a person types it; NULL */
     uint64_t written;               /* the sum of the shards' tags, or what each of them must say */
     bool has_tag;                   /* one has said it */
     struct scatter_pick *pick;      /* rows that ORDER BY and LIMIT pick, and that are locked or changed; NULL: none */
@@ -223,6 +224,11 @@ static inline bool scatter_fails_last(const struct scatter *scatter)
 }
 /* A shard has said what it has done. */
 void write_take_tag(struct leg *leg, const char *tag);
+/*
+ * A shard's error. True: its ownership constraint speaks of a row that would get another shard's key; then the
+ * statement has failed, and says so in our words.
+ */
+bool write_refuses_move(struct leg *leg, const char *message, const struct wire_frame *frame);
 /* What RETURNING gives; NULL: nothing. */
 void write_describe(struct leg *leg, const char *message, const struct wire_frame *frame);
 /* Rows that RETURNING gives in the client's order of theirs. */

@@ -1,7 +1,8 @@
 /*
  * Rows whose key changes go to another shard: the first leg deletes them and gives what they will be, the second one
  * inserts them, a row each time, and gives what RETURNING says of them. What is kept between the two is bounded by
- * scatter_memory.
+ * scatter_memory. Rows of a reference table with defaults that are not the same everywhere the first leg inserts, and
+ * all others behind it, one after the other.
  *
  * The first leg is told of the client's own statement, too, which is not run: what is wrong with it PostgreSQL says, as
  * it would have said it.
@@ -21,8 +22,8 @@ struct scatter_move {
     uint32_t *types;       /* of the values, as the second leg is to read them; 0: as its columns' */
     struct buffer rows;    /* values of a row, behind their size */
     size_t count;          /* of rows */
-    size_t answered;
-    bool is_checked; /* the client's own statement is right */
+    size_t answered;       /* of them, by the leg whose turn it is */
+    bool is_checked;       /* the client's own statement is right */
 };
 
 bool move_new(struct scatter *scatter, const struct scatter_order *order, const struct fact_move *fact)
@@ -226,7 +227,10 @@ bool move_is_checked(const struct scatter *scatter)
 bool move_goes_on(struct leg *leg)
 {
     struct scatter_move *move = leg->scatter->move;
-    return leg->number && ++move->answered < move->count;
+    if (leg->number && ++move->answered < move->count)
+        return true;
+    move->answered = 0; /* of the next leg */
+    return false;
 }
 
 bool move_is_empty(const struct leg *leg)

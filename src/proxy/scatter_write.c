@@ -124,6 +124,7 @@ struct scatter *scatter_new_write(struct client *client, const struct scatter_or
     if (write) {
         write->tag = arena_string(&made->arena, from->tag ? from->tag : "");
         write->copy = NULL; /* the plan's */
+        made->target_name = from->target ? arena_string(&made->arena, from->target->table->display) : NULL;
         write->leftovers = from->leftovers ? arena_string(&made->arena, from->leftovers) : NULL;
     }
     if (from->explains) {
@@ -132,8 +133,8 @@ struct scatter *scatter_new_write(struct client *client, const struct scatter_or
     }
     made->turn = made->joins ? turn_of(from) : 0;
     made->merge = merge_new(&made->facts, UINT64_MAX, 0, made->leg_count);
-    bool done = write && write->tag && (!from->explains || made->facts.explains) && made->merge && (!pick || pick_new(made, order, pick, 1)) &&
-                (!from->move || move_new(made, order, from->move)) &&
+    bool done = write && write->tag && (!from->explains || made->facts.explains) && made->merge &&
+                (!pick || pick_new(made, order, pick, 1)) && (!from->move || move_new(made, order, from->move)) &&
                 (!from->returning_in_row_order || find_order(made, from));
     for (size_t i = 0; done && !pick && i < made->leg_count; i++) {
         struct asking *asking = make_asking(made, order, parts[i]);
@@ -173,6 +174,35 @@ static void take_words(struct leg *leg, const char *tag)
     scatter->has_tag = true;
 }
 
+/* Rows that it changes would get another shard's key. */
+static bool write_may_not_keep(const struct leg *leg)
+{
+    const struct plan_write *write = leg->scatter->write;
+    return write && write->has_keeper && leg->shard != write->keeper;
+}
+
+static void refuse_move(struct leg *leg)
+{
+    mosaic_error error;
+    (void)!error_set(&error, MOSAIC_UNSUPPORTED, "the statement changes the key of a row of %s",
+                     leg->scatter->target_name ? leg->scatter->target_name : "the table");
+    error_detail(&error, "The row is on shard %s, and its new key belongs to another one.", leg->name);
+    error_hint(&error, "Name the key that it has in the WHERE: then it moves. Or delete it, and insert it anew.");
+    error_sqlstate(&error, "0A000");
+    scatter_fail(leg->scatter, &error);
+}
+
+bool write_refuses_move(struct leg *leg, const char *message, const struct wire_frame *frame)
+{
+    struct wire_reader reader = wire_body(message, frame);
+    bool found = false;
+    for (char field; write_may_not_keep(leg) && (field = (char)wire_read8(&reader));)
+        found |= strcmp(wire_read_text(&reader), "mosaic_owner") == 0 && field == 'n';
+    if (found)
+        refuse_move(leg);
+    return found;
+}
+
 void write_take_tag(struct leg *leg, const char *tag)
 {
     struct scatter *scatter = leg->scatter;
@@ -187,7 +217,9 @@ void write_take_tag(struct leg *leg, const char *tag)
     const char *last = strrchr(tag, ' ');
     uint64_t count = last ? strtoull(last + 1, NULL, 10) : 0;
     mosaic_error error;
-    if (scatter->write->tags == TAGS_SUM) {
+    if (count && write_may_not_keep(leg)) {
+        refuse_move(leg);
+    } else if (scatter->write->tags == TAGS_SUM) {
         scatter->written += count;
     } else if (!scatter->has_tag) {
         scatter->written = count;

@@ -402,6 +402,8 @@ void condition_equal(struct analysis *analysis, const struct filter *filter, str
 void prove(struct analysis *analysis);
 /* The term of a sharded relation's key column. */
 struct term *prove_key(struct analysis *analysis, struct range *range, size_t column);
+/* UPDATE: the one key that SET gives the rows, as a value of every column. columns 0: it is none, or not known. */
+struct fact_keys prove_assigned(struct analysis *analysis, const struct use *use);
 /* After prove: what is bound if these conditions held, too. Facts stay; terms tell, until prove_forget. */
 void prove_under(struct analysis *analysis, struct condition *first, struct condition *last);
 void prove_forget(struct analysis *analysis, struct condition *last);

@@ -266,9 +266,10 @@ enum {
     FACT_COPY_ROW_MOST = 64 * 1024 * 1024, /* bytes of a row */
 };
 
-/* Rows leave a shard for another one, as a DELETE and an INSERT of each. */
+/* Rows leave a shard for another one, as a DELETE and an INSERT of each; or (SAME) one inserts them for all others. */
 struct fact_move {
-    const char *taken; /* DELETE … RETURNING `count` values of each row, or, where that is 0, one for nothing */
+    const char
+        *taken; /* DELETE or INSERT … RETURNING `count` values of each row, or, where that is 0, one for nothing */
     const char *put;   /* INSERT … VALUES of one row; those values are $parameters + 1 and on */
     size_t parameters; /* of the client's, which keep their numbers */
     size_t count;
@@ -287,6 +288,11 @@ struct fact_write {
                                            "COPY"; ALL: NULL, it is all words */
     const struct fact_copy *copy;         /* NULL: it is no COPY */
     bool has_returning;
+    /*
+     * OWN: the one key that SET gives all rows; columns 0: they keep theirs. Where a row is that has another shard's
+     * key then, it cannot stay: only the shard of this key may have rows to change.
+     */
+    struct fact_keys gets;
     bool until_found; /* OWN: shard by shard, until one has changed a row; a LIMIT 1 picks those that are changed */
     bool returns_each_row; /* ROWS: RETURNING gives one row for each that is inserted, none is left out */
     bool reads_clock;      /* the time of its transaction is read, by the text */
@@ -298,7 +304,7 @@ struct fact_write {
     const bool *stored_literals, *stored_parameters;
     size_t stored_literal_count, stored_parameter_count;
     size_t start;                 /* of the statement in the text: not that of EXPLAIN */
-    const struct fact_move *move; /* MOVE */
+    const struct fact_move *move; /* MOVE; SAME, where a default is not; else NULL */
     /* EXPLAIN: what stands before the statement; and does it run it, as ANALYZE does? The result is each shard's plan. */
     const char *explains;
     bool explain_runs;

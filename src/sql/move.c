@@ -10,6 +10,14 @@
  * Where nobody sees the difference (triggers, keys that refer to the rows), that is what PostgreSQL itself does with a
  * row that leaves its partition. What is set to a value stands in the INSERT, so that it becomes the column's as in the
  * UPDATE; the rest is what the old shard computes.
+ *
+ * In the same way a reference table gets rows with defaults that each shard would compute otherwise: the first shard
+ * inserts them, and gives them to all others.
+ *
+ *     INSERT INTO tags (name) VALUES ('a'), ('b') RETURNING id
+ *
+ *     INSERT INTO tags (name) VALUES ('a'), ('b') RETURNING "tags"."id", "tags"."name"
+ *     INSERT INTO "public"."tags" ("id", "name") OVERRIDING SYSTEM VALUE VALUES ($1, $2) RETURNING id
  */
 #include "sql/scatter.h"
 #include "sql/words.h"
@@ -173,8 +181,9 @@ static const char *look_at_update(struct analysis *analysis, const UpdateStmt *u
 
 struct moving {
     struct analysis *analysis;
-    const UpdateStmt *update;
-    const char *alias; /* or the table's own name */
+    const UpdateStmt *update; /* NULL: it is an INSERT */
+    const RangeVar *named;    /* the table, as the statement names it */
+    const char *alias;        /* or the table's own name */
     struct update_pieces pieces;
     struct fact_move *move;
     struct writing taken, put, values;
@@ -185,7 +194,7 @@ static void write_table(struct moving *moving, struct writing *out, const struct
     writing_name(out, relation->schema);
     writing_text(out, ".");
     writing_name(out, relation->name);
-    if (moving->update->relation->alias) {
+    if (moving->named->alias) {
         writing_text(out, " AS ");
         writing_name(out, moving->alias);
     }
@@ -193,7 +202,7 @@ static void write_table(struct moving *moving, struct writing *out, const struct
 
 static size_t target_of(const UpdateStmt *update, const char *column)
 {
-    size_t count = (size_t)list_length(update->targetList);
+    size_t count = update ? (size_t)list_length(update->targetList) : 0;
     for (size_t i = 0; i < count; i++)
         if (strcmp(((const ResTarget *)list_nth(update->targetList, (int)i))->name, column) == 0)
             return i;
@@ -243,13 +252,10 @@ static void write_columns(struct moving *moving, const struct schema_relation *r
     }
 }
 
+/* What stands before RETURNING is written. */
 static void write_texts(struct moving *moving, const struct schema_relation *relation)
 {
     const struct update_pieces *pieces = &moving->pieces;
-    writing_text(&moving->taken, "DELETE FROM ");
-    write_table(moving, &moving->taken, relation);
-    writing_text(&moving->taken, " ");
-    writing_piece(&moving->taken, pieces->where.start, pieces->where.end);
     writing_text(&moving->taken, " RETURNING ");
     writing_text(&moving->put, "INSERT INTO ");
     write_table(moving, &moving->put, relation);
@@ -263,29 +269,112 @@ static void write_texts(struct moving *moving, const struct schema_relation *rel
     writing_piece(&moving->put, pieces->returning.start, pieces->returning.end);
 }
 
+static void begin(struct moving *moving, struct analysis *analysis, const RangeVar *named,
+                  const struct schema_relation *relation)
+{
+    size_t declared = analysis->context->type_count, numbered = analysis->parameter_count;
+    moving->analysis = analysis;
+    moving->named = named;
+    moving->alias = named->alias ? named->alias->aliasname : relation->name;
+    moving->move = analysis_new(analysis, 1, sizeof *moving->move);
+    moving->move->as_text = analysis_new(analysis, relation->column_count + 1, sizeof(bool));
+    moving->move->parameters = declared > numbered ? declared : numbered;
+    moving->taken.analysis = moving->put.analysis = moving->values.analysis = analysis;
+}
+
+static void finish(struct moving *moving, struct fact_write *write)
+{
+    moving->move->taken = writing_end(&moving->taken);
+    moving->move->put = writing_end(&moving->put);
+    write->move = moving->move;
+    moving->analysis->facts->text_bound = true;
+}
+
 const char *move_find(struct analysis *analysis, struct fact_write *write)
 {
     const UpdateStmt *update = (const UpdateStmt *)analysis->written.statement;
     const struct use *target = analysis->written.target->use;
     const struct schema_relation *relation = target->fact.relation;
-    struct moving moving = {.analysis = analysis, .update = update};
+    struct moving moving = {.update = update};
     analysis->facts->write_remedy = "Delete the rows and insert them with their new keys.";
     const char *reason = IsA(update, UpdateStmt) ? look_at_update(analysis, update, target) : "it is no UPDATE";
     if (reason)
         return reason;
     if (!find_pieces(analysis, update, &moving.pieces))
         return "where its clauses stand in the text is not sure";
-    size_t declared = analysis->context->type_count, named = analysis->parameter_count;
-    moving.move = analysis_new(analysis, 1, sizeof *moving.move);
-    moving.move->as_text = analysis_new(analysis, relation->column_count + 1, sizeof(bool));
-    moving.move->parameters = declared > named ? declared : named;
-    moving.alias = update->relation->alias ? update->relation->alias->aliasname : relation->name;
-    moving.taken.analysis = moving.put.analysis = moving.values.analysis = analysis;
+    begin(&moving, analysis, update->relation, relation);
+    writing_text(&moving.taken, "DELETE FROM ");
+    write_table(&moving, &moving.taken, relation);
+    writing_text(&moving.taken, " ");
+    writing_piece(&moving.taken, moving.pieces.where.start, moving.pieces.where.end);
     write_texts(&moving, relation);
-    moving.move->taken = writing_end(&moving.taken);
-    moving.move->put = writing_end(&moving.put);
-    write->move = moving.move;
+    finish(&moving, write);
     write->spread = SPREAD_MOVE;
-    analysis->facts->text_bound = true;
+    return NULL;
+}
+
+/* ---- rows that one shard gives to all ---- */
+
+/* RETURNING and what is behind it; `end`: of what stands before. False: the words are not what the tree says. */
+static bool find_returning(struct analysis *analysis, const InsertStmt *insert, struct piece *returning, size_t *end)
+{
+    size_t at = (size_t)analysis->facts->inner_start;
+    struct token token, last = {.word = {WORD_SIGN, "", 0}};
+    *returning = (struct piece){0, 0};
+    *end = 0;
+    while (words_token(analysis->text, analysis->size, &at, &token)) {
+        bool is_name = is_sign(&last.word, '.') || word_is(&last.word, "as");
+        if (is_sign(&token.word, ';'))
+            break;
+        if (!returning->end && !is_name && word_is(&token.word, "returning"))
+            returning->start = token.start, returning->end = token.end;
+        if (returning->end)
+            returning->end = token.end;
+        else
+            *end = token.end;
+        last = token;
+    }
+    return *end && (returning->end != 0) == (insert->returningList != NIL);
+}
+
+/* Does it read rows, or write them elsewhere? */
+static bool looks_at_more(const struct analysis *analysis)
+{
+    for (const struct use *use = analysis->uses; use; use = use->next)
+        if (use->range && use != analysis->written.target->use)
+            return true;
+    return false;
+}
+
+static bool refers_to_itself(const struct schema_relation *relation)
+{
+    for (size_t i = 0; i < relation->key_count; i++)
+        if (relation->keys[i].from == relation->keys[i].to)
+            return true;
+    return false;
+}
+
+const char *move_copies(struct analysis *analysis, struct fact_write *write, const InsertStmt *insert, const char *why)
+{
+    const struct schema_relation *relation = analysis->written.target->relation;
+    const OnConflictClause *conflict = insert->onConflictClause;
+    struct moving moving = {.update = NULL};
+    size_t end;
+    if (insert->withClause || looks_at_more(analysis) || analysis->written.named != relation ||
+        refers_to_itself(relation))
+        return analysis_text(analysis, "%s, and it looks at more than the rows that it inserts", why);
+    if (conflict && conflict->action != ONCONFLICT_NOTHING)
+        return analysis_text(analysis, "%s, and ON CONFLICT may change other rows", why);
+    if (memchr(analysis->text, '\1', analysis->size))
+        return why;
+    const char *reason = look_at_types(analysis, relation);
+    if (reason)
+        return reason;
+    if (!find_returning(analysis, insert, &moving.pieces.returning, &end))
+        return "where its clauses stand in the text is not sure";
+    begin(&moving, analysis, insert->relation, relation);
+    writing_piece(&moving.taken, (size_t)analysis->facts->inner_start, end);
+    write_texts(&moving, relation);
+    finish(&moving, write);
     return NULL;
 }

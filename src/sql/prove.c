@@ -336,6 +336,23 @@ static void bind_assigned(struct analysis *analysis, struct use *use)
         values[i].is_assigned = use->is_assigned[i];
 }
 
+struct fact_keys prove_assigned(struct analysis *analysis, const struct use *use)
+{
+    const struct fact_keys none = {NULL, 0, 0};
+    struct values parts[KEY_COLUMNS_MAX];
+    size_t width = use->fact.relation->table->column_count;
+    for (size_t i = 0; i < width; i++) {
+        const struct term *set = use->is_assigned && use->is_assigned[i] ? use->assigned[i] : NULL;
+        if (!set || set->bound.count != 1 || set->bound.list[0].is_array || set->bound.list[0].source == VALUE_SYMBOL)
+            return none;
+        parts[i] = set->bound;
+    }
+    struct fact_keys keys = product(analysis, parts, width);
+    for (size_t i = 0; i < keys.columns; i++)
+        ((struct fact_value *)keys.values)[i].is_assigned = true;
+    return keys;
+}
+
 struct term *prove_key(struct analysis *analysis, struct range *range, size_t column)
 {
     return key_term(analysis, range, range->relation->table->columns[column]);

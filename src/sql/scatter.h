@@ -80,6 +80,9 @@ const struct fact_final *shape_final_fact(struct analysis *analysis, const char 
 
 /* move.c: rows of one key get another one. A clause why not; NULL: write->move says how. */
 const char *move_find(struct analysis *analysis, struct fact_write *write);
+/* INSERT into a reference table: one shard computes its rows, and all others get them. `why` that is needed, a clause.
+ */
+const char *move_copies(struct analysis *analysis, struct fact_write *write, const InsertStmt *insert, const char *why);
 
 /* pick.c: ORDER BY and LIMIT pick rows that are locked. */
 /* Does the query lock what they pick? */

@@ -140,7 +140,7 @@ static bool keeps_key(struct analysis *analysis, const struct use *use)
     return true;
 }
 
-static const char *check_own(struct analysis *analysis, const struct use *target)
+static const char *check_own(struct analysis *analysis, struct fact_write *write, const struct use *target)
 {
     for (const struct use *use = analysis->uses; use; use = use->next) {
         bool sharded = use->fact.relation->placement == PLACE_SHARDED;
@@ -150,11 +150,15 @@ static const char *check_own(struct analysis *analysis, const struct use *target
     }
     if (keeps_key(analysis, target))
         return NULL;
+    /* What writes whole rows sets the key, too: to the one that the row has, mostly. Of that its shard is sure. */
+    write->gets = prove_assigned(analysis, target);
+    if (write->gets.columns)
+        return NULL;
     analysis->facts->write_remedy = "Delete the rows and insert them with their new keys.";
     return analysis_text(analysis, "it may change the key of rows of %s", target->fact.relation->table->display);
 }
 
-static const char *find_own(struct analysis *analysis)
+static const char *find_own(struct analysis *analysis, struct fact_write *write)
 {
     const struct written *written = &analysis->written;
     const struct table *table = written->target->relation->table;
@@ -167,7 +171,7 @@ static const char *find_own(struct analysis *analysis)
             return "its target has no key";
     split_suppose(analysis, written->scope, terms, table->column_count, &supposed);
     prove_under(analysis, supposed.first, supposed.last);
-    const char *reason = check_own(analysis, written->target->use);
+    const char *reason = check_own(analysis, write, written->target->use);
     prove_forget(analysis, supposed.last);
     return reason;
 }
@@ -400,6 +404,8 @@ static const char *look_at_same_rows(struct analysis *analysis, struct fact_writ
     if (!rows && conflict && conflict->action == ONCONFLICT_NOTHING)
         return "of the query's rows that conflict with each other any may come first";
     const char *reason = look_at_defaults(analysis, write, insert, rows ? rows->valuesLists : NIL, width);
+    if (reason && !(reason = move_copies(analysis, write, insert, reason)))
+        write->stores_clock = false; /* one shard's */
     if (reason)
         analysis->facts->write_remedy = "Give a value for each column whose default is not the same everywhere.";
     return reason || !conflict ? reason : look_at_set(analysis, write, conflict->targetList);
@@ -464,7 +470,7 @@ static const char *why_not(struct analysis *analysis, struct fact_write *write)
         return move_find(analysis, write);
     if (picks)
         return find_picked(analysis, write, picks);
-    return IsA(analysis->written.statement, InsertStmt) ? find_insert(analysis, write) : find_own(analysis);
+    return IsA(analysis->written.statement, InsertStmt) ? find_insert(analysis, write) : find_own(analysis, write);
 }
 
 /* A parameter of which every use was stored: by number - 1. */

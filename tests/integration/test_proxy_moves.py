@@ -164,6 +164,41 @@ def test_a_new_key_of_the_same_shard_is_that_shards(lab, both):
     assert lab.query(1, "SELECT count(*) FROM items WHERE id = 7") == [(3,)]
 
 
+def test_a_row_that_is_written_whole_keeps_its_key(proxy, both):
+    """As what saves objects does it: every column is set, and the row is named by another one than the key."""
+    for sql in ("UPDATE items SET id = 1, n = 1, word = 'w' WHERE word = 'a' RETURNING id, n, word",
+                "UPDATE parents SET id = 2, word = 'x' WHERE word = 'b'", "UPDATE items SET id = 3 WHERE word = 'nobody'",
+                "UPDATE items SET id = 1, n = 2 WHERE word = 'w'", "UPDATE items SET id = 4, n = 1 WHERE price = 4"):
+        same(both, sql)
+    with psycopg.connect(proxy.dsn, autocommit=True, prepare_threshold=0) as connection:
+        sql = "UPDATE items SET id = %s, n = %s WHERE price = %s"
+        assert [connection.execute(sql, (4, n, 4)).statusmessage for n in (5, 6)] == ["UPDATE 1"] * 2
+        with pytest.raises(psycopg.errors.FeatureNotSupported):
+            connection.execute(sql, (5, 7, 4))
+    for connection in both:
+        ask(connection, "BEGIN")
+        ask(connection, "UPDATE items SET id = 4, n = 8 WHERE price = 4")
+        ask(connection, "COMMIT")
+    assert same(both, "DELETE FROM items WHERE price = 4 AND n = 6")[0] == "DELETE 0"
+
+
+def test_a_row_of_another_shard_does_not_get_the_key_of_this_one(lab, both):
+    moved = both[0]
+
+    def refused():
+        with pytest.raises(psycopg2.errors.FeatureNotSupported) as found:
+            ask(moved, "UPDATE items SET id = 5, n = 9 WHERE word = 'a'")
+        assert "row of items" in str(found.value) and "on shard s1" in str(found.value)
+        assert outcome(moved, "SELECT * FROM items") == outcome(both[1], "SELECT * FROM items")
+
+    refused()
+    lab.query(1, "ALTER TABLE items DROP CONSTRAINT mosaic_owner")  # then the count of rows says so
+    try:
+        refused()
+    finally:
+        lab.run("apply", "--yes", check=True)
+
+
 def test_partitions(both):
     for connection in both:
         ask(connection, "INSERT INTO events VALUES (1, '2010-01-01', 'a'), (1, '2030-01-01', 'b')")

@@ -1,5 +1,6 @@
 """Writes on several shards at once: rows of INSERT dealt out, UPDATE and DELETE without a key, reference tables."""
 import contextlib
+import threading
 
 import psycopg
 import psycopg2
@@ -15,9 +16,14 @@ CREATE TABLE orders (user_id bigint REFERENCES users (id) DEFERRABLE INITIALLY D
                      PRIMARY KEY (user_id, n));
 CREATE TABLE countries (code text PRIMARY KEY, name text);
 CREATE TABLE plain (id bigint PRIMARY KEY, word text);
+CREATE TYPE mood AS ENUM ('ok', 'happy');
+CREATE TABLE tags (id serial PRIMARY KEY, name varchar(9) UNIQUE, made timestamptz DEFAULT clock_timestamp(), mood mood DEFAULT 'ok',
+                   token uuid DEFAULT gen_random_uuid(), ratio float8 DEFAULT random(), long int GENERATED ALWAYS AS (length(name)) STORED,
+                   also bigint GENERATED ALWAYS AS IDENTITY);
 """
 TABLES = (" - {name: users, key: id, function: modulo}\n - {name: orders, key: user_id, function: modulo}\n"
-          " - {name: plain, key: id, function: modulo}\n - {name: countries, kind: reference}\n")
+          " - {name: plain, key: id, function: modulo}\n - {name: countries, kind: reference}\n"
+          " - {name: tags, kind: reference}\n")
 
 pytestmark = pytest.mark.skipif(bool(STANDIN), reason="only the proxy knows several shards")
 
@@ -34,7 +40,7 @@ def proxy(lab):
 @pytest.fixture
 def one(proxy, lab):
     """A connection; twelve rows of plain."""
-    lab.everywhere("TRUNCATE users, orders, countries, plain")
+    lab.everywhere("TRUNCATE users, orders, countries, plain, tags RESTART IDENTITY")
     with contextlib.closing(proxy.psycopg2()) as connection:
         assert tag(connection, "INSERT INTO plain VALUES " + ", ".join(f"({i}, 'w{i}')" for i in range(12))) == "INSERT 0 12"
         yield connection
@@ -121,6 +127,64 @@ def test_reference_tables_are_written_on_all_shards(lab, one):
         ask(one, "UPDATE countries SET name = 'x'")
     assert "differ" in found.value.diag.message_detail
     assert lab.query(0, "SELECT * FROM countries") == [("fr", "Gaul")]
+
+
+def copies(lab):
+    """What all copies of tags are alike."""
+    found = [lab.query(shard, "SELECT * FROM tags ORDER BY id") for shard in range(LAB_SHARDS)]
+    assert found[0] == found[1] == found[2]
+    return found[0]
+
+
+def test_defaults_of_a_reference_table_are_one_shards(proxy, lab, one):
+    """A sequence's numbers, random ones and the time: the first shard's, given to all others."""
+    lab.query(0, "SELECT setval('tags_id_seq', 100)")
+    assert ask(one, "INSERT INTO tags (name) VALUES ('a') RETURNING id, long, also, name || '!'") == [(101, 1, 1, "a!")]
+    assert tag(one, "INSERT INTO tags AS t (name, mood) VALUES ('bb', DEFAULT), ('ccc', 'happy')") == "INSERT 0 2"
+    assert ask(one, "INSERT INTO tags (name) VALUES ('a'), ('d') ON CONFLICT DO NOTHING RETURNING tags.name") == [("d",)]
+    assert tag(one, "INSERT INTO tags (name) VALUES ('a') ON CONFLICT (name) DO NOTHING") == "INSERT 0 0"
+    assert ask(one, "INSERT INTO tags (name) VALUES ('a') ON CONFLICT DO NOTHING RETURNING id") == []
+    assert tag(one, "INSERT INTO tags DEFAULT VALUES") == "INSERT 0 1"
+    assert ask(one, "INSERT INTO tags (name) SELECT 'n' || i FROM generate_series(1, 3) i RETURNING long") == [(2,)] * 3
+    for sql, error in (("INSERT INTO tags (name) VALUES ('a')", psycopg2.errors.UniqueViolation),
+                       ("INSERT INTO tags (name) VALUES ('new'), ('long for it')", psycopg2.errors.StringDataRightTruncation),
+                       ("INSERT INTO tags (nam) VALUES ('a')", psycopg2.errors.UndefinedColumn),
+                       ("INSERT INTO tags (name, mood) VALUES ('x', 'sad')", psycopg2.errors.InvalidTextRepresentation)):
+        with pytest.raises(error):
+            ask(one, sql)
+    assert [row[1] for row in copies(lab)] == ["a", "bb", "ccc", "d", None, "n1", "n2", "n3"]
+    for binary in (False, True):
+        with psycopg.connect(proxy.dsn, prepare_threshold=0) as connection:
+            cursor = connection.cursor(binary=binary)
+            for number in range(3):
+                cursor.execute("INSERT INTO tags (name, mood, ratio) VALUES (%s, %s, DEFAULT) RETURNING id, name, token",
+                               (f"p{number}{binary}"[:4], "happy"))
+                assert (cursor.statusmessage, len(cursor.fetchall())) == ("INSERT 0 1", 1)
+            cursor.execute("SAVEPOINT s")
+            cursor.execute("INSERT INTO tags (name) VALUES ('undone')")
+            cursor.execute("ROLLBACK TO s")
+            cursor.executemany("INSERT INTO tags (name) VALUES (%s)", [(f"m{i}{binary}"[:4],) for i in range(3)])
+    assert len(copies(lab)) == 20
+
+
+def test_many_that_insert_into_a_reference_table(proxy, lab, one):
+    failures = []
+
+    def work(number):
+        try:
+            with contextlib.closing(proxy.psycopg2()) as connection:
+                for i in range(5):
+                    ask(connection, f"INSERT INTO tags (name) VALUES ('{number}-{i}'), ('{number}+{i}') RETURNING id")
+        except psycopg2.Error as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+    assert len(copies(lab)) == 50
 
 
 def test_with_parameters_of_each_kind(proxy, lab, one):
@@ -268,7 +332,6 @@ def test_the_clock_is_one_for_all(lab, one):
 
 
 def test_many_at_once_do_not_mix(proxy, lab, one):
-    import threading
     failures = []
 
     def work(number):

@@ -98,9 +98,10 @@ static void print_writes(const struct plan *plan)
         json_array_append_new(
             parts, json_pack("{s:i, s:s%, s:o}", "shard", part->shard, "text", part->text, part->size, "rows", rows));
     }
-    json_t *line = json_pack("{s:o, s:b, s:b, s:b, s:b}", "parts", parts, "moves", write->move != NULL, "same",
-                             write->tags == TAGS_SAME, "in_order", write->returning_in_row_order, "clock",
-                             write->reads_clock || write->stores_clock);
+    json_t *line =
+        json_pack("{s:o, s:b, s:b, s:b, s:b, s:i}", "parts", parts, "moves", write->move != NULL, "same",
+                  write->tags == TAGS_SAME, "in_order", write->returning_in_row_order, "clock",
+                  write->reads_clock || write->stores_clock, "keeper", write->has_keeper ? write->keeper : -1);
     json_dumpf(line, stdout, JSON_COMPACT);
     printf("\n");
     json_decref(line);

@@ -32,8 +32,8 @@ struct row {
     const char *why;      /* a part of a refusal; of a write: its flags */
 };
 
-/* A letter each: r(eturning), o(rdered), c(lock), d(efaults' clock), s(ame tags), f(ound: until one has a row); of
- * changes of the schema, w(ords), b(y itself), t(ransaction), u (once a server). */
+/* A letter each: r(eturning), o(rdered), c(lock), d(efaults' clock), s(ame tags), f(ound: until one has a row),
+ * k(eeper, with its number); of changes of the schema, w(ords), b(y itself), t(ransaction), u (once a server). */
 static const char *flags_of(const struct plan_write *write)
 {
     static char flags[16];
@@ -41,6 +41,8 @@ static const char *flags_of(const struct plan_write *write)
             write->reads_clock ? "c" : "", write->stores_clock ? "d" : "", write->tags == TAGS_SAME ? "s" : "",
             write->until_found ? "f" : "", write->tags == TAGS_WORDS ? "w" : "", write->by_itself ? "b" : "",
             write->needs_transaction ? "t" : "", write->once_a_server ? "u" : "");
+    if (write->has_keeper)
+        sprintf(flags + strlen(flags), "k%u", write->keeper);
     return flags;
 }
 
@@ -110,13 +112,23 @@ static void every_owner_changes_its_own_rows(void **state)
         {"UPDATE t SET v = i.v FROM i WHERE i.id = t.id", "0 1 2 3"},
         {"UPDATE t SET v = n.v FROM nn n WHERE n.n = t.id", "refused", "not split alike"},
         {"UPDATE t SET id = id", "0 1 2 3"},
-        {"UPDATE t SET id = 7", "refused", "change the key"},
+        {"UPDATE t SET id = 7", "0 1 2 3", "k3"},
+        {"UPDATE t SET id = 6, v = 1 WHERE v = 3 RETURNING v", "0 1 2 3", "rk2"},
+        {"UPDATE t SET id = '5' WHERE name = 'x'", "0 1 2 3", "k1"},
+        {"UPDATE t SET id = 4.4 WHERE name = 'x'", "refused", "rounded"},
+        {"UPDATE t SET id = NULL WHERE name = 'x'", "refused"},
+        {"UPDATE t SET id = 'x' WHERE name = 'x'", "refused", "22P02"},
+        {"UPDATE t SET id = 7 WHERE id IN (3, 7)", "refused", "key"},
+        {"UPDATE t SET id = 7 FROM t x WHERE x.v = t.v", "refused", "other keys"},
+        {"UPDATE t SET id = 7, v = u.w FROM u WHERE u.tid = t.id", "0 1 2 3", "k3"},
+        {"UPDATE t SET id = DEFAULT", "refused"},
         {"UPDATE t SET id = id + 1", "refused", "Delete the rows"},
         {"UPDATE t SET id = u.tid FROM u WHERE u.tid = t.id", "0 1 2 3"},
         {"UPDATE t SET id = u.w FROM u WHERE u.tid = t.id", "refused", "change the key"},
         {"UPDATE t SET id = r.tid FROM ref r WHERE r.tid = t.id", "refused", "change the key"},
         {"UPDATE t SET (id, v) = (1, 2)", "refused", "change the key"},
         {"UPDATE c2 SET a = a, b = 1", "refused", "change the key"},
+        {"UPDATE c2 SET a = 1, b = 2 WHERE v = 1", "0 1 2 3", "k1"},
         {"UPDATE c2 SET v = 1 WHERE a = 1", "0 1 2 3"},
         {"UPDATE c2 SET v = x.v FROM c2 x WHERE x.a = c2.a", "refused", "other keys"},
         {"UPDATE c2 SET v = x.v FROM c2 x WHERE (x.a, x.b) = (c2.a, c2.b)", "0 1 2 3"},
@@ -487,6 +499,15 @@ static void a_query_s_rows_stay_where_they_are(void **state)
     CHECK_ALL(rows);
 }
 
+/* What is behind the text that the first shard is told, and what all others are. */
+#define PUT(n, name, returning)                                                                                   \
+    " " #n ":INSERT INTO \"public\".\"" name "\" (\"code\", \"price\", \"made\", \"n\") OVERRIDING SYSTEM VALUE " \
+    "VALUES (" VALUES_PUT ")" returning
+#define GIVEN_TO_ALL(alias, name, returning)                                                       \
+    " RETURNING \"" alias "\".\"code\", \"" alias "\".\"price\", \"" alias "\".\"made\", \"" alias \
+    "\".\"n\"" PUT(1, name, returning) PUT(2, name, returning) PUT(3, name, returning)
+#define VALUES_PUT "$1, $2, $3, $4"
+
 static void copies_stay_equal(void **state)
 {
     (void)state;
@@ -528,10 +549,23 @@ static void copies_stay_equal(void **state)
         {"INSERT INTO ref SELECT g FROM generate_series(1, 3) g", "0 1 2 3", "s"},
         {"INSERT INTO ref DEFAULT VALUES", "0 1 2 3", "s"},
         {"INSERT INTO codes VALUES (1, 2, '2020-01-01', 3)", "0 1 2 3", "s"},
-        {"INSERT INTO codes VALUES (1, 2, '2020-01-01')", "refused", "default of n"},
+        {"INSERT INTO codes VALUES (1, 2, '2020-01-01')",
+         "0:INSERT INTO codes VALUES (1, 2, '2020-01-01')" GIVEN_TO_ALL("codes", "codes", ""), "s"},
+        {" /* c */ INSERT INTO codes AS returning_ (code) VALUES (1), (2) ON CONFLICT DO NOTHING RETURNING n AS x -- "
+         "d",
+         "0: /* c */ INSERT INTO codes AS returning_ (code) VALUES (1), (2) ON CONFLICT DO NOTHING" GIVEN_TO_ALL(
+             "returning_", "codes\" AS \"returning_", " RETURNING n AS x"),
+         "rs"},
+        {"INSERT INTO codes (code) VALUES (1) ON CONFLICT (code) DO UPDATE SET price = 1", "refused", "ON CONFLICT"},
+        {"INSERT INTO codes (code) VALUES ((SELECT max(rid) FROM ref))", "refused", "default of n"},
+        {"INSERT INTO codes (code) SELECT code FROM codes", "refused", "more than the rows"},
+        {"INSERT INTO codes (code) VALUES (1) RETURNING (SELECT max(n) FROM codes)", "refused", "more than the rows"},
+        {"WITH x AS (SELECT 1) INSERT INTO codes (code) VALUES (1)", "refused", "more than the rows"},
         {"INSERT INTO codes (code, n) VALUES (1, 2)", "0 1 2 3", "ds"},
         {"INSERT INTO codes (code, n, made) VALUES (1, 2, '2020-01-01')", "0 1 2 3", "s"},
-        {"INSERT INTO codes (code, n, made) VALUES (1, DEFAULT, '2020-01-01')", "refused", "Give a value"},
+        {"INSERT INTO codes (code, n, made) VALUES (1, DEFAULT, '2020-01-01');",
+         "0:INSERT INTO codes (code, n, made) VALUES (1, DEFAULT, '2020-01-01')" GIVEN_TO_ALL("codes", "codes", ""),
+         "s"},
         {"INSERT INTO codes (code, n, made) SELECT rid, 1, '2020-01-01' FROM ref", "0 1 2 3", "s"},
         {"INSERT INTO codes (code) SELECT rid FROM ref", "refused", "default of n"},
         {"DELETE FROM codes", "0 1 2 3", "s"},
