@@ -1,8 +1,8 @@
-"""A change of the schema over several shards is all or nothing, like rows: whatever is killed, and whenever, all shards have the same
-schema afterwards, it is what the client was told, and nothing stays prepared.
+"""A change of the schema over several shards is all or nothing, like rows: whatever is killed, and whenever, all shards have the
+same schema afterwards, it is what the client was told, and nothing stays prepared.
 
-At each step of the commit a proxy is killed, or stands still while others recover; and proxies, clients, servers and their processes are
-killed at random. SOAK_SECONDS=n (6; 60 in the full run); SEED=n repeats a run's choices.
+At each step of the commit a proxy is killed, or stands still while others recover; and proxies, clients, servers and their
+processes are killed at random. SOAK_SECONDS=n (6; 60 in the full run); SEED=n repeats a run's choices.
 """
 import collections
 import concurrent.futures

@@ -87,7 +87,8 @@ def booked(lab):
         for row in history:
             sums[row[place]] += row[3]
         for shard in range(LAB_SHARDS):
-            found.update(dict(lab.query(shard, f"SELECT {key}, {name[0]}balance FROM pgbench_{name} WHERE {name[0]}balance <> 0")))
+            balance = f"{name[0]}balance"
+            found.update(dict(lab.query(shard, f"SELECT {key}, {balance} FROM pgbench_{name} WHERE {balance} <> 0")))
             count += lab.query(shard, f"SELECT count(*) FROM pgbench_{name}")[0][0]
         assert found == {key: balance for key, balance in sums.items() if balance}, name
         assert count == PER_BRANCH[name] * lab.scale, name
