@@ -186,14 +186,14 @@ static void add_hidden(struct top *top, size_t number, const struct source *sour
     writing_text(&top->text, analysis_text(top->analysis, ") AS \"mosaic:%zu\"", number + 1));
 }
 
-/* Texts that LIMIT picks by the database's own collation. */
+/* Texts in the order of the database's own collation; rows that are locked cannot be sorted once more. */
 static bool is_for_coordinator(struct top *top, const struct source *source)
 {
     const struct term *term = source->term;
     bool is_column = !source->node || IsA(source->node, ColumnRef);
-    bool is_sorted = is_column && term && term->plain && type_oid_is_text(term->type);
+    bool is_sorted = is_column && term && term->plain && type_oid_is_text(term->type) && !top->select->lockingClause;
     top->is_final |= is_sorted;
-    return is_sorted && top->fact->has_limit;
+    return is_sorted;
 }
 
 /* What the coordinator must be told of an item, should it be the one that sorts. */

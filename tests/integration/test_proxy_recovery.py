@@ -229,6 +229,7 @@ def test_off_and_on_by_a_setting(lab):
         shown(proxy, "SET recovery_interval = '300ms'")
         eventually(lambda: prepared(lab, 0) == [])
         shown(proxy, "SET recovery_interval = '0'")
+        time.sleep(1)  # a round that has begun goes on
         prepare(lab, 0, new_gid())
         time.sleep(1)
         assert len(prepared(lab, 0)) == 1

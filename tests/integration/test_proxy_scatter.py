@@ -102,6 +102,7 @@ COMBINED = [
     "SELECT DISTINCT id % 7 AS m, born FROM users ORDER BY m, 2 LIMIT 40 OFFSET 3",
     "SELECT city, id FROM users ORDER BY city, id LIMIT 10 OFFSET 3",
     "SELECT * FROM users ORDER BY city DESC NULLS LAST, id LIMIT 20",
+    "SELECT id, city FROM users WHERE id BETWEEN 20 AND 90 ORDER BY city, name DESC, id",
     "SELECT count(DISTINCT name), round(avg(score) + 1, 3), sum(id) FROM users",
     "SELECT count(DISTINCT city), count(*) FROM users WHERE id < 0",
     "SELECT date_trunc('month', born) AS d, sum(id) * 2 AS x, rank() OVER (ORDER BY sum(id) DESC) FROM users GROUP BY 1"
@@ -122,6 +123,7 @@ COMBINED = [
     "SELECT sum(f), avg(f) FROM users WHERE id % 5 > 1",
     "SELECT round(avg(f)::numeric, 6), bit_xor(id), sum(DISTINCT id % 10) FROM users WHERE id % 5 > 1",
     "SELECT city, id FROM users UNION ALL SELECT city, id FROM users ORDER BY city DESC, id LIMIT 12",
+    "SELECT city, id FROM users UNION ALL SELECT city, id FROM users WHERE id < 50 ORDER BY 1, id",
 ]
 # Of which the shards give their rows.
 ROWS_GIVEN = [

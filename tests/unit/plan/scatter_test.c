@@ -320,7 +320,13 @@ static void what_is_combined(void **state)
          "SELECT \"mosaic:1\" AS \"name\", \"mosaic:2\" AS \"id\" FROM ROWS FROM (pg_catalog.unnest($1), "
          "pg_catalog.unnest($2), pg_catalog.unnest($3)) AS \"mosaic\" (\"mosaic:1\", \"mosaic:2\", \"mosaic:3\") "
          "ORDER BY \"mosaic:3\" ASC NULLS LAST LIMIT 3 OFFSET 1"},
-        {"SELECT name FROM t ORDER BY name", "-collation"},
+        {"SELECT name FROM t ORDER BY name", "SELECT name, (name) AS \"mosaic:1\" FROM t ORDER BY name",
+         "SELECT \"mosaic:1\" AS \"name\"" FROM_2 "ORDER BY \"mosaic:2\" ASC NULLS LAST"},
+        {"SELECT name FROM t UNION ALL SELECT name FROM t ORDER BY name",
+         "SELECT \"mosaic:1\" AS \"name\", (\"mosaic:1\") AS \"mosaic:2\" FROM (SELECT name FROM t UNION ALL "
+         "SELECT name FROM t ) AS \"mosaic\" (\"mosaic:1\") ORDER BY name",
+         "SELECT \"mosaic:1\" AS \"name\"" FROM_2 "ORDER BY \"mosaic:2\" ASC NULLS LAST"},
+        {"SELECT id FROM t ORDER BY name FOR UPDATE", "-collation"},
         {"SELECT v FROM t GROUP BY v UNION ALL SELECT v FROM t", "-several keys"},
     };
     int wrong = 0;
@@ -413,7 +419,6 @@ static void order_and_limit(void **state)
          "a a"},
         {"SELECT v AS \"mosaic:1\" FROM t ORDER BY id", "-hidden columns"},
         {"SELECT * FROM (SELECT id, v AS \"mosaic:2\" FROM t) x ORDER BY id", "-hidden columns"},
-        {"/* mosaic: scatter=allow */ SELECT v FROM t ORDER BY name", "-collation"},
         {"SELECT v FROM t ORDER BY name COLLATE \"C\"",
          "SELECT v, (name COLLATE \"C\") AS \"mosaic:1\" FROM t ORDER BY name COLLATE \"C\"", "ab"},
         {"SELECT v FROM t ORDER BY lower(name)", "SELECT v, (lower(name)) AS \"mosaic:1\" FROM t ORDER BY lower(name)",
@@ -517,7 +522,6 @@ static void a_set_operation_is_ordered_around(void **state)
          "k UNION "
          "ALL SELECT c, id FROM k " AS_2 "ORDER BY c",
          "ab"},
-        {"SELECT name, id FROM t UNION ALL SELECT name, id FROM t ORDER BY name", "-collation"},
         {"SELECT v FROM t UNION SELECT w FROM u ORDER BY 1", "-compares"},
         {"SELECT id FROM t UNION ALL SELECT tid FROM u ORDER BY 1 USING <", "-USING"},
         {"SELECT id FROM t UNION ALL SELECT tid FROM u ORDER BY id + 1", "-not understood"},
