@@ -49,6 +49,7 @@ struct leg {
     bool is_returning;     /* it has answered, but what tells it to stop is still on its way */
     bool has_headed;       /* COPY … HEADER: its line of names came */
     bool is_parsing;       /* its server is being given `kept`, and may not want it */
+    bool has_found;        /* its server had `kept` before it was asked this */
     struct prepared *kept; /* the scatter's; NULL: the unnamed statement */
     /* In order: DataRow messages that merge is given one by one, and those behind them. */
     struct buffer rows, next;

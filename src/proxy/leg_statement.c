@@ -47,9 +47,11 @@ void leg_write_parse(struct leg *leg, struct prepared *kept, const char *text, c
 {
     struct worker *worker = leg->scatter->worker;
     leg->kept = kept;
+    leg->has_found = false;
     if (kept && server_statements_use(&leg->client.server->statements, kept)) {
         COUNT(&worker->counters, prepared_hits, 1);
         leg->scatter->is_parsed = true;
+        leg->has_found = true;
         return;
     }
     if (kept) {
@@ -66,7 +68,8 @@ bool leg_is_stale(struct leg *leg, const char *message, const struct wire_frame 
     struct wire_error found;
     if (leg->kept && leg->is_parsing)
         server_statements_remove(&leg->client.server->statements, leg->kept);
-    if (!leg->kept || leg->is_parsing || !wire_read_error(message, frame, &found) || !found.sqlstate ||
+    /* What was parsed for this request is what the definitions are: PostgreSQL says 0A000 of other things, too. */
+    if (!leg->has_found || !wire_read_error(message, frame, &found) || !found.sqlstate ||
         strcmp(found.sqlstate, "0A000") != 0)
         return false;
     leg->kept->is_retired = true;

@@ -371,6 +371,22 @@ def test_statements_that_are_kept_follow_the_definitions(lab, proxy):
             lab.run("apply", "--yes", check=True)  # the coordinator is made of the definitions
 
 
+NOT_SUPPORTED = "extract(timezone FROM timestamp '2000-01-01'{})"
+
+
+@pytest.mark.parametrize("sql", [
+    f"SELECT {NOT_SUPPORTED.format('')}, id FROM users ORDER BY id",  # when it is planned, at Bind
+    f"SELECT name, sum({NOT_SUPPORTED.format(' + id * interval $$1 day$$')}) FROM users GROUP BY name",
+])
+def test_what_a_shard_never_supports_is_told_of_statements_that_are_kept(wire, sql):
+    wire.exchange(parse(sql, "never") + sync(), ready=1)
+    for _ in range(3):
+        messages = wire.exchange(bind(statement="never") + describe() + execute() + sync(), ready=1)
+        error = error_fields(next(body for kind, body in messages if kind == "E"))
+        assert error["C"] == "0A000" and "timezone" in error["M"]
+    assert kinds(wire.exchange(query("SELECT id FROM users WHERE id = 5"), ready=1)) == "TDCZ"
+
+
 # ---- transactions --------------------------------------------------------------------------------------------------
 
 
