@@ -50,7 +50,7 @@ bool asking_write(struct scatter *scatter, struct asking *asking, const struct w
 {
     struct buffer *out = &asking->request;
     const struct bound_values *bound = &asking->bound;
-    asking->kept = leg_statement(scatter, asking->text, bound->types, bound->count);
+    asking->kept = leg_statement(scatter, asking->text, bound->types, bound->count, !bound->count);
     *out = BUFFER_INIT(REQUEST_MOST);
     size_t at = wire_begin(out, WIRE_BIND);
     wire_text(out, "");
@@ -178,6 +178,8 @@ static struct scatter *new_read(struct client *client, struct scatter_order *ord
         return NULL;
     made->in_turn = plan->scatter->locks;
     made->is_prepared = order->bind && *order->bind->statement && !explains && !plan->scatter->lacking_before;
+    made->may_keep = !order->joins && !order->cursor && !explains && !plan->scatter->lacking_before &&
+                     !plan->scatter->is_copy && !plan->scatter->locks;
     if ((combines && !combine_prepare(made, order, (size_t)client->worker->settings->scatter_memory)) ||
         !copy_facts(made, order) ||
         !(made->merge = merge_new(&made->facts, combines || explains ? UINT64_MAX : plan->limit,

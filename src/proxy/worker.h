@@ -34,6 +34,8 @@ struct config {
     struct access access; /* files that the settings name */
 };
 
+enum { TEXT_MARKS = 1024 }; /* a power of two */
+
 struct worker {
     struct proxy *proxy;
     unsigned number;
@@ -58,6 +60,7 @@ struct worker {
     size_t text_size;
     struct settings_table settings_table;
     struct prepared_table prepared_table;
+    uint64_t text_marks[TEXT_MARKS]; /* leg_statement.c's: of texts that may come again */
     struct plan_cache *plans;
     uint32_t servers_made, clients_made; /* number them */
     uint64_t plan_seed;

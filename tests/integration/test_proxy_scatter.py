@@ -371,6 +371,45 @@ def test_statements_that_are_kept_follow_the_definitions(lab, proxy):
             lab.run("apply", "--yes", check=True)  # the coordinator is made of the definitions
 
 
+KEPT = "SELECT statement FROM pg_prepared_statements WHERE statement LIKE '%n, user_id LIMIT%'"
+
+
+def test_a_text_that_comes_again_and_again_is_kept_at_each_shard(lab, proxy, oracle):
+    sql = "SELECT user_id, n FROM orders WHERE n > {} ORDER BY n, user_id LIMIT 3"
+    with start_proxy(lab, {"pool_size": 1}) as small, contextlib.closing(small.psycopg2()) as connection:
+        for number in (1, 2, 3):
+            assert ask(connection, sql.format(number)) == ask(oracle, sql.format(number))
+        assert ask(connection, KEPT) == []
+        for _ in range(5):
+            assert ask(connection, sql.format(7)) == ask(oracle, sql.format(7))
+        assert len(ask(connection, KEPT)) == 1
+        ask(connection, "SET enable_sort = off")  # as it is planned then
+        for _ in range(5):
+            assert ask(connection, sql.format(7)) == ask(oracle, sql.format(7))
+        assert len(ask(connection, KEPT)) == 2
+
+
+def test_a_text_that_is_kept_follows_the_definitions_without_an_error(lab, proxy):
+    sql = "SELECT n, user_id FROM orders ORDER BY n, user_id LIMIT 3"
+    with start_proxy(lab, {"pool_size": 1}) as small, small.wire() as wire:
+        before = [wire.exchange(query(sql), ready=1) for _ in range(5)]
+        assert [kinds(messages) for messages in before] == ["TDDDCZ"] * 5
+        lab.everywhere("ALTER TABLE orders ALTER n TYPE bigint")
+        try:
+            # This shard has it no more, so it answers first: the others are asked again behind that.
+            lab.query(0, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'client backend'"
+                         " AND pid <> pg_backend_pid() AND datname = current_database()")
+            there = f"SELECT id FROM users WHERE id = {lab.query(0, 'SELECT min(id) FROM users')[0][0]}"
+            eventually(lambda: kinds(wire.exchange(query(there), ready=1)) == "TDCZ")
+            after = wire.exchange(query(sql), ready=1)
+            assert kinds(after) == "TDDDCZ", after
+            assert after[1:] == before[0][1:] and columns(after[0][1]) != columns(before[0][0][1])
+            assert wire.exchange(query(sql), ready=1) == after
+        finally:
+            lab.everywhere("ALTER TABLE orders ALTER n TYPE int")
+            lab.run("apply", "--yes", check=True)
+
+
 NOT_SUPPORTED = "extract(timezone FROM timestamp '2000-01-01'{})"
 
 
