@@ -60,6 +60,13 @@ bool leg_is_awaited(const struct client *client)
     return !scatter->client || scatter->state != SCATTER_HELD;
 }
 
+size_t leg_room(const struct client *client)
+{
+    const struct scatter *scatter = ((const struct leg *)client)->scatter;
+    bool streams = scatter->state == SCATTER_RUNNING && scatter_way(scatter) == MERGE_AS_THEY_COME;
+    return streams ? WORKER_SPACE : READ_MOST;
+}
+
 bool leg_wants_whole(const struct client *client)
 {
     const struct leg *leg = (const struct leg *)client;

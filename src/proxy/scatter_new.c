@@ -108,7 +108,7 @@ static bool leg_init(struct scatter *scatter, size_t number, size_t shard)
     leg->shard = shard;
     leg->slot = owner->worker->world->slots[shard];
     leg->name = arena_string(&scatter->arena, owner->worker->world->model.shards[shard].name);
-    leg->rows = leg->next = BUFFER_INIT(LEG_ROW_MOST + WORKER_SPACE);
+    leg->rows = leg->next = BUFFER_INIT(LEG_ROW_MOST + READ_MOST);
     channel_init(&client->channel, &owner->worker->loop, -1);
     source_init(&client->channel.source, leg_ready_event, leg_again, leg_freed);
     client->worker = owner->worker;

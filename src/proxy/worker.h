@@ -85,7 +85,7 @@ struct worker {
     atomic_bool has_ended; /* its thread has nothing more to do */
 };
 
-enum { WORKER_SPACE = 65536 };
+enum { WORKER_SPACE = 262144, READ_MOST = 65536 }; /* READ_MOST: at once, of what may have to be kept */
 
 MOSAIC_MUST_CHECK mosaic_status worker_init(struct worker *worker, struct proxy *proxy, unsigned number,
                                             mosaic_error *error);
