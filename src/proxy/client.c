@@ -486,7 +486,7 @@ void client_run(struct client *client)
         if (client->state != CLIENT_READY)
             return;
     }
-    ssize_t size = channel_read(&client->channel, worker->space, WORKER_SPACE, &data);
+    ssize_t size = channel_read(&client->channel, worker->space, READ_MOST, &data);
     if (size == CHANNEL_DEAD) {
         client_close(client, NULL);
         return;

@@ -156,7 +156,7 @@ static bool write_parse(struct leg *leg, struct buffer *out)
     write_text(scatter, &text);
     bool failed = !types || !there || buffer_failed(&text);
     if (!failed) {
-        scatter->final_kept = leg_statement(scatter, text.data, types, (uint16_t)count);
+        scatter->final_kept = leg_statement(scatter, text.data, types, (uint16_t)count, true);
         leg_write_parse(leg, scatter->final_kept, text.data, there, (uint16_t)count, out);
     }
     buffer_free(&text);

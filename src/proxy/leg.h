@@ -54,6 +54,8 @@ struct leg {
     bool is_suspended;     /* its shard has more candidates */
     uint64_t candidates;   /* so many came */
     bool is_parsing;       /* its server is being given `kept`, and may not want it */
+    bool has_found;        /* its server had `kept` before it was asked this, and has not bound it yet */
+    bool asks_again;       /* it is asked the same again when it is ready */
     struct prepared *kept; /* the scatter's; NULL: the unnamed statement */
     /* In order: DataRow messages that merge is given one by one, and those behind them. */
     struct buffer rows, next;
@@ -78,6 +80,7 @@ struct scatter {
     size_t size;
     struct buffer lines;         /* EXPLAIN: rows that come first */
     bool is_prepared;            /* the client has prepared it under a name: so do servers */
+    bool may_keep;               /* so do they of a text that comes again and again */
     struct prepared *final_kept; /* held; NULL: none */
     /* In the client's transaction: servers are its branches before, or are from then on (branch.h). */
     bool joins;
@@ -189,6 +192,8 @@ bool scatter_wants_row(struct scatter *scatter);
 bool scatter_all_complete(const struct scatter *scatter);
 /* Those which have no server yet get one, in order. */
 void scatter_reach(struct scatter *scatter);
+/* Its server is asked, whatever it was asked before. May close that. */
+void leg_send_request(struct leg *leg);
 
 /* ---- scatter_new.c ---- */
 
@@ -288,17 +293,26 @@ static inline enum merge_way scatter_way(const struct scatter *scatter)
 /* A leg was refused a connection. True: its rows are left out, and the others go on. */
 bool leg_is_left_out(struct leg *leg, const mosaic_error *why);
 
+/* ---- leg_error.c ---- */
+
+/* A shard's error goes to the client, or, of one of several that were given rows, waits for what the others say. */
+void leg_pass_error(struct leg *leg, const char *message, const struct wire_frame *frame);
+
 /* ---- leg_statement.c: what servers keep ---- */
 
-/* The statement that servers keep of a text. NULL: none, it is parsed each time. `types`: the home shard's OIDs. A
- * reference to be released. */
-struct prepared *leg_statement(struct scatter *scatter, const char *text, const uint32_t *types, uint16_t count);
+/* The statement that servers keep of a text. NULL: none, it is parsed each time. `types`: the home shard's OIDs.
+ * `for_all`: whatever the parameters' values are, the same plan does. A reference to be released. */
+struct prepared *leg_statement(struct scatter *scatter, const char *text, const uint32_t *types, uint16_t count,
+                               bool for_all);
 /* Parse, unless the leg's server has it already. `there`: the types' OIDs on that one. */
 void leg_write_parse(struct leg *leg, struct prepared *kept, const char *text, const uint32_t *there, uint16_t count,
                      struct buffer *out);
 /* An error of a leg. True: what its server kept cannot be run any more, and nothing was told yet: to be planned anew.
  */
 bool leg_is_stale(struct leg *leg, const char *message, const struct wire_frame *frame);
+/* The same of a text, which is nobody's to fail with: its server is to be asked again, when it is ready, and parses it.
+ */
+bool leg_asks_again(struct leg *leg, const char *message, const struct wire_frame *frame);
 
 /* ---- combine.c: tier 3 ---- */
 

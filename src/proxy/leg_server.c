@@ -123,7 +123,7 @@ static const char *text_of(const struct leg *leg)
     return arena_format(&scatter->arena, "%s%" PRIu64 "%s", facts->lacking_before, lacks, facts->lacking_after);
 }
 
-static void send_request(struct leg *leg)
+void leg_send_request(struct leg *leg)
 {
     struct scatter *scatter = leg->scatter;
     struct worker *worker = scatter->worker;
@@ -197,7 +197,7 @@ static void ask(struct leg *leg)
     if (leg->scatter->partials && !leg_is_partial(leg))
         combine_send(leg);
     else
-        send_request(leg);
+        leg_send_request(leg);
 }
 
 void scatter_reach(struct scatter *scatter)

@@ -41,7 +41,7 @@ void source_init(struct source *source, void (*ready)(struct source *, uint32_t)
 /* Edge-triggered but for EPOLLEXCLUSIVE. */
 MOSAIC_MUST_CHECK bool loop_add(struct loop *loop, struct source *source, int fd, uint32_t events);
 MOSAIC_MUST_CHECK bool loop_change(struct loop *loop, struct source *source, int fd, uint32_t events);
-/* source->again is called once before the loop waits next: this turn's others come first. */
+/* source->again is called once before the loop waits next, or next looks for events: this turn's others come first. */
 void loop_again(struct loop *loop, struct source *source);
 /* No more calls; freed at the end of this turn. Its socket must be closed. */
 void loop_bury(struct loop *loop, struct source *source);

@@ -346,6 +346,7 @@ struct server_statement {
     struct list recent;
     struct prepared *prepared;
     uint64_t shape;
+    int64_t since;
 };
 
 static struct server_statement **find(const struct server_statements *statements, const struct prepared *prepared)
@@ -356,18 +357,29 @@ static struct server_statement **find(const struct server_statements *statements
     return at;
 }
 
-uint64_t *server_statements_shape(struct server_statements *statements, const struct prepared *prepared)
+/* NULL: it is not there. Else it is now the one used last. */
+static struct server_statement *use(struct server_statements *statements, const struct prepared *prepared)
 {
     if (!statements->count)
         return NULL;
     struct server_statement *found = *find(statements, prepared);
-    if (!found)
-        return NULL;
-    if (statements->recent.next != &found->recent) {
+    if (found && statements->recent.next != &found->recent) {
         list_remove(&found->recent);
         list_push(&statements->recent, &found->recent);
     }
-    return &found->shape;
+    return found;
+}
+
+uint64_t *server_statements_shape(struct server_statements *statements, const struct prepared *prepared)
+{
+    struct server_statement *found = use(statements, prepared);
+    return found ? &found->shape : NULL;
+}
+
+int64_t *server_statements_since(struct server_statements *statements, const struct prepared *prepared)
+{
+    struct server_statement *found = use(statements, prepared);
+    return found ? &found->since : NULL;
 }
 
 bool server_statements_use(struct server_statements *statements, const struct prepared *prepared)

@@ -121,6 +121,9 @@ struct server_statements {
 bool server_statements_use(struct server_statements *statements, const struct prepared *prepared);
 /* The same, and the shape that it has on this server (0: not told yet), to be kept there; NULL: it is not there. */
 uint64_t *server_statements_shape(struct server_statements *statements, const struct prepared *prepared);
+/* Is it there? When it was parsed, to be kept there by who parses it anew after a while; 0: not told; NULL: it is not.
+ */
+int64_t *server_statements_since(struct server_statements *statements, const struct prepared *prepared);
 /* Holds it. False when memory is out. */
 bool server_statements_add(struct server_statements *statements, struct prepared *prepared);
 /* The one used least recently, when there are `most` or more; NULL otherwise. It stays until it is removed. */

@@ -129,6 +129,8 @@ struct client *leg_owner(const struct client *client);
 bool leg_is_awaited(const struct client *client);
 /* The same as leg_holds found last. */
 bool leg_is_held(const struct client *client);
+/* How much of its server's answer is to be read at once: more of rows that go on as they come. Up to WORKER_SPACE. */
+size_t leg_room(const struct client *client);
 /* Must a row be whole before it is taken? */
 bool leg_wants_whole(const struct client *client);
 /* Whole rows at the beginning of what was read, taken together: their bytes. 0: they must be taken one by one. */

@@ -50,7 +50,7 @@ bool asking_write(struct scatter *scatter, struct asking *asking, const struct w
 {
     struct buffer *out = &asking->request;
     const struct bound_values *bound = &asking->bound;
-    asking->kept = leg_statement(scatter, asking->text, bound->types, bound->count);
+    asking->kept = leg_statement(scatter, asking->text, bound->types, bound->count, !bound->count);
     *out = BUFFER_INIT(REQUEST_MOST);
     size_t at = wire_begin(out, WIRE_BIND);
     wire_text(out, "");
@@ -110,7 +110,7 @@ static bool leg_init(struct scatter *scatter, size_t number, size_t shard)
     leg->shard = shard;
     leg->slot = owner->worker->world->slots[shard];
     leg->name = arena_string(&scatter->arena, owner->worker->world->model.shards[shard].name);
-    leg->rows = leg->next = BUFFER_INIT(LEG_ROW_MOST + WORKER_SPACE);
+    leg->rows = leg->next = BUFFER_INIT(LEG_ROW_MOST + READ_MOST);
     channel_init(&client->channel, &owner->worker->loop, -1);
     source_init(&client->channel.source, leg_ready_event, leg_again, leg_freed);
     client->worker = owner->worker;
@@ -188,6 +188,8 @@ static struct scatter *new_read(struct client *client, struct scatter_order *ord
         return NULL;
     made->in_turn = plan->scatter->locks && !pick;
     made->is_prepared = order->bind && *order->bind->statement && !explains && !plan->scatter->lacking_before && !pick;
+    made->may_keep = !order->joins && !order->cursor && !explains && !plan->scatter->lacking_before &&
+                     !plan->scatter->is_copy && !plan->scatter->locks;
     if ((combines && !combine_prepare(made, order, (size_t)client->worker->settings->scatter_memory)) ||
         !copy_facts(made, order) ||
         !(made->merge =

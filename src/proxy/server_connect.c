@@ -462,7 +462,7 @@ static void read_login(struct server *server)
 {
     struct worker *worker = server->worker;
     char *data;
-    ssize_t size = channel_read(&server->channel, worker->space, WORKER_SPACE, &data);
+    ssize_t size = channel_read(&server->channel, worker->space, READ_MOST, &data);
     size_t at = 0;
     if (size == CHANNEL_DEAD) {
         bool in_handshake = server->channel.tls && !tls_is_ready(server->channel.tls);
@@ -481,7 +481,7 @@ static void read_login(struct server *server)
     while (at < (size_t)size) {
         struct wire_frame frame;
         enum wire_state found = wire_peek(data + at, (size_t)size - at, &frame);
-        if (found == WIRE_BAD || (found == WIRE_MESSAGE && frame.size > WORKER_SPACE)) {
+        if (found == WIRE_BAD || (found == WIRE_MESSAGE && frame.size > READ_MOST)) {
             fail_unreachable(server, "it does not speak PostgreSQL's protocol", 0);
             return;
         }

@@ -571,8 +571,8 @@ void server_run(struct server *server)
     char *data;
     if (client && (client->is_leg ? leg_is_held(client) : channel_stuck(&client->channel)))
         return; /* it goes on when the client has read what there is */
-    size_t kept = server->channel.in_size;
-    ssize_t size = channel_read(&server->channel, worker->space, WORKER_SPACE, &data);
+    size_t kept = server->channel.in_size, room = client && client->is_leg ? leg_room(client) : READ_MOST;
+    ssize_t size = channel_read(&server->channel, worker->space, room, &data);
     if (size == CHANNEL_DEAD) {
         lost(server);
         return;

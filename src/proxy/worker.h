@@ -34,6 +34,8 @@ struct config {
     struct access access; /* files that the settings name */
 };
 
+enum { TEXT_MARKS = 1024 }; /* a power of two */
+
 struct worker {
     struct proxy *proxy;
     unsigned number;
@@ -58,6 +60,7 @@ struct worker {
     size_t text_size;
     struct settings_table settings_table;
     struct prepared_table prepared_table;
+    uint64_t text_marks[TEXT_MARKS]; /* leg_statement.c's: of texts that may come again */
     struct plan_cache *plans;
     uint32_t servers_made, clients_made; /* number them */
     uint64_t plan_seed;
@@ -82,7 +85,7 @@ struct worker {
     atomic_bool has_ended; /* its thread has nothing more to do */
 };
 
-enum { WORKER_SPACE = 65536 };
+enum { WORKER_SPACE = 262144, READ_MOST = 65536 }; /* READ_MOST: at once, of what may have to be kept */
 
 MOSAIC_MUST_CHECK mosaic_status worker_init(struct worker *worker, struct proxy *proxy, unsigned number,
                                             mosaic_error *error);

@@ -26,6 +26,12 @@ struct group {
     const char *reference; /* to it */
 };
 
+/* A part of an aggregate, as the shards compute it. */
+struct part {
+    const char *name;   /* NULL: the column is none */
+    struct piece piece; /* what stands behind the name */
+};
+
 struct final {
     bool gives_rows; /* scatter_rows.c: `groups` are columns, and nothing is grouped */
     struct split *split;
@@ -36,6 +42,7 @@ struct final {
     size_t end; /* of the statement */
     struct writing list;
     enum fact_partial kinds[SHAPE_COLUMNS_MOST];
+    struct part parts[SHAPE_COLUMNS_MOST];
     size_t count; /* of columns that the shards give */
     struct group groups[SHAPE_COLUMNS_MOST];
     size_t group_count;

@@ -158,9 +158,26 @@ static const char *add_distinct(struct final *final, const FuncCall *call, const
     return NULL;
 }
 
+/* The column of a part that another aggregate has, as avg and sum of one expression do; 0: none. */
+static size_t find_part(const struct final *final, const struct part *part, enum fact_partial kind)
+{
+    for (size_t i = 0; i < final->count; i++) {
+        const struct part *seen = &final->parts[i];
+        if (seen->name && strcmp(seen->name, part->name) == 0 && final->kinds[i] == kind &&
+            final_same_words(final, &seen->piece, &part->piece))
+            return i + 1;
+    }
+    return 0;
+}
+
 static size_t add_call(struct final *final, const struct call_pieces *pieces, const char *name, enum fact_partial kind)
 {
-    size_t column = final_begin_column(final, kind);
+    struct part part = {name, {pieces->arguments.start, pieces->whole.end}};
+    size_t column = find_part(final, &part, kind);
+    if (column)
+        return column;
+    column = final_begin_column(final, kind);
+    final->parts[column - 1] = part;
     writing_text(&final->list, "pg_catalog.");
     writing_text(&final->list, name);
     writing_piece(&final->list, pieces->arguments.start, pieces->whole.end);

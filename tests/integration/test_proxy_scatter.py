@@ -354,6 +354,13 @@ def test_servers_keep_no_more_statements_than_they_may(lab, proxy):
         assert int(wire.exchange(query(sql), ready=1)[1][1][6:]) <= 2
 
 
+def take_back(lab, wire):
+    """The coordinator is made of the definitions; that the proxy knows it again shows where it combines."""
+    lab.everywhere("ALTER TABLE orders ALTER n TYPE int")
+    lab.run("apply", "--yes", check=True)
+    eventually(lambda: kinds(wire.exchange(query("SELECT name FROM users GROUP BY name LIMIT 1"), ready=1)) == "TDCZ")
+
+
 def test_statements_that_are_kept_follow_the_definitions(lab, proxy):
     def run(name):
         return kinds(wire.exchange(bind(statement=name) + describe() + execute() + sync(), ready=1))
@@ -369,8 +376,62 @@ def test_statements_that_are_kept_follow_the_definitions(lab, proxy):
             assert error_fields(messages[0][1])["M"] == "cached plan must not change result type"
             assert run("hidden") == "2TDDDCZ"
         finally:
-            lab.everywhere("ALTER TABLE orders ALTER n TYPE int")
-            lab.run("apply", "--yes", check=True)  # the coordinator is made of the definitions
+            take_back(lab, wire)
+
+
+KEPT = "SELECT statement FROM pg_prepared_statements WHERE statement LIKE '%n, user_id LIMIT%'"
+
+
+def test_a_text_that_comes_again_and_again_is_kept_at_each_shard(lab, proxy, oracle):
+    sql = "SELECT user_id, n FROM orders WHERE n > {} ORDER BY n, user_id LIMIT 3"
+    with start_proxy(lab, {"pool_size": 1}) as small, contextlib.closing(small.psycopg2()) as connection:
+        for number in (1, 2, 3):
+            assert ask(connection, sql.format(number)) == ask(oracle, sql.format(number))
+        assert ask(connection, KEPT) == []
+        for _ in range(5):
+            assert ask(connection, sql.format(7)) == ask(oracle, sql.format(7))
+        assert len(ask(connection, KEPT)) == 1
+        ask(connection, "SET enable_sort = off")  # as it is planned then
+        for _ in range(5):
+            assert ask(connection, sql.format(7)) == ask(oracle, sql.format(7))
+        assert len(ask(connection, KEPT)) == 2
+
+
+def test_a_text_that_is_kept_follows_the_definitions_without_an_error(lab, proxy):
+    sql = "SELECT n, user_id FROM orders ORDER BY n, user_id LIMIT 3"
+    with start_proxy(lab, {"pool_size": 1}) as small, small.wire() as wire:
+        before = [wire.exchange(query(sql), ready=1) for _ in range(5)]
+        assert [kinds(messages) for messages in before] == ["TDDDCZ"] * 5
+        lab.everywhere("ALTER TABLE orders ALTER n TYPE bigint")
+        try:
+            # This shard has it no more, so it answers first: the others are asked again behind that.
+            lab.query(0, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'client backend'"
+                         " AND pid <> pg_backend_pid() AND datname = current_database()")
+            there = f"SELECT id FROM users WHERE id = {lab.query(0, 'SELECT min(id) FROM users')[0][0]}"
+            eventually(lambda: kinds(wire.exchange(query(there), ready=1)) == "TDCZ")
+            after = wire.exchange(query(sql), ready=1)
+            assert kinds(after) == "TDDDCZ", after
+            assert after[1:] == before[0][1:] and columns(after[0][1]) != columns(before[0][0][1])
+            assert wire.exchange(query(sql), ready=1)[1:] == after[1:]
+        finally:
+            with proxy.wire() as others:
+                take_back(lab, others)
+
+
+NOT_SUPPORTED = "extract(timezone FROM timestamp '2000-01-01'{})"
+
+
+@pytest.mark.parametrize("sql", [
+    f"SELECT {NOT_SUPPORTED.format('')}, id FROM users ORDER BY id",  # when it is planned, at Bind
+    f"SELECT name, sum({NOT_SUPPORTED.format(' + id * interval $$1 day$$')}) FROM users GROUP BY name",
+])
+def test_what_a_shard_never_supports_is_told_of_statements_that_are_kept(wire, sql):
+    wire.exchange(parse(sql, "never") + sync(), ready=1)
+    for _ in range(3):
+        messages = wire.exchange(bind(statement="never") + describe() + execute() + sync(), ready=1)
+        error = error_fields(next(body for kind, body in messages if kind == "E"))
+        assert error["C"] == "0A000" and "timezone" in error["M"]
+    assert kinds(wire.exchange(query("SELECT id FROM users WHERE id = 5"), ready=1)) == "TDCZ"
 
 
 # ---- transactions --------------------------------------------------------------------------------------------------

@@ -287,6 +287,19 @@ static void what_is_combined(void **state)
          "SELECT pg_catalog.sum(v) AS \"mosaic:1\", pg_catalog.count(v) AS \"mosaic:2\"  FROM t",
          "SELECT (pg_catalog.sum(\"mosaic:1\") OPERATOR(pg_catalog./) nullif(pg_catalog.sum(\"mosaic:2\"), 0)) "
          "a" FROM_2},
+        {"SELECT sum(v), avg( v ), count(v) FROM t", /* parts in the same words are computed once */
+         "SELECT pg_catalog.sum(v) AS \"mosaic:1\", pg_catalog.count( v ) AS \"mosaic:2\"  FROM t",
+         "SELECT (pg_catalog.sum(\"mosaic:1\")::\1"
+         "1\1) AS \"sum\", (pg_catalog.sum(\"mosaic:1\") OPERATOR(pg_catalog./) "
+         "nullif(pg_catalog.sum(\"mosaic:2\"), 0)) AS \"avg\", " COUNT("2") " AS \"count\"" FROM_2},
+        {"SELECT avg(v), sum(v) FILTER (WHERE v > 1) AS x FROM t",
+         "SELECT pg_catalog.sum(v) AS \"mosaic:1\", pg_catalog.count(v) AS \"mosaic:2\", pg_catalog.sum(v) FILTER "
+         "(WHERE "
+         "v > 1) AS \"mosaic:3\"  FROM t",
+         "SELECT (pg_catalog.sum(\"mosaic:1\") OPERATOR(pg_catalog./) nullif(pg_catalog.sum(\"mosaic:2\"), 0)) AS "
+         "\"avg\", (pg_catalog.sum(\"mosaic:3\")::\1"
+         "3\1) AS x FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3)) AS \"mosaic\" "
+         "(\"mosaic:1\", \"mosaic:2\", \"mosaic:3\") "},
         {"SELECT count(*) + count ( * ) FROM t HAVING count(*) > $1",
          "SELECT pg_catalog.count(*) AS \"mosaic:1\"  FROM t ",
          "SELECT " COUNT("1") " + " COUNT("1") " AS \"?column?\"" FROM_1("2") "HAVING " COUNT("1") " > $1"},
