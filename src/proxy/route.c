@@ -152,9 +152,10 @@ static uint64_t text_hash(const struct worker *worker, const struct sql_context 
     return prepared->plan_text_hash;
 }
 
-/* NULL and *way ROUTE_ASK: the search_path must be asked for. */
+/* NULL and *way ROUTE_ASK: the search_path must be asked for. *context: what the facts are true of; NULL: never mind.
+ */
 static bool find_facts(struct client *client, const char *text, size_t size, struct prepared *prepared,
-                       struct plan_cached *found, enum route_way *way)
+                       struct sql_context *given, struct plan_cached *found, enum route_way *way)
 {
     static const char *const plain[] = {"pg_catalog", "public"};
     struct worker *worker = client->worker;
@@ -188,6 +189,8 @@ static bool find_facts(struct client *client, const char *text, size_t size, str
     if (path && !context.temporary_count)
         path->context = id;
     uint64_t hash = prepared ? text_hash(worker, &context, id, prepared) : 0;
+    if (given)
+        *given = context;
     return plan_cache_find(worker->plans, &context, id, text, size, hash, found, &error) == MOSAIC_OK;
 }
 
@@ -195,7 +198,7 @@ bool route_text_facts(struct client *client, const char *text, size_t size, stru
 {
     struct plan_cached found = {0};
     *route = (struct route){.way = ROUTE_ANY, .bucket = PLAN_NO_BUCKET};
-    if (!find_facts(client, text, size, NULL, &found, &route->way))
+    if (!find_facts(client, text, size, NULL, NULL, &found, &route->way))
         return false;
     route->facts = found.list;
     return true;
@@ -205,7 +208,7 @@ bool route_facts(struct client *client, struct prepared *prepared, struct route 
 {
     struct plan_cached found = {0};
     *route = (struct route){.way = ROUTE_ANY, .bucket = PLAN_NO_BUCKET};
-    if (!find_facts(client, prepared->text, prepared->size, prepared, &found, &route->way))
+    if (!find_facts(client, prepared->text, prepared->size, prepared, NULL, &found, &route->way))
         return false;
     route->facts = found.list;
     return true;
@@ -389,7 +392,7 @@ static bool lacks_common_types(const struct plan *plan, const struct facts *fact
 {
     enum { UNKNOWN = 705 };
     bool is_split = (plan->kind == PLAN_SCATTER && plan->scatter->final) ||
-                    (plan->kind == PLAN_WRITE && plan->write->parts->parameters);
+                    (plan->kind == PLAN_WRITE && (plan->write->parts->parameters || plan->write->source));
     if (!is_split || !parameters || !parameters->values || parameters->prepared->described)
         return false;
     const struct prepared *prepared = parameters->prepared;
@@ -484,9 +487,10 @@ bool route_text(struct client *client, const char *text, size_t size, const stru
     struct worker *worker = client->worker;
     struct plan_cached found = {0};
     struct plan_hint hint = {0};
+    struct sql_context context = {0};
     mosaic_error error;
     *route = (struct route){.way = ROUTE_ANY, .bucket = PLAN_NO_BUCKET};
-    if (!find_facts(client, text, size, parameters ? parameters->prepared : NULL, &found, &route->way))
+    if (!find_facts(client, text, size, parameters ? parameters->prepared : NULL, &context, &found, &route->way))
         return false;
     route->facts = found.list;
     route->literals = found.literals;
@@ -514,6 +518,8 @@ bool route_text(struct client *client, const char *text, size_t size, const stru
                                .text = text,
                                .size = size};
     input.has_writes = input.has_scatter;
+    input.has_streams = found.list->count == 1 && !(parameters && parameters->is_executed);
+    input.context = &context;
     if (found.list->count == 1 && found.list->facts[0].explain_mosaic && !lacks_types(found.list->facts, parameters)) {
         route->way = ROUTE_EXPLAIN;
         return explain(client, text, size, &input, route);

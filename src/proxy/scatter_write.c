@@ -119,7 +119,7 @@ struct scatter *scatter_new_write(struct client *client, const struct scatter_or
     made->in_turn = from->until_found;
     if (write) {
         write->tag = arena_string(&made->arena, from->tag ? from->tag : "");
-        write->copy = NULL; /* the plan's */
+        write->copy = NULL, write->source = NULL; /* the plan's */
     }
     made->turn = made->joins ? turn_of(from) : 0;
     made->merge = merge_new(&made->facts, UINT64_MAX, 0, made->leg_count);

@@ -291,6 +291,15 @@ struct fact_write {
     bool takes_turns;       /* of two at a time the second waits for the end of the first one's transaction */
 };
 
+/* INSERT of a query's rows: what must be known so that they are read first, and given to their shards then. */
+struct fact_stream {
+    const struct schema_relation *target;
+    const struct schema_column *const *columns; /* that the query gives, in its order */
+    size_t count;
+    size_t start;       /* of the query in the text; no literal stands before it */
+    const char *cannot; /* a clause: why its rows cannot go that way; NULL: they can */
+};
+
 /*
  * Tier 4: a condition of the key's bucket may stand beside what binds a relation of the top FROM, so that the
  * coordinator asks the shards of its keys alone: before WHERE condition AND … after.
@@ -321,6 +330,7 @@ struct facts {
     const struct fact_write *write; /* how several shards do it; NULL: not proved, or one shard does in any case */
     /* A clause: why they cannot, and what would help (NULL: nothing is known); NULL where it was not tried. */
     const char *write_cannot, *write_remedy;
+    const struct fact_stream *stream;       /* NULL: it is none such */
     const struct fact_placement *placement; /* NULL: it is none */
     const struct fact_pruning *pruning;     /* NULL: nothing to prune by. Of this text: text_bound */
     bool reads_clock;                       /* the time of its transaction: now() and its like */
