@@ -478,7 +478,6 @@ static void add_returning(struct writer *writer, const struct plan_write *write)
         add_line(writer, arena_string(writer->arena, "  the time must be the same on all of them"));
 }
 
-/* INSERT of rows that are read first. */
 static void add_source(struct writer *writer, const struct plan_source *source)
 {
     const struct fact_scatter *asked = source->plan->scatter;
@@ -496,7 +495,7 @@ static void write_writes(struct writer *writer)
                                                  : arena_format(arena, "%zu of %zu", write->part_count, all);
     add_line(writer, names && which ? arena_format(arena, "tier 2: writes on %s shards: %s", which, names) : NULL);
     if (write->source)
-        add_source(writer, write->source);
+        add_source(writer, write->source); /* of an INSERT */
     for (size_t i = 0; write->move && i < write->part_count; i++)
         add_told(writer, &write->parts[i], shard_name(writer, write->parts[i].shard));
     if (!write->parts[0].rows && !write->move)

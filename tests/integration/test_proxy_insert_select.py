@@ -1,10 +1,13 @@
 """INSERT of a query's rows that are not where they belong: they are read first, then given to their shards."""
+import concurrent.futures
 import contextlib
+import os
+import socket
 
 import psycopg
 import psycopg2
 import pytest
-from proxies import STANDIN, ask, make_one, start_proxy
+from proxies import STANDIN, ask, direct_target, eventually, make_one, start_proxy
 from test_proxy_transactions import nothing_is_left
 
 LAB_SHARDS = 3
@@ -208,3 +211,23 @@ def test_explain_says_it(both):
     lines = [line for line, in ask(both[0], "EXPLAIN (MOSAIC) INSERT INTO b (id, n) SELECT n, id FROM a")]
     assert lines[0] == "tier 2: writes on all 3 shards: s0, s1, s2"
     assert any("reads first, by tier 2: SELECT" in line for line in lines), lines
+
+
+@pytest.mark.parametrize("table", ["a", "b"])  # what is read, what is written
+@pytest.mark.parametrize("how", ["cancel", "leave"])
+def test_one_that_waits_can_be_stopped(lab, both, proxy, table, how):
+    through = both[0]
+    with contextlib.closing(direct_target(lab, 1).psycopg2()) as other, contextlib.closing(proxy.psycopg2()) as waiting:
+        for sql in ("BEGIN", f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE"):
+            ask(other, sql)
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            found = pool.submit(outcome, waiting, "INSERT INTO b (id, n) SELECT id + 1, n FROM a")
+            eventually(lambda: lab.query(1, f"SELECT 1 FROM pg_locks WHERE NOT granted AND relation = '{table}'::regclass"))
+            if how == "cancel":
+                waiting.cancel()
+            else:
+                socket.socket(fileno=os.dup(waiting.fileno())).shutdown(socket.SHUT_RDWR)
+            assert found.result(20) == ("57014" if how == "cancel" else None)
+        ask(other, "ROLLBACK")
+    assert same(both, "INSERT INTO b (id, n) SELECT id + 1, n FROM a") == "INSERT 0 20"
+    assert ask(through, "SELECT count(*) FROM b") == [(20,)]
