@@ -54,7 +54,7 @@ struct plan_source {
  * what takes_turns.
  */
 struct plan_write {
-    const struct plan_write_part *parts; /* ascending by shard; at least 2, or with a source 1 */
+    const struct plan_write_part *parts; /* ascending by shard; at least 2; 1 with a source, or keys that were made */
     size_t part_count;
     enum plan_tags tags;
     const char *tag; /* what the tag begins with, before a blank and the count: "INSERT 0", "UPDATE", "DELETE",
@@ -65,6 +65,7 @@ struct plan_write {
     bool until_found;                 /* one after the other, and none behind the first that has changed a row */
     const struct fact_copy *copy;     /* COPY FROM STDIN: how its rows are dealt out; NULL: it is none */
     const struct plan_source *source; /* where the rows of `copy` come from; NULL: from the client */
+    size_t ids_used;                  /* the first ones of those that there were */
     bool has_returning;
     bool returning_in_row_order; /* each part's k-th row of RETURNING is of its k-th of `rows`: in the client's order */
     bool reads_clock;            /* now() and its like must be one moment on all shards */
@@ -80,6 +81,7 @@ struct plan {
     uint32_t bucket;                /* PLAN_NO_BUCKET where no key decided, or several buckets of one shard */
     const char *relation;           /* display name of the table whose key decided; NULL: none */
     const char *pruned;             /* PLAN_COORDINATOR: the text, with conditions of buckets; NULL: as it is */
+    size_t ids_wanted;              /* PLAN_REFUSED for want of so many ids; 0: for another reason */
     mosaic_error *error;            /* PLAN_REFUSED, PLAN_COORDINATOR, PLAN_SCATTER, PLAN_WRITE */
     const struct plan_write *write; /* PLAN_WRITE alone */
     /* PLAN_SCATTER alone: */
@@ -124,7 +126,9 @@ struct plan_input {
     size_t size;
     bool has_coordinator;       /* it is there, and in step with the schema */
     const char *no_coordinator; /* why it is not, where there should be one; NULL */
-    bool has_streams;           /* the caller can read an INSERT's rows first, and write them then; of has_writes */
+    const int64_t *ids;         /* of mosaic.next_id(), which nobody has been given: for keys that are made here */
+    size_t id_count;
+    bool has_streams; /* the caller can read an INSERT's rows first, and write them then; of has_writes */
     const struct sql_context *context; /* with has_streams: that of the text's analysis */
 };
 

@@ -81,6 +81,21 @@ static char *copy_text(const struct keys_input *input)
 
 /* ---- the read ---- */
 
+static bool names_moment(const struct plan_input *input)
+{
+    bool names = false;
+    for (size_t i = 0; i < input->literal_count; i++) {
+        const struct plan_value *value = &input->literals[i];
+        names |=
+            !value->type && value->size >= 0 && (!value->data || words_name_moment(value->data, (size_t)value->size));
+    }
+    for (size_t i = 0; i < input->parameter_count; i++) {
+        const struct plan_value *value = &input->parameters[i];
+        names |= value->size >= 0 && value->data && words_name_moment(value->data, (size_t)value->size);
+    }
+    return names;
+}
+
 static enum keys_outcome refuse(const struct keys_input *input, const char *detail, const char *hint)
 {
     (void)!error_set(input->error, MOSAIC_UNSUPPORTED,
@@ -140,6 +155,10 @@ static enum keys_outcome plan_source(const struct keys_input *input, struct plan
     own.text = text, own.size = strlen(text);
     own.hint = NULL;
     own.has_writes = own.has_streams = false;
+    /* Several shards' rows come as they come. One server's do in the order of its subquery. */
+    enum placement place = input->facts->stream->target->placement;
+    if (input->facts->stream->is_ordered && place != PLACE_SHARDED && place != PLACE_REFERENCE)
+        own.has_scatter = false;
     struct plan *plan = arena_zeroed(input->arena, 1, sizeof *plan);
     if (!plan || plan_make(list.facts, &own, input->arena, plan, input->error) != MOSAIC_OK)
         return KEYS_MEMORY;
@@ -148,7 +167,7 @@ static enum keys_outcome plan_source(const struct keys_input *input, struct plan
         return KEYS_REFUSED;
     }
     source->plan = plan;
-    source->reads_clock = list.facts->reads_clock;
+    source->reads_clock = list.facts->reads_clock || names_moment(input->input);
     source->of_coordinator = plan->kind == PLAN_COORDINATOR;
     source->tier = plan->kind == PLAN_SHARD || plan->kind == PLAN_ANY ? 1
                    : plan->kind == PLAN_COORDINATOR                   ? 4
@@ -220,21 +239,6 @@ static enum keys_outcome plan_target(const struct keys_input *input, struct plan
 
 /* ---- both ---- */
 
-static bool names_moment(const struct plan_input *input)
-{
-    bool names = false;
-    for (size_t i = 0; i < input->literal_count; i++) {
-        const struct plan_value *value = &input->literals[i];
-        names |=
-            !value->type && value->size >= 0 && (!value->data || words_name_moment(value->data, (size_t)value->size));
-    }
-    for (size_t i = 0; i < input->parameter_count; i++) {
-        const struct plan_value *value = &input->parameters[i];
-        names |= value->size >= 0 && value->data && words_name_moment(value->data, (size_t)value->size);
-    }
-    return names;
-}
-
 enum keys_outcome stream_plan(const struct keys_input *input, struct plan *plan)
 {
     struct plan_source *source = arena_zeroed(input->arena, 1, sizeof *source);
@@ -244,11 +248,10 @@ enum keys_outcome stream_plan(const struct keys_input *input, struct plan *plan)
         outcome = plan_target(input, &write);
     if (outcome != KEYS_READ)
         return outcome;
-    bool reads_clock = source->reads_clock || names_moment(input->input);
     write->tag = "INSERT 0";
     write->source = source;
     /* One server's clock alone is one moment, unless the defaults ask for that of the others. */
-    write->reads_clock = reads_clock && (source->plan->shard_count > 1 || write->stores_clock);
+    write->reads_clock = source->reads_clock && (source->plan->shard_count > 1 || write->stores_clock);
     plan->bucket = PLAN_NO_BUCKET;
     plan->relation = NULL;
     plan->write = write;

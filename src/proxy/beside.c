@@ -179,6 +179,9 @@ void beside_check(struct client *client, const char *text, size_t size, const st
     } else if (merges && (route->joins || may_join(client, route))) {
         route->joins = true;
         why = why_not_within(client, text, size, parameters, route);
+        if (!why && source && source->reads_clock && !route_has_shard_clocks(client) &&
+            (client->status == 'T' || client->transaction.is_implicit))
+            why = another_clock; /* than that of what the transaction did elsewhere */
         if (!why && source && source->tier > 2)
             why = why_not_read(client, text, size, parameters, route);
         if (why == another_clock)

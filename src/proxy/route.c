@@ -169,6 +169,7 @@ static bool find_facts(struct client *client, const char *text, size_t size, str
         /* In a transaction that has failed nothing can be asked, and no name has to mean anything: only its end counts.
          */
         if (!path && client->status != 'E') {
+            client->ids_wanted = 0;
             *way = ROUTE_ASK;
             return true;
         }
@@ -481,6 +482,12 @@ static bool may_scatter(struct client *client, const struct facts_list *list, co
     return !avoids && list->count == 1 && !(parameters && parameters->is_executed);
 }
 
+/* Not of more than are kept at once; nor in a transaction that has failed, where whatever comes is refused. */
+static bool may_ask_ids(const struct client *client, size_t wanted)
+{
+    return wanted <= IDS_MOST && client->status != 'E' && !client->transaction.has_failed && !client->asks;
+}
+
 bool route_text(struct client *client, const char *text, size_t size, const struct route_parameters *parameters,
                 struct route *route)
 {
@@ -520,9 +527,15 @@ bool route_text(struct client *client, const char *text, size_t size, const stru
     input.has_writes = input.has_scatter;
     input.has_streams = found.list->count == 1 && !(parameters && parameters->is_executed);
     input.context = &context;
+    input.id_count = ids_there(&worker->ids, worker->loop.now, &input.ids);
     if (found.list->count == 1 && found.list->facts[0].explain_mosaic && !lacks_types(found.list->facts, parameters)) {
         route->way = ROUTE_EXPLAIN;
-        return explain(client, text, size, &input, route);
+        bool done = explain(client, text, size, &input, route);
+        if (done && route->explanation->plan.ids_wanted && may_ask_ids(client, route->explanation->plan.ids_wanted)) {
+            client->ids_wanted = route->explanation->plan.ids_wanted;
+            route->way = ROUTE_ASK;
+        }
+        return done;
     }
     for (size_t i = 0; i < found.list->count && route->way != ROUTE_REFUSED; i++) {
         struct plan plan;
@@ -536,6 +549,12 @@ bool route_text(struct client *client, const char *text, size_t size, const stru
             route->way = ROUTE_TYPES;
             return true;
         }
+        if (plan.ids_wanted && may_ask_ids(client, plan.ids_wanted)) {
+            client->ids_wanted = plan.ids_wanted;
+            route->way = ROUTE_ASK;
+            return true;
+        }
+        ids_give(&worker->ids, plan.kind == PLAN_WRITE ? plan.write->ids_used : 0);
         bool unproved = plan.kind != PLAN_SHARD && plan.kind != PLAN_ANY;
         if (unproved && parameters && parameters->more) {
             route->way = ROUTE_MORE;

@@ -282,7 +282,11 @@ struct fact_write {
     size_t stored_literal_count, stored_parameter_count;
     size_t start;                 /* of the statement in the text: not that of EXPLAIN */
     const struct fact_move *move; /* MOVE */
-    size_t words;                 /* ROWS: before the word VALUES, from `start` on (rows.h) */
+    /* ROWS: the key is left out, and its column's default is mosaic.next_id(): whoever plans makes one for each row. */
+    const char *made_key; /* the column; NULL: the rows have their keys */
+    size_t made_at;       /* of the text: behind the columns that it names */
+    size_t row_count;
+    size_t words; /* ROWS: before the word VALUES, from `start` on (rows.h) */
     /* ALL: */
     const char *others;     /* what shards but the home shard are told; NULL: the same */
     bool by_itself;         /* it cannot be within a transaction: each shard does it for itself */
@@ -297,6 +301,7 @@ struct fact_stream {
     const struct schema_column *const *columns; /* that the query gives, in its order */
     size_t count;
     size_t start;       /* of the query in the text; no literal stands before it */
+    bool is_ordered;    /* by an ORDER BY, in which a sequence numbers the rows */
     const char *cannot; /* a clause: why its rows cannot go that way; NULL: they can */
 };
 

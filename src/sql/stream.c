@@ -137,6 +137,7 @@ void stream_find(struct analysis *analysis)
         return;
     struct fact_stream *stream = analysis_new(analysis, 1, sizeof *stream);
     stream->target = target;
+    stream->is_ordered = query->sortClause != NIL;
     stream->cannot = why_not(analysis, insert, stream);
     analysis->facts->stream = stream;
 }

@@ -127,8 +127,9 @@ def test_reference_and_home_tables(both):
     for sql, count in (("INSERT INTO tags SELECT id, word FROM a", 20),
                        ("INSERT INTO tags SELECT n + 100, max(word) FROM a GROUP BY n", 7),
                        ("INSERT INTO notes (n, word) SELECT n, word FROM a ORDER BY id", 20),
+                       ("INSERT INTO notes (n, word) SELECT id, word FROM a ORDER BY n, id DESC", 20),
                        ("INSERT INTO notes (n) SELECT id FROM a WHERE id = 5", 1),
-                       ("INSERT INTO b (id, n) SELECT n, n FROM notes WHERE n > 2", 13),
+                       ("INSERT INTO b (id, n) SELECT n, 1 FROM notes WHERE n > 2", 31),
                        ("INSERT INTO a (id, word) SELECT id + 1000, word FROM tags", 27)):
         assert same(both, sql) == f"INSERT 0 {count}", sql
 
