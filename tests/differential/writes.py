@@ -40,7 +40,8 @@ class Writes:
 
     def statement(self):
         self.classes = set()
-        kinds = {self.insert: 34, self.update: 22, self.delete: 12, self.insert_select: 9, self.insert_moved: 7, self.select: 20, self.with_write: 3}
+        kinds = {self.insert: 34, self.update: 22, self.delete: 12, self.insert_select: 9, self.insert_moved: 7,
+                 self.select: 20, self.with_write: 3}
         tree, order = self.random.choices(list(kinds), list(kinds.values()))[0]()
         return Statement(tree, sorted(self.classes), order)
 

@@ -77,7 +77,6 @@ def outcome(connection, sql):
             cursor.execute(sql)
             return sorted(map(repr, cursor.fetchall())) if cursor.description else cursor.statusmessage
     except psycopg2.Error as error:
-        print(connection.info.dbname, error, error.diag.message_detail)
         return error.pgcode
 
 
