@@ -136,6 +136,7 @@ static void read_columns(struct reader *reader)
             .bytewise = is_true(reader, row, 10),
             .default_same = is_true(reader, row, 11),
             .default_clock = is_true(reader, row, 12),
+            .default_id = is_true(reader, row, 13),
         };
         uint32_t of = oid(reader, row, 0);
         if (!relation || relation->oid != of) {

@@ -66,7 +66,8 @@ static const char schema_columns_sql[] =
     "  WHEN 'b' THEN to_jsonb(co) ->> 'colllocale' IN ('C', 'C.UTF-8') END, false),"
     " coalesce(" DEFAULT_IS_SAME ", false),"
     " coalesce(f.said ~* '[[:<:]](now|today|tomorrow|yesterday|transaction_timestamp|statement_timestamp|"
-    "current_date|current_time|current_timestamp|localtime|localtimestamp)[[:>:]]', false)"
+    "current_date|current_time|current_timestamp|localtime|localtimestamp)[[:>:]]', false),"
+    " coalesce(f.said = 'mosaic.next_id()', false)"
     " FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace"
     " JOIN pg_type y ON y.oid = a.atttypid LEFT JOIN pg_collation co ON co.oid = a.attcollation"
     /* Some columns are of later versions: datlocprovider of 15, datlocale and colllocale of 17. */

@@ -155,6 +155,8 @@ static mosaic_status explain_facts(struct explain_source *source, const struct p
                                 .parameter_count = text->parameter_count,
                                 .has_scatter = true,
                                 .has_writes = true,
+                                .has_streams = true,
+                                .context = &source->context,
                                 .has_coordinator = source->model.coordinator != NULL,
                                 .hint = hint_is_empty(hint) ? NULL : hint};
     struct explain_input input = {&found->list->facts[at], &values, text->text, text->size};

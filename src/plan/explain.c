@@ -498,6 +498,13 @@ static void add_returning(struct writer *writer, const struct plan_write *write)
         add_line(writer, arena_string(writer->arena, "  the time must be the same on all of them"));
 }
 
+static void add_source(struct writer *writer, const struct plan_source *source)
+{
+    const struct fact_scatter *asked = source->plan->scatter;
+    const char *text = flat(asked->final ? asked->final->text : asked->text, writer->arena);
+    add_line(writer, text ? arena_format(writer->arena, "  reads first, by tier %d: %s", source->tier, text) : NULL);
+}
+
 static void write_writes(struct writer *writer)
 {
     const struct plan_write *write = writer->explanation->plan.write;
@@ -507,6 +514,8 @@ static void write_writes(struct writer *writer)
     const char *which = write->part_count == all ? arena_format(arena, "all %zu", all)
                                                  : arena_format(arena, "%zu of %zu", write->part_count, all);
     add_line(writer, names && which ? arena_format(arena, "tier 2: writes on %s shards: %s", which, names) : NULL);
+    if (write->source)
+        add_source(writer, write->source); /* of an INSERT */
     for (size_t i = 0; write->move && i < write->part_count; i++)
         add_told(writer, &write->parts[i], shard_name(writer, write->parts[i].shard));
     if (!write->parts[0].rows && !write->move)

@@ -4,6 +4,7 @@
 #include "plan/keys.h"
 #include "plan/prune.h"
 #include "plan/scatter.h"
+#include "plan/stream.h"
 #include "plan/write.h"
 
 #include <stdio.h>
@@ -417,6 +418,29 @@ static enum step try_write(struct planning *planning)
     return outcome == KEYS_MEMORY ? OUT_OF_MEMORY : GO_ON;
 }
 
+/* INSERT of a query's rows that are not where they belong. */
+static enum step try_stream(struct planning *planning)
+{
+    const struct facts *facts = planning->facts;
+    const struct fact_stream *stream = facts->stream;
+    bool is_insert = facts->class == STATEMENT_INSERT || (facts->class == STATEMENT_EXPLAIN && facts->explain_mosaic);
+    mosaic_error error = {.message = ""};
+    if (!stream || !is_insert || !planning->input->has_streams || strcmp(planning->error->sqlstate, "0A000") != 0)
+        return GO_ON;
+    if (stream->cannot) {
+        char sentence[256];
+        snprintf(sentence, sizeof sentence, "Its rows cannot be read first and stored then: %s.", stream->cannot);
+        add_detail(planning, sentence);
+        return GO_ON;
+    }
+    struct keys_input input = keys_input(planning);
+    input.error = &error;
+    enum keys_outcome outcome = stream_plan(&input, planning->plan);
+    if (outcome == KEYS_REFUSED && *error.message)
+        *planning->error = error;
+    return outcome == KEYS_MEMORY ? OUT_OF_MEMORY : GO_ON;
+}
+
 /* A refused read: the coordinator takes it, or it is said why not. */
 static void try_coordinator(struct planning *planning)
 {
@@ -459,6 +483,8 @@ mosaic_status plan_make(const struct facts *facts, const struct plan_input *inpu
     if (plan->kind == PLAN_REFUSED && try_scatter(&planning) == OUT_OF_MEMORY)
         return error_memory(error);
     if (plan->kind == PLAN_REFUSED && try_write(&planning) == OUT_OF_MEMORY)
+        return error_memory(error);
+    if (plan->kind == PLAN_REFUSED && try_stream(&planning) == OUT_OF_MEMORY)
         return error_memory(error);
     if (plan->kind == PLAN_REFUSED)
         try_coordinator(&planning);

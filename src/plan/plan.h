@@ -39,6 +39,14 @@ enum plan_tags {
     TAGS_WORDS, /* the whole tag, of words alone, must be the same */
 };
 
+/* INSERT of a query's rows: what is read before any of it is written. See stream.h. */
+struct plan_source {
+    const struct plan *plan; /* PLAN_SCATTER, of one server too, which may be the coordinator: number shard_count */
+    int tier;                /* of the read */
+    bool of_coordinator;     /* tier 4 */
+    bool reads_clock;
+};
+
 /*
  * A write on several shards. All parts stand in one transaction, or none does. Where tags are the same (a reference
  * table), whoever writes must have the first part's shard to himself before the others are told, as by LOCK TABLE …
@@ -46,7 +54,7 @@ enum plan_tags {
  * what takes_turns.
  */
 struct plan_write {
-    const struct plan_write_part *parts; /* ascending by shard; at least 2 */
+    const struct plan_write_part *parts; /* ascending by shard; at least 2; 1 with a source, or keys that were made */
     size_t part_count;
     enum plan_tags tags;
     const char *tag; /* what the tag begins with, before a blank and the count: "INSERT 0", "UPDATE", "DELETE",
@@ -57,8 +65,10 @@ struct plan_write {
     const struct fact_pick *pick; /* which row is changed all of them say together; the parts' text is its peek. NULL */
     bool has_keeper; /* rows that are changed get a key of `keeper`: another shard must have none, or it fails */
     uint16_t keeper;
-    bool until_found;             /* one after the other, and none behind the first that has changed a row */
-    const struct fact_copy *copy; /* COPY FROM STDIN: how its rows are dealt out; NULL: it is none */
+    bool until_found;                 /* one after the other, and none behind the first that has changed a row */
+    const struct fact_copy *copy;     /* COPY FROM STDIN: how its rows are dealt out; NULL: it is none */
+    const struct plan_source *source; /* where the rows of `copy` come from; NULL: from the client */
+    size_t ids_used;                  /* the first ones of those that there were */
     bool has_returning;
     bool returning_in_row_order; /* each part's k-th row of RETURNING is of its k-th of `rows`: in the client's order */
     bool reads_clock;            /* now() and its like must be one moment on all shards */
@@ -78,6 +88,7 @@ struct plan {
     const char *relation;           /* display name of the table whose key decided; NULL: none */
     bool wants_coordinator;         /* PLAN_REFUSED: it could, and is not ready */
     const char *pruned;             /* PLAN_COORDINATOR: the text, with conditions of buckets; NULL: as it is */
+    size_t ids_wanted;              /* PLAN_REFUSED for want of so many ids; 0: for another reason */
     mosaic_error *error;            /* PLAN_REFUSED, PLAN_COORDINATOR, PLAN_SCATTER, PLAN_WRITE */
     const struct plan_write *write; /* PLAN_WRITE alone */
     /* PLAN_SCATTER alone: */
@@ -122,6 +133,10 @@ struct plan_input {
     size_t size;
     bool has_coordinator;       /* it is there, and in step with the schema */
     const char *no_coordinator; /* why it is not, where there should be one; NULL */
+    const int64_t *ids;         /* of mosaic.next_id(), which nobody has been given: for keys that are made here */
+    size_t id_count;
+    bool has_streams; /* the caller can read an INSERT's rows first, and write them then; of has_writes */
+    const struct sql_context *context; /* with has_streams: that of the text's analysis */
 };
 
 /*

@@ -5,7 +5,11 @@
 #include "sql/rows.h"
 #include "sql/words.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
+
+enum { ID_DIGITS = 20 };
 
 /* ---- the present ---- */
 
@@ -89,10 +93,13 @@ static enum keys_outcome find_owner(const struct keys_input *input, size_t row, 
     const struct fact_keys *keys = &driver->keys;
     const struct table *table = driver->relation->table;
     struct key_value key[KEY_COLUMNS_MAX];
-    bool none;
+    bool none = false;
     uint32_t bucket;
-    enum keys_outcome outcome =
-        keys_row(input, driver->relation, &keys->values[row * keys->columns], keys->columns, key, &none);
+    enum keys_outcome outcome = KEYS_READ;
+    if (input->facts->write->made_key)
+        key[0] = (struct key_value){.type = KEY_INT8, .integer = input->input->ids[row]};
+    else
+        outcome = keys_row(input, driver->relation, &keys->values[row * keys->columns], keys->columns, key, &none);
     if (outcome != KEYS_READ || none)
         return outcome == KEYS_READ ? KEYS_REFUSED : outcome;
     if (keys_shard(table, key, &bucket, shard, input->error) == MOSAIC_OK)
@@ -174,8 +181,40 @@ static size_t text_most(const struct splitting *splitting, const struct plan_wri
     size_t size = splitting->input->input->size - (list[splitting->rows.count - 1].end - list[0].start);
     for (size_t i = 0; i < part->row_count; i++)
         size += list[part->rows[i]].end - list[part->rows[i]].start + 2;
+    if (splitting->input->facts->write->made_key) /* in quotes, each of which may be doubled */
+        size += 2 * strlen(splitting->input->facts->write->made_key) + 4 + part->row_count * (ID_DIGITS + 2);
     *parameters = size / 2 < splitting->rows.parameter_count ? size / 2 : splitting->rows.parameter_count;
     return size + 4 * *parameters;
+}
+
+/* From the statement's begin to the first row, with the key's column among those it names, if that is made. */
+static void add_head(struct part_text *to, size_t end)
+{
+    const struct fact_write *fact = to->splitting->input->facts->write;
+    size_t start = fact->start;
+    if (fact->made_key) {
+        add_piece(to, start, fact->made_at);
+        add_bytes(to, ", \"", 3);
+        for (const char *at = fact->made_key; *at; at++)
+            add_bytes(to, *at == '"' ? "\"\"" : at, *at == '"' ? 2 : 1);
+        add_bytes(to, "\"", 1);
+        start = fact->made_at;
+    }
+    add_piece(to, start, end);
+}
+
+static void add_row(struct part_text *to, uint32_t row)
+{
+    const struct row_piece *piece = &to->splitting->rows.list[row];
+    const struct keys_input *input = to->splitting->input;
+    char id[ID_DIGITS + 4];
+    if (!input->facts->write->made_key) {
+        add_piece(to, piece->start, piece->end);
+        return;
+    }
+    add_piece(to, piece->start, piece->end - 1);
+    int size = snprintf(id, sizeof id, ", %" PRId64 ")", input->input->ids[row]);
+    add_bytes(to, id, (size_t)size);
 }
 
 static enum keys_outcome write_part(struct splitting *splitting, struct plan_write_part *part)
@@ -190,10 +229,10 @@ static enum keys_outcome write_part(struct splitting *splitting, struct plan_wri
     to.parameters = arena_allocate(arena, (most + 1) * sizeof *to.parameters);
     if (!to.text || !to.parameters)
         return KEYS_MEMORY;
-    add_piece(&to, splitting->input->facts->write->start, list[0].start);
+    add_head(&to, list[0].start);
     for (size_t i = 0; i < part->row_count; i++) {
         add_bytes(&to, ", ", i ? 2 : 0);
-        add_piece(&to, list[part->rows[i]].start, list[part->rows[i]].end);
+        add_row(&to, part->rows[i]);
     }
     add_piece(&to, last->end, input->size);
     for (size_t i = 0; i < part->parameter_count; i++)
@@ -207,7 +246,7 @@ static enum keys_outcome read_rows(struct splitting *splitting)
 {
     const struct keys_input *input = splitting->input;
     const struct fact_write *fact = input->facts->write;
-    size_t count = fact->driver->keys.alternatives, highest = 0;
+    size_t count = fact->row_count, highest = 0;
     enum rows_outcome outcome = rows_read(input->input->text, input->input->size, fact->start, fact->words, count,
                                           input->arena, &splitting->rows);
     if (outcome != ROWS_FOUND)
@@ -320,12 +359,25 @@ static void fill_all(const struct facts *facts, struct plan_write *write, struct
     plan->kind = PLAN_WRITE;
 }
 
+static enum keys_outcome want_ids(const struct keys_input *input, struct plan *plan)
+{
+    const struct fact_write *fact = input->facts->write;
+    (void)!error_set(input->error, MOSAIC_UNSUPPORTED, "the key %s of %s is made when the INSERT runs, not here",
+                     fact->made_key, fact->target->table->display);
+    error_hint(input->error, "send it through the proxy, by itself, or give the key");
+    error_sqlstate(input->error, "0A000");
+    plan->ids_wanted = fact->row_count;
+    return KEYS_REFUSED;
+}
+
 enum keys_outcome write_plan(const struct keys_input *input, struct plan *plan)
 {
     const struct fact_write *fact = input->facts->write;
     struct plan_write *write = arena_zeroed(input->arena, 1, sizeof *write);
     if (!write)
         return KEYS_MEMORY;
+    if (fact->made_key && fact->row_count > input->input->id_count)
+        return want_ids(input, plan);
     enum keys_outcome outcome = fact->spread == SPREAD_ROWS   ? split_rows(input, write)
                                 : fact->spread == SPREAD_MOVE ? make_move(input, write)
                                                               : make_parts(input, write);
@@ -352,7 +404,8 @@ enum keys_outcome write_plan(const struct keys_input *input, struct plan *plan)
     plan->relation = fact->target->table->display;
     plan->write = write;
     plan->kind = PLAN_WRITE;
-    if (write->part_count < 2)
+    write->ids_used = fact->made_key ? fact->row_count : 0;
+    if (write->part_count < 2 && !fact->made_key)
         settle(input, write, plan);
     return KEYS_READ;
 }

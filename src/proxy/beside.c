@@ -142,11 +142,29 @@ static bool may_join(const struct client *client, const struct route *route)
     return is_open && !client->transaction.is_lazy && has_shard && is_plain;
 }
 
+/* INSERT of a query's rows, which are read with the coordinator's help before they are written within. */
+static const char *why_not_read(const struct client *client, const char *text, size_t size,
+                                const struct route_parameters *parameters, const struct route *route)
+{
+    const struct plan_source *source = route->plan->write->source;
+    bool is_open = client->status == 'T' || client->transaction.is_implicit;
+    const char *setting = source->of_coordinator ? reads_otherwise(client) : NULL;
+    if (setting)
+        return arena_format(&client->worker->scratch, "Rows of the shards would be read under the session's %s.",
+                            setting);
+    if (is_open && source->of_coordinator)
+        return why_not_beside(client, text, size, parameters, route);
+    return is_open && !client->transaction.is_bare
+               ? "The transaction has settings of its own, which the coordinator does not see."
+               : NULL;
+}
+
 void beside_check(struct client *client, const char *text, size_t size, const struct route_parameters *parameters,
                   struct route *route)
 {
     const char *hint = "send it before BEGIN or behind COMMIT; EXPLAIN (MOSAIC) says why it needs more than one shard";
     bool merges = route->way == ROUTE_SCATTER;
+    const struct plan_source *source = merges && route->plan->write ? route->plan->write->source : NULL;
     bool by_itself = merges && route->plan->kind == PLAN_WRITE && route->plan->write->by_itself; /* changed.h */
     const char *why = NULL, *setting = merges ? NULL : reads_otherwise(client);
     if (client->status == 'E' || by_itself || (route->joins && client->skips))
@@ -161,6 +179,11 @@ void beside_check(struct client *client, const char *text, size_t size, const st
     } else if (merges && (route->joins || may_join(client, route))) {
         route->joins = true;
         why = why_not_within(client, text, size, parameters, route);
+        if (!why && source && source->reads_clock && !route_has_shard_clocks(client) &&
+            (client->status == 'T' || client->transaction.is_implicit))
+            why = another_clock; /* than that of what the transaction did elsewhere */
+        if (!why && source && source->tier > 2)
+            why = why_not_read(client, text, size, parameters, route);
         if (why == another_clock)
             hint = BESIDE_CLOCK_HINT;
     } else if (client->status == 'T' || client->transaction.is_implicit) {

@@ -77,6 +77,7 @@ struct client {
     bool asks_types;    /* the same, for the types of a statement's parameters */
     bool asks_shape;    /* the same, for what its result is on the linked server */
     bool asks;          /* a question of ours is on its way to the linked server */
+    size_t ids_wanted;  /* it is, or is to be, for so many ids (ids.h); 0: for the search_path */
     bool left_sync;     /* the segment is being ended on the linked server, to go on elsewhere */
     bool cycle_failed;  /* an error came in this cycle */
     bool path_is_local; /* the transaction has changed the search_path for itself */

@@ -315,7 +315,7 @@ bool local_carry_out(struct client *client, const struct facts *facts, const cha
     }
 }
 
-/* ---- the search_path ---- */
+/* ---- what a server is asked first: the search_path, new ids ---- */
 
 static const char path_query[] = "SELECT pg_catalog.current_schemas(true)";
 
@@ -323,15 +323,20 @@ static const char path_query[] = "SELECT pg_catalog.current_schemas(true)";
 static enum taken take_path(struct client *client)
 {
     struct server *server = client->server;
-    bool known = server && !server->ours_failed && server->expect.count == 0 && server->failure.size &&
-                 route_learn_path(client, buffer_string(&server->failure));
+    bool is_answered = server && !server->ours_failed && server->expect.count == 0 && server->failure.size;
+    bool for_ids = client->ids_wanted > 0;
+    bool known = is_answered &&
+                 (for_ids ? ids_learn(&client->worker->ids, buffer_string(&server->failure), client->worker->loop.now)
+                          : route_learn_path(client, buffer_string(&server->failure)));
     client->asks = false;
+    client->ids_wanted = 0;
     if (!server)
         return TAKEN_LATER; /* lost: it will be told */
     if (!known) {
         mosaic_error error = server->error;
         if (!server->ours_failed)
-            (void)!error_set(&error, MOSAIC_INTERNAL, "the session's search_path could not be found out");
+            (void)!error_set(&error, MOSAIC_INTERNAL, "%s could not be found out",
+                             for_ids ? "new ids" : "the session's search_path");
         return client_refuse(client, &error, true);
     }
     return REACHED;
@@ -354,7 +359,10 @@ enum taken local_ask_path(struct client *client)
     bool replays = was_fresh && client->transaction.is_lazy && client->path_is_local;
     if (replays)
         buffer_text(&sql, buffer_string(&client->transaction.kept));
-    buffer_text(&sql, path_query);
+    if (client->ids_wanted)
+        ids_query(client->ids_wanted, &sql);
+    else
+        buffer_text(&sql, path_query);
     if (replays)
         buffer_text(&sql, ";ROLLBACK");
     buffer_clear(&client->server->failure);

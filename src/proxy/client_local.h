@@ -39,8 +39,8 @@ bool local_is_tried(const struct facts *facts);
  * it says is the same within and without; and READ COMMITTED has no snapshot that it would take for later statements.
  */
 bool local_is_beside(struct client *client, const struct facts *facts);
-/* Asks a server for the session's search_path. TAKEN_LATER: the message is to be given again; REACHED: it is
- * known now. */
+/* Asks a server for the session's search_path, or for ids_wanted ids. TAKEN_LATER: the message is to be given again;
+ * REACHED: it is known now. */
 enum taken local_ask_path(struct client *client);
 
 #endif

@@ -11,7 +11,7 @@
 #include "proxy/proxy.h"
 #include "proxy/record.h"
 #include "proxy/route.h"
-#include "proxy/scatter.h"
+#include "proxy/stream.h"
 
 #include <string.h>
 
@@ -176,8 +176,31 @@ static enum taken settle(struct client *client)
     client->avoids_scatter = scatter_state(scatter) == SCATTER_UNFIT;
     if (scatter_state(scatter) == SCATTER_FAILED)
         taken = tell_failure(client, scatter);
+    else if (client->transaction.is_implicit)
+        local_forget(client, false); /* which it began */
     scatter_drop(scatter);
     return taken;
+}
+
+/* An INSERT's rows are read first, then written by another one. REACHED: that one, or what is none such, has settled.
+ */
+static enum taken read_first(struct client *client)
+{
+    struct scatter *scatter = client->scatter;
+    if (!stream_reads(scatter) || scatter_state(scatter) > SCATTER_FINISHED)
+        return REACHED;
+    if (scatter_state(scatter) == SCATTER_HELD) {
+        if (!batch_send(&client->worker->to_client, &client->channel)) {
+            client_close(client, NULL);
+            return TAKEN_CLOSED;
+        }
+        stream_fetch(scatter);
+    } else if (scatter_state(scatter) == SCATTER_FINISHED) {
+        client->scatter = stream_go_on(scatter);
+        if (!scatter_is_busy(client->scatter))
+            loop_again(&client->worker->loop, &client->channel.source);
+    }
+    return TAKEN_LATER;
 }
 
 /* A cursor that was described is there; what became of its rows is FETCH's to say. */
@@ -188,6 +211,9 @@ static bool fails_later(const struct scatter *scatter)
 
 enum taken client_scatter_queried(struct client *client)
 {
+    enum taken taken = read_first(client);
+    if (taken != REACHED)
+        return taken;
     struct scatter *scatter = client->scatter;
     const struct buffer *description = scatter_description(scatter);
     if (scatter_state(scatter) == SCATTER_STARTING)
@@ -197,9 +223,11 @@ enum taken client_scatter_queried(struct client *client)
     scatter_tell_notices(scatter, batch_make(&client->worker->to_client));
     if (scatter_cursor(scatter))
         return cursor_declared(client, scatter);
-    buffer_add(batch_make(&client->worker->to_client), description->data, description->size);
+    if (!stream_writes(scatter))
+        buffer_add(batch_make(&client->worker->to_client), description->data, description->size);
     client->awaits_ready = true;
     scatter_fetch(scatter, 0);
+    stream_pass(scatter);
     return client->state == CLIENT_CLOSED ? TAKEN_CLOSED : TAKEN;
 }
 
@@ -212,6 +240,9 @@ static enum taken refuse_shape(struct client *client)
 
 enum taken client_scatter_bound(struct client *client, const struct wire_bind *bind, struct prepared *prepared)
 {
+    enum taken taken = read_first(client);
+    if (taken != REACHED)
+        return taken;
     struct scatter *scatter = client->scatter;
     const struct buffer *description = scatter_description(scatter);
     if (scatter_state(scatter) == SCATTER_STARTING)
@@ -278,10 +309,11 @@ enum taken client_scatter_portal(struct client *client, const struct bound *boun
         return cursor_execute(client, scatter, named->name);
     const struct buffer *description = scatter_description(scatter);
     bool copies = scatter_copies(scatter) || scatter_copies_in(scatter);
-    if (copies && scatter_state(scatter) == SCATTER_HELD)
+    if (copies && scatter_state(scatter) == SCATTER_HELD && !stream_writes(scatter))
         buffer_add(batch_make(&client->worker->to_client), description->data, description->size);
     client->fetching = scatter;
     scatter_fetch(scatter, copies ? 0 : named->rows);
+    stream_pass(scatter);
     return client->state == CLIENT_CLOSED ? TAKEN_CLOSED : TAKEN;
 }
 
@@ -351,6 +383,10 @@ void client_scatter_over(struct client *client, struct scatter *scatter)
     struct buffer *out = batch_make(&worker->to_client);
     bool is_fetch = scatter_is_fetched(scatter), is_query = client->awaits_ready;
     char tag[SCATTER_TAG];
+    if (stream_reads(scatter)) {
+        loop_again(&worker->loop, &client->channel.source);
+        return;
+    }
     client->fetching = NULL;
     if (is_query && client->transaction.is_implicit && scatter_state(scatter) == SCATTER_FINISHED) {
         commit_query(client);

@@ -11,6 +11,7 @@
 #include "proxy/copy_in.h"
 #include "proxy/leg.h"
 #include "proxy/proxy.h"
+#include "proxy/stream.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -56,7 +57,8 @@ void combine_free(struct scatter *scatter)
 
 size_t combine_reachable(const struct scatter *scatter)
 {
-    if (scatter_begins_with_one(scatter) && scatter->legs[0].state < LEG_COMPLETE &&
+    bool begins_with_one = scatter_begins_with_one(scatter) || (stream_writes(scatter) && scatter->checked);
+    if (begins_with_one && scatter->legs[0].state < LEG_COMPLETE &&
         !(scatter->copy_in && copy_in_has_begun(&scatter->legs[0])))
         return 1;
     if (scatter->in_turn)

@@ -29,7 +29,7 @@ static size_t power_of_two(size_t size)
 static bool take_facts(struct copy_in *copy, const struct fact_copy *from)
 {
     struct arena *arena = &copy->scatter->arena;
-    size_t keys = copy->table->kind == TABLE_SHARDED ? copy->table->rule.columns : 0;
+    size_t keys = copy_in_is_sharded(copy) ? copy->table->rule.columns : 0;
     struct fact_copy *to = &copy->fact;
     *to = *from;
     to->format.null_text = arena_string(arena, from->format.null_text ? from->format.null_text : "");
@@ -52,8 +52,8 @@ static bool make_lists(struct copy_in *copy)
     copy->buckets = arena_zeroed(arena, COPY_ROWS_MOST, sizeof *copy->buckets);
     copy->legs = arena_zeroed(arena, copy->world->model.shard_count, sizeof *copy->legs);
     return copy->rows.rows && copy->rows.keys && copy->buckets && copy->legs &&
-           copy_router_init(&copy->router, &table->rule, (const char *const *)table->columns, copy->fact.key_modifiers,
-                            &copy->fact.format, COPY_ROWS_MOST, arena);
+           (!table || copy_router_init(&copy->router, &table->rule, (const char *const *)table->columns,
+                                       copy->fact.key_modifiers, &copy->fact.format, COPY_ROWS_MOST, arena));
 }
 
 struct copy_in *copy_in_new(struct scatter *scatter, const struct plan_write *write, bool any_moment)
@@ -193,19 +193,25 @@ void copy_in_write_own(struct copy_in *copy, const mosaic_error *error, uint64_t
         buffer_char(out, 'D'), wire_text(out, error->detail);
     if (*error->hint)
         buffer_char(out, 'H'), wire_text(out, error->hint);
-    buffer_format(out, "WCOPY %s, line %llu%c", copy->name, (unsigned long long)line, '\0');
+    if (!copy->scatter->spool)
+        buffer_format(out, "WCOPY %s, line %llu%c", copy->name, (unsigned long long)line, '\0');
     buffer_char(out, '\0');
     wire_end(out, at);
 }
 
 /* By an error of ours: what shards would still say does not count. */
+void copy_in_fail_by(struct copy_in *copy, const mosaic_error *error)
+{
+    copy_in_fail(copy, NULL);
+    copy->is_told = true;
+    scatter_fail(copy->scatter, error);
+}
+
 void copy_in_fail_at_once(struct copy_in *copy)
 {
     mosaic_error error;
     error_memory(&error);
-    copy_in_fail(copy, NULL);
-    copy->is_told = true;
-    scatter_fail(copy->scatter, &error);
+    copy_in_fail_by(copy, &error);
 }
 
 void copy_in_settle(struct scatter *scatter)

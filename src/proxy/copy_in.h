@@ -43,9 +43,9 @@ struct copy_leg {
 
 struct copy_in {
     struct scatter *scatter;
-    struct world *world; /* held: the rule and the map are its own */
-    const struct table *table;
-    const char *name; /* of the relation */
+    struct world *world;       /* held: the rule and the map are its own */
+    const struct table *table; /* NULL: one of the home shard alone */
+    const char *name;          /* of the relation */
     struct fact_copy fact;
     struct copy_splitter splitter;
     struct copy_router router;
@@ -98,6 +98,10 @@ static inline struct copy_leg *copy_leg_of(const struct leg *leg)
 {
     return &leg->scatter->copy_in->each[leg->number];
 }
+static inline bool copy_in_is_sharded(const struct copy_in *copy)
+{
+    return copy->table && copy->table->kind == TABLE_SHARDED;
+}
 /* Bytes of rows go into its queue. False: memory is out. */
 MOSAIC_MUST_CHECK bool copy_in_queue(struct leg *leg, const char *bytes, size_t size);
 void copy_in_send_queue(struct leg *leg);
@@ -107,6 +111,7 @@ void copy_in_end(struct leg *leg, bool with_trailer);
 void copy_in_fail(struct copy_in *copy, const char *why);
 /* By an error of ours that counts whatever shards say: memory is out. */
 void copy_in_fail_at_once(struct copy_in *copy);
+void copy_in_fail_by(struct copy_in *copy, const mosaic_error *error);
 /* By an error of ours, of this line, if no shard says it better. */
 void copy_in_write_own(struct copy_in *copy, const mosaic_error *error, uint64_t line);
 

@@ -13,7 +13,7 @@
 void copy_in_watch_fields(struct copy_in *copy)
 {
     size_t fields[COPY_WATCHED_MOST];
-    size_t keys = copy->table->kind == TABLE_SHARDED ? copy->table->rule.columns : 0;
+    size_t keys = copy_in_is_sharded(copy) ? copy->table->rule.columns : 0;
     memcpy(fields, copy->fact.key_fields, keys * sizeof *fields);
     memcpy(fields + keys, copy->fact.moment_fields, copy->fact.moment_count * sizeof *fields);
     copy_splitter_columns(&copy->splitter, copy->fact.fields, fields, keys + copy->fact.moment_count);
@@ -58,7 +58,7 @@ static bool place_everywhere(struct copy_in *copy, const char *bytes, const stru
 static bool place(struct copy_in *copy, const char *bytes, const struct copy_row *row, uint32_t bucket)
 {
     const struct table *table = copy->table;
-    if (table->kind != TABLE_SHARDED)
+    if (!copy_in_is_sharded(copy))
         return place_everywhere(copy, bytes, row);
     uint16_t shard = table->map->owner[bucket];
     return put_row(copy, &copy->scatter->legs[copy->legs[shard]], bytes, row, count_row(copy, bytes, row));
@@ -131,7 +131,7 @@ static bool look_at_row(struct copy_in *copy, const char *bytes, size_t i, mosai
 {
     const struct copy_row *row = &copy->rows.rows[i];
     const struct copy_slice *slices = copy->rows.keys + i * copy->splitter.key_count;
-    bool sharded = copy->table->kind == TABLE_SHARDED;
+    bool sharded = copy_in_is_sharded(copy);
     if (row->bad) {
         malformed(row, why);
         return false;
@@ -266,7 +266,7 @@ bool scatter_copies_in(const struct scatter *scatter)
 
 bool scatter_takes_data(const struct scatter *scatter)
 {
-    return scatter->copy_in && scatter->state == SCATTER_RUNNING && !scatter->copy_in->is_over;
+    return scatter->copy_in && !scatter->spool && scatter->state == SCATTER_RUNNING && !scatter->copy_in->is_over;
 }
 
 bool scatter_has_room(const struct scatter *scatter)

@@ -8,6 +8,7 @@
 #include "proxy/copy_in.h"
 #include "proxy/proxy.h"
 #include "proxy/server_error.h"
+#include "proxy/stream.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -32,7 +33,8 @@ bool leg_holds(struct client *client, char type)
         return leg->is_held = holds;
     switch (scatter_way(scatter)) {
     case MERGE_AS_THEY_COME:
-        holds = scatter->state != SCATTER_RUNNING || channel_stuck(&scatter->client->channel);
+        holds =
+            scatter->state != SCATTER_RUNNING || (!stream_reads(scatter) && channel_stuck(&scatter->client->channel));
         break;
     case MERGE_IN_ORDER:
         holds = leg->next.size >= LEG_KEPT;
@@ -423,7 +425,7 @@ static void take_notice(struct leg *leg, const char *message, const struct wire_
         scatter->write && scatter->write->tags == TAGS_WORDS && leg->shard != scatter->worker->world->home;
     if (!scatter->client || scatter->state >= SCATTER_FINISHED || is_repeated)
         return;
-    if (scatter->state == SCATTER_RUNNING) {
+    if (scatter->state == SCATTER_RUNNING && !stream_reads(scatter)) {
         batch_pass(&scatter->worker->to_client, message, frame->size);
         channel_release(&scatter->client->channel); /* whoever watches is told at once */
     } else if (scatter->notices.size + frame->size <= TOLD_MOST) {
@@ -473,6 +475,10 @@ bool leg_take(struct server *server, const char *message, const struct wire_fram
         return true;
     case WIRE_B_PARSE_COMPLETE:
         leg->scatter->is_parsed = true;
+        if (leg->is_checking) {
+            leg->is_checking = false;
+            return true;
+        }
         leg->is_parsing = false;
         if (leg->scatter->move)
             move_parsed(leg);

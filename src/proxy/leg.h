@@ -56,6 +56,8 @@ struct leg {
     bool is_parsing;       /* its server is being given `kept`, and may not want it */
     bool has_found;        /* its server had `kept` before it was asked this, and has not bound it yet */
     bool asks_again;       /* it is asked the same again when it is ready */
+    bool is_checking;      /* its server is parsing the client's own text */
+    bool joins;            /* its server is the client's transaction's */
     struct prepared *kept; /* the scatter's; NULL: the unnamed statement */
     /* In order: DataRow messages that merge is given one by one, and those behind them. */
     struct buffer rows, next;
@@ -97,7 +99,14 @@ struct scatter {
     char words[SCATTER_TAG];        /* TAGS_WORDS: the tag */
     uint32_t turn;                  /* takes_turns, and of a reference table: the number of its lock */
     struct copy_in *copy_in;        /* COPY FROM; NULL: it is none */
-    const uint16_t *order;          /* RETURNING: of each row of the client's, whose leg it is; NULL: as they come */
+    /* INSERT of a query's rows: stream.h. Of the one that reads: */
+    struct scatter *next; /* the one that writes, not started; NULL: it is none such */
+    const char *checked;  /* the client's text: each server parses it first; of the one that writes the first, if any */
+    /* Of the one that writes: */
+    struct spool *spool;   /* what was read; NULL: its rows are the client's, or it is none such */
+    bool has_passed;       /* rows have begun */
+    bool lacks_rows;       /* not all could be kept */
+    const uint16_t *order; /* RETURNING: of each row of the client's, whose leg it is; NULL: as they come */
     size_t order_size, order_at;
     /* Tier 3: the rows of all legs but the last go to the coordinator, which is that last leg. */
     struct partials *partials; /* NULL: tier 2 */
@@ -142,7 +151,7 @@ static inline struct leg *leg_of(struct client *client)
 /* Is its server the client's transaction's? The coordinator only puts together what the others say. */
 static inline bool leg_joins(const struct leg *leg)
 {
-    return leg->scatter->joins && !(leg->scatter->partials && leg->number + 1 == leg->scatter->leg_count);
+    return leg->joins;
 }
 
 /* Of a message. */
@@ -313,6 +322,11 @@ bool leg_is_stale(struct leg *leg, const char *message, const struct wire_frame 
 /* The same of a text, which is nobody's to fail with: its server is to be asked again, when it is ready, and parses it.
  */
 bool leg_asks_again(struct leg *leg, const char *message, const struct wire_frame *frame);
+
+/* ---- leg_error.c ---- */
+
+/* It goes to the client, or, of one of several that were given rows, waits for what the others say. */
+void leg_pass_error(struct leg *leg, const char *message, const struct wire_frame *frame);
 
 /* ---- combine.c: tier 3 ---- */
 

@@ -5,6 +5,7 @@
 #include "base/utf8.h"
 #include "proxy/copy_in.h"
 #include "proxy/leg.h"
+#include "proxy/proxy.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -50,8 +51,8 @@ static uint64_t tell_error(const struct leg *leg, const char *message, const str
 {
     uint64_t line = 0;
     const struct scatter *scatter = leg->scatter;
-    bool is_own = scatter->move && !move_is_checked(scatter); /* the text was the client's */
-    bool has_place = (!scatter->partials || leg_is_partial(leg)) && !scatter->pick, has_context = false;
+    bool is_own = leg->is_checking || (scatter->move && !move_is_checked(scatter)); /* the text was the client's */
+    bool has_place = (is_own || !scatter->partials || leg_is_partial(leg)) && !scatter->pick, has_context = false;
     bool is_for_all = scatter->write && scatter->write->tags == TAGS_WORDS;
     struct wire_reader reader = wire_body(message, frame);
     size_t begun = wire_begin(out, WIRE_B_ERROR_RESPONSE);
@@ -62,6 +63,11 @@ static uint64_t tell_error(const struct leg *leg, const char *message, const str
             place = place_of(leg, place);
         if (field == 'P' && place == 0)
             continue;
+        if (field == 'W' && scatter->spool) { /* COPY is ours: its lines are nobody's */
+            size_t start, end;
+            line = copy_in_line(leg, text, &start, &end);
+            continue;
+        }
         buffer_char(out, field);
         has_context |= field == 'W';
         if (field == 'P')

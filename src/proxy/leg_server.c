@@ -5,6 +5,7 @@
 #include "proxy/leg.h"
 #include "proxy/proxy.h"
 #include "proxy/server.h"
+#include "proxy/stream.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -94,6 +95,22 @@ static bool ask_before(struct server *server, const char *sql, struct buffer *ou
     return expect_add(&server->expect, EXPECT_OURS, 0, NULL);
 }
 
+/* The client's own text is parsed, where no shard has done that when its rows were read. */
+static bool check_text(struct leg *leg, struct buffer *out)
+{
+    struct scatter *scatter = leg->scatter;
+    const struct bound_values *bound = &scatter->asking.bound;
+    uint32_t *types = arena_allocate(&scatter->arena, (bound->count + 1u) * sizeof *types);
+    for (uint16_t i = 0; types && i < bound->count; i++)
+        types[i] = schema_oid_on(scatter->worker->world->schema, leg->shard, bound->types[i]);
+    if (!types)
+        return false;
+    wire_parse(out, "", scatter->checked, strlen(scatter->checked), types, bound->count);
+    wire_empty(out, WIRE_SYNC);
+    leg->client.server->ours_failed = false;
+    return expect_add(&leg->client.server->expect, EXPECT_OURS, 0, NULL);
+}
+
 /* What it was not told of the transaction. */
 static bool write_untold(struct leg *leg, struct buffer *out)
 {
@@ -105,6 +122,8 @@ static bool write_untold(struct leg *leg, struct buffer *out)
     server->told = kept->size;
     settings_release(server->session);
     server->session = settings_hold(owner->session);
+    if (!leg->number && stream_writes(leg->scatter) && leg->scatter->checked)
+        done = done && check_text(leg, out);
     if (leg->number || !leg->scatter->turn || !done)
         return done;
     char sql[128];
@@ -139,7 +158,9 @@ void leg_send_request(struct leg *leg)
     const char *text = text_of(leg);
     if (scatter->move)
         told &= move_write_request(leg, &out);
-    else if (types && text && !scatter->copy_in)
+    if (stream_reads(scatter) && types && (leg->is_checking = true))
+        wire_parse(&out, "", scatter->checked, strlen(scatter->checked), types, count);
+    if (!scatter->move && types && text && !scatter->copy_in)
         leg_write_parse(leg, asking->kept, text, types, count, &out);
     buffer_add(&out, buffer_string(&asking->request), asking->request.size);
     if (leftovers) /* again: whether it has failed is not known yet */
@@ -219,7 +240,7 @@ void leg_again(struct source *source)
     struct client *client = &leg->client;
     if (leg->state == LEG_OVER)
         return;
-    if (scatter->client && scatter_takes_data(scatter)) /* there may be room for more */
+    if (scatter->client && (scatter_takes_data(scatter) || stream_has_rows(scatter))) /* there may be room for more */
         loop_again(&scatter->worker->loop, &scatter->client->channel.source);
     if (leg->state == LEG_NEW && scatter->state >= SCATTER_FINISHED) {
         leg_drop(leg);

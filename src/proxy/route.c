@@ -153,9 +153,10 @@ static uint64_t text_hash(const struct worker *worker, const struct sql_context 
     return prepared->plan_text_hash;
 }
 
-/* NULL and *way ROUTE_ASK: the search_path must be asked for. */
+/* NULL and *way ROUTE_ASK: the search_path must be asked for. *context: what the facts are true of; NULL: never mind.
+ */
 static bool find_facts(struct client *client, const char *text, size_t size, struct prepared *prepared,
-                       struct plan_cached *found, enum route_way *way)
+                       struct sql_context *given, struct plan_cached *found, enum route_way *way)
 {
     static const char *const plain[] = {"pg_catalog", "public"};
     struct worker *worker = client->worker;
@@ -169,6 +170,7 @@ static bool find_facts(struct client *client, const char *text, size_t size, str
         /* In a transaction that has failed nothing can be asked, and no name has to mean anything: only its end counts.
          */
         if (!path && client->status != 'E') {
+            client->ids_wanted = 0;
             *way = ROUTE_ASK;
             return true;
         }
@@ -189,6 +191,8 @@ static bool find_facts(struct client *client, const char *text, size_t size, str
     if (path && !context.temporary_count)
         path->context = id;
     uint64_t hash = prepared ? text_hash(worker, &context, id, prepared) : 0;
+    if (given)
+        *given = context;
     return plan_cache_find(worker->plans, &context, id, text, size, hash, found, &error) == MOSAIC_OK;
 }
 
@@ -196,7 +200,7 @@ bool route_text_facts(struct client *client, const char *text, size_t size, stru
 {
     struct plan_cached found = {0};
     *route = (struct route){.way = ROUTE_ANY, .bucket = PLAN_NO_BUCKET};
-    if (!find_facts(client, text, size, NULL, &found, &route->way))
+    if (!find_facts(client, text, size, NULL, NULL, &found, &route->way))
         return false;
     route->facts = found.list;
     return true;
@@ -206,7 +210,7 @@ bool route_facts(struct client *client, struct prepared *prepared, struct route 
 {
     struct plan_cached found = {0};
     *route = (struct route){.way = ROUTE_ANY, .bucket = PLAN_NO_BUCKET};
-    if (!find_facts(client, prepared->text, prepared->size, prepared, &found, &route->way))
+    if (!find_facts(client, prepared->text, prepared->size, prepared, NULL, &found, &route->way))
         return false;
     route->facts = found.list;
     return true;
@@ -389,8 +393,9 @@ static bool lacks_common_types(const struct plan *plan, const struct facts *fact
                                const struct route_parameters *parameters)
 {
     enum { UNKNOWN = 705 };
-    bool is_split = (plan->kind == PLAN_SCATTER && (plan->scatter->final || plan->scatter->pick)) ||
-                    (plan->kind == PLAN_WRITE && (plan->write->parts->parameters || plan->write->pick));
+    bool is_split =
+        (plan->kind == PLAN_SCATTER && (plan->scatter->final || plan->scatter->pick)) ||
+        (plan->kind == PLAN_WRITE && (plan->write->parts->parameters || plan->write->pick || plan->write->source));
     if (!is_split || !parameters || !parameters->values || parameters->prepared->described)
         return false;
     const struct prepared *prepared = parameters->prepared;
@@ -493,15 +498,22 @@ static bool awaits_coordinator(struct client *client)
     return true;
 }
 
+/* Not of more than are kept at once; nor in a transaction that has failed, where whatever comes is refused. */
+static bool may_ask_ids(const struct client *client, size_t wanted)
+{
+    return wanted <= IDS_MOST && client->status != 'E' && !client->transaction.has_failed && !client->asks;
+}
+
 bool route_text(struct client *client, const char *text, size_t size, const struct route_parameters *parameters,
                 struct route *route)
 {
     struct worker *worker = client->worker;
     struct plan_cached found = {0};
     struct plan_hint hint = {0};
+    struct sql_context context = {0};
     mosaic_error error;
     *route = (struct route){.way = ROUTE_ANY, .bucket = PLAN_NO_BUCKET};
-    if (!find_facts(client, text, size, parameters ? parameters->prepared : NULL, &found, &route->way))
+    if (!find_facts(client, text, size, parameters ? parameters->prepared : NULL, &context, &found, &route->way))
         return false;
     route->facts = found.list;
     route->literals = found.literals;
@@ -529,9 +541,17 @@ bool route_text(struct client *client, const char *text, size_t size, const stru
                                .text = text,
                                .size = size};
     input.has_writes = input.has_scatter;
+    input.has_streams = found.list->count == 1 && !(parameters && parameters->is_executed);
+    input.context = &context;
+    input.id_count = ids_there(&worker->ids, worker->loop.now, &input.ids);
     if (found.list->count == 1 && found.list->facts[0].explain_mosaic && !lacks_types(found.list->facts, parameters)) {
         route->way = ROUTE_EXPLAIN;
-        return explain(client, text, size, &input, route);
+        bool done = explain(client, text, size, &input, route);
+        if (done && route->explanation->plan.ids_wanted && may_ask_ids(client, route->explanation->plan.ids_wanted)) {
+            client->ids_wanted = route->explanation->plan.ids_wanted;
+            route->way = ROUTE_ASK;
+        }
+        return done;
     }
     for (size_t i = 0; i < found.list->count && route->way != ROUTE_REFUSED; i++) {
         struct plan plan;
@@ -545,6 +565,12 @@ bool route_text(struct client *client, const char *text, size_t size, const stru
             route->way = ROUTE_TYPES;
             return true;
         }
+        if (plan.ids_wanted && may_ask_ids(client, plan.ids_wanted)) {
+            client->ids_wanted = plan.ids_wanted;
+            route->way = ROUTE_ASK;
+            return true;
+        }
+        ids_give(&worker->ids, plan.kind == PLAN_WRITE ? plan.write->ids_used : 0);
         bool unproved = plan.kind != PLAN_SHARD && plan.kind != PLAN_ANY;
         if (unproved && parameters && parameters->more) {
             route->way = ROUTE_MORE;
@@ -557,8 +583,8 @@ bool route_text(struct client *client, const char *text, size_t size, const stru
             return true;
         }
         combine(client, route, &plan, position_of(&found.list->facts[i], text, size));
-        bool explains = (plan.kind == PLAN_SCATTER && plan.scatter->explains) ||
-                        (plan.kind == PLAN_WRITE && plan.write->explains);
+        bool explains =
+            (plan.kind == PLAN_SCATTER && plan.scatter->explains) || (plan.kind == PLAN_WRITE && plan.write->explains);
         if (explains && !explain(client, text, size, &input, route))
             return false;
     }

@@ -9,6 +9,8 @@
 #include "proxy/leg.h"
 #include "proxy/proxy.h"
 #include "proxy/server.h"
+#include "proxy/spool.h"
+#include "proxy/stream.h"
 #include "proxy/tally.h"
 
 #include <inttypes.h>
@@ -25,6 +27,7 @@ void leg_freed(struct source *source)
     if (++scatter->buried < scatter->leg_count)
         return;
     copy_in_free(scatter->copy_in);
+    spool_free(scatter->spool);
     arena_free(&scatter->arena);
     memory_free(scatter);
 }
@@ -165,6 +168,8 @@ void scatter_drop(struct scatter *scatter)
         return;
     if (scatter->client)
         tally_scatter(scatter);
+    scatter_drop(scatter->next);
+    scatter->next = NULL;
     scatter->client = NULL;
     if (scatter->state < SCATTER_FINISHED)
         timer_cancel(&scatter->timer);
@@ -413,7 +418,8 @@ static void fetch(struct scatter *scatter, uint64_t most, bool is_sql)
     scatter->state = SCATTER_RUNNING;
     if (!scatter->notices.size && !scatter->copy_in)
         channel_cork(&scatter->client->channel);
-    scatter_tell_notices(scatter, batch_make(&scatter->worker->to_client));
+    if (!stream_reads(scatter))
+        scatter_tell_notices(scatter, batch_make(&scatter->worker->to_client));
     for (size_t i = 0; i < scatter->leg_count; i++)
         scatter->legs[i].client.since = scatter->worker->loop.now;
     scatter_merge(scatter);
@@ -433,8 +439,9 @@ void scatter_fetch_sql(struct scatter *scatter, uint64_t most)
 
 void scatter_resume(struct scatter *scatter)
 {
-    if (scatter->state != SCATTER_RUNNING || channel_stuck(&scatter->client->channel))
+    if (scatter->state != SCATTER_RUNNING || stream_reads(scatter) || channel_stuck(&scatter->client->channel))
         return;
+    stream_pass(scatter);
     scatter_merge(scatter);
     if (scatter->client && scatter->state == SCATTER_RUNNING)
         scatter_wake(scatter);
@@ -457,6 +464,10 @@ void scatter_flush(struct scatter *scatter)
 {
     struct batch *batch = &scatter->worker->to_client;
     struct client *client = scatter->client;
+    if (stream_reads(scatter)) {
+        stream_keep(scatter);
+        return;
+    }
     if (!client) {
         batch_drop(batch);
         return;

@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include "proxy/leg.h"
 #include "proxy/proxy.h"
+#include "proxy/stream.h"
 
 #include <string.h>
 
@@ -107,6 +108,7 @@ static bool leg_init(struct scatter *scatter, size_t number, size_t shard)
     leg->scatter = scatter;
     leg->asking = &scatter->asking;
     leg->number = number;
+    leg->joins = scatter->joins && shard < owner->worker->world->model.shard_count;
     leg->shard = shard;
     leg->slot = owner->worker->world->slots[shard];
     leg->name = arena_string(&scatter->arena, owner->worker->world->model.shards[shard].name);
@@ -124,8 +126,7 @@ static bool leg_init(struct scatter *scatter, size_t number, size_t shard)
     list_init(&client->kept);
     list_init(&client->wait_node);
     timer_init(&client->timer, NULL);
-    bool joins = scatter->joins && shard < owner->worker->world->model.shard_count;
-    bool begins = owner->transaction.is_lazy || joins; /* what it is told of the transaction is the rest */
+    bool begins = owner->transaction.is_lazy || leg->joins; /* what it is told of the transaction is the rest */
     client->session = settings_hold(begins ? owner->transaction.before : owner->session);
     return leg->name;
 }
@@ -211,5 +212,7 @@ static struct scatter *new_read(struct client *client, struct scatter_order *ord
 
 struct scatter *scatter_new(struct client *client, struct scatter_order *order, mosaic_error *error)
 {
-    return order->plan->kind == PLAN_WRITE ? scatter_new_write(client, order, error) : new_read(client, order, error);
+    if (order->plan->kind != PLAN_WRITE)
+        return new_read(client, order, error);
+    return order->plan->write->source ? stream_new(client, order, error) : scatter_new_write(client, order, error);
 }

@@ -4,6 +4,7 @@
 #include "proxy/copy_in.h"
 #include "proxy/leg.h"
 #include "proxy/proxy.h"
+#include "proxy/stream.h"
 
 #include <string.h>
 
@@ -77,7 +78,7 @@ bool scatter_wants_row(struct scatter *scatter)
         return false;
     if (batch_make(&scatter->worker->to_client)->size > MADE_MOST)
         scatter_flush(scatter);
-    if (!scatter->client || channel_stuck(&scatter->client->channel))
+    if (!scatter->client || (!stream_reads(scatter) && channel_stuck(&scatter->client->channel)))
         return false; /* scatter_resume */
     if (!scatter->most || scatter->fetched < scatter->most)
         return true;

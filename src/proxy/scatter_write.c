@@ -123,7 +123,7 @@ struct scatter *scatter_new_write(struct client *client, const struct scatter_or
     made->in_turn = from->until_found;
     if (write) {
         write->tag = arena_string(&made->arena, from->tag ? from->tag : "");
-        write->copy = NULL; /* the plan's */
+        write->copy = NULL, write->source = NULL; /* the plan's */
         made->target_name = from->target ? arena_string(&made->arena, from->target->table->display) : NULL;
         write->leftovers = from->leftovers ? arena_string(&made->arena, from->leftovers) : NULL;
     }

@@ -9,6 +9,7 @@
 #include "plan/cache.h"
 #include "proxy/access.h"
 #include "proxy/batch.h"
+#include "proxy/ids.h"
 #include "proxy/prepared.h"
 #include "proxy/session.h"
 #include "proxy/stats.h"
@@ -56,6 +57,7 @@ struct worker {
     struct batch to_client, to_server;
     struct buffer local;  /* an answer being put together */
     struct arena scratch; /* of one message's work */
+    struct ids ids;       /* for keys that are made here */
     const char *text;     /* of the statement that is being looked at, for the log; NULL: none */
     size_t text_size;
     struct settings_table settings_table;

@@ -422,6 +422,8 @@ void scatter_find(struct analysis *analysis);
 bool range_is_preserved(const struct range *range);
 /* write.c: whether several shards may do what the statement writes, once prove is done. */
 void write_find(struct analysis *analysis);
+/* stream.c: INSERT of a query's rows. */
+void stream_find(struct analysis *analysis);
 /* A column gets its default: notes what that reads. A clause: why it is not the same on all shards. */
 const char *write_default(struct analysis *analysis, struct fact_write *write, const struct schema_column *column);
 /* copy_from.c: the same of COPY FROM STDIN, which is refused where its rows cannot be dealt out. */

@@ -218,6 +218,7 @@ static void find_one(struct analysis *analysis, const RawStmt *raw, bool alone, 
     reason = setjmp(analysis->out);
     if (reason)
         return;
+    stream_find(analysis);
     copy_relations(analysis);
     copy_unknown(analysis);
     copy_parameters(analysis);

@@ -305,11 +305,16 @@ struct fact_write {
     size_t stored_literal_count, stored_parameter_count;
     size_t start;                 /* of the statement in the text: not that of EXPLAIN */
     const struct fact_move *move; /* MOVE; SAME, where a default is not; else NULL */
-    /* EXPLAIN: what stands before the statement; and does it run it, as ANALYZE does? The result is each shard's plan. */
+    /* EXPLAIN: what stands before the statement; and does it run it, as ANALYZE does? The result is each shard's plan.
+     */
     const char *explains;
     bool explain_runs;
     const struct fact_pick *pick; /* OWN: how the row is picked that is changed; NULL: it is none such */
     size_t words;                 /* ROWS: before the word VALUES, from `start` on (rows.h) */
+    /* ROWS: the key is left out, and its column's default is mosaic.next_id(): whoever plans makes one for each row. */
+    const char *made_key; /* the column; NULL: the rows have their keys */
+    size_t made_at;       /* of the text: behind the columns that it names */
+    size_t row_count;
     /* ALL: */
     const char *others;     /* what shards but the home shard are told; NULL: the same */
     bool by_itself;         /* it cannot be within a transaction: each shard does it for itself */
@@ -317,6 +322,16 @@ struct fact_write {
     bool needs_transaction; /* it makes no sense outside of one: LOCK TABLE */
     bool once_a_server;     /* of what all databases of a server share: roles */
     bool takes_turns;       /* of two at a time the second waits for the end of the first one's transaction */
+};
+
+/* INSERT of a query's rows: what must be known so that they are read first, and given to their shards then. */
+struct fact_stream {
+    const struct schema_relation *target;
+    const struct schema_column *const *columns; /* that the query gives, in its order */
+    size_t count;
+    size_t start;       /* of the query in the text; no literal stands before it */
+    bool is_ordered;    /* by an ORDER BY, in which a sequence numbers the rows */
+    const char *cannot; /* a clause: why its rows cannot go that way; NULL: they can */
 };
 
 /*
@@ -349,6 +364,7 @@ struct facts {
     const struct fact_write *write; /* how several shards do it; NULL: not proved, or one shard does in any case */
     /* A clause: why they cannot, and what would help (NULL: nothing is known); NULL where it was not tried. */
     const char *write_cannot, *write_remedy;
+    const struct fact_stream *stream;       /* NULL: it is none such */
     const struct fact_placement *placement; /* NULL: it is none */
     const struct fact_pruning *pruning;     /* NULL: nothing to prune by. Of this text: text_bound */
     bool reads_clock;                       /* the time of its transaction: now() and its like */

@@ -32,6 +32,7 @@ struct schema_column {
     /* Its default is the same wherever it is computed in one moment: of constants, and of the transaction's time. */
     bool default_same;
     bool default_clock; /* the default reads the time */
+    bool default_id;    /* the default is mosaic.next_id() */
     bool deterministic; /* collation's pg_collation.collisdeterministic; true where it has none */
     bool plain;         /* its collation is the database's default */
     bool bytewise;      /* its collation compares bytes: C or POSIX, or the database's default where that is one */

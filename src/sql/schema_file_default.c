@@ -64,12 +64,22 @@ static bool list_is_same(const List *list, bool *clock)
     return same;
 }
 
+/* mosaic.next_id() */
+static bool is_next_id(const Node *expression)
+{
+    const FuncCall *call = (const FuncCall *)expression;
+    return expression && IsA(call, FuncCall) && !call->args && list_length(call->funcname) == 2 &&
+           strcmp(strVal(linitial(call->funcname)), "mosaic") == 0 &&
+           strcmp(strVal(lsecond(call->funcname)), "next_id") == 0;
+}
+
 struct file_default file_default(const Node *expression)
 {
     struct file_default found = {.has = true};
     if (expression && IsA(expression, A_Const) && ((const A_Const *)expression)->isnull)
-        return (struct file_default){false, false, false};
+        return (struct file_default){0};
     found.same = is_same(expression, &found.clock);
+    found.id = is_next_id(expression);
     return found;
 }
 
@@ -79,7 +89,7 @@ struct file_default file_type_default(const struct schema_file *file, uint32_t t
     for (size_t i = 0; i < file->defaulted.count; i++)
         if (domains[i].type == type)
             return domains[i].value;
-    return (struct file_default){false, false, false};
+    return (struct file_default){0};
 }
 
 void file_set_default(struct schema_column *column, struct file_default value)
@@ -87,4 +97,5 @@ void file_set_default(struct schema_column *column, struct file_default value)
     column->has_default = value.has;
     column->default_same = value.same;
     column->default_clock = value.clock;
+    column->default_id = value.id;
 }

@@ -25,7 +25,7 @@ struct file_collation {
 
 /* What schema_column says of one. */
 struct file_default {
-    bool has, same, clock;
+    bool has, same, clock, id; /* id: mosaic.next_id() */
 };
 struct file_domain {
     uint32_t type;

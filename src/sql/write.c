@@ -307,6 +307,41 @@ static bool read_rows(struct analysis *analysis, const InsertStmt *insert, const
     return outcome == ROWS_FOUND;
 }
 
+/* ---- a key that is made here ---- */
+
+/*
+ * The column of the key, where INSERT … VALUES names others and leaves it to its default, mosaic.next_id(): whoever
+ * makes the same number before asks the shard that owns it. NULL: it is another statement.
+ */
+static const struct schema_column *made_key(const struct analysis *analysis)
+{
+    const struct use *use = analysis->written.target->use;
+    const InsertStmt *insert = (const InsertStmt *)analysis->written.statement;
+    const struct table *table =
+        use && use->fact.relation->placement == PLACE_SHARDED ? use->fact.relation->table : NULL;
+    if (!table || !IsA(insert, InsertStmt) || !rows_of(insert) || !insert->cols || insert->override ||
+        table->column_count != 1 || table->rule.types[0] != KEY_INT8)
+        return NULL;
+    const struct schema_column *key = schema_column(use->fact.relation, table->columns[0]);
+    const ListCell *cell;
+    foreach (cell, insert->cols)
+        if (strcmp(((const ResTarget *)lfirst(cell))->name, table->columns[0]) == 0)
+            return NULL;
+    const struct schema_relation *named = analysis->written.named;
+    return key && key->default_id && named == use->fact.relation ? key : NULL;
+}
+
+/* Behind INSERT INTO name [AS alias] (columns: where the parenthesis closes. 0: it is not to be found. */
+static size_t columns_end(const struct analysis *analysis, const InsertStmt *insert)
+{
+    size_t at = (size_t)insert->relation->location;
+    struct token token;
+    while (words_token(analysis->text, analysis->size, &at, &token))
+        if (token.is_group)
+            return token.end - 1;
+    return 0;
+}
+
 static const char *find_rows(struct analysis *analysis, struct fact_write *write)
 {
     const InsertStmt *insert = (const InsertStmt *)analysis->written.statement;
@@ -322,6 +357,12 @@ static const char *find_rows(struct analysis *analysis, struct fact_write *write
     if (!read_rows(analysis, insert, list, write))
         return "its rows are not where its words say";
     (void)look_at_defaults(analysis, write, insert, list, (size_t)list_length(linitial(list)));
+    const struct schema_column *made = made_key(analysis);
+    write->row_count = (size_t)list_length(list);
+    write->made_key = made ? made->name : NULL;
+    write->made_at = made ? columns_end(analysis, insert) : 0;
+    if (made && !write->made_at)
+        return "its columns are not where its words say";
     /* Literals in front of VALUES could be other words in another text of this shape. */
     analysis->facts->text_bound |= insert->withClause != NULL;
     write->spread = SPREAD_ROWS;
@@ -502,6 +543,8 @@ static bool is_settled(const struct analysis *analysis)
     const InsertStmt *insert = (const InsertStmt *)analysis->written.statement;
     if (!use || use->fact.relation->placement != PLACE_SHARDED)
         return !use || use->fact.relation->placement != PLACE_REFERENCE;
+    if (made_key(analysis))
+        return false;
     if (IsA(insert, InsertStmt) && !use->fact.is_bound && (rows_of(insert) || !insert->selectStmt))
         return true; /* a row has no key: that is said already */
     if (use->fact.new_keys.columns)

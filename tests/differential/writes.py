@@ -40,7 +40,8 @@ class Writes:
 
     def statement(self):
         self.classes = set()
-        kinds = {self.insert: 34, self.update: 22, self.delete: 12, self.insert_select: 9, self.select: 20, self.with_write: 3}
+        kinds = {self.insert: 34, self.update: 22, self.delete: 12, self.insert_select: 9, self.insert_moved: 7,
+                 self.select: 20, self.with_write: 3}
         tree, order = self.random.choices(list(kinds), list(kinds.values()))[0]()
         return Statement(tree, sorted(self.classes), order)
 
@@ -178,6 +179,40 @@ class Writes:
         conflict = clause(" ON CONFLICT DO NOTHING") if self.chance(0.5) and "length" not in chosen else NOTHING
         return Node("insert", [f"INSERT INTO {table.name} (id, v) SELECT {chosen}, s.v FROM {other} s",
                                clause(f" WHERE s.v < {self.random.randrange(1, 6)}"), conflict, self.returning(table)]), None
+
+    # What a key may be made of: of v, which may be NULL, of t, which may be, too. One that no row has is a literal.
+    MADE = {"int": ["coalesce(s.v, 0) + 3", "coalesce(length(s.t), 9)", "s.v"], "bigint": ["coalesce(s.v, 0) + 3", "s.v * 2.4"],
+            "smallint": ["coalesce(s.v, 0)", "coalesce(s.v, 1) * 4000"], "numeric": ["coalesce(s.v, 0) + 0.5"],
+            "text": ["coalesce(s.t, 'z') || '_'", "'k' || coalesce(s.v, 0)", "coalesce(s.v, 5)"],
+            "uuid": ["md5(coalesce(s.t, ''))::uuid"], "date": ["date '2024-01-01' + coalesce(s.v, 0)"]}
+
+    def insert_moved(self):
+        """Of rows that belong elsewhere: read, then given to their shards."""
+        self.note("INSERT … SELECT, elsewhere")
+        target = self.random.choice([each for each in self.schema.tables if each is not self.schema.view])
+        source = self.random.choice(self.sharded if self.chance(0.8) else self.schema.tables)
+        kinds = dict(target.columns)
+        columns = [*(target.key or ["id"]), *(["n"] if "n" in kinds and "n" not in target.key else [])]
+        made = [self.pick(*self.MADE.get(COLUMN_TYPES[kinds[name]], [])) if COLUMN_TYPES[kinds[name]] in self.MADE and
+                self.chance(0.9) else self.key_constant(kinds[name]) for name in columns]
+        where = clause(" WHERE ", self.condition(source, "s")) if source.kind == "sharded" and self.chance(0.5) else NOTHING
+        if self.chance(0.3):
+            rows = ["SELECT DISTINCT ", listed(made, least=len(made)), f" FROM {source.name} s", where]
+        elif self.chance(0.3):
+            rows = ["SELECT ", listed(made, least=len(made)), ", count(*), max(s.t)", f" FROM {source.name} s", where,
+                    " GROUP BY s.v, s.t"]
+            columns += ["v", "t"]
+        elif self.chance(0.3):
+            rows = ["SELECT ", listed(made, least=len(made)), ", o.v", f" FROM {source.name} s JOIN r0 o ON o.id = s.v", where]
+            columns.append("v")
+        elif self.chance(0.5):
+            rows = ["SELECT ", listed(made, least=len(made)), ", s.v, s.t", f" FROM {source.name} s", where,
+                    f" ORDER BY {', '.join(str(at + 1) for at in range(len(made) + 2))} LIMIT {self.pick(1, 2, 5)}"]
+            columns += ["v", "t"]
+        else:
+            rows = ["SELECT ", listed(made, least=len(made)), ", s.v, 'new'", f" FROM {source.name} s", where]
+            columns += ["v", "t"]
+        return Node("insert", [f"INSERT INTO {target.name} ({', '.join(columns)}) ", *rows]), None
 
     # ---- WHERE ----
 

@@ -1,0 +1,27 @@
+/*
+ * INSERT of a query's rows that are not where they belong: they are read first, then given to their shards.
+ *
+ *     INSERT INTO t (a, b) SELECT x, y FROM u …
+ *     1. SELECT r1::type of a, r2::type of b FROM (SELECT x, y FROM u …) AS rows (r1, r2)    a read, planned as any
+ *     2. COPY t (a, b) FROM STDIN (FORMAT binary)                                            a write, planned as any
+ *
+ * Each half is proved by what proves such a statement; both are of one transaction. What comes out is what one
+ * PostgreSQL stores, since
+ *   - all is read before the first row is written: nothing that the INSERT does is seen by its own query, triggers and
+ *     all, as little as by one snapshot;
+ *   - PostgreSQL is given the client's own text to parse first: what may not be assigned is refused by itself. What may
+ *     be is converted by the function that an explicit cast has as well. A cast to a type without its modifier cuts
+ *     nothing, and COPY reads a value with the column's modifier as an assignment has it: too long is an error;
+ *   - a literal of the query's own list, which INSERT reads by the column's type, becomes a text and is read so then;
+ *   - defaults, generated columns, constraints and triggers of rows are COPY's as they are INSERT's; where they are not
+ *     (rules, row security, OVERRIDING) sql/stream.c says so.
+ */
+#ifndef MOSAIC_PLAN_STREAM_H
+#define MOSAIC_PLAN_STREAM_H
+
+#include "plan/keys.h"
+
+/* Of facts that have a stream: PLAN_WRITE with write->source. KEYS_REFUSED: the error says why not. */
+enum keys_outcome stream_plan(const struct keys_input *input, struct plan *plan);
+
+#endif
