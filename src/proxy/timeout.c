@@ -26,10 +26,7 @@ static void look_at_waiting(struct pool *pool, int64_t now)
         error_sqlstate(&error, "53300");
         error_hint(&error, "raise pool_size, or let transactions be shorter; SHOW POOLS tells who waits");
         COUNT(&pool->worker->counters, wait_timeouts, 1);
-        pool_forget(client);
-        if (!client->is_leg)
-            branch_yield(client, true); /* others may wait for what it holds */
-        client_server_refused(client, &error);
+        pool_refuse(client, &error);
     }
 }
 
