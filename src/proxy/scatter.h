@@ -105,8 +105,6 @@ void scatter_declared(struct scatter *scatter);
 enum { SCATTER_TAG = 32 };
 /* What CommandComplete says. */
 void scatter_tag(const struct scatter *scatter, char tag[SCATTER_TAG]);
-/* How many rows the last scatter_fetch has given. */
-uint64_t scatter_fetched(const struct scatter *scatter);
 /* The client has room again, or was merely called: what waited for that goes on. */
 void scatter_resume(struct scatter *scatter);
 /* The client's wish: every shard is told; what still waits for a server fails at once. */
