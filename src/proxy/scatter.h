@@ -123,7 +123,8 @@ static inline bool leg_is_row(char type)
 bool leg_holds(struct client *client, char type);
 /* Whose statement it is a part of; NULL: it was dropped. */
 struct client *leg_owner(const struct client *client);
-/* How many servers its statement has in the client's transaction, linked to legs. slots: those of their shards; NULL. */
+/* How many servers its statement has in the client's transaction, linked to legs. slots: those of their shards; NULL.
+ */
 size_t leg_linked(const struct client *client, size_t *slots);
 /* Does anybody wait for it, or is it to end? Not while its portal is left alone. */
 bool leg_is_awaited(const struct client *client);
