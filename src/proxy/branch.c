@@ -4,6 +4,7 @@
 #include "proxy/proxy.h"
 #include "proxy/route.h"
 #include "proxy/server.h"
+#include "proxy/starve.h"
 #include "proxy/tally.h"
 
 #include <strings.h>
@@ -199,6 +200,7 @@ void branch_lost(struct client *client, const mosaic_error *why)
         error = *why;
     else
         (void)!error_set(&error, MOSAIC_UNREACHABLE, "the connection to the shard was lost");
+    starve_end(client); /* it has not what is listed */
     error_detail(&error, "What the transaction did there was rolled back by the end of the connection.");
     client->transaction.is_broken = true;
     client_server_refused(client, &error);

@@ -31,6 +31,7 @@ struct lookup_question;
 struct effects;
 struct explain_portal;
 struct scatter;
+struct starving;
 struct tally;
 
 /* A Parse that was taken and waits for the shard that the Bind behind it will name. */
@@ -103,6 +104,7 @@ struct client {
     struct list kept;      /* servers of its own that are not linked */
     struct pool *pool;     /* whose queue it is in */
     struct list wait_node;
+    struct starving *starving; /* while it waits and holds; NULL: it does not; starve.h */
     mosaic_error *failure;     /* why the server that it waited for cannot be had */
     struct effects *effects;   /* of the cycle's statements, awaited; effect.h */
     struct tally *tally;       /* of what the linked server answers; NULL: nothing is measured; tally.h */

@@ -499,6 +499,28 @@ bool commit_cancel(struct client *client)
     return any;
 }
 
+static void give_up_part(struct commit_part *part)
+{
+    mosaic_error error;
+    (void)!error_set(&error, MOSAIC_UNREACHABLE, "shard %s did not answer COMMIT within query_timeout", part->name);
+    if (part->commit->phase <= PREPARES)
+        error_detail(&error, "Nothing of the transaction is committed.");
+    error_shard(&error, part->name);
+    server_close(part->server, &error); /* commit_part_lost */
+}
+
+void commit_give_up(struct client *client)
+{
+    struct commit *commit = client->commit;
+    commit->is_sending = true;
+    for (size_t i = 0; i < commit->count; i++)
+        if (commit->parts[i].server && commit->parts[i].awaited)
+            give_up_part(&commit->parts[i]);
+    commit->is_sending = false;
+    commit->began = commit->worker->loop.now;
+    (void)go_on(commit);
+}
+
 int64_t commit_began(const struct client *client)
 {
     return client->commit->began;

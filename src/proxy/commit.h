@@ -21,6 +21,9 @@ MOSAIC_MUST_CHECK bool commit_begin(struct client *client);
 MOSAIC_MUST_CHECK bool commit_begin_undo(struct client *client);
 /* What may still fail of it is told to stop. True: something was that had not been yet. */
 bool commit_cancel(struct client *client);
+/* Servers that have not answered, though they were told to stop, are closed; what is decided by then stands, and the
+ * rest goes on, for as long again. */
+void commit_give_up(struct client *client);
 /* By the loop's clock. */
 int64_t commit_began(const struct client *client);
 /* Does the client have to wait for it? Then it is called again (loop_again) when it need no more. */

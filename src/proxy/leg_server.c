@@ -87,6 +87,21 @@ void leg_let_go(struct leg *leg)
         server_roll_back(server, leg->client.session);
 }
 
+size_t leg_linked(const struct client *client, size_t *slots)
+{
+    const struct scatter *scatter = ((const struct leg *)client)->scatter;
+    size_t count = 0;
+    for (size_t i = 0; i < scatter->leg_count; i++) {
+        const struct leg *leg = &scatter->legs[i];
+        if (!leg->client.server || !leg_joins(leg))
+            continue;
+        if (slots)
+            slots[count] = leg->client.server->pool->slot;
+        count++;
+    }
+    return count;
+}
+
 /* A query of ours that comes before what it is asked. */
 static bool ask_before(struct server *server, const char *sql, struct buffer *out)
 {
@@ -249,7 +264,7 @@ void leg_again(struct source *source)
     if (client->failure) {
         mosaic_error error = *client->failure;
         if (!leg_is_left_out(leg, &error)) {
-            if (strcmp(error.sqlstate, "53300") == 0)
+            if (!strcmp(error.sqlstate, "53300") || !strcmp(error.sqlstate, "40P01"))
                 branch_yield(scatter->client, true); /* it has waited in vain, and others may wait for what it holds */
             leg->has_failed = true;
             leg_over(leg);

@@ -8,6 +8,7 @@
 #include "proxy/route.h"
 #include "proxy/scatter.h"
 #include "proxy/server.h"
+#include "proxy/starve.h"
 
 #include <string.h>
 
@@ -142,16 +143,23 @@ struct client *pool_waits_longest(const struct pool *pool)
     return longest;
 }
 
-/* May one more connection be made? Then it is counted. */
-static bool reserve(struct pool *pool)
+struct pool_limits pool_limits(const struct pool *pool)
+{
+    const struct proxy_settings *settings = pool->worker->settings;
+    return (struct pool_limits){settings->pool_size + settings->reserve_pool_size, settings->max_user_connections,
+                                settings->max_shard_connections};
+}
+
+static const struct client *first_waiting(const struct pool *pool)
+{
+    return list_empty(&pool->waiting) ? NULL : LIST_OWNER(struct client, wait_node, pool->waiting.next);
+}
+
+/* May one more connection be made, up to `most` of this pool's (0: whatever its size)? Then it is counted. */
+static bool reserve_of(struct pool *pool, int64_t most)
 {
     const struct proxy_settings *settings = pool->worker->settings;
     struct account *account = pool->user->account;
-    int64_t most = settings->pool_size;
-    const struct client *longest = pool_waits_longest(pool);
-    if (longest && settings->reserve_pool_size &&
-        pool->worker->loop.now - longest->since >= settings->reserve_pool_timeout)
-        most += settings->reserve_pool_size;
     if (!take_one(&account->shard_connections[pool->slot], most))
         return false;
     if (take_one(&account->connections, settings->max_user_connections)) {
@@ -169,6 +177,16 @@ static void unreserve(struct pool *pool)
     atomic_fetch_sub(&account->shard_connections[pool->slot], 1);
     atomic_fetch_sub(&account->connections, 1);
     atomic_fetch_sub(&pool->worker->proxy->shard_connections[pool->slot], 1);
+}
+
+/* The reserve is for those that have waited for long, and at once for who keeps others waiting meanwhile. */
+static bool reserve(struct pool *pool)
+{
+    const struct proxy_settings *settings = pool->worker->settings;
+    const struct client *longest = pool_waits_longest(pool);
+    bool is_urgent = longest && (first_waiting(pool)->holds ||
+                                 pool->worker->loop.now - longest->since >= settings->reserve_pool_timeout);
+    return reserve_of(pool, settings->pool_size + (is_urgent ? settings->reserve_pool_size : 0));
 }
 
 /* ---- shares: the limits are over all workers, and none may keep all ---- */
@@ -249,6 +267,28 @@ static void open_more(struct pool *pool)
     }
 }
 
+bool pool_exceed(struct pool *pool)
+{
+    if (pool->worker->loop.now < pool->retry_at || is_paused(pool) || pool->shard == POOL_GONE || !reserve_of(pool, 0))
+        return false;
+    pool->exceeds = true;
+    if (server_open(pool))
+        return true;
+    pool->exceeds = false;
+    unreserve(pool);
+    return false;
+}
+
+/* Who has waited so long behind who waits for a lock, which it may itself have on another shard: nobody sees both. */
+static void help_first(struct pool *pool)
+{
+    const struct client *first = first_waiting(pool);
+    int64_t patience = pool->worker->settings->deadlock_check_interval;
+    if (first && first->holds && patience && !pool->exceeds && !pool->connecting_count &&
+        pool->worker->loop.now - first->since >= patience)
+        (void)pool_exceed(pool);
+}
+
 /* ---- giving and taking ---- */
 
 static void link_to(struct pool *pool, struct server *server, struct client *client)
@@ -304,9 +344,8 @@ static void free_a_place(struct pool *pool)
 /* Who keeps others from the servers of other shards meanwhile comes before who holds none. */
 static void queue(struct pool *pool, struct client *client)
 {
-    const struct client *owner = client->is_leg ? leg_owner(client) : client;
     struct list *place = pool->waiting.next;
-    client->holds = owner && branch_is_parked(owner);
+    starve_begin(client);
     while (client->holds && place != &pool->waiting && LIST_OWNER(struct client, wait_node, place)->holds)
         place = place->next;
     list_insert_before(client->holds ? place : &pool->waiting, &client->wait_node);
@@ -342,9 +381,24 @@ void pool_forget(struct client *client)
     if (!client->waits)
         return;
     client->waits = false;
+    starve_end(client);
     list_remove(&client->wait_node);
     client->pool->waiting_count--;
     client->pool = NULL;
+}
+
+void pool_refuse(struct client *client, const mosaic_error *error)
+{
+    pool_forget(client);
+    if (!client->is_leg) /* else when it is told: leg_again */
+        branch_yield(client, true);
+    client_server_refused(client, error);
+}
+
+/* There are more connections than the pool's size, which was passed for transactions that have others. */
+static bool is_beyond(const struct pool *pool)
+{
+    return atomic_load(&pool->user->account->shard_connections[pool->slot]) > pool_limits(pool).pool;
 }
 
 /* Whom it is given: the first, or, while another connection is on its way to him whom it does not fit, the
@@ -366,7 +420,10 @@ void pool_return(struct server *server)
 {
     struct pool *pool = server->pool;
     struct client *client = next_waiting(pool, server);
-    if (server->unfit || is_paused(pool) || (!client && pool->waiting_count > pool->connecting_count)) {
+    if (server->state < SERVER_IDLE)
+        pool->exceeds = false;
+    if (server->unfit || is_paused(pool) || (is_beyond(pool) && !(client && client->holds)) ||
+        (!client && pool->waiting_count > pool->connecting_count)) {
         server_close(server, NULL);
         return;
     }
@@ -404,6 +461,9 @@ void pool_failed(struct pool *pool, const mosaic_error *error)
     struct list *node;
     pool->error = *error;
     COUNT(&pool->worker->counters, server_login_failures, 1);
+    if (pool->exceeds && !list_empty(&pool->waiting)) /* nothing else would help it */
+        pool_refuse(LIST_OWNER(struct client, wait_node, pool->waiting.next), error);
+    pool->exceeds = false;
     if (pool_count(pool) > pool->connecting_count)
         return; /* those who wait will be served by what there is */
     while ((node = list_first(&pool->waiting))) {
@@ -439,6 +499,7 @@ void pool_tend(struct pool *pool)
     if (!list_empty(&pool->idle) && is_wanted_elsewhere(pool))
         give_away(LIST_OWNER(struct server, node, pool->idle.previous));
     open_more(pool);
+    help_first(pool);
     while (keep_least && !is_paused(pool) && pool_count(pool) < settings->min_pool_size && now >= pool->retry_at &&
            reserve(pool)) {
         if (server_open(pool))

@@ -38,9 +38,10 @@ struct pool {
     struct list connecting, idle, active, kept; /* of servers; idle: the one used last comes first */
     struct list waiting;                        /* of clients */
     unsigned connecting_count, idle_count, active_count, kept_count, waiting_count;
-    int64_t retry_at;   /* no connection is tried before */
-    size_t endpoint;    /* of the target: where the last login succeeded */
-    mosaic_error error; /* why the last one failed; status OK: it did not */
+    atomic_bool exceeds; /* one beyond its size is on its way */
+    int64_t retry_at;    /* no connection is tried before */
+    size_t endpoint;     /* of the target: where the last login succeeded */
+    mosaic_error error;  /* why the last one failed; status OK: it did not */
     /* What a new session is told, ready to be sent: ParameterStatus messages. Empty until the first login. */
     struct buffer welcome;
 };
@@ -64,8 +65,18 @@ enum pool_answer {
     POOL_FAILED  /* error says why */
 };
 enum pool_answer pool_assign(struct pool *pool, struct client *client, mosaic_error *error);
+/* How many connections there may be; 0: no limit. */
+struct pool_limits {
+    int64_t pool;        /* of the user's to the shard: unless transactions starve each other, starve.h */
+    int64_t user, shard; /* of the user's to all shards; of all users' to this one */
+};
+struct pool_limits pool_limits(const struct pool *pool);
+/* One connection beyond the pool's size is opened for the first that waits. False: the other limits forbid it. */
+bool pool_exceed(struct pool *pool);
 /* NULL: nobody waits. */
 struct client *pool_waits_longest(const struct pool *pool);
+/* It has waited in vain, and is told why: its transaction lets go of what others may wait for. */
+void pool_refuse(struct client *client, const mosaic_error *error);
 /* The client waits no more. */
 void pool_forget(struct client *client);
 /* A server that is free to serve anyone: gives it to who comes first of those that wait, else it is idle. */

@@ -12,6 +12,7 @@
 #include "proxy/recover.h"
 #include "proxy/reload.h"
 #include "proxy/settle.h"
+#include "proxy/starve.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -192,6 +193,7 @@ mosaic_status proxy_start(const struct proxy_options *options, struct proxy **ma
     proxy->recover = recover_new(proxy);
     proxy->settle = settle_new(proxy);
     proxy->deadlock = deadlock_new(proxy);
+    proxy->starvation = starvation_new();
     proxy->placer = placer_new(proxy);
     proxy->follow = follow_new(proxy);
     proxy->config_path = strdup(options->config_path);
@@ -199,7 +201,7 @@ mosaic_status proxy_start(const struct proxy_options *options, struct proxy **ma
     proxy->slot_names = memory_zeroed(SHARDS_MOST, sizeof *proxy->slot_names);
     mosaic_status status = MOSAIC_OK;
     if (!proxy->config_path || !proxy->lookup || !proxy->recover || !proxy->settle || !proxy->deadlock ||
-        !proxy->placer || !proxy->follow || !proxy->shard_connections || !proxy->slot_names)
+        !proxy->starvation || !proxy->placer || !proxy->follow || !proxy->shard_connections || !proxy->slot_names)
         status = error_memory(error);
     raise_descriptors();
     if (status == MOSAIC_OK)
@@ -281,6 +283,7 @@ void proxy_free(struct proxy *proxy)
     for (unsigned i = 0; i < proxy->worker_count; i++)
         worker_free(&proxy->workers[i]);
     placer_free(proxy->placer);
+    starvation_free(proxy->starvation);
     memory_free(proxy->workers);
     world_release(proxy->world);
     config_release(proxy->config);

@@ -20,6 +20,7 @@ struct operation;
 struct placer;
 struct recover;
 struct settle;
+struct starvation;
 struct control_socket;
 
 struct proxy {
@@ -46,6 +47,7 @@ struct proxy {
     struct settle *settle;
     struct deadlock *deadlock;
     struct follow *follow;
+    struct starvation *starvation;
     struct log *log;
     atomic_uint_fast64_t readings;     /* number of the last reading of map and schema that has ended, well or not */
     atomic_uint_fast64_t readings_due; /* before that one no client's statement begins */

@@ -391,11 +391,6 @@ const struct buffer *scatter_failure(const struct scatter *scatter)
     return &scatter->failure;
 }
 
-uint64_t scatter_fetched(const struct scatter *scatter)
-{
-    return scatter->fetched;
-}
-
 void scatter_start(struct scatter *scatter)
 {
     struct worker *worker = scatter->worker;

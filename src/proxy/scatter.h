@@ -105,8 +105,6 @@ void scatter_declared(struct scatter *scatter);
 enum { SCATTER_TAG = 32 };
 /* What CommandComplete says. */
 void scatter_tag(const struct scatter *scatter, char tag[SCATTER_TAG]);
-/* How many rows the last scatter_fetch has given. */
-uint64_t scatter_fetched(const struct scatter *scatter);
 /* The client has room again, or was merely called: what waited for that goes on. */
 void scatter_resume(struct scatter *scatter);
 /* The client's wish: every shard is told; what still waits for a server fails at once. */
@@ -125,6 +123,9 @@ static inline bool leg_is_row(char type)
 bool leg_holds(struct client *client, char type);
 /* Whose statement it is a part of; NULL: it was dropped. */
 struct client *leg_owner(const struct client *client);
+/* How many servers its statement has in the client's transaction, linked to legs. slots: those of their shards; NULL.
+ */
+size_t leg_linked(const struct client *client, size_t *slots);
 /* Does anybody wait for it, or is it to end? Not while its portal is left alone. */
 bool leg_is_awaited(const struct client *client);
 /* The same as leg_holds found last. */

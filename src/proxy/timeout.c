@@ -26,10 +26,7 @@ static void look_at_waiting(struct pool *pool, int64_t now)
         error_sqlstate(&error, "53300");
         error_hint(&error, "raise pool_size, or let transactions be shorter; SHOW POOLS tells who waits");
         COUNT(&pool->worker->counters, wait_timeouts, 1);
-        pool_forget(client);
-        if (!client->is_leg)
-            branch_yield(client, true); /* others may wait for what it holds */
-        client_server_refused(client, &error);
+        pool_refuse(client, &error);
     }
 }
 
@@ -49,14 +46,19 @@ static void end_idle_transaction(struct client *client)
     client_close(client, &error);
 }
 
+/* How long what was told to stop may go on. */
+static int64_t patience_of(const struct proxy_settings *settings)
+{
+    return settings->cancel_wait_timeout > PATIENCE_LEAST ? settings->cancel_wait_timeout : PATIENCE_LEAST;
+}
+
 /* It was told to stop, and says nothing, though what it says would be read. */
 static bool is_dumb(const struct server *server, int64_t passed)
 {
     const struct client *client = server->client;
     const struct proxy_settings *settings = server->worker->settings;
-    int64_t patience = settings->cancel_wait_timeout > PATIENCE_LEAST ? settings->cancel_wait_timeout : PATIENCE_LEAST;
     bool is_read = client->is_leg ? !leg_is_held(client) : !channel_stuck(&client->channel);
-    return is_read && passed > settings->query_timeout + patience;
+    return is_read && passed > settings->query_timeout + patience_of(settings);
 }
 
 static void end_dumb(struct server *server)
@@ -113,7 +115,9 @@ static void look_at_commit(struct client *client, int64_t most)
     struct worker *worker = client->worker;
     if (!most || !commit_is_busy(client) || worker->loop.now - commit_began(client) <= most)
         return;
-    if (commit_cancel(client))
+    if (worker->loop.now - commit_began(client) > most + patience_of(worker->settings))
+        commit_give_up(client);
+    else if (commit_cancel(client))
         COUNT(&worker->counters, query_timeouts, 1);
 }
 

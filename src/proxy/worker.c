@@ -7,6 +7,7 @@
 #include "proxy/listener.h"
 #include "proxy/pool.h"
 #include "proxy/proxy.h"
+#include "proxy/starve.h"
 #include "proxy/timeout.h"
 #include "proxy/waiting.h"
 
@@ -102,6 +103,7 @@ static void housekeep(struct timer *timer)
     each_pool(worker, pool_tend);
     timeouts_look(worker);
     waiting_look(worker);
+    starve_look(worker->proxy);
     timer_set(&worker->loop.timers, timer, worker->loop.now + HOUSEKEEPING_MS);
 }
 

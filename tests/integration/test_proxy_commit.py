@@ -385,6 +385,26 @@ def test_a_shard_that_is_lost_behind_its_answer_while_another_still_works(lab, p
     assert not idle_in_transaction(lab, 1)
 
 
+def test_a_shard_that_hangs_in_the_commit(lab):
+    """Its cancel request does nothing: after query_timeout and patience the client is told, and others go on."""
+    limits = {"query_timeout": "1s", "cancel_wait_timeout": "1s", "recovery_interval": "300ms", "recovery_age": "300ms"}
+    with start_proxy(lab, limits) as proxy, contextlib.closing(proxy.psycopg2()) as connection:
+        for sql in ("BEGIN", "UPDATE accounts SET balance = 99 WHERE id = 930", "UPDATE accounts SET balance = 101 WHERE id = 931"):
+            ask(connection, sql)
+        [(backend,)] = lab.query(0, "SELECT pid FROM pg_stat_activity WHERE state = 'idle in transaction' AND "
+                                    "datname = current_database()")
+        os.kill(backend, signal.SIGSTOP)
+        try:
+            with pytest.raises(psycopg2.Error) as failed:
+                ask(connection, "COMMIT")
+            assert failed.value.pgcode == "08006" and "shard s0 did not answer COMMIT" in str(failed.value)
+            assert ask(connection, "SELECT balance FROM accounts WHERE id = 931") == [(100,)]
+        finally:
+            os.kill(backend, signal.SIGCONT)
+        eventually(lambda: not idle_in_transaction(lab, 0))
+        assert balances(lab, 930, 931) == [100, 100]
+
+
 UPDATE_BOTH = parse("UPDATE accounts SET balance = balance + CASE id WHEN 939 THEN -5 ELSE 5 END WHERE id IN (939, 940)") + \
     bind() + execute()
 

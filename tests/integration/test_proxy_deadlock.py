@@ -328,15 +328,15 @@ def test_never(proxy, lab):
         other.now("COMMIT")
 
 
-def test_transfers_at_random(proxy, lab):
-    """40 clients: none hangs, and no error but 40P01; what is committed is on all shards."""
+def transfer(target, seconds, clients, accounts=12):
+    """Clients that move money at random, each for so long, and until it has done so once. How often, and the errors."""
     errors, done = [], []
 
-    def work(target, seed, ends):
+    def work(seed, ends):
         chance = random.Random(seed)
         with contextlib.closing(target.psycopg2()) as connection:
-            while time.monotonic() < ends:
-                keys = chance.sample(range(12), 3)
+            while time.monotonic() < ends or seed not in done:
+                keys = chance.sample(range(accounts), 3)
                 try:
                     ask(connection, "BEGIN")
                     for key, by in zip(keys, (5, -2, -3)):
@@ -349,15 +349,111 @@ def test_transfers_at_random(proxy, lab):
                     errors.append(error)
                     ask(connection, "ROLLBACK")
 
-    # Each has a connection to each shard: who waits for one of the pool waits for no lock.
-    with start_proxy(lab, {**QUICK, "pool_size": "40"}) as roomy:
-        ends = time.monotonic() + 10
-        threads = [threading.Thread(target=work, args=(roomy, seed, ends), daemon=True) for seed in range(40)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(60)
+    ends = time.monotonic() + seconds
+    threads = [threading.Thread(target=work, args=(seed, ends), daemon=True) for seed in range(clients)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
     assert not any(thread.is_alive() for thread in threads), "a client hangs"
     assert {error.pgcode for error in errors} <= {"40P01"}, {str(error) for error in errors}
+    return len(done), errors
+
+
+def test_transfers_at_random(proxy, lab):
+    """40 clients: none hangs, and no error but 40P01; what is committed is on all shards."""
+    # Each has a connection to each shard: who waits for one of the pool waits for no lock.
+    with start_proxy(lab, {**QUICK, "pool_size": "40"}) as roomy:
+        done, errors = transfer(roomy, 10, 40)
     assert errors and done
+    assert sum(balances(lab).values()) == 3000
+
+
+# ---- pools: all connections belong to those who wait for others' ----
+
+ONE = {**QUICK, "pool_size": "1", "threads": "1"}
+
+
+def starve(first, second):
+    """Each has the only connection to one shard, and asks for the other's; no row is wanted by both."""
+    for party in first, second:
+        party.now(update(2))  # what is to be known of its session is asked for once, of any shard
+    first.now("BEGIN")
+    first.now(update(0))
+    second.now("BEGIN")
+    second.now(update(1))
+    first.start(update(4))
+    time.sleep(0.05)
+    second.start(update(3))
+
+
+def connections(proxy):
+    return max(row["sv_active"] + row["sv_idle"] + row["sv_login"] for row in shown(proxy, "SHOW POOLS"))
+
+
+def test_one_connection_more_ends_a_deadlock_of_pools(lab):
+    with start_proxy(lab, ONE) as tight, parties(tight, tight) as made:
+        began = time.monotonic()
+        starve(*made)
+        for party in made[0], made[1]:  # the older one goes on; the other when that is over
+            assert party.finish() is None
+            party.now("COMMIT")
+        assert time.monotonic() - began < PATIENCE / 2
+        eventually(lambda: connections(tight) <= 1, PATIENCE)
+    assert [balances(lab)[key] for key in (0, 1, 3, 4)] == [101] * 4
+
+
+def test_the_youngest_is_ended_where_no_connection_more_may_be(lab):
+    with start_proxy(lab, {**ONE, "max_shard_connections": "1"}) as tight, parties(tight, tight) as made:
+        starve(*made)
+        (victim,), (other,) = split(made)
+        assert victim is made[1]
+        assert "deadlock of connection pools" in str(victim.error) and "max_shard_connections" in str(victim.error)
+        other.now("COMMIT")
+        victim.now("ROLLBACK")
+        for sql in ("BEGIN", update(1), update(3), "COMMIT"):
+            victim.now(sql)
+        assert "deadlock of connection pools" in tight.log
+    assert [balances(lab)[key] for key in (0, 1, 3, 4)] == [101] * 4
+
+
+def test_a_statement_of_several_shards_is_ended_so_too(lab):
+    with start_proxy(lab, {**ONE, "max_shard_connections": "1"}) as tight, parties(tight, tight) as (explicit, implicit):
+        explicit.now("BEGIN")
+        explicit.now(update(1))
+        implicit.start("UPDATE accounts SET balance = balance + 1 WHERE id IN (0, 4)")  # has s0, waits for s1
+        time.sleep(0.3)
+        explicit.start(update(3))
+        (victim,), (other,) = split([explicit, implicit])
+        for party in other, victim:
+            party.now("ROLLBACK")
+        assert victim.now("SELECT 1") == [(1,)]
+
+
+def test_who_waits_behind_a_lock_of_its_own_is_helped(lab):
+    """The pool's only connection waits for a row of whoever waits for it, by way of another."""
+    with start_proxy(lab, ONE | {"pool_size": "2"}) as tight, parties(tight, tight, tight, tight) as made:
+        holder, waiter, first, second = made
+        for party, key in ((holder, 1), (first, 0), (second, 3)):  # all connections to s0, and one to s1
+            party.now(update(2))
+            party.now("BEGIN")
+            party.now(update(key))
+        waiter.start(update(1))                                    # the other one, and waits for a row of holder's
+        time.sleep(0.3)
+        holder.start(update(6))                                    # waits for a connection to s0
+        first.start(update(4))                                     # and they for one to s1
+        second.start(update(7))
+        for party in holder, first, second:
+            assert party.finish() is None
+            party.now("COMMIT")
+        assert waiter.finish() is None
+
+
+@pytest.mark.parametrize("size", ["1", "2"])
+def test_transfers_through_small_pools(lab, size):
+    """Whoever waits for a connection is helped at once, and nobody but a lock's victim has an error."""
+    with start_proxy(lab, ONE | {"pool_size": size}) as tight:
+        done, errors = transfer(tight, 1, 32, accounts=30)
+        assert done >= 32 and not [error for error in errors if "pools" in str(error)]
+        eventually(lambda: connections(tight) <= int(size), PATIENCE)
     assert sum(balances(lab).values()) == 3000

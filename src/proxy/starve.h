@@ -1,0 +1,31 @@
+/*
+ * Transactions that starve each other: each has connections of some shards' pools, and waits for one of a pool whose
+ * connections all belong to others of them. No shard sees it, since nobody waits for a lock.
+ *
+ *     pool of s0, full:  A's          pool of s1, full:  B's           A waits for s1, B for s0
+ *
+ * Who waits so is listed here, over all workers, with what it has meanwhile; so the list is true at every moment at
+ * which its mutex is held. As soon as nobody of a set of those can go on, one connection more is opened for one of
+ * them, or, where the limits forbid it, the youngest is ended by 40P01. docs/design/deadlocks.md.
+ */
+#ifndef MOSAIC_PROXY_STARVE_H
+#define MOSAIC_PROXY_STARVE_H
+
+#include "proxy/pool.h"
+
+struct starvation;
+
+/* NULL when memory is out. */
+struct starvation *starvation_new(void);
+/* NULL is fine. When no worker runs any more. */
+void starvation_free(struct starvation *starvation);
+
+/* The client, in the queue of client->pool, has connections of other shards, or does not: client->holds says so
+ * afterwards. Without memory it waits as one that is not listed. */
+void starve_begin(struct client *client);
+/* It does not wait any more. */
+void starve_end(struct client *client);
+/* Each housekeeping, in case limits have changed meanwhile. */
+void starve_look(struct proxy *proxy);
+
+#endif
