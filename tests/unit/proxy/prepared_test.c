@@ -131,6 +131,11 @@ static void the_one_used_least_leaves(void **state)
     server_statements_remove(&have, b);
     assert_true(server_statements_add(&have, c));
     assert_ptr_equal(server_statements_oldest(&have, 2), a);
+    assert_null(server_statements_since(&have, b));
+    *server_statements_since(&have, a) = 7;
+    assert_ptr_equal(server_statements_oldest(&have, 2), c);
+    assert_int_equal(*server_statements_since(&have, a), 7);
+    assert_int_equal(*server_statements_since(&have, c), 0);
     server_statements_clear(&have);
     prepared_release(a), prepared_release(b), prepared_release(c);
 }
