@@ -388,6 +388,11 @@ static enum step try_scatter(struct planning *planning)
         if (planning->facts->write_remedy)
             error_hint(planning->error, "%s", planning->facts->write_remedy);
     }
+    bool keeps = planning->facts->class == STATEMENT_DECLARE && !planning->facts->declares_plain;
+    if (!scatter && keeps && planning->input->has_scatter && strcmp(planning->error->sqlstate, "0A000") == 0) {
+        add_detail(planning, "A cursor over several shards is not WITH HOLD, SCROLL or BINARY.");
+        error_hint(planning->error, "Declare it in a transaction, without these words; or name the key in the WHERE.");
+    }
     if (!scatter || !planning->input->has_scatter || (scatter->final && !planning->input->has_coordinator) ||
         strcmp(planning->error->sqlstate, "0A000") != 0)
         return GO_ON;

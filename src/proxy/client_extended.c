@@ -91,7 +91,7 @@ static enum taken describe_statement(struct client *client, const struct wire_na
     taken = describe_execute(client, prepared);
     if (taken != REACHED)
         return taken;
-    taken = extended_reach_any(client);
+    taken = extended_reach_for(client, prepared);
     if (taken != REACHED)
         return taken;
     taken = extended_ensure(client, prepared, statement);

@@ -17,6 +17,8 @@ enum taken extended_fail(struct client *client, const char *sqlstate, const char
 enum taken extended_answer_empty(struct client *client, char type);
 /* A server for what any shard can say, with all Parses sent. TAKEN without a server: refused. */
 enum taken extended_reach_any(struct client *client);
+/* The same to describe a statement: the home shard where it, or a Parse, names what that one alone has. NULL: none. */
+enum taken extended_reach_for(struct client *client, struct prepared *prepared);
 /* The Parses that came before, if any, are sent: REACHED. */
 enum taken extended_send_before(struct client *client);
 /* Is it all that was parsed, and not sent, and has no server been sent anything? */

@@ -275,12 +275,40 @@ enum taken client_send_held(struct client *client)
     return TAKEN;
 }
 
-enum taken extended_reach_any(struct client *client)
+/* Does it name what the home shard alone has? That one can describe it, whatever else it names. */
+static bool is_of_home(struct client *client, struct prepared *prepared)
 {
-    enum taken taken = client_reach_aside(client, route_any(client));
+    struct route route;
+    if (!prepared || !route_facts(client, prepared, &route) || !route.facts)
+        return false;
+    for (size_t i = 0; i < route.facts->count; i++)
+        if (route.facts->facts[i].needs_home)
+            return true;
+    return false;
+}
+
+static bool names_home(struct client *client, struct prepared *prepared)
+{
+    bool names = is_of_home(client, prepared);
+    for (uint32_t i = 0; !names && i < client->held_count; i++)
+        names = is_of_home(client, client->held[i].prepared);
+    return names;
+}
+
+enum taken extended_reach_for(struct client *client, struct prepared *prepared)
+{
+    size_t home = client->worker->world->home, shard = route_any(client);
+    if (shard != home && client->status != 'E' && names_home(client, prepared))
+        shard = home;
+    enum taken taken = client_reach_aside(client, shard);
     if (taken == REACHED && client_send_held(client) != TAKEN)
         return TAKEN_CLOSED;
     return taken;
+}
+
+enum taken extended_reach_any(struct client *client)
+{
+    return extended_reach_for(client, NULL);
 }
 
 enum taken extended_send_before(struct client *client)

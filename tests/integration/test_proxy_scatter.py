@@ -482,6 +482,8 @@ def test_cursors_are_fetched_forward(session, oracle, proxy):
     session("ROLLBACK")
     with pytest.raises(psycopg2.errors.NoActiveSqlTransaction):
         session("DECLARE c CURSOR FOR SELECT id FROM users")
+    with pytest.raises(psycopg2.errors.FeatureNotSupported, match="is not WITH HOLD"):
+        session("DECLARE c CURSOR WITH HOLD FOR SELECT id FROM users")
     session("BEGIN")
     session("DECLARE c NO SCROLL CURSOR FOR SELECT id, 1 / (id - 700) FROM users ORDER BY id")
     with pytest.raises(psycopg2.errors.DuplicateCursor):

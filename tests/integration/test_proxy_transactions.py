@@ -7,7 +7,7 @@ import psycopg2
 import pytest
 from conftest import superuser
 from proxies import STANDIN, ask, eventually, shown, start_proxy
-from rawwire import bind, describe, execute, parse, sync
+from rawwire import bind, describe, execute, flush, parse, query, sync
 
 LAB_SHARDS = 3
 SCHEMA = """
@@ -25,6 +25,7 @@ pytestmark = pytest.mark.skipif(bool(STANDIN), reason="only the proxy knows seve
 @pytest.fixture(scope="module")
 def proxy(lab):
     lab.everywhere(SCHEMA)
+    lab.query(0, "CREATE TABLE alone (id int)")
     lab.add_tables(TABLES)
     lab.run("apply", "--yes", check=True)
     with start_proxy(lab, {"schema_check_interval": "200ms"}) as proxy:
@@ -55,6 +56,24 @@ def nothing_is_left(lab):
     for i in range(LAB_SHARDS):
         assert lab.query(i, "SELECT * FROM pg_prepared_xacts") == []
         assert lab.query(i, "SELECT * FROM mosaic.decision") == []
+
+
+@pytest.mark.parametrize("way", ["describe", "flush", "apart"])
+def test_the_home_shard_describes_its_tables_in_a_transaction_of_another_one(lab, one, proxy, way):
+    """As drivers prepare: Parse and Describe of a statement come alone, and there is no Bind yet to say where."""
+    statement = parse(f"INSERT INTO alone /* {way} */ VALUES ($1) RETURNING id", "s")
+    asked = describe("S", "s")
+    with proxy.wire() as wire:
+        for sql in ("BEGIN", "UPDATE accounts SET balance = 50 WHERE id = 1"):
+            assert wire.exchange(query(sql))[-1][1] == b"T"
+        if way == "apart":
+            assert kinds(wire.exchange(statement + sync())) == list("1Z")
+            assert kinds(wire.exchange(asked + sync())) == list("tTZ")
+        else:
+            assert kinds(wire.exchange(statement + (flush() if way == "flush" else b"") + asked + sync())) == list("1tTZ")
+        assert kinds(wire.exchange(bind(["7"], "s") + execute() + sync())) == list("2DCZ")
+        assert wire.exchange(query("ROLLBACK"))[-1][1] == b"I"
+    assert lab.query(0, "SELECT * FROM alone") == []
 
 
 def test_a_transfer_between_shards_is_committed_on_both(proxy, lab, one):

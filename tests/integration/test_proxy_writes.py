@@ -17,9 +17,9 @@ CREATE TABLE orders (user_id bigint REFERENCES users (id) DEFERRABLE INITIALLY D
 CREATE TABLE countries (code text PRIMARY KEY, name text);
 CREATE TABLE plain (id bigint PRIMARY KEY, word text);
 CREATE TYPE mood AS ENUM ('ok', 'happy');
-CREATE TABLE tags (id serial PRIMARY KEY, name varchar(9) UNIQUE, made timestamptz DEFAULT clock_timestamp(), mood mood DEFAULT 'ok',
-                   token uuid DEFAULT gen_random_uuid(), ratio float8 DEFAULT random(), long int GENERATED ALWAYS AS (length(name)) STORED,
-                   also bigint GENERATED ALWAYS AS IDENTITY);
+CREATE TABLE tags (id serial PRIMARY KEY, name varchar(9) UNIQUE, made timestamptz DEFAULT clock_timestamp(),
+                   mood mood DEFAULT 'ok', token uuid DEFAULT gen_random_uuid(), ratio float8 DEFAULT random(),
+                   long int GENERATED ALWAYS AS (length(name)) STORED, also bigint GENERATED ALWAYS AS IDENTITY);
 """
 TABLES = (" - {name: users, key: id, function: modulo}\n - {name: orders, key: user_id, function: modulo}\n"
           " - {name: plain, key: id, function: modulo}\n - {name: countries, kind: reference}\n"
