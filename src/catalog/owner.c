@@ -41,7 +41,7 @@ const char *owner_comment(struct arena *arena, const struct table *table, size_t
     return arena_format(arena, "%s %s", head, hex);
 }
 
-static const char *owner_expression(struct works *works, const struct table *table, size_t shard)
+const char *owner_expression(struct arena *arena, const struct table *table, size_t shard)
 {
     struct buffer sql = BUFFER_INIT(EXPRESSION_MOST);
     const char *columns[KEY_COLUMNS_MAX];
@@ -49,13 +49,50 @@ static const char *owner_expression(struct works *works, const struct table *tab
     for (size_t i = 0; i < table->column_count; i++) {
         buffer_clear(&sql);
         sql_identifier(&sql, table->columns[i]);
-        columns[i] = arena_string(works->arena, buffer_string(&sql));
+        columns[i] = arena_string(arena, buffer_string(&sql));
         failed |= !columns[i];
     }
     buffer_clear(&sql);
     if (!failed)
         sql_owned(&sql, &table->rule, columns, table->map, (uint32_t)shard);
-    const char *text = failed || buffer_failed(&sql) ? NULL : arena_string(works->arena, buffer_string(&sql));
+    const char *text = failed || buffer_failed(&sql) ? NULL : arena_string(arena, buffer_string(&sql));
+    buffer_free(&sql);
+    return text;
+}
+
+static void add_literal(struct buffer *sql, const char *text)
+{
+    sql_literal(sql, text, strlen(text));
+}
+
+/* Not where one stood there before, under IF NOT EXISTS. */
+static void add_comment(struct buffer *sql, const struct table *table, const char *comment)
+{
+    buffer_text(sql, "BEGIN IF EXISTS (SELECT FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_class c ON c.oid ="
+                     " k.conrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = ");
+    add_literal(sql, table->schema);
+    buffer_text(sql, " AND c.relname = ");
+    add_literal(sql, table->name);
+    buffer_text(sql, " AND k.conname = '" OWNER_CONSTRAINT "' AND pg_catalog.obj_description(k.oid, 'pg_constraint')"
+                     " IS NULL) THEN COMMENT ON CONSTRAINT " OWNER_CONSTRAINT " ON ");
+    sql_identifier(sql, table->schema);
+    buffer_char(sql, '.');
+    sql_identifier(sql, table->name);
+    buffer_text(sql, " IS ");
+    add_literal(sql, comment);
+    buffer_text(sql, "; END IF; END");
+}
+
+const char *owner_comment_sql(struct arena *arena, const struct table *table, size_t shard)
+{
+    struct buffer sql = BUFFER_INIT(EXPRESSION_MOST), body = BUFFER_INIT(EXPRESSION_MOST);
+    const char *comment = owner_comment(arena, table, shard);
+    add_comment(&body, table, comment ? comment : "");
+    buffer_text(&sql, "DO LANGUAGE plpgsql ");
+    add_literal(&sql, buffer_string(&body));
+    const char *text =
+        !comment || buffer_failed(&body) || buffer_failed(&sql) ? NULL : arena_string(arena, buffer_string(&sql));
+    buffer_free(&body);
     buffer_free(&sql);
     return text;
 }
@@ -107,7 +144,7 @@ static mosaic_status make_owner(struct works *works, const struct table *table, 
     struct owner_work item = {OWNER_ADD, shard, table->schema, table->name, table->display, table};
     item.grows = facts->grows || facts->arrives;
     item.comment = owner_comment(works->arena, table, shard);
-    item.expression = owner_expression(works, table, shard);
+    item.expression = owner_expression(works->arena, table, shard);
     item.condition = item.grows ? placed_expression(works, table) : item.expression;
     if (!item.comment || !item.expression || !item.condition)
         return error_memory(works->error);

@@ -17,5 +17,9 @@ MOSAIC_MUST_CHECK mosaic_status owner_works(const struct difference_input *input
  * CHECK rewritten, so the comment is how an equal one is recognised. NULL when memory is out.
  */
 const char *owner_comment(struct arena *arena, const struct table *table, size_t shard);
+/* What it checks. NULL when memory is out. */
+const char *owner_expression(struct arena *arena, const struct table *table, size_t shard);
+/* The statement that says so of a table that was just made. NULL when memory is out. */
+const char *owner_comment_sql(struct arena *arena, const struct table *table, size_t shard);
 
 #endif

@@ -79,6 +79,8 @@ struct plan_write {
     bool explain_runs;
     bool by_itself, needs_transaction, once_a_server, takes_turns;
     const char *leftovers;
+    const struct table *makes;
+    size_t inside; /* of each part's text */
 };
 
 struct plan {

@@ -352,6 +352,7 @@ static void fill_all(const struct facts *facts, struct plan_write *write, struct
     write->tags = TAGS_WORDS;
     write->changes_schema = facts->changes_schema;
     write->by_itself = fact->by_itself, write->needs_transaction = fact->needs_transaction;
+    write->makes = fact->makes, write->inside = fact->inside - fact->start;
     write->leftovers = fact->leftovers;
     write->once_a_server = fact->once_a_server, write->takes_turns = fact->takes_turns;
     plan->bucket = PLAN_NO_BUCKET;

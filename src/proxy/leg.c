@@ -325,7 +325,7 @@ static bool take_error(struct leg *leg, const char *message, const struct wire_f
     COUNT(&scatter->worker->shards[server->pool->slot], errors, 1);
     server_error_count(server, message, frame);
     leg->has_failed = true;
-    if (leg->state < LEG_COMPLETE)
+    if (leg->state < LEG_COMPLETE && !leg->asking->behind)
         leg->state = LEG_COMPLETE; /* nothing but ReadyForQuery comes now */
     if (server->ours_failed) {     /* of what it was to be told first */
         server->ours_failed = false;
@@ -355,10 +355,12 @@ static bool take_ready(struct server *server, const char *message, const struct 
         server_close(server, &error);
         return false;
     }
-    if (leg->scatter->write && leg->scatter->write->leftovers && !leg->is_behind) {
+    if (leg->asking->behind && !leg->is_behind) {
         leg->is_behind = true;
         return true;
     }
+    if (leg->is_behind)
+        leg->state = LEG_COMPLETE;
     int64_t us = worker->loop.now_us - leg->client.began_us;
     COUNT(counters, queries, 1);
     COUNT(counters, transactions, 1);
@@ -436,7 +438,8 @@ static void take_notice(struct leg *leg, const char *message, const struct wire_
 static void take_complete(struct leg *leg, const char *tag)
 {
     struct scatter *scatter = leg->scatter;
-    leg->state = LEG_COMPLETE;
+    if (!leg->asking->behind)
+        leg->state = LEG_COMPLETE;
     if (scatter->pick && scatter->client) {
         pick_complete(leg, tag);
         return;
@@ -453,7 +456,9 @@ bool leg_take(struct server *server, const char *message, const struct wire_fram
 {
     struct leg *leg = leg_of(server->client);
     if (leg->is_behind && frame->type != WIRE_B_READY_FOR_QUERY)
-        return true;
+        return frame->type == WIRE_B_ERROR_RESPONSE && !leg->has_failed && leg_joins(leg)
+                   ? take_error(leg->client.server, message, frame)
+                   : true;
     switch (frame->type) {
     case WIRE_B_DATA_ROW:
     case WIRE_B_COPY_OUT_DATA:

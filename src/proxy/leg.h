@@ -32,6 +32,7 @@ struct asking {
     struct bound_values bound;
     struct buffer request; /* Bind, Describe, Execute, Sync */
     struct prepared *kept; /* held; NULL: it is parsed each time */
+    const char *behind;    /* what comes behind it, a query of ours; NULL: nothing */
 };
 
 struct leg {
@@ -44,7 +45,7 @@ struct leg {
     enum leg_state state;
     bool is_branch;        /* its server was in the client's transaction before */
     bool has_failed;       /* with an error */
-    bool is_behind;        /* it has answered, and drops what it has left over */
+    bool is_behind;        /* it has answered, and is at asking->behind */
     bool is_missing;       /* there was no connection: its rows are left out */
     bool is_held;          /* rows wait at its server */
     bool is_cancelled;     /* its server was told to stop */

@@ -178,8 +178,8 @@ void leg_send_request(struct leg *leg)
     if (!scatter->move && types && text && !scatter->copy_in)
         leg_write_parse(leg, asking->kept, text, types, count, &out);
     buffer_add(&out, buffer_string(&asking->request), asking->request.size);
-    if (leftovers) /* again: whether it has failed is not known yet */
-        wire_query(&out, leftovers);
+    if (asking->behind)
+        wire_query(&out, asking->behind);
     leg->state = LEG_ASKED;
     mosaic_error error;
     bool failed = !types || !text || !told || buffer_failed(&out) || !expect_add(&server->expect, EXPECT_LEG, 0, NULL);

@@ -6,6 +6,8 @@
  * shard's copy to himself before he asks the others. The same of the schema, which all shards have; what cannot be
  * within a transaction they do each for itself, at once.
  */
+#include "catalog/introspect.h"
+#include "catalog/owner.h"
 #include "core/sqlexpr.h"
 #include "proxy/copy_in.h"
 #include "proxy/leg.h"
@@ -16,20 +18,41 @@
 #include <string.h>
 #include <strings.h>
 
+/* Zero-terminated: behind what EXPLAIN has in front; a table that is made gets its constraint mosaic_owner. NULL: memory
+ * is out. */
+static const char *text_of(struct scatter *scatter, const struct plan_write *write, const struct plan_write_part *part)
+{
+    struct arena *arena = &scatter->arena;
+    const char *before = scatter->facts.explains ? scatter->facts.explains : "";
+    size_t begun = strlen(before);
+    char *text = write->makes ? NULL : arena_allocate(arena, begun + part->size + 1);
+    if (text) {
+        memcpy(text, before, begun);
+        memcpy(text + begun, part->text, part->size);
+        text[begun + part->size] = '\0';
+    }
+    if (!write->makes)
+        return text;
+    const char *owned = owner_expression(arena, write->makes, part->shard);
+    if (!owned)
+        return NULL;
+    return arena_format(arena, "%.*s, CONSTRAINT " OWNER_CONSTRAINT " CHECK (%s)%.*s", (int)write->inside, part->text,
+                        owned, (int)(part->size - write->inside), part->text + write->inside);
+}
+
 static struct asking *make_asking(struct scatter *scatter, const struct scatter_order *order,
                                   const struct plan_write_part *part)
 {
     struct arena *arena = &scatter->arena;
     struct asking *asking = arena_zeroed(arena, 1, sizeof *asking);
-    const char *before = scatter->facts.explains ? scatter->facts.explains : "";
-    size_t begun = strlen(before);
-    char *text = arena_allocate(arena, begun + part->size + 1);
+    const char *text = text_of(scatter, order->plan->write, part);
     if (!asking || !text)
         return NULL;
-    memcpy(text, before, begun);
-    memcpy(text + begun, part->text, part->size);
-    text[begun + part->size] = '\0';
     asking->text = text;
+    asking->behind = scatter->write->leftovers; /* whether it fails is not known yet */
+    if (order->plan->write->makes &&
+        !(asking->behind = owner_comment_sql(arena, order->plan->write->makes, part->shard)))
+        return NULL;
     bool taken = part->parameters
                      ? bound_values_pick(&asking->bound, arena, order->types, order->type_count, order->bind,
                                          part->parameters, (uint16_t)part->parameter_count)

@@ -35,6 +35,19 @@ static void check_home_name(struct analysis *analysis, const RangeVar *name)
 
 /* ---- CREATE ---- */
 
+/* What keeps rows of other shards away stands in it from the beginning, on each shard its own. */
+static void note_made(struct analysis *analysis, const RangeVar *name, const struct table *table)
+{
+    struct token token = {.is_group = false};
+    size_t at = (size_t)analysis->facts->start;
+    while (!token.is_group && words_token(analysis->text, analysis->size, &at, &token))
+        ;
+    if (!token.is_group || analysis->text[token.end - 1] != ')')
+        ddl_refuse(analysis, name->location, "a table of the config whose columns are not written out", NULL);
+    analysis->ddl.write.makes = table;
+    analysis->ddl.write.inside = token.end - 1;
+}
+
 static void create_table(struct analysis *analysis, const CreateStmt *create)
 {
     const RangeVar *name = create->relation;
@@ -53,6 +66,8 @@ static void create_table(struct analysis *analysis, const CreateStmt *create)
         ddl_note_home(analysis, analysis_copy(analysis, name->relname));
     if (table && name->relpersistence == 't')
         ddl_refuse(analysis, name->location, "a temporary partition", NULL);
+    if (table && !is_partition && table->kind == TABLE_SHARDED && table->map)
+        note_made(analysis, name, table);
     if (table)
         analysis->facts->name = analysis_copy(analysis, name->relname);
 }

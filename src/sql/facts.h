@@ -316,8 +316,10 @@ struct fact_write {
     size_t made_at;       /* of the text: behind the columns that it names */
     size_t row_count;
     /* ALL: */
-    const char *others;     /* what shards but the home shard are told; NULL: the same */
-    bool by_itself;         /* it cannot be within a transaction: each shard does it for itself */
+    const char *others;        /* what shards but the home shard are told; NULL: the same */
+    bool by_itself;            /* it cannot be within a transaction: each shard does it for itself */
+    const struct table *makes; /* a sharded table that was applied, anew: it gets its mosaic_owner; NULL: none */
+    size_t inside;             /* where that is to stand in the text: behind the last of its columns and constraints */
     const char *leftovers;  /* by_itself: drops what an earlier try has left there, if nobody is at it; NULL: nothing */
     bool needs_transaction; /* it makes no sense outside of one: LOCK TABLE */
     bool once_a_server;     /* of what all databases of a server share: roles */

@@ -297,9 +297,23 @@ def test_a_configured_table_is_dropped_and_made_anew(lab, one):
     assert ask(one, LATER) == "CREATE TABLE"
     assert ask(one, "INSERT INTO later VALUES (3, 'c'), (4, 'd')") == "INSERT 0 2"
     assert sorted(ask(one, "SELECT * FROM later")) == [(3, "c"), (4, "d")]
-    lab.run("apply", "--yes", check=True)
-    assert everywhere(lab, "SELECT 1 FROM pg_constraint WHERE conrelid = 'later'::regclass AND conname = 'mosaic_owner'") \
-        == [(1,)]
+    owner = "SELECT convalidated FROM pg_constraint WHERE conrelid = 'later'::regclass AND conname = 'mosaic_owner'"
+    assert everywhere(lab, owner) == [(True,)]
+    assert "mosaic_owner" not in lab.run("apply", "--dry-run", check=True).stdout
+    with pytest.raises(psycopg2.errors.CheckViolation):
+        lab.query(0, "INSERT INTO later SELECT i, 'x' FROM generate_series(1, 3) i")
+    assert ask(one, LATER.replace("TABLE", "TABLE IF NOT EXISTS")) == "CREATE TABLE"
+    ask(one, "BEGIN")
+    ask(one, "DROP TABLE later")
+    with pytest.raises(psycopg2.errors.UndefinedObject):
+        ask(one, "CREATE TABLE later (id bigint PRIMARY KEY, word nosuch)")
+    ask(one, "ROLLBACK")
+    ask(one, "BEGIN")
+    ask(one, "DROP TABLE later")
+    ask(one, LATER.replace("TABLE", "TABLE IF NOT EXISTS"))
+    ask(one, "COMMIT")
+    assert everywhere(lab, owner) == [(True,)]
+    assert "mosaic_owner" not in lab.run("apply", "--dry-run", check=True).stdout
 
 
 def test_two_at_a_time(proxy, lab):
