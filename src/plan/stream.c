@@ -41,18 +41,75 @@ static const struct schema_type *type_of(const struct schema *schema, const stru
     return schema_type_by_oid(schema, is_padded ? TEXT : type);
 }
 
+/* ::"schema"."type" of the i-th column */
+static void add_cast(const struct keys_input *input, size_t i, struct buffer *out)
+{
+    const struct schema_type *type = type_of(input->input->schema, input->facts->stream->columns[i]);
+    buffer_text(out, "::");
+    sql_identifier(out, type->schema);
+    buffer_char(out, '.');
+    sql_identifier(out, type->name);
+}
+
+static bool is_sign(const struct token *token, char sign)
+{
+    return !token->is_group && token->word.kind == WORD_SIGN && *token->word.text == sign;
+}
+
+static bool is_word(const struct token *token, const char *name)
+{
+    return !token->is_group && token->word.kind == WORD_NAME && word_is(&token->word, name);
+}
+
+/*
+ * SELECT (x)::type, (y)::type FROM …: what shows no key as a subquery may be every shard's as it is. By words: commas
+ * outside of all parentheses part the list, and the first FROM that is of no IS DISTINCT FROM, nor a name behind a dot,
+ * ends it. NULL: it is not of this form.
+ */
+static char *plain_text(const struct keys_input *input)
+{
+    const struct fact_stream *stream = input->facts->stream;
+    const char *text = input->input->text;
+    size_t end = query_end(text, input->input->size, stream->start), at = stream->start, count = 0, from = 0, last = 0;
+    struct token token, before = {.is_group = true};
+    struct buffer out = BUFFER_INIT(SOURCE_BYTES_MOST);
+    if (!stream->is_plain || !words_token(text, end, &at, &token) || !is_word(&token, "select"))
+        return NULL;
+    buffer_text(&out, "SELECT ");
+    for (; !from && words_token(text, end, &at, &token); before = token) {
+        bool ends = is_word(&token, "from") && !is_word(&before, "distinct") && !is_sign(&before, '.');
+        if (is_word(&token, "all") && !last)
+            continue;
+        if (!ends && !is_sign(&token, ',')) {
+            last = last ? last : token.start;
+            continue;
+        }
+        if (!last || count == stream->count)
+            break;
+        buffer_text(&out, count ? ", (" : "(");
+        buffer_add(&out, text + last, before.end - last);
+        buffer_char(&out, ')');
+        add_cast(input, count++, &out);
+        last = 0;
+        from = ends ? token.start : 0;
+    }
+    bool found = from && count == stream->count;
+    buffer_char(&out, ' ');
+    buffer_add(&out, text + from, end - from);
+    if (found)
+        return text_made(&out, input->arena);
+    buffer_free(&out);
+    return NULL;
+}
+
 static char *source_text(const struct keys_input *input)
 {
     const struct fact_stream *stream = input->facts->stream;
-    const struct schema *schema = input->input->schema;
     const char *text = input->input->text;
     struct buffer out = BUFFER_INIT(SOURCE_BYTES_MOST);
     for (size_t i = 0; i < stream->count; i++) {
-        const struct schema_type *type = type_of(schema, stream->columns[i]);
-        buffer_format(&out, "%sr%zu::", i ? ", " : "SELECT ", i + 1);
-        sql_identifier(&out, type->schema);
-        buffer_char(&out, '.');
-        sql_identifier(&out, type->name);
+        buffer_format(&out, "%sr%zu", i ? ", " : "SELECT ", i + 1);
+        add_cast(input, i, &out);
     }
     buffer_text(&out, " FROM (");
     buffer_add(&out, text + stream->start, query_end(text, input->input->size, stream->start) - stream->start);
@@ -145,7 +202,7 @@ static bool make_scatter(const struct keys_input *input, const char *text, struc
 static enum keys_outcome plan_source(const struct keys_input *input, struct plan_source *source)
 {
     struct plan_input own = *input->input;
-    char *text = source_text(input);
+    char *plain = plain_text(input), *text = plain ? plain : source_text(input);
     struct facts_list list;
     if (find(input, text, &list) != KEYS_READ)
         return KEYS_MEMORY;

@@ -5,6 +5,9 @@
  *     1. SELECT r1::type of a, r2::type of b FROM (SELECT x, y FROM u …) AS rows (r1, r2)    a read, planned as any
  *     2. COPY t (a, b) FROM STDIN (FORMAT binary)                                            a write, planned as any
  *
+ * Where nothing else of the query has what its list gives (no DISTINCT, ORDER BY, LIMIT …), the casts stand in the list
+ * itself: SELECT (x)::type of a, … FROM u.
+ *
  * Each half is proved by what proves such a statement; both are of one transaction. What comes out is what one
  * PostgreSQL stores, since
  *   - all is read before the first row is written: nothing that the INSERT does is seen by its own query, triggers and

@@ -103,6 +103,8 @@ struct scatter {
     /* INSERT of a query's rows: stream.h. Of the one that reads: */
     struct scatter *next; /* the one that writes, not started; NULL: it is none such */
     const char *checked;  /* the client's text: each server parses it first; of the one that writes the first, if any */
+    const uint32_t *checked_types; /* of its parameters: the home shard's OIDs; 0: not said */
+    uint16_t checked_count;
     /* Of the one that writes: */
     struct spool *spool;   /* what was read; NULL: its rows are the client's, or it is none such */
     bool has_passed;       /* rows have begun */

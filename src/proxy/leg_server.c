@@ -110,20 +110,25 @@ static bool ask_before(struct server *server, const char *sql, struct buffer *ou
     return expect_add(&server->expect, EXPECT_OURS, 0, NULL);
 }
 
-/* The client's own text is parsed, where no shard has done that when its rows were read. */
-static bool check_text(struct leg *leg, struct buffer *out)
+/* Parse of the client's own text. False: memory is out. */
+static bool write_check(struct leg *leg, struct buffer *out)
 {
     struct scatter *scatter = leg->scatter;
-    const struct bound_values *bound = &scatter->asking.bound;
-    uint32_t *types = arena_allocate(&scatter->arena, (bound->count + 1u) * sizeof *types);
-    for (uint16_t i = 0; types && i < bound->count; i++)
-        types[i] = schema_oid_on(scatter->worker->world->schema, leg->shard, bound->types[i]);
-    if (!types)
-        return false;
-    wire_parse(out, "", scatter->checked, strlen(scatter->checked), types, bound->count);
+    uint32_t *types = arena_allocate(&scatter->arena, (scatter->checked_count + 1u) * sizeof *types);
+    for (uint16_t i = 0; types && i < scatter->checked_count; i++)
+        types[i] = schema_oid_on(scatter->worker->world->schema, leg->shard, scatter->checked_types[i]);
+    if (types)
+        wire_parse(out, "", scatter->checked, strlen(scatter->checked), types, scatter->checked_count);
+    return types != NULL;
+}
+
+/* The same by itself, where no shard has done that when the rows were read. */
+static bool ask_check(struct leg *leg, struct buffer *out)
+{
+    bool done = write_check(leg, out);
     wire_empty(out, WIRE_SYNC);
     leg->client.server->ours_failed = false;
-    return expect_add(&leg->client.server->expect, EXPECT_OURS, 0, NULL);
+    return done && expect_add(&leg->client.server->expect, EXPECT_OURS, 0, NULL);
 }
 
 /* What it was not told of the transaction. */
@@ -138,7 +143,7 @@ static bool write_untold(struct leg *leg, struct buffer *out)
     settings_release(server->session);
     server->session = settings_hold(owner->session);
     if (!leg->number && stream_writes(leg->scatter) && leg->scatter->checked)
-        done = done && check_text(leg, out);
+        done = done && ask_check(leg, out);
     if (leg->number || !leg->scatter->turn || !done)
         return done;
     char sql[128];
@@ -173,8 +178,10 @@ void leg_send_request(struct leg *leg)
     const char *text = text_of(leg);
     if (scatter->move)
         told &= move_write_request(leg, &out);
-    if (stream_reads(scatter) && types && (leg->is_checking = true))
-        wire_parse(&out, "", scatter->checked, strlen(scatter->checked), types, count);
+    if (stream_reads(scatter)) {
+        leg->is_checking = true;
+        told &= write_check(leg, &out);
+    }
     if (!scatter->move && types && text && !scatter->copy_in)
         leg_write_parse(leg, asking->kept, text, types, count, &out);
     buffer_add(&out, buffer_string(&asking->request), asking->request.size);

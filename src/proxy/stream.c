@@ -18,13 +18,18 @@ static const struct wire_bind *bind_binary(const struct wire_bind *from, struct 
     return to;
 }
 
-/* The coordinator knows of no identity or generated column: a shard must parse the text, too. False: memory is out. */
-static bool check_at_write(struct scatter *next, const struct scatter_order *order)
+/* The client's text is to be parsed, with the types that its parameters have in it. False: memory is out. */
+static bool check(struct scatter *scatter, const struct scatter_order *order)
 {
-    struct arena *arena = &next->arena;
-    next->checked = arena_format(arena, "%.*s", (int)order->size, order->text);
-    return next->checked &&
-           bound_values_take(&next->asking.bound, arena, next->checked, order->types, order->type_count, order->bind);
+    struct arena *arena = &scatter->arena;
+    uint16_t count = order->bind ? order->bind->value_count : 0;
+    uint32_t *types = arena_zeroed(arena, count + 1u, sizeof *types);
+    for (uint16_t i = 0; types && i < count && i < order->type_count; i++)
+        types[i] = order->types[i];
+    scatter->checked = arena_format(arena, "%.*s", (int)order->size, order->text);
+    scatter->checked_types = types;
+    scatter->checked_count = count;
+    return types && scatter->checked;
 }
 
 struct scatter *stream_new(struct client *client, const struct scatter_order *order, mosaic_error *error)
@@ -51,9 +56,8 @@ struct scatter *stream_new(struct client *client, const struct scatter_order *or
         return NULL;
     }
     made->next = next;
-    made->checked = arena_format(&made->arena, "%.*s", (int)order->size, order->text);
-    bool checks = !source->of_coordinator || check_at_write(next, &reads);
-    if (made->checked && checks)
+    /* The coordinator knows of no identity or generated column: a shard must parse the text, too. */
+    if (check(made, &reads) && (!source->of_coordinator || check(next, &reads)))
         return made;
     error_memory(error);
     scatter_drop(made);

@@ -332,6 +332,7 @@ struct fact_stream {
     const struct schema_column *const *columns; /* that the query gives, in its order */
     size_t count;
     size_t start;       /* of the query in the text; no literal stands before it */
+    bool is_plain;      /* its list may be cast in place: nothing else depends on what it gives */
     bool is_ordered;    /* by an ORDER BY, in which a sequence numbers the rows */
     const char *cannot; /* a clause: why its rows cannot go that way; NULL: they can */
 };

@@ -124,6 +124,27 @@ static const char *why_not(struct analysis *analysis, const InsertStmt *insert, 
     return reason || stream->start ? reason : "its query is not found in its text";
 }
 
+static bool is_bare(const ResTarget *target)
+{
+    return !target->name && !query_is_star((const Node *)target) && !query_is_star(target->val) &&
+           !IsA(target->val, A_Indirection);
+}
+
+/* Is it SELECT list FROM … of which nothing but the rows that are shown has what the list gives, under no other name?
+ */
+static bool is_plain(const SelectStmt *query, size_t count)
+{
+    const ListCell *cell;
+    bool plain = query->op == SETOP_NONE && query->fromClause && !query->distinctClause && !query->sortClause &&
+                 !query->limitCount && !query->limitOffset && !query->lockingClause && !query->withClause &&
+                 !query->valuesLists && (size_t)list_length(query->targetList) == count;
+    foreach (cell, query->targetList)
+        plain = plain && is_bare(lfirst(cell));
+    foreach (cell, query->groupClause) /* a name alone may be that of the list */
+        plain = plain && IsA(lfirst(cell), ColumnRef) && list_length(((const ColumnRef *)lfirst(cell))->fields) > 1;
+    return plain;
+}
+
 void stream_find(struct analysis *analysis)
 {
     const InsertStmt *insert = (const InsertStmt *)analysis->written.statement;
@@ -139,5 +160,6 @@ void stream_find(struct analysis *analysis)
     stream->target = target;
     stream->is_ordered = query->sortClause != NIL;
     stream->cannot = why_not(analysis, insert, stream);
+    stream->is_plain = !stream->cannot && is_plain(query, stream->count);
     analysis->facts->stream = stream;
 }

@@ -109,6 +109,10 @@ def test_rows_go_to_the_shards_of_their_own_keys(both):
             ("INSERT INTO b (id, n) WITH x AS (SELECT id FROM a WHERE n = 3) SELECT x.id + 1, 4 FROM x -- so", 3),
             ("INSERT INTO b (id, n) SELECT x.id, y.n FROM a x JOIN a y ON x.id = y.n", 18),
             ("INSERT INTO public.b AS set (id, n) SELECT i, i FROM generate_series(1, 9) i", 9),
+            ("INSERT INTO b (id, n) SELECT ALL x.n, (x.id IS DISTINCT FROM 5)::int FROM a x WHERE x.n > 2", 12),
+            ("INSERT INTO b (id, word, n) SELECT n/* , */, 'a,b' -- , from\n, CASE WHEN id > 3 THEN 1 ELSE 2 END FROM a", 20),
+            ("INSERT INTO b (id, n) SELECT x.n, count(DISTINCT x.id) FROM a x GROUP BY x.n", 7),
+            ("INSERT INTO b (id, n) SELECT n AS x, id + 20 y FROM a ORDER BY x", 20),
             ("INSERT INTO b (id) SELECT n FROM a WHERE false", 0)):
         assert same(both, sql) == f"INSERT 0 {count}", sql
 
