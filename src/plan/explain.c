@@ -491,7 +491,9 @@ static void add_returning(struct writer *writer, const struct plan_write *write)
         add_line(writer, arena_string(writer->arena, "  one shard after the other, until one has changed a row"));
     if (write->has_returning)
         add_line(writer, arena_format(writer->arena, "  rows of RETURNING: %s", rows));
-    if (write->reads_clock || write->stores_clock)
+    if (write->tells_clock)
+        add_line(writer, arena_string(writer->arena, "  the moment is one, which each of them is told"));
+    else if (write->reads_clock || write->stores_clock)
         add_line(writer, arena_string(writer->arena, "  the time must be the same on all of them"));
 }
 

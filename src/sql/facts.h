@@ -291,6 +291,7 @@ struct fact_write {
     bool returns_each_row; /* ROWS: RETURNING gives one row for each that is inserted, none is left out */
     bool reads_clock;      /* the time of its transaction is read, by the text */
     bool stores_clock;     /* only by the default of a column */
+    bool tells_clock;      /* it is read by now() and its like alone, which words find: moment.h */
     /*
      * Literals and parameters, by their number from 0, that are stored as they are by a type that reads no 'now' in
      * them; all others may be read as the present. NULL: none is.
@@ -299,7 +300,8 @@ struct fact_write {
     size_t stored_literal_count, stored_parameter_count;
     size_t start;                 /* of the statement in the text: not that of EXPLAIN */
     const struct fact_move *move; /* MOVE */
-    /* EXPLAIN: what stands before the statement; and does it run it, as ANALYZE does? The result is each shard's plan. */
+    /* EXPLAIN: what stands before the statement; and does it run it, as ANALYZE does? The result is each shard's plan.
+     */
     const char *explains;
     bool explain_runs;
     const struct fact_pick *pick; /* OWN: how the row is picked that is changed; NULL: it is none such */
