@@ -283,6 +283,14 @@ void leg_write_parse(struct leg *leg, struct prepared *kept, const char *text, c
  */
 bool leg_is_stale(struct leg *leg, const char *message, const struct wire_frame *frame);
 
+/* ---- leg_error.c ---- */
+
+/*
+ * A shard's error, as it would be of what the client sent. The coordinator's text is another one: it tells no place.
+ * Returns the line of the client's, where the error is of one.
+ */
+uint64_t leg_tell_error(const struct leg *leg, const char *message, const struct wire_frame *frame, struct buffer *out);
+
 /* ---- combine.c: tier 3 ---- */
 
 /* What the statement that combines needs of the client's Bind. False: memory is out. */

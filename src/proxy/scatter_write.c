@@ -131,8 +131,8 @@ struct scatter *scatter_new_write(struct client *client, const struct scatter_or
     }
     made->turn = made->joins ? turn_of(from) : 0;
     made->merge = merge_new(&made->facts, UINT64_MAX, 0, made->leg_count);
-    bool done = write && write->tag && (!from->explains || made->facts.explains) && made->merge && (!pick || pick_new(made, order, pick, 1)) &&
-                (!from->move || move_new(made, order, from->move)) &&
+    bool done = write && write->tag && (!from->explains || made->facts.explains) && made->merge &&
+                (!pick || pick_new(made, order, pick, 1)) && (!from->move || move_new(made, order, from->move)) &&
                 (!from->returning_in_row_order || find_order(made, from));
     for (size_t i = 0; done && !pick && i < made->leg_count; i++) {
         struct asking *asking = make_asking(made, order, parts[i]);
