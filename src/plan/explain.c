@@ -494,7 +494,9 @@ static void add_returning(struct writer *writer, const struct plan_write *write)
                                       shard_name(writer, write->keeper)));
     if (write->has_returning)
         add_line(writer, arena_format(writer->arena, "  rows of RETURNING: %s", rows));
-    if (write->reads_clock || write->stores_clock)
+    if (write->tells_clock)
+        add_line(writer, arena_string(writer->arena, "  the moment is one, which each of them is told"));
+    else if (write->reads_clock || write->stores_clock)
         add_line(writer, arena_string(writer->arena, "  the time must be the same on all of them"));
 }
 

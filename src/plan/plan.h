@@ -72,6 +72,7 @@ struct plan_write {
     bool has_returning;
     bool returning_in_row_order; /* each part's k-th row of RETURNING is of its k-th of `rows`: in the client's order */
     bool reads_clock;            /* now() and its like must be one moment on all shards */
+    bool tells_clock;            /* the shards are told the moment, where the caller knows it: then none reads it */
     bool stores_clock;           /* only a column's default reads it: no text could be told another moment */
     bool changes_schema;         /* all shards read by another schema, once it is committed */
     /* As fact_write has them: */
@@ -133,6 +134,7 @@ struct plan_input {
     bool has_writes;              /* it can write on several shards in one transaction; then `text` is the whole text */
     const char *text;
     size_t size;
+    const char *moment;         /* when the transaction began, a timestamptz, to be told to shards; NULL: not known */
     bool has_coordinator;       /* it is there, and in step with the schema */
     const char *no_coordinator; /* why it is not, where there should be one; NULL */
     const int64_t *ids;         /* of mosaic.next_id(), which nobody has been given: for keys that are made here */

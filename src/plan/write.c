@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "plan/scatter.h"
+#include "sql/moment.h"
 #include "sql/rows.h"
 #include "sql/words.h"
 
@@ -336,6 +337,30 @@ static enum keys_outcome find_keeper(const struct keys_input *input, struct plan
     return outcome == KEYS_READ && alone ? KEYS_REFUSED : outcome;
 }
 
+/* ---- the moment ---- */
+
+static bool fill_text(const struct keys_input *input, const char **text)
+{
+    size_t size;
+    return !*text || (*text = moment_fill(input->arena, *text, strlen(*text), input->input->moment, &size));
+}
+
+/* In place of now() and its like stands the moment in what each shard is told. False: memory is out. */
+static bool tell_moment(const struct keys_input *input, struct plan_write *write)
+{
+    struct plan_write_part *parts = (struct plan_write_part *)write->parts;
+    struct fact_pick *pick = arena_copy(input->arena, write->pick ? write->pick : &(struct fact_pick){0}, sizeof *pick);
+    bool done = pick != NULL;
+    for (size_t i = 0; done && i < write->part_count; i++)
+        done = (parts[i].text =
+                    moment_fill(input->arena, parts[i].text, parts[i].size, input->input->moment, &parts[i].size));
+    done = done && fill_text(input, &pick->peek) && fill_text(input, &pick->before) && fill_text(input, &pick->after) &&
+           fill_text(input, &pick->counts) && fill_text(input, &pick->counted);
+    write->pick = write->pick ? pick : NULL;
+    write->reads_clock = false;
+    return done;
+}
+
 /* ---- all ---- */
 
 /* One shard, or none: then the home shard finds no row as well. */
@@ -400,7 +425,10 @@ enum keys_outcome write_plan(const struct keys_input *input, struct plan *plan)
     write->has_returning = fact->has_returning;
     write->returning_in_row_order = fact->has_returning && fact->returns_each_row;
     write->reads_clock = fact->reads_clock || names_moment(input);
+    write->tells_clock = fact->tells_clock && !names_moment(input);
     write->stores_clock = fact->stores_clock;
+    if (write->tells_clock && input->input->moment && !tell_moment(input, write))
+        return KEYS_MEMORY;
     plan->bucket = PLAN_NO_BUCKET;
     plan->relation = fact->target->table->display;
     plan->write = write;

@@ -57,6 +57,8 @@ static enum taken begin(struct client *client, struct scatter_order *order, cons
     if ((route->aside && !transaction_read(&client->transaction)) || (route->joins && !join(client)) ||
         (route->plan->kind == PLAN_WRITE && !changed_note(client, route->plan->write, facts)))
         return client_out_of_memory(client);
+    if (route->joins && route->moment_us)
+        client->transaction.moment_us = route->moment_us;
     client->scatter = scatter_new(client, order, &error);
     if (!client->scatter) {
         if (client->transaction.is_implicit)

@@ -326,11 +326,6 @@ bool leg_is_stale(struct leg *leg, const char *message, const struct wire_frame 
  */
 bool leg_asks_again(struct leg *leg, const char *message, const struct wire_frame *frame);
 
-/* ---- leg_error.c ---- */
-
-/* It goes to the client, or, of one of several that were given rows, waits for what the others say. */
-void leg_pass_error(struct leg *leg, const char *message, const struct wire_frame *frame);
-
 /* ---- combine.c: tier 3 ---- */
 
 /* What the statement that combines needs of the client's Bind. False: memory is out. */

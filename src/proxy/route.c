@@ -504,6 +504,30 @@ static bool may_ask_ids(const struct client *client, size_t wanted)
     return wanted <= IDS_MOST && client->status != 'E' && !client->transaction.has_failed && !client->asks;
 }
 
+/*
+ * The moment at which the client's transaction began, to be told to shards that each have another one. NULL: one of
+ * them has told its own already, or is to.
+ */
+static const char *find_moment(const struct client *client, struct route *route)
+{
+    const struct transaction *transaction = &client->transaction;
+    struct timespec now;
+    struct tm date;
+    char text[64];
+    if (route_has_shard_clocks(client) || (transaction->is_open && transaction->has_clock && !transaction->moment_us))
+        return NULL;
+    clock_gettime(CLOCK_REALTIME, &now);
+    route->moment_us = (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+    if (transaction->is_open && transaction->began)
+        route->moment_us -= (client->worker->loop.now - transaction->began) * 1000;
+    if (transaction->is_open && transaction->moment_us)
+        route->moment_us = transaction->moment_us;
+    time_t seconds = (time_t)(route->moment_us / 1000000);
+    if (!gmtime_r(&seconds, &date) || !strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S", &date))
+        return NULL;
+    return arena_format(&client->worker->scratch, "%s.%06d+00", text, (int)(route->moment_us % 1000000));
+}
+
 bool route_text(struct client *client, const char *text, size_t size, const struct route_parameters *parameters,
                 struct route *route)
 {
@@ -544,6 +568,8 @@ bool route_text(struct client *client, const char *text, size_t size, const stru
     input.has_streams = found.list->count == 1 && !(parameters && parameters->is_executed);
     input.context = &context;
     input.id_count = ids_there(&worker->ids, worker->loop.now, &input.ids);
+    if (found.list->count == 1 && found.list->facts[0].write && found.list->facts[0].write->tells_clock)
+        input.moment = find_moment(client, route);
     if (found.list->count == 1 && found.list->facts[0].explain_mosaic && !lacks_types(found.list->facts, parameters)) {
         route->way = ROUTE_EXPLAIN;
         bool done = explain(client, text, size, &input, route);

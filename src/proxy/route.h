@@ -22,14 +22,15 @@ enum route_way {
 struct route {
     enum route_way way;
     size_t shard;
-    bool joins;                        /* the shards answer within the transaction; or, of a write, in one of its own */
-    bool may_miss;                     /* of tier 2: shards that are not reached may be left out */
-    bool aside;                        /* beside the open transaction, which no shard has yet */
-    int tier;                          /* 2 to 4 where one shard is not enough; 0: one is, or it is refused */
-    const struct plan *plan;           /* of ROUTE_SCATTER; as long as `facts` */
-    const char *pruned;                /* what the coordinator is sent instead; NULL: the text as it is */
-    uint32_t bucket;                   /* PLAN_NO_BUCKET: none */
-    const char *relation;              /* whose key decided; NULL: none */
+    bool joins;              /* the shards answer within the transaction; or, of a write, in one of its own */
+    bool may_miss;           /* of tier 2: shards that are not reached may be left out */
+    int64_t moment_us;       /* what the shards are told of the time at which the transaction began; 0: nothing */
+    bool aside;              /* beside the open transaction, which no shard has yet */
+    int tier;                /* 2 to 4 where one shard is not enough; 0: one is, or it is refused */
+    const struct plan *plan; /* of ROUTE_SCATTER; as long as `facts` */
+    const char *pruned;      /* what the coordinator is sent instead; NULL: the text as it is */
+    uint32_t bucket;         /* PLAN_NO_BUCKET: none */
+    const char *relation;    /* whose key decided; NULL: none */
     const struct facts_list *facts;    /* NULL: nothing was analysed. Valid until the next look-up */
     const struct plan_value *literals; /* of the text; the same */
     size_t literal_count;

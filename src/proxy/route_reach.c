@@ -29,13 +29,16 @@ static enum taken refuse_end(struct client *client)
 }
 
 /* Does it ask for the time of a transaction that is open on another shard as well? */
-static bool reads_another_clock(const struct client *client, const struct route *route)
+static bool reads_another_clock(struct client *client, const struct route *route)
 {
     bool reads = false;
     for (size_t i = 0; route->facts && i < route->facts->count; i++)
         reads |= route->facts->facts[i].reads_clock;
     if (!reads || client->status != 'T' || route->aside || route_has_shard_clocks(client))
         return false;
+    client->transaction.has_clock = true;
+    if (client->transaction.moment_us)
+        return true;
     bool leaves = client->server && !client->is_fresh && client->server->pool->shard != route->shard;
     return leaves || branch_is_parked(client);
 }

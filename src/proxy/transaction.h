@@ -17,6 +17,8 @@ struct savepoint;
 struct transaction {
     bool is_open;                  /* BEGIN was answered */
     bool is_implicit;              /* nobody said BEGIN: it is of one statement that several shards do */
+    bool has_clock;                /* a shard was asked for the time at which it began: it has its own */
+    int64_t moment_us;             /* when it began, as shards were told in its place: Unix time; 0: none was */
     bool is_lazy;                  /* by us: no shard has it */
     bool has_written;              /* rows or settings, or may have: effect_writes */
     bool wants_snapshot;           /* REPEATABLE READ or SERIALIZABLE, as far as it was said */

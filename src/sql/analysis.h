@@ -253,6 +253,8 @@ struct analysis {
     struct written written;
     const char
         *order_matters; /* a clause: what may depend on the order in which rows are read; NULL: nothing was seen */
+    size_t moments;     /* now() and its like, in the statement's own text */
+    bool clock_else;    /* the time is read by something else as well */
     bool *stored;       /* literals that clock_stored has seen, by number; NULL: none */
     const char *scatter_bars; /* why no scatter would do, a clause; NULL: nothing was seen */
     struct unknown_name *unknown;
@@ -355,6 +357,8 @@ bool clock_has_time(const struct analysis *analysis, uint32_t oid);
 void clock_cast(struct analysis *analysis, struct scope *scope, uint32_t type, Node *from);
 /* A value that is stored as it is in a column of this type: where no moment is read in it, it is known to be none. */
 void clock_stored(struct analysis *analysis, const struct fact_value *value, uint32_t type);
+/* The time is read, by what is found by its words, or otherwise. */
+void clock_read(struct analysis *analysis, bool by_words);
 void clock_call(struct analysis *analysis, struct scope *scope, const FuncCall *call, const char *name);
 
 /* part.c: refuses what would tell of one shard's part of a table as if it were all. */

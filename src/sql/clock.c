@@ -65,10 +65,19 @@ static bool may_be_text(struct analysis *analysis, struct scope *scope, Node *no
     }
 }
 
+void clock_read(struct analysis *analysis, bool by_words)
+{
+    analysis->facts->reads_clock = true;
+    if (by_words && !analysis->in_view)
+        analysis->moments++;
+    else
+        analysis->clock_else = true;
+}
+
 void clock_cast(struct analysis *analysis, struct scope *scope, uint32_t type, Node *from)
 {
-    if (!analysis->facts->reads_clock && clock_has_time(analysis, type) && may_be_text(analysis, scope, from))
-        analysis->facts->reads_clock = true;
+    if (!analysis->clock_else && clock_has_time(analysis, type) && may_be_text(analysis, scope, from))
+        analysis->facts->reads_clock = analysis->clock_else = true;
 }
 
 void clock_stored(struct analysis *analysis, const struct fact_value *value, uint32_t type)
@@ -101,5 +110,6 @@ void clock_call(struct analysis *analysis, struct scope *scope, const FuncCall *
     };
     bool is_cast = list_length(call->args) == 1 && NAME_IS_ONE_OF(name, types) &&
                    may_be_text(analysis, scope, linitial(call->args));
-    analysis->facts->reads_clock |= is_cast || NAME_IS_ONE_OF(name, readers);
+    analysis->clock_else |= is_cast || NAME_IS_ONE_OF(name, readers);
+    analysis->facts->reads_clock |= analysis->clock_else;
 }

@@ -137,7 +137,8 @@ static void system_function(struct analysis *analysis, struct scope *scope, cons
      */
     if (strcmp(name, "bit_length") == 0)
         analysis_bar_coordinator(analysis, "postgres_fdw would have bit_length of a char(n) count its blanks");
-    analysis->facts->reads_clock |= NAME_IS_ONE_OF(name, clocks);
+    if (NAME_IS_ONE_OF(name, clocks))
+        clock_read(analysis, !call->args && strcmp(name, "age") != 0);
     if (volatility == 'v') {
         for (struct scope *at = scope; at; at = at->parent)
             at->has_volatile = true;
@@ -273,7 +274,8 @@ static void walk_value_function(struct analysis *analysis, const SQLValueFunctio
 {
     if (function->op == SVFOP_CURRENT_CATALOG)
         analysis->prefers_home = true;
-    analysis->facts->reads_clock |= function->op <= SVFOP_LOCALTIMESTAMP_N;
+    if (function->op <= SVFOP_LOCALTIMESTAMP_N)
+        clock_read(analysis, true);
 }
 
 static void walk_window(struct analysis *analysis, struct scope *scope, WindowDef *window)

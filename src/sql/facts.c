@@ -202,6 +202,7 @@ static void find_one(struct analysis *analysis, const RawStmt *raw, bool alone, 
     analysis->copied_in = (struct copied_in){0};
     analysis->written = (struct written){0}, analysis->stored = NULL, analysis->order_matters = NULL;
     analysis->locking = NULL, analysis->locking_count = 0;
+    analysis->moments = 0, analysis->clock_else = false;
     analysis->unknown = NULL, analysis->ddl = (struct ddl_places){NULL};
     if (!alone) {
         facts->start = raw->stmt_location;

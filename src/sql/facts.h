@@ -297,6 +297,7 @@ struct fact_write {
     bool returns_each_row; /* ROWS: RETURNING gives one row for each that is inserted, none is left out */
     bool reads_clock;      /* the time of its transaction is read, by the text */
     bool stores_clock;     /* only by the default of a column */
+    bool tells_clock;      /* it is read by now() and its like alone, which words find: moment.h */
     /*
      * Literals and parameters, by their number from 0, that are stored as they are by a type that reads no 'now' in
      * them; all others may be read as the present. NULL: none is.

@@ -139,7 +139,7 @@ static void from_function(struct analysis *analysis, struct scope *scope, RangeF
 
 static void from_table_function(struct analysis *analysis, struct scope *scope, RangeTableFunc *node)
 {
-    analysis->facts->reads_clock = true; /* a column of a time may be read of 'now' */
+    analysis->facts->reads_clock = analysis->clock_else = true; /* a column of a time may be read of 'now' */
     expression_walk(analysis, scope, node->docexpr);
     expression_walk(analysis, scope, node->rowexpr);
     expression_list(analysis, scope, node->namespaces);

@@ -8,6 +8,7 @@
  * κ, of what is changed of κ's rows, and these need nothing of another shard where every sharded range of the statement
  * is bound to κ (docs/design/proof.md). It is tier 2's proof, with the target as its driver.
  */
+#include "sql/moment.h"
 #include "sql/rows.h"
 #include "sql/scatter.h"
 #include "sql/words.h"
@@ -523,12 +524,28 @@ static const bool *stored_parameters(struct analysis *analysis)
     return stored;
 }
 
+/* Does RETURNING name a column by it? */
+static bool returns_moment(const Node *statement)
+{
+    const List *list = IsA(statement, InsertStmt)   ? ((const InsertStmt *)statement)->returningList
+                       : IsA(statement, UpdateStmt) ? ((const UpdateStmt *)statement)->returningList
+                                                    : ((const DeleteStmt *)statement)->returningList;
+    bool names = false;
+    const ListCell *cell;
+    foreach (cell, list)
+        names |= !((const ResTarget *)lfirst(cell))->name && moment_names(figure_target(lfirst(cell)));
+    return names;
+}
+
 static void fill(struct analysis *analysis, struct fact_write *write)
 {
     struct fact_relation *driver = analysis_new(analysis, 1, sizeof *driver);
     *driver = analysis->written.target->use->fact;
     write->driver = write->driver ? write->driver : driver;
     write->reads_clock = analysis->facts->reads_clock;
+    write->tells_clock = analysis->moments && !analysis->clock_else && analysis->alone &&
+                         moment_count(analysis->text, analysis->size) == analysis->moments &&
+                         !returns_moment(analysis->written.statement);
     write->stored_literals = analysis->stored;
     write->stored_literal_count = analysis->stored ? analysis->scan->count : 0;
     write->stored_parameters = stored_parameters(analysis);

@@ -193,6 +193,8 @@ INSERT … SELECT of one key | INSERT INTO t (id, b) SELECT id, name FROM users 
 INSERT … SELECT of all rows | INSERT INTO t (id, b) SELECT id, name FROM users
 UPDATE of one key | UPDATE users SET score = score + 1 WHERE id = 42
 UPDATE of all rows | UPDATE users SET score = 0
+UPDATE of the first row of a queue | UPDATE users SET score = 0 WHERE id = (SELECT id FROM users WHERE mood = 'ok' ORDER BY id
+  FOR UPDATE SKIP LOCKED LIMIT 1) RETURNING *
 UPDATE of the one row that a queue gives | UPDATE users SET score = 0 WHERE id = (SELECT id FROM users
   WHERE mood = 'ok' FOR UPDATE SKIP LOCKED LIMIT 1) RETURNING *
 UPDATE of the key itself | UPDATE users SET id = 43, score = score + 1 WHERE id = 42

@@ -241,7 +241,7 @@ def test_what_is_bound_and_not_executed_writes_nothing(proxy, lab, one):
         assert "E" in kinds(got) and len(plain(lab)) == 12
 
 
-FAILURES = ["INSERT INTO plain VALUES (1, 'x'), (102, 'z'), (103, 'z')", "UPDATE plain SET word = now()::text",
+FAILURES = ["INSERT INTO plain VALUES (1, 'x'), (102, 'z'), (103, 'z')", "UPDATE plain SET word = statement_timestamp()::text",
             "UPDATE plain SET word = (1 / (id - 7))::text", "lost"]
 
 
@@ -315,20 +315,50 @@ def test_on_conflict(lab, one):
                     "SET word = excluded.word RETURNING id, word") == [(1, "m"), (2, "m"), (61, "m")]
 
 
-def test_the_clock_is_one_for_all(lab, one):
-    assert tag(one, "INSERT INTO users (id) VALUES (1), (2)") == "INSERT 0 2"
-    for text in ("UPDATE users SET at = now()", "DELETE FROM users WHERE at < CURRENT_TIMESTAMP"):
+def test_the_clock_is_one_for_all(proxy, lab, one):
+    """Shards are told the moment at which the transaction began; what asks for the time otherwise is refused."""
+    ask(one, "INSERT INTO users VALUES " + ", ".join(f"({i}, 'n', 1, now())" for i in range(6)))
+    at = "SELECT DISTINCT at FROM users"
+    assert len(ask(one, at)) == 1
+    ask(one, "SET timezone = 'Asia/Kathmandu'")
+    ask(one, "UPDATE users SET at = CURRENT_TIMESTAMP(1), name = LOCALTIMESTAMP(0)::text || pg_catalog . now()::date || CURRENT_DATE")
+    (moment, name), = ask(one, "SELECT DISTINCT at, name FROM users")
+    assert moment.microsecond % 100000 == 0
+    assert name[:10] == name[19:29] == name[29:] == moment.date().isoformat()
+    assert abs(ask(one, "SELECT extract(epoch FROM clock_timestamp())")[0][0] - int(moment.timestamp())) < 60
+    ask(one, "BEGIN")
+    ask(one, "UPDATE users SET at = now() WHERE id > 2")
+    ask(one, "SELECT pg_sleep(0.05)")
+    ask(one, "UPDATE users SET at = transaction_timestamp() WHERE id <= 2")
+    assert len(ask(one, at)) == 1
+    with pytest.raises(psycopg2.errors.FeatureNotSupported):
+        ask(one, "UPDATE users SET at = now() WHERE id = 1")  # of one shard, which has a moment of its own
+    ask(one, "ROLLBACK")
+    ask(one, "BEGIN")
+    ask(one, "INSERT INTO users VALUES (20, 'n', 1, now())")
+    with pytest.raises(psycopg2.errors.FeatureNotSupported):
+        ask(one, "UPDATE users SET at = now()")
+    ask(one, "ROLLBACK")
+    for text in ("UPDATE users SET at = 'now'", "UPDATE users SET at = name::timestamptz", "UPDATE users SET name = age(at)::text",
+                 "DELETE FROM users WHERE at < now() - age(at)", "DELETE FROM users RETURNING now()"):
         with pytest.raises(psycopg2.errors.FeatureNotSupported) as found:
             ask(one, text)
-        assert "mosaic.clock" in found.value.diag.message_hint
-        ask(one, "SET mosaic.clock = 'shard'")
-        ask(one, text)
-        ask(one, "RESET mosaic.clock")
-    ask(one, "BEGIN")
-    ask(one, "INSERT INTO users VALUES (1, 'n', 1, now())")
-    with pytest.raises(psycopg2.errors.FeatureNotSupported, match="open on several shards"):
-        ask(one, "INSERT INTO users VALUES (2, 'n', 1, now())")
-    ask(one, "ROLLBACK")
+        assert "mosaic.clock" in found.value.diag.message_hint, text
+    ask(one, "SET mosaic.clock = 'shard'")
+    assert tag(one, "UPDATE users SET at = now()") == "UPDATE 6"
+    ask(one, "RESET mosaic.clock")
+    assert tag(one, "DELETE FROM users WHERE at < CURRENT_TIMESTAMP") == "DELETE 6"
+    ask(one, "INSERT INTO countries VALUES ('de', now()::text)")
+    assert len({lab.query(shard, "SELECT name FROM countries")[0] for shard in range(LAB_SHARDS)}) == 1
+    with psycopg.connect(proxy.dsn, autocommit=True, prepare_threshold=0) as connection:
+        connection.execute("INSERT INTO users VALUES (%s, %s, 1, now()), (%s, %s, 2, now())", (1, "a", 2, "b"))
+        for _ in range(3):
+            (number, told), = connection.execute(
+                "UPDATE users SET name = %s, at = now() WHERE id = (SELECT id FROM users WHERE at < now() ORDER BY at, id "
+                "LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING id, at", ("x",)).fetchall()
+            assert number in (1, 2) and told is not None
+    with pytest.raises(psycopg2.errors.UniqueViolation):
+        ask(one, "INSERT INTO users VALUES (3, 'n', 1, now()), (2, 'n', 1, now())")
 
 
 def test_many_at_once_do_not_mix(proxy, lab, one):

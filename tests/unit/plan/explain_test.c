@@ -181,7 +181,7 @@ static void writes_name_their_shards(void **state)
            "tier 2: writes on all 2 shards: s0, s1\n"
            "  tells each shard: UPDATE codes SET code = now() RETURNING *\n"
            "  rows of RETURNING: one shard's\n"
-           "  the time must be the same on all of them\n"
+           "  the moment is one, which each of them is told\n"
            "  each copy comes out the same\n"
            "  codes: reference table, whole on every shard\n");
     explanation = explain("UPDATE users SET id = id + 1", NULL, 0, NULL);

@@ -161,7 +161,8 @@ static void every_owner_changes_its_own_rows(void **state)
         {"DELETE FROM t WHERE id NOT IN (SELECT tid FROM u)", "refused", "not tied"},
         {"DELETE FROM t WHERE id IN (1, 2, 3)", "1 2 3"},
         {"DELETE FROM home", "s0"},
-        {"EXPLAIN DELETE FROM t", "refused"},
+        {"EXPLAIN DELETE FROM t", "0:DELETE FROM t 1:DELETE FROM t 2:DELETE FROM t 3:DELETE FROM t"},
+        {"EXPLAIN ANALYZE DELETE FROM t WHERE id = (SELECT id FROM t LIMIT 1 FOR UPDATE)", "refused", "no counts"},
         {"WITH x AS (DELETE FROM t RETURNING id) SELECT * FROM x", "refused"},
         {"MERGE INTO t USING u ON t.id = u.tid WHEN MATCHED THEN DELETE", "refused"},
     };
@@ -186,6 +187,14 @@ static void one_row_is_picked_and_locked(void **state)
         {"UPDATE t SET v = 1 WHERE id = (SELECT id FROM t FOR UPDATE LIMIT 2)", "refused", "locks"},
         {"UPDATE t SET v = 1 WHERE id = (SELECT id FROM t OFFSET 1 LIMIT 1 FOR UPDATE)", "refused", "locks"},
         {"UPDATE t SET v = 1 WHERE id = (SELECT id FROM t ORDER BY v FOR UPDATE LIMIT 1)", "refused", "ORDER BY"},
+        {"UPDATE t SET v = 1 WHERE id = (SELECT id FROM t ORDER BY v FOR UPDATE NOWAIT LIMIT 1)", "refused",
+         "waited for"},
+        {"UPDATE t SET v = 1 WHERE id = (SELECT id FROM t WHERE id IN (1, 2) ORDER BY v FOR UPDATE SKIP LOCKED LIMIT "
+         "1)",
+         "1:SELECT \"t\".ctid, \"t\".xmin, (v) AS \"mosaic:1\"  FROM t WHERE id IN (1, 2)  ORDER BY \"mosaic:1\" ASC "
+         "NULLS LAST LIMIT 1 OPERATOR(pg_catalog.+) 16384 "
+         "2:SELECT \"t\".ctid, \"t\".xmin, (v) AS \"mosaic:1\"  FROM t WHERE id IN (1, 2)  ORDER BY \"mosaic:1\" ASC "
+         "NULLS LAST LIMIT 1 OPERATOR(pg_catalog.+) 16384"},
         {"UPDATE t SET v = 1 WHERE id = (SELECT id FROM t FOR UPDATE LIMIT 1) AND v = 2", "refused", "locks"},
         {"UPDATE t SET v = 1 WHERE id <> (SELECT id FROM t FOR UPDATE LIMIT 1)", "refused", "other keys"},
         {"UPDATE t SET v = 1 WHERE id = (SELECT v FROM t FOR UPDATE LIMIT 1)", "refused", "other keys"},
