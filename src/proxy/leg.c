@@ -545,6 +545,8 @@ bool leg_take(struct server *server, const char *message, const struct wire_fram
     case WIRE_B_COMMAND_COMPLETE:
         if (leg->scatter->move && move_goes_on(leg))
             return true;
+        if (leg->asking->statements && write_goes_on(leg, leg_body(message)))
+            return true;
         take_complete(leg, leg_body(message));
         return true;
     case WIRE_B_COPY_IN_RESPONSE:

@@ -139,7 +139,7 @@ static void send_request(struct leg *leg)
     const char *text = text_of(leg);
     if (scatter->move)
         told &= move_write_request(leg, &out);
-    else if (types && text && !scatter->copy_in)
+    else if (types && text && !scatter->copy_in && !asking->statements)
         leg_write_parse(leg, asking->kept, text, types, count, &out);
     buffer_add(&out, buffer_string(&asking->request), asking->request.size);
     if (asking->behind)

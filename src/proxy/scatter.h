@@ -105,6 +105,8 @@ void scatter_declared(struct scatter *scatter);
 enum { SCATTER_TAG = 32 };
 /* What CommandComplete says. */
 void scatter_tag(const struct scatter *scatter, char tag[SCATTER_TAG]);
+/* Of a text of several statements: CommandComplete of all that come before that. */
+void scatter_tell_script(const struct scatter *scatter, struct buffer *out);
 /* How many rows the last scatter_fetch has given. */
 uint64_t scatter_fetched(const struct scatter *scatter);
 /* The client has room again, or was merely called: what waited for that goes on. */
