@@ -453,22 +453,6 @@ static bool take_ready(struct server *server, const char *message, const struct 
     return server->state != SERVER_CLOSED;
 }
 
-void leg_cancel_ended(struct client *client)
-{
-    struct leg *leg = leg_of(client);
-    mosaic_error error;
-    if (!leg->is_returning)
-        return;
-    leg->is_returning = false;
-    if (client->server->unfit) { /* it is not known whether it is still to be stopped */
-        (void)!error_set(&error, MOSAIC_UNREACHABLE, "shard %s did not answer a cancel request", leg->name);
-        server_close(client->server, &error); /* leg_lost */
-        return;
-    }
-    leg_let_go(leg);
-    leg_over(leg);
-}
-
 static bool breaks(struct server *server, char type)
 {
     mosaic_error error;

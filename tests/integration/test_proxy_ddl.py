@@ -200,6 +200,7 @@ def test_several_in_one_text(proxy, lab, one):
     assert tags(proxy, "DROP VIEW both_x; DROP TABLE x; ALTER TABLE users DROP a") == ["DROP VIEW", "DROP TABLE", "ALTER TABLE"]
     assert exists("x") == [False] * LAB_SHARDS
     ask(one, "DROP INDEX later_word")
+    ask(one, "TRUNCATE later")
 
 
 def test_others_see_the_new_schema(proxy, lab, one):
