@@ -496,7 +496,7 @@ bool leg_take(struct server *server, const char *message, const struct wire_fram
     struct leg *leg = leg_of(server->client);
     if (leg->is_behind && frame->type != WIRE_B_READY_FOR_QUERY)
         return frame->type == WIRE_B_ERROR_RESPONSE && !leg->has_failed && leg_joins(leg)
-                   ? take_error(leg->client.server, message, frame)
+                   ? take_error(leg, message, frame)
                    : true;
     switch (frame->type) {
     case WIRE_B_DATA_ROW:
