@@ -23,7 +23,9 @@ enum { PLAN_NO_BUCKET = UINT32_MAX };
 /* What one shard is told. */
 struct plan_write_part {
     uint16_t shard;
-    const char *text; /* not zero-terminated */
+    const char *text;  /* not zero-terminated */
+    size_t statements; /* of a script: that many tags come */
+    size_t inside;     /* where plan_write.makes has it, of this text */
     size_t size;
     /* The client's parameters, numbered from 1, that $1, $2 … of this text are. NULL: all of them, as they stand. */
     const uint16_t *parameters;
@@ -79,9 +81,9 @@ struct plan_write {
     const char *explains; /* what stands before each part's text */
     bool explain_runs;
     bool by_itself, needs_transaction, once_a_server, takes_turns;
+    bool is_script; /* script.h: what the home shard says is told, and of the others only whether it went well */
     const char *leftovers;
     const struct table *makes;
-    size_t inside; /* of each part's text */
 };
 
 struct plan {

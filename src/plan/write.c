@@ -66,6 +66,8 @@ static enum keys_outcome make_parts(const struct keys_input *input, struct plan_
             .shard = shards[i], .text = values->text + fact->start, .size = values->size - fact->start};
         if (fact->pick)
             parts[i].text = fact->pick->peek, parts[i].size = strlen(fact->pick->peek);
+        if (fact->makes)
+            parts[i].inside = fact->inside - fact->start;
         if (fact->others && shards[i] != values->schema->home)
             parts[i].text = fact->others, parts[i].size = strlen(fact->others);
         if (fact->move) {
@@ -377,7 +379,7 @@ static void fill_all(const struct facts *facts, struct plan_write *write, struct
     write->tags = TAGS_WORDS;
     write->changes_schema = facts->changes_schema;
     write->by_itself = fact->by_itself, write->needs_transaction = fact->needs_transaction;
-    write->makes = fact->makes, write->inside = fact->inside - fact->start;
+    write->makes = fact->makes;
     write->leftovers = fact->leftovers;
     write->once_a_server = fact->once_a_server, write->takes_turns = fact->takes_turns;
     plan->bucket = PLAN_NO_BUCKET;

@@ -169,7 +169,7 @@ void beside_check(struct client *client, const char *text, size_t size, const st
     const char *why = NULL, *setting = merges ? NULL : reads_otherwise(client);
     if (client->status == 'E' || by_itself || (route->joins && client->skips))
         return; /* whatever comes is refused by who has the transaction */
-    if (route->facts->count > 1) {
+    if (route->facts->count > 1 && !(merges && route->plan->kind == PLAN_WRITE && route->plan->write->is_script)) {
         why = "The text has several statements, and each must see what is committed when it begins.";
         hint = "send each statement by itself";
     } else if (setting) {

@@ -34,7 +34,9 @@ static const char *named(const struct transaction *transaction, const struct fac
 {
     bool changes =
         facts->class == STATEMENT_DDL || facts->class == STATEMENT_LOCK || facts->class == STATEMENT_MAINTENANCE;
-    for (size_t i = 0; i < facts->unknown_count; i++)
+    /* A change of what is on all shards is known to be one by the config's name. */
+    bool is_for_all = facts->write && facts->write->spread == SPREAD_ALL;
+    for (size_t i = 0; i < facts->unknown_count && !is_for_all; i++)
         if (was_made(transaction, facts->unknown[i]))
             return facts->unknown[i];
     for (size_t i = 0; !changes && i < facts->relation_count; i++) {

@@ -33,6 +33,14 @@ static bool join(struct client *client)
     return true;
 }
 
+static bool note_changes(struct client *client, const struct route *route)
+{
+    bool noted = true;
+    for (size_t i = 0; i < route->facts->count && noted; i++)
+        noted = changed_note(client, route->plan->write, &route->facts->facts[i]);
+    return noted;
+}
+
 /*
  * The order has its text, and what is bound; the rest is the route's. No server is linked: the shards are asked beside
  * whatever the segment, or the transaction, had one for.
@@ -55,7 +63,7 @@ static enum taken begin(struct client *client, struct scatter_order *order, cons
     order->explanation = route->explanation;
     order->joins = route->joins;
     if ((route->aside && !transaction_read(&client->transaction)) || (route->joins && !join(client)) ||
-        (route->plan->kind == PLAN_WRITE && !changed_note(client, route->plan->write, facts)))
+        (route->plan->kind == PLAN_WRITE && !note_changes(client, route)))
         return client_out_of_memory(client);
     if (route->joins && route->moment_us)
         client->transaction.moment_us = route->moment_us;
@@ -348,6 +356,7 @@ static void end_query(struct client *client, bool committed, const mosaic_error 
     char tag[SCATTER_TAG];
     local_forget(client, committed);
     if (committed) {
+        scatter_tell_script(client->scatter, out);
         scatter_tag(client->scatter, tag);
         wire_complete(out, tag);
     } else {
@@ -403,6 +412,7 @@ void client_scatter_over(struct client *client, struct scatter *scatter)
     } else if (scatter_state(scatter) == SCATTER_HELD && !is_fetch) {
         wire_empty(out, WIRE_B_PORTAL_SUSPENDED);
     } else {
+        scatter_tell_script(scatter, out);
         scatter_tag(scatter, tag);
         if (scatter_copies(scatter))
             wire_empty(out, WIRE_B_COPY_OUT_DONE);

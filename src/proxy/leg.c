@@ -394,22 +394,6 @@ static bool take_ready(struct server *server, const char *message, const struct 
     return server->state != SERVER_CLOSED;
 }
 
-void leg_cancel_ended(struct client *client)
-{
-    struct leg *leg = leg_of(client);
-    mosaic_error error;
-    if (!leg->is_returning)
-        return;
-    leg->is_returning = false;
-    if (client->server->unfit) { /* it is not known whether it is still to be stopped */
-        (void)!error_set(&error, MOSAIC_UNREACHABLE, "shard %s did not answer a cancel request", leg->name);
-        server_close(client->server, &error); /* leg_lost */
-        return;
-    }
-    leg_let_go(leg);
-    leg_over(leg);
-}
-
 static bool breaks(struct server *server, char type)
 {
     mosaic_error error;
@@ -457,7 +441,7 @@ bool leg_take(struct server *server, const char *message, const struct wire_fram
     struct leg *leg = leg_of(server->client);
     if (leg->is_behind && frame->type != WIRE_B_READY_FOR_QUERY)
         return frame->type == WIRE_B_ERROR_RESPONSE && !leg->has_failed && leg_joins(leg)
-                   ? take_error(leg->client.server, message, frame)
+                   ? take_error(leg, message, frame)
                    : true;
     switch (frame->type) {
     case WIRE_B_DATA_ROW:
@@ -500,6 +484,8 @@ bool leg_take(struct server *server, const char *message, const struct wire_fram
         return true;
     case WIRE_B_COMMAND_COMPLETE:
         if (leg->scatter->move && move_goes_on(leg))
+            return true;
+        if (leg->asking->statements && write_goes_on(leg, leg_body(message)))
             return true;
         take_complete(leg, leg_body(message));
         return true;

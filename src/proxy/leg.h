@@ -32,6 +32,7 @@ struct asking {
     struct bound_values bound;
     struct buffer request; /* Bind, Describe, Execute, Sync */
     struct prepared *kept; /* held; NULL: it is parsed each time */
+    size_t statements;     /* of a script: that many tags come */
     const char *behind;    /* what comes behind it, a query of ours; NULL: nothing */
 };
 
@@ -45,6 +46,7 @@ struct leg {
     enum leg_state state;
     bool is_branch;        /* its server was in the client's transaction before */
     bool has_failed;       /* with an error */
+    size_t answered;       /* statements of a script */
     bool is_behind;        /* it has answered, and is at asking->behind */
     bool is_missing;       /* there was no connection: its rows are left out */
     bool is_held;          /* rows wait at its server */
@@ -98,6 +100,7 @@ struct scatter {
     struct scatter_pick *pick;      /* rows that ORDER BY and LIMIT pick, and that are locked or changed; NULL: none */
     struct scatter_move *move;      /* rows that leave the first leg's shard for the second one's; NULL: none */
     char words[SCATTER_TAG];        /* TAGS_WORDS: the tag */
+    struct buffer script;           /* the tags of all statements but the last, as messages */
     uint32_t turn;                  /* takes_turns, and of a reference table: the number of its lock */
     struct copy_in *copy_in;        /* COPY FROM; NULL: it is none */
     /* INSERT of a query's rows: stream.h. Of the one that reads: */
@@ -246,6 +249,8 @@ void write_take_tag(struct leg *leg, const char *tag);
  * statement has failed, and says so in our words.
  */
 bool write_refuses_move(struct leg *leg, const char *message, const struct wire_frame *frame);
+/* One of several statements is complete. Do more of them come? */
+bool write_goes_on(struct leg *leg, const char *tag);
 /* What RETURNING gives; NULL: nothing. */
 void write_describe(struct leg *leg, const char *message, const struct wire_frame *frame);
 /* Rows that RETURNING gives in the client's order of theirs. */

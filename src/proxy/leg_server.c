@@ -182,7 +182,7 @@ void leg_send_request(struct leg *leg)
         leg->is_checking = true;
         told &= write_check(leg, &out);
     }
-    if (!scatter->move && types && text && !scatter->copy_in)
+    if (!scatter->move && types && text && !scatter->copy_in && !asking->statements)
         leg_write_parse(leg, asking->kept, text, types, count, &out);
     buffer_add(&out, buffer_string(&asking->request), asking->request.size);
     if (asking->behind)
@@ -288,6 +288,22 @@ void leg_again(struct source *source)
         return;
     scatter_reach(scatter);
     scatter_flush(scatter);
+}
+
+void leg_cancel_ended(struct client *client)
+{
+    struct leg *leg = leg_of(client);
+    mosaic_error error;
+    if (!leg->is_returning)
+        return;
+    leg->is_returning = false;
+    if (client->server->unfit) { /* it is not known whether it is still to be stopped */
+        (void)!error_set(&error, MOSAIC_UNREACHABLE, "shard %s did not answer a cancel request", leg->name);
+        server_close(client->server, &error); /* leg_lost */
+        return;
+    }
+    leg_let_go(leg);
+    leg_over(leg);
 }
 
 void leg_lost(struct client *client, const mosaic_error *why, bool cut)

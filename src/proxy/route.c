@@ -5,6 +5,7 @@
 #include "base/utf8.h"
 #include "plan/guard.h"
 #include "plan/hint.h"
+#include "plan/script.h"
 #include "proxy/beside.h"
 #include "proxy/changed.h"
 #include "proxy/follow.h"
@@ -579,7 +580,13 @@ bool route_text(struct client *client, const char *text, size_t size, const stru
         }
         return done;
     }
-    for (size_t i = 0; i < found.list->count && route->way != ROUTE_REFUSED; i++) {
+    struct plan script = {.kind = PLAN_REFUSED};
+    if (found.list->count > 1 && !parameters && hint_is_empty(&hint) &&
+        script_plan(found.list->facts, found.list->count, &input, &worker->scratch, &script, &error) != MOSAIC_OK)
+        return false;
+    if (script.kind == PLAN_WRITE)
+        combine(client, route, &script, 0);
+    for (size_t i = 0; i < found.list->count && route->way != ROUTE_REFUSED && script.kind != PLAN_WRITE; i++) {
         struct plan plan;
         if (lacks_types(&found.list->facts[i], parameters)) {
             route->way = ROUTE_TYPES;

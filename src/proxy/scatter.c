@@ -50,6 +50,7 @@ static void bury(struct scatter *scatter)
     buffer_free(&scatter->notices);
     buffer_free(&scatter->description);
     buffer_free(&scatter->failure);
+    buffer_free(&scatter->script);
     buffer_free(&scatter->lines);
     combine_free(scatter);
     move_free(scatter);
@@ -384,6 +385,12 @@ void scatter_tag(const struct scatter *scatter, char tag[SCATTER_TAG])
 bool scatter_is_parsed(const struct scatter *scatter)
 {
     return scatter->is_parsed;
+}
+
+void scatter_tell_script(const struct scatter *scatter, struct buffer *out)
+{
+    if (scatter->script.size)
+        buffer_add(out, scatter->script.data, scatter->script.size);
 }
 
 const struct buffer *scatter_failure(const struct scatter *scatter)

@@ -105,6 +105,8 @@ void scatter_declared(struct scatter *scatter);
 enum { SCATTER_TAG = 32 };
 /* What CommandComplete says. */
 void scatter_tag(const struct scatter *scatter, char tag[SCATTER_TAG]);
+/* Of a text of several statements: CommandComplete of all that come before that. */
+void scatter_tell_script(const struct scatter *scatter, struct buffer *out);
 /* The client has room again, or was merely called: what waited for that goes on. */
 void scatter_resume(struct scatter *scatter);
 /* The client's wish: every shard is told; what still waits for a server fails at once. */

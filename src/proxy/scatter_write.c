@@ -18,8 +18,8 @@
 #include <string.h>
 #include <strings.h>
 
-/* Zero-terminated: behind what EXPLAIN has in front; a table that is made gets its constraint mosaic_owner. NULL: memory
- * is out. */
+/* Zero-terminated: behind what EXPLAIN has in front; a table that is made gets its constraint mosaic_owner. NULL:
+ * memory is out. */
 static const char *text_of(struct scatter *scatter, const struct plan_write *write, const struct plan_write_part *part)
 {
     struct arena *arena = &scatter->arena;
@@ -36,8 +36,8 @@ static const char *text_of(struct scatter *scatter, const struct plan_write *wri
     const char *owned = owner_expression(arena, write->makes, part->shard);
     if (!owned)
         return NULL;
-    return arena_format(arena, "%.*s, CONSTRAINT " OWNER_CONSTRAINT " CHECK (%s)%.*s", (int)write->inside, part->text,
-                        owned, (int)(part->size - write->inside), part->text + write->inside);
+    return arena_format(arena, "%.*s, CONSTRAINT " OWNER_CONSTRAINT " CHECK (%s)%.*s", (int)part->inside, part->text,
+                        owned, (int)(part->size - part->inside), part->text + part->inside);
 }
 
 static struct asking *make_asking(struct scatter *scatter, const struct scatter_order *order,
@@ -49,6 +49,7 @@ static struct asking *make_asking(struct scatter *scatter, const struct scatter_
     if (!asking || !text)
         return NULL;
     asking->text = text;
+    asking->statements = part->statements;
     asking->behind = scatter->write->leftovers; /* whether it fails is not known yet */
     if (order->plan->write->makes &&
         !(asking->behind = owner_comment_sql(arena, order->plan->write->makes, part->shard)))
@@ -112,6 +113,31 @@ static size_t choose_parts(const struct world *world, const struct plan_write *w
     return count;
 }
 
+/* As simple queries, of several statements each. */
+static bool script_begin(struct scatter *scatter)
+{
+    bool done = true;
+    scatter->script = BUFFER_INIT(TOLD_MOST);
+    for (size_t i = 0; i < scatter->leg_count; i++) {
+        struct asking *asking = scatter->legs[i].asking;
+        asking->request = BUFFER_INIT(WIRE_LENGTH_MOST);
+        wire_query(&asking->request, asking->text);
+        done &= !buffer_failed(&asking->request);
+    }
+    return done;
+}
+
+bool write_goes_on(struct leg *leg, const char *tag)
+{
+    struct scatter *scatter = leg->scatter;
+    if (scatter->state == SCATTER_STARTING)
+        write_describe(leg, NULL, NULL);
+    bool goes_on = ++leg->answered < leg->asking->statements;
+    if (goes_on && leg->shard == scatter->worker->world->home)
+        wire_complete(&scatter->script, tag);
+    return goes_on;
+}
+
 /* COPY FROM: a text without parameters, as a simple query, behind whose end no Sync is needed. */
 static bool copy_begin(struct scatter *scatter, const struct plan_write *write)
 {
@@ -170,7 +196,10 @@ struct scatter *scatter_new_write(struct client *client, const struct scatter_or
         error_memory(error);
     if (done && made->move)
         done = move_check(made, error) == MOSAIC_OK;
-    for (size_t i = 0; done && !made->move && !made->pick && !from->copy && i < made->leg_count; i++)
+    if (done && from->is_script)
+        done = script_begin(made);
+    for (size_t i = 0; done && !made->move && !made->pick && !from->copy && !from->is_script && i < made->leg_count;
+         i++)
         done = asking_write(made, made->legs[i].asking, order->bind, error);
     if (done)
         return made;
@@ -187,6 +216,8 @@ static void take_words(struct leg *leg, const char *tag)
 {
     struct scatter *scatter = leg->scatter;
     mosaic_error error;
+    if (leg->asking->statements && leg->shard != scatter->worker->world->home)
+        return;
     if (!scatter->has_tag) {
         snprintf(scatter->words, sizeof scatter->words, "%s", tag);
     } else if (strncmp(scatter->words, tag, sizeof scatter->words - 1) != 0) {

@@ -9,7 +9,7 @@ import psycopg2
 import pytest
 from conftest import superuser
 from proxies import STANDIN, ask, eventually, start_proxy
-from rawwire import bind, describe, execute, parse, sync
+from rawwire import bind, describe, execute, parse, query, sync
 from test_proxy_transactions import kinds, nothing_is_left
 
 LAB_SHARDS = 3
@@ -163,8 +163,44 @@ def test_what_could_not_hold_is_refused_with_the_fix(one):
         ask(one, "ALTER TABLE users ADD UNIQUE (name)")
     assert "sharding key (id)" in str(found.value) and found.value.diag.message_hint == "Put id into it."
     with pytest.raises(psycopg2.errors.FeatureNotSupported) as found:
-        ask(one, "CREATE TABLE x (a int); ALTER TABLE users ADD COLUMN a int")
+        ask(one, "SELECT 1; ALTER TABLE users ADD COLUMN a int")
     assert "by itself" in found.value.diag.message_hint
+
+
+def tags(proxy, text):
+    with proxy.wire() as wire:
+        return [body.rstrip(b"\0").decode() for kind, body in wire.exchange(query(text)) if kind == "C"]
+
+
+def test_several_in_one_text(proxy, lab, one):
+    def exists(name):
+        return [lab.query(shard, f"SELECT to_regclass('{name}') IS NOT NULL")[0][0] for shard in range(LAB_SHARDS)]
+
+    ask(one, "DROP TABLE later")
+    assert tags(proxy, f"CREATE TABLE x (a int); {LATER}; -- made\nCREATE INDEX later_word ON later (word);"
+                       "CREATE VIEW both_x AS SELECT a FROM x; ALTER TABLE users ADD COLUMN a int;") == [
+        "CREATE TABLE", "CREATE TABLE", "CREATE INDEX", "CREATE VIEW", "ALTER TABLE"]
+    assert exists("x") == exists("both_x") == [True, False, False] and exists("later_word") == [True] * LAB_SHARDS
+    assert everywhere(lab, "SELECT convalidated FROM pg_constraint WHERE conrelid = 'later'::regclass AND conname = "
+                           "'mosaic_owner'") == [(True,)]
+    assert "mosaic_owner" not in lab.run("apply", "--dry-run", check=True).stdout
+    ask(one, "INSERT INTO later VALUES (1, 'a'), (2, 'b')")
+    assert ask(one, "SELECT count(a) FROM users") == [(0,)]
+    lab.query(1, "CREATE INDEX in_the_way ON users (a)")
+    with pytest.raises(psycopg2.errors.DuplicateTable) as found:
+        ask(one, "DROP VIEW both_x; CREATE INDEX in_the_way ON users (a); DROP TABLE x")
+    assert "shard s1" in found.value.diag.context and exists("both_x") == [True, False, False]
+    lab.query(1, "DROP INDEX in_the_way")
+    ask(one, "BEGIN")
+    ask(one, "DROP VIEW both_x; ALTER TABLE users DROP COLUMN a")
+    ask(one, "ROLLBACK")
+    assert len(column(lab, "users", "a")) == 1
+    with pytest.raises(psycopg2.errors.FeatureNotSupported):  # where the second one is to be is the first one's to say
+        ask(one, "CREATE VIEW spread AS SELECT id FROM users; CREATE VIEW over AS SELECT id FROM spread")
+    assert tags(proxy, "DROP VIEW both_x; DROP TABLE x; ALTER TABLE users DROP a") == ["DROP VIEW", "DROP TABLE", "ALTER TABLE"]
+    assert exists("x") == [False] * LAB_SHARDS
+    ask(one, "DROP INDEX later_word")
+    ask(one, "TRUNCATE later")
 
 
 def test_others_see_the_new_schema(proxy, lab, one):
