@@ -1,17 +1,12 @@
 #include "plan/explain.h"
 
-#include "sql/scan.h"
-
 #include "base/buffer.h"
 #include "base/error.h"
-#include "base/utf8.h"
+#include "plan/explain_condition.h"
 
 #include <string.h>
 
 enum {
-    LINE_BYTES_MOST = 4000,
-    VALUES_SHOWN = 5, /* of an IN list */
-    VALUE_BYTES_SHOWN = 60,
     CARET_WIDTH = 100,
     LINES_MOST = 200,
     SHARDS_SHOWN = 16,
@@ -45,142 +40,6 @@ int explain_tier(enum explain_way way)
     default:
         return 1;
     }
-}
-
-/* ---- conditions ---- */
-
-static const char *finish(struct buffer *buffer, struct arena *arena)
-{
-    const char *text = buffer_failed(buffer) ? NULL : arena_string(arena, buffer_string(buffer));
-    buffer_free(buffer);
-    return text;
-}
-
-/* A value in quotes, cut where it is long, on one line. */
-static void add_quoted(struct buffer *out, const char *data, size_t size)
-{
-    size_t shown = utf8_cut(data, size, VALUE_BYTES_SHOWN);
-    buffer_char(out, '\'');
-    for (size_t i = 0; i < shown; i++) {
-        if (data[i] == '\'')
-            buffer_char(out, '\'');
-        buffer_char(out, (unsigned char)data[i] < ' ' ? ' ' : data[i]);
-    }
-    buffer_text(out, shown < size ? "\xe2\x80\xa6'" : "'");
-}
-
-static bool is_number(const char *data, size_t size)
-{
-    for (size_t i = 0; i < size; i++)
-        if (!data[i] || !strchr("0123456789.eE+-", data[i]))
-            return false;
-    return size > 0;
-}
-
-static void add_literal(struct buffer *out, const struct fact_value *value, const struct plan_input *values)
-{
-    if (value->number >= values->literal_count) {
-        buffer_text(out, "?");
-        return;
-    }
-    const struct plan_value *literal = &values->literals[value->number];
-    if (literal->size < 0)
-        buffer_text(out, "NULL");
-    else if (literal->type && is_number(literal->data, (size_t)literal->size))
-        buffer_format(out, "%s%.*s", value->is_negative ? "-" : "", literal->size, literal->data);
-    else
-        add_quoted(out, literal->data, (size_t)literal->size);
-}
-
-static void add_value(struct buffer *out, const struct fact_value *value, const struct plan_input *values)
-{
-    switch (value->source) {
-    case VALUE_LITERAL:
-        add_literal(out, value, values);
-        break;
-    case VALUE_PARAMETER:
-        buffer_format(out, "$%u", value->number);
-        break;
-    case VALUE_CONSTANT:
-        if (value->literal == LITERAL_INTEGER || value->literal == LITERAL_DECIMAL)
-            buffer_format(out, "%s%s", value->is_negative ? "-" : "", value->text);
-        else
-            add_quoted(out, value->text, strlen(value->text));
-        break;
-    case VALUE_NULL:
-    case VALUE_SYMBOL:
-        buffer_text(out, "NULL");
-        break;
-    }
-}
-
-static void add_tuple(struct buffer *out, const struct fact_value *row, size_t columns, const struct plan_input *values)
-{
-    buffer_text(out, columns > 1 ? "(" : "");
-    for (size_t i = 0; i < columns; i++) {
-        buffer_text(out, i ? ", " : "");
-        add_value(out, &row[i], values);
-    }
-    buffer_text(out, columns > 1 ? ")" : "");
-}
-
-static void add_columns(struct buffer *out, const struct table *table, size_t columns)
-{
-    buffer_text(out, columns > 1 ? "(" : "");
-    for (size_t i = 0; i < columns; i++)
-        buffer_format(out, "%s%s", i ? ", " : "", i < table->column_count ? table->columns[i] : "?");
-    buffer_text(out, columns > 1 ? ")" : "");
-}
-
-const char *explain_condition(const struct fact_relation *relation, const struct plan_input *values,
-                              struct arena *arena)
-{
-    struct buffer out = BUFFER_INIT(LINE_BYTES_MOST);
-    const struct fact_keys *keys = &relation->keys;
-    size_t columns = keys->columns;
-    add_columns(&out, relation->relation->table, columns);
-    if (keys->alternatives == 0) {
-        buffer_text(&out, " = nothing: no row can match");
-    } else if (keys->alternatives == 1 && keys->values[0].is_array) {
-        buffer_text(&out, " = ANY (");
-        add_value(&out, &keys->values[0], values);
-        buffer_char(&out, ')');
-    } else if (keys->alternatives == 1) {
-        buffer_text(&out, keys->values[0].null_is_a_value ? " IS NOT DISTINCT FROM " : " = ");
-        add_tuple(&out, keys->values, columns, values);
-    } else {
-        buffer_text(&out, " IN (");
-        for (size_t i = 0; i < keys->alternatives && i < VALUES_SHOWN; i++) {
-            buffer_text(&out, i ? ", " : "");
-            add_tuple(&out, keys->values + i * columns, columns, values);
-        }
-        if (keys->alternatives > VALUES_SHOWN)
-            buffer_format(&out, ", \xe2\x80\xa6 %zu in all", keys->alternatives);
-        buffer_char(&out, ')');
-    }
-    return finish(&out, arena);
-}
-
-const char *explain_placement(const struct fact_relation *relation, const struct schema *schema, struct arena *arena)
-{
-    const struct schema_relation *place = relation->relation;
-    struct buffer out = BUFFER_INIT(LINE_BYTES_MOST);
-    switch (place->placement) {
-    case PLACE_SHARDED:
-        buffer_text(&out, "sharded by ");
-        add_columns(&out, place->table, place->table->column_count);
-        break;
-    case PLACE_REFERENCE:
-        buffer_text(&out, "reference table, whole on every shard");
-        break;
-    case PLACE_HOME:
-        buffer_format(&out, "on the home shard, %s, alone", schema->model->shards[schema->home].name);
-        break;
-    case PLACE_SYSTEM:
-        buffer_text(&out, "PostgreSQL's own, read on the home shard");
-        break;
-    }
-    return finish(&out, arena);
 }
 
 /* ---- the explanation ---- */
@@ -385,7 +244,7 @@ static void write_coordinator(struct writer *writer)
 /* On one line; a type that only run time knows is three dots. */
 static const char *flat(const char *text, struct arena *arena)
 {
-    struct buffer out = BUFFER_INIT(LINE_BYTES_MOST);
+    struct buffer out = BUFFER_INIT(EXPLAIN_LINE_MOST);
     for (const char *c = text; *c; c++) {
         if (*c == '\1') {
             buffer_text(&out, "…");
@@ -394,7 +253,7 @@ static const char *flat(const char *text, struct arena *arena)
             buffer_char(&out, (unsigned char)*c < ' ' ? ' ' : *c);
         }
     }
-    return finish(&out, arena);
+    return explain_finish(&out, arena);
 }
 
 /* Rows that are picked in an order are locked, or changed, where they are. */
@@ -412,7 +271,7 @@ static void add_tried(struct writer *writer, const struct fact_pick *pick, const
 
 static void add_merge(struct writer *writer)
 {
-    struct buffer out = BUFFER_INIT(LINE_BYTES_MOST);
+    struct buffer out = BUFFER_INIT(EXPLAIN_LINE_MOST);
     const struct plan *plan = &writer->explanation->plan;
     const struct fact_scatter *scatter = plan->scatter;
     if (scatter->locks && scatter->pick)
@@ -428,11 +287,11 @@ static void add_merge(struct writer *writer)
         buffer_text(&out, "  merge: as rows come");
     buffer_text(&out, scatter->has_offset ? "; OFFSET " : "");
     if (scatter->has_offset)
-        add_value(&out, &scatter->offset, writer->input->values);
+        explain_add_value(&out, &scatter->offset, writer->input->values);
     buffer_text(&out, scatter->has_limit ? "; LIMIT " : "");
     if (scatter->has_limit)
-        add_value(&out, &scatter->limit, writer->input->values);
-    add_line(writer, finish(&out, writer->arena));
+        explain_add_value(&out, &scatter->limit, writer->input->values);
+    add_line(writer, explain_finish(&out, writer->arena));
 }
 
 static void write_scatter(struct writer *writer)
@@ -461,11 +320,11 @@ static void write_scatter(struct writer *writer)
 /* "s0, s1 and s5"; of many the first few. */
 static const char *write_names(struct writer *writer, const struct plan_write *write)
 {
-    struct buffer out = BUFFER_INIT(LINE_BYTES_MOST);
+    struct buffer out = BUFFER_INIT(EXPLAIN_LINE_MOST);
     for (size_t i = 0; i < write->part_count && i < SHARDS_SHOWN; i++)
         buffer_format(&out, "%s%s", i ? ", " : "", shard_name(writer, write->parts[i].shard));
     buffer_text(&out, write->part_count > SHARDS_SHOWN ? ", \xe2\x80\xa6" : "");
-    return finish(&out, writer->arena);
+    return explain_finish(&out, writer->arena);
 }
 
 static void add_told(struct writer *writer, const struct plan_write_part *part, const char *whom)
