@@ -430,6 +430,11 @@ void write_find(struct analysis *analysis);
 void stream_find(struct analysis *analysis);
 /* A column gets its default: notes what that reads. A clause: why it is not the same on all shards. */
 const char *write_default(struct analysis *analysis, struct fact_write *write, const struct schema_column *column);
+/* The same of the columns that SET gives their default. */
+const char *write_defaults_set(struct analysis *analysis, struct fact_write *write, const List *targets);
+/* The same of an INSERT, of whose columns `width` are given: those that are left out, or DEFAULT in one of the rows. */
+const char *write_defaults_given(struct analysis *analysis, struct fact_write *write, const InsertStmt *insert,
+                                 const List *rows, size_t width);
 /* copy_from.c: the same of COPY FROM STDIN, which is refused where its rows cannot be dealt out. */
 void copy_from_analyse(struct analysis *analysis, const CopyStmt *copy, struct scope *scope, struct use *target);
 void copy_from_find(struct analysis *analysis);

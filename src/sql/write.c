@@ -45,88 +45,6 @@ static const char *look_at_all(struct analysis *analysis, bool picks)
     return "it writes or locks rows of more than one table";
 }
 
-/* ---- defaults ---- */
-
-/* The column that a target of SET gives its default; NULL: it gives something else. */
-static const struct schema_column *set_to_default(const struct schema_relation *relation, const ResTarget *target)
-{
-    const Node *value = target->val;
-    if (value && IsA(value, MultiAssignRef)) {
-        const MultiAssignRef *part = (const MultiAssignRef *)value;
-        const RowExpr *row = (const RowExpr *)part->source;
-        value =
-            IsA(row, RowExpr) && part->colno <= list_length(row->args) ? list_nth(row->args, part->colno - 1) : NULL;
-    }
-    return value && IsA(value, SetToDefault) ? schema_column(relation, target->name) : NULL;
-}
-
-const char *write_default(struct analysis *analysis, struct fact_write *write, const struct schema_column *column)
-{
-    /* A view's column may have a default of its own, which goes before the table's. */
-    const struct schema_relation *named = analysis->written.named;
-    const struct schema_column *shown = column && named ? schema_column(named, column->name) : NULL;
-    column = shown && shown->has_default ? shown : column;
-    if (!column || !column->has_default || column->is_generated)
-        return NULL;
-    write->stores_clock |= column->default_clock;
-    return column->default_same
-               ? NULL
-               : analysis_text(analysis, "the default of %s is computed by each shard for itself", column->name);
-}
-
-static const char *look_at_set(struct analysis *analysis, struct fact_write *write, const List *targets)
-{
-    const ListCell *cell;
-    const char *reason = NULL;
-    foreach (cell, targets) {
-        const char *why = write_default(analysis, write, set_to_default(write->target, lfirst(cell)));
-        reason = reason ? reason : why;
-    }
-    return reason;
-}
-
-/* The place of a column among those that an INSERT gives; SIZE_MAX: it is left out, or given in part. */
-static size_t given_place(const InsertStmt *insert, const struct schema_relation *relation,
-                          const struct schema_column *column, size_t width)
-{
-    size_t place = SIZE_MAX;
-    if (!insert->cols)
-        place = (size_t)(column - relation->columns);
-    for (int i = 0; i < list_length(insert->cols); i++) {
-        const ResTarget *target = list_nth(insert->cols, i);
-        if (strcmp(target->name, column->name) == 0 && !target->indirection)
-            place = (size_t)i;
-    }
-    return place < width ? place : SIZE_MAX;
-}
-
-static bool has_default_at(const List *rows, size_t place)
-{
-    const ListCell *cell;
-    foreach (cell, rows) {
-        const List *row = lfirst(cell);
-        if (place < (size_t)list_length(row) && IsA(list_nth(row, (int)place), SetToDefault))
-            return true;
-    }
-    return false;
-}
-
-/* Defaults that the rows of an INSERT get, `width` columns of which are given. A clause: what is otherwise elsewhere.
- */
-static const char *look_at_defaults(struct analysis *analysis, struct fact_write *write, const InsertStmt *insert,
-                                    const List *rows, size_t width)
-{
-    const char *reason = NULL;
-    for (size_t i = 0; i < write->target->column_count; i++) {
-        const struct schema_column *column = &write->target->columns[i];
-        size_t place = given_place(insert, write->target, column, width);
-        bool defaulted = place == SIZE_MAX || has_default_at(rows, place);
-        const char *why = defaulted ? write_default(analysis, write, column) : NULL;
-        reason = reason ? reason : why;
-    }
-    return reason;
-}
-
 /* ---- UPDATE and DELETE of sharded rows ---- */
 
 /* Does each row keep its key? Those that get another one may belong to another shard. */
@@ -357,7 +275,7 @@ static const char *find_rows(struct analysis *analysis, struct fact_write *write
         return "a function that returns a set makes more of a row";
     if (!read_rows(analysis, insert, list, write))
         return "its rows are not where its words say";
-    (void)look_at_defaults(analysis, write, insert, list, (size_t)list_length(linitial(list)));
+    (void)write_defaults_given(analysis, write, insert, list, (size_t)list_length(linitial(list)));
     const struct schema_column *made = made_key(analysis);
     write->row_count = (size_t)list_length(list);
     write->made_key = made ? made->name : NULL;
@@ -368,7 +286,7 @@ static const char *find_rows(struct analysis *analysis, struct fact_write *write
     analysis->facts->text_bound |= insert->withClause != NULL;
     write->spread = SPREAD_ROWS;
     write->returns_each_row = !conflict || (conflict->action == ONCONFLICT_UPDATE && !conflict->whereClause);
-    return conflict ? look_at_set(analysis, write, conflict->targetList) : NULL;
+    return conflict ? write_defaults_set(analysis, write, conflict->targetList) : NULL;
 }
 
 /* ---- INSERT of a query's rows ---- */
@@ -418,7 +336,7 @@ static const char *find_query(struct analysis *analysis, struct fact_write *writ
         return "it calls a volatile function";
     if (!query || query->outputs.opaque)
         return "the columns of its query are not known";
-    (void)look_at_defaults(analysis, write, insert, NIL, query->outputs.count);
+    (void)write_defaults_given(analysis, write, insert, NIL, query->outputs.count);
     if (!stores_key(analysis, target))
         return analysis_text(analysis, "the key of %s is not the query's as it is",
                              target->fact.relation->table->display);
@@ -427,7 +345,7 @@ static const char *find_query(struct analysis *analysis, struct fact_write *writ
     analysis->top = NULL;
     write->driver = split.driver;
     const OnConflictClause *conflict = insert->onConflictClause;
-    return reason || !conflict ? reason : look_at_set(analysis, write, conflict->targetList);
+    return reason || !conflict ? reason : write_defaults_set(analysis, write, conflict->targetList);
 }
 
 /* ---- reference tables ---- */
@@ -445,12 +363,12 @@ static const char *look_at_same_rows(struct analysis *analysis, struct fact_writ
         return "the columns of its query are not known";
     if (!rows && conflict && conflict->action == ONCONFLICT_NOTHING)
         return "of the query's rows that conflict with each other any may come first";
-    const char *reason = look_at_defaults(analysis, write, insert, rows ? rows->valuesLists : NIL, width);
+    const char *reason = write_defaults_given(analysis, write, insert, rows ? rows->valuesLists : NIL, width);
     if (reason && !(reason = move_copies(analysis, write, insert, reason)))
         write->stores_clock = false; /* one shard's */
     if (reason)
         analysis->facts->write_remedy = "Give a value for each column whose default is not the same everywhere.";
-    return reason || !conflict ? reason : look_at_set(analysis, write, conflict->targetList);
+    return reason || !conflict ? reason : write_defaults_set(analysis, write, conflict->targetList);
 }
 
 /* All copies are equal, but for the order of their rows: so they stay if nothing else is read, and nothing by chance.
@@ -491,7 +409,7 @@ static const char *describe(struct analysis *analysis, struct fact_write *write)
         write->tag = "INSERT 0", write->has_returning = ((const InsertStmt *)statement)->returningList != NIL;
     } else if (IsA(statement, UpdateStmt)) {
         write->tag = "UPDATE", write->has_returning = ((const UpdateStmt *)statement)->returningList != NIL;
-        return look_at_set(analysis, write, ((const UpdateStmt *)statement)->targetList);
+        return write_defaults_set(analysis, write, ((const UpdateStmt *)statement)->targetList);
     } else {
         write->tag = "DELETE", write->has_returning = ((const DeleteStmt *)statement)->returningList != NIL;
     }
