@@ -1,7 +1,6 @@
 #define _GNU_SOURCE
 #include "proxy/route.h"
 
-#include "base/memory.h"
 #include "base/utf8.h"
 #include "plan/guard.h"
 #include "plan/hint.h"
@@ -14,34 +13,7 @@
 
 #include <string.h>
 
-enum { PATHS_MOST = 256, COORDINATOR_WAIT_MS = 15000 };
-
-/* ---- search paths ---- */
-
-struct session_path {
-    struct session_path *next;    /* of user->paths */
-    struct settings_state *state; /* held; NULL: of one transaction alone */
-    uint64_t version;             /* of the world */
-    size_t count;
-    uint64_t context; /* plan_cache_context without temporary tables; 0: not computed */
-    const char *names[];
-};
-
-static void free_path(struct session_path *path)
-{
-    settings_release(path->state);
-    memory_free(path);
-}
-
-void route_free_paths(struct user *user)
-{
-    while (user->paths) {
-        struct session_path *path = user->paths;
-        user->paths = path->next;
-        free_path(path);
-    }
-    user->path_count = 0;
-}
+enum { COORDINATOR_WAIT_MS = 15000 };
 
 static bool is_analysed(const struct worker *worker)
 {
@@ -51,83 +23,6 @@ static bool is_analysed(const struct worker *worker)
 bool route_is_analysed(const struct client *client)
 {
     return is_analysed(client->worker);
-}
-
-size_t route_path_names(const struct session_path *path, const char *const **names)
-{
-    *names = path ? path->names : NULL;
-    return path ? path->count : 0;
-}
-
-const struct session_path *route_path(struct client *client)
-{
-    uint64_t version = client->worker->world->version;
-    if (client->path && client->path->version == version)
-        return client->path;
-    client->path = NULL;
-    if (client->path_is_local || client->is_pinned)
-        return NULL; /* what is set is more than the state says */
-    for (struct session_path *path = client->user->paths; path; path = path->next)
-        if (path->state == client->session && path->version == version)
-            return client->path = path;
-    return NULL;
-}
-
-/* The names of {a,"b c"}, one after the other, each with a zero; returns their number, SIZE_MAX: malformed. */
-static size_t split_array(const char *text, char *names)
-{
-    size_t count = 0;
-    if (*text++ != '{')
-        return SIZE_MAX;
-    while (*text && *text != '}') {
-        bool quoted = *text == '"';
-        text += quoted;
-        while (*text && (quoted ? *text != '"' : *text != ',' && *text != '}')) {
-            if (*text == '\\' && text[1])
-                text++;
-            *names++ = *text++;
-        }
-        *names++ = '\0';
-        text += quoted && *text == '"';
-        text += *text == ',';
-        count++;
-    }
-    return *text == '}' ? count : SIZE_MAX;
-}
-
-bool route_learn_path(struct client *client, const char *text)
-{
-    struct user *user = client->user;
-    size_t size = strlen(text) + 1, most = 1;
-    for (const char *at = text; *at; at++)
-        most += *at == ',';
-    struct session_path *path = memory_zeroed(1, sizeof *path + most * sizeof(char *) + size);
-    if (!path)
-        return false;
-    char *names = (char *)(path->names + most);
-    path->count = split_array(text, names);
-    if (path->count == SIZE_MAX || path->count > most) {
-        memory_free(path);
-        return false;
-    }
-    /* A connection on which somebody had temporary tables names its schema for them; what this session has is known. */
-    size_t kept = 0;
-    for (size_t i = 0; i < path->count; i++) {
-        if (strncmp(names, "pg_temp_", 8) != 0)
-            path->names[kept++] = names;
-        names += strlen(names) + 1;
-    }
-    path->count = kept;
-    path->version = client->worker->world->version;
-    if (!client->path_is_local && !client->is_pinned)
-        path->state = settings_hold(client->session);
-    if (user->path_count >= PATHS_MOST)
-        user_forget_paths(user);
-    path->next = user->paths;
-    user->paths = path;
-    user->path_count++;
-    client->path = path;
-    return true;
 }
 
 /* ---- facts ---- */
@@ -162,12 +57,12 @@ static bool find_facts(struct client *client, const char *text, size_t size, str
     static const char *const plain[] = {"pg_catalog", "public"};
     struct worker *worker = client->worker;
     struct sql_context context = {.schema = worker->world->schema, .path = plain, .path_count = 2};
-    struct session_path *path = NULL;
+    const struct session_path *path = NULL;
     mosaic_error error;
     if (!open_cache(worker))
         return false;
     if (is_analysed(worker)) {
-        path = (struct session_path *)route_path(client);
+        path = route_path(client);
         /* In a transaction that has failed nothing can be asked, and no name has to mean anything: only its end counts.
          */
         if (!path && client->status != 'E') {
@@ -175,10 +70,8 @@ static bool find_facts(struct client *client, const char *text, size_t size, str
             *way = ROUTE_ASK;
             return true;
         }
-        if (path) {
-            context.path = path->names;
-            context.path_count = path->count;
-        }
+        if (path)
+            context.path_count = route_path_names(path, &context.path);
     }
     context.temporary = (const char *const *)client->temporary;
     context.temporary_count = client->temporary_count;
@@ -186,11 +79,7 @@ static bool find_facts(struct client *client, const char *text, size_t size, str
         context.types = prepared->described ? prepared->described : prepared->types;
         context.type_count = prepared->described ? prepared->described_count : prepared->type_count;
     }
-    uint64_t id = path && !context.temporary_count ? path->context : 0;
-    if (!id)
-        id = plan_cache_context(&context, worker->plan_seed);
-    if (path && !context.temporary_count)
-        path->context = id;
+    uint64_t id = route_path_context(path, &context, worker->plan_seed);
     uint64_t hash = prepared ? text_hash(worker, &context, id, prepared) : 0;
     if (given)
         *given = context;

@@ -79,6 +79,8 @@ struct session_path;
 const struct session_path *route_path(struct client *client);
 /* Its schemas; NULL has none. */
 size_t route_path_names(const struct session_path *path, const char *const **names);
+/* plan_cache_context of what has this path, computed once where there are no temporary tables; NULL: of no path. */
+uint64_t route_path_context(const struct session_path *path, const struct sql_context *context, uint64_t seed);
 /* Takes current_schemas(true) as a server told it: {pg_catalog,public}. False: memory is out, or it is malformed. */
 MOSAIC_MUST_CHECK bool route_learn_path(struct client *client, const char *text);
 void route_free_paths(struct user *user);

@@ -31,7 +31,7 @@ struct settings_state {
     /* Caches of whoever needs them; freed with the state. */
     char *reported; /* ParameterStatus messages that reaching this state from the empty one brings; NULL: not known */
     size_t reported_size;
-    void *path; /* struct session_path of route.c */
+    void *path; /* struct session_path of route_path.c */
 };
 
 struct settings_table {
