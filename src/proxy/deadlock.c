@@ -6,11 +6,11 @@
 #include "core/waits.h"
 #include "proxy/log.h"
 #include "proxy/proxy.h"
+#include "proxy/until.h"
 #include "proxy/waiting.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum {
     SHARD_MS = 2000, /* of a round, for one shard: those that answer are enough for most cycles */
@@ -259,12 +259,6 @@ static bool has_report(const struct deadlock *deadlock)
     return false;
 }
 
-static void wait_until(struct deadlock *deadlock, int64_t due)
-{
-    const struct timespec until = {.tv_sec = due / 1000, .tv_nsec = due % 1000 * 1000000};
-    pthread_cond_timedwait(&deadlock->changed, &deadlock->mutex, &until);
-}
-
 /* Until something waits, and not before `due`. False: the thread is to end. */
 static bool wait(struct deadlock *deadlock, int64_t due)
 {
@@ -272,9 +266,9 @@ static bool wait(struct deadlock *deadlock, int64_t due)
     pthread_mutex_lock(&deadlock->mutex);
     while (!deadlock->stops && (!has_report(deadlock) || pq_now_ms() < due)) {
         if (has_report(deadlock)) {
-            wait_until(deadlock, due);
+            until_wait(&deadlock->changed, &deadlock->mutex, due);
         } else if (pq_now_ms() < idle) {
-            wait_until(deadlock, idle);
+            until_wait(&deadlock->changed, &deadlock->mutex, idle);
         } else {
             close_sessions(deadlock);
             pthread_cond_wait(&deadlock->changed, &deadlock->mutex);
@@ -303,16 +297,12 @@ static void *run(void *context)
 
 struct deadlock *deadlock_new(struct proxy *proxy)
 {
-    pthread_condattr_t attributes;
     struct deadlock *deadlock = memory_zeroed(1, sizeof *deadlock);
     if (!deadlock)
         return NULL;
     deadlock->proxy = proxy;
     pthread_mutex_init(&deadlock->mutex, NULL);
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&deadlock->changed, &attributes);
-    pthread_condattr_destroy(&attributes);
+    until_init(&deadlock->changed);
     return deadlock;
 }
 

@@ -5,6 +5,7 @@
 #include "catalog/coordinator_follow.h"
 #include "proxy/log.h"
 #include "proxy/reload.h"
+#include "proxy/until.h"
 
 #include <stdatomic.h>
 #include <string.h>
@@ -40,17 +41,13 @@ struct follow {
 
 struct follow *follow_new(struct proxy *proxy)
 {
-    pthread_condattr_t attributes;
     struct follow *follow = memory_zeroed(1, sizeof *follow);
     if (!follow)
         return NULL;
     follow->proxy = proxy;
     atomic_init(&follow->state, IDLE);
     pthread_mutex_init(&follow->mutex, NULL);
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&follow->changed, &attributes);
-    pthread_condattr_destroy(&attributes);
+    until_init(&follow->changed);
     return follow;
 }
 
@@ -92,11 +89,7 @@ static struct world *next(struct follow *follow, bool *asked)
     pthread_mutex_lock(&follow->mutex);
     while (!follow->stops && !is_due(follow)) {
         int64_t due = follow->wanted ? follow->begin : follow->due;
-        const struct timespec until = {.tv_sec = due / 1000, .tv_nsec = due % 1000 * 1000000};
-        if (due)
-            pthread_cond_timedwait(&follow->changed, &follow->mutex, &until);
-        else
-            pthread_cond_wait(&follow->changed, &follow->mutex);
+        until_wait(&follow->changed, &follow->mutex, due ? due : INT64_MAX);
     }
     *asked = follow->wanted != NULL;
     if (!follow->stops)

@@ -1,12 +1,10 @@
-#define _GNU_SOURCE /* O_TMPFILE */
+#define _GNU_SOURCE
 #include "proxy/partials.h"
 
 #include "base/memory.h"
+#include "proxy/temporary.h"
 #include "wire/wire.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <stdlib.h>
 #include <unistd.h>
 
 enum {
@@ -144,40 +142,10 @@ static bool add_extent(struct column *column, off_t at, size_t size)
     return true;
 }
 
-static mosaic_status open_file(struct partials *partials, mosaic_error *error)
-{
-    const char *directory = getenv("TMPDIR");
-    if (!directory || !*directory)
-        directory = "/tmp";
-    partials->file = open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-    if (partials->file >= 0)
-        return MOSAIC_OK;
-    error_errno(error, "cannot make a temporary file in %s", directory);
-    error_hint(error, "raise scatter_memory, or set TMPDIR to a directory with room");
-    return error_sqlstate(error, "58030");
-}
-
-static mosaic_status write_all(struct partials *partials, const char *bytes, size_t size, mosaic_error *error)
-{
-    while (size) {
-        ssize_t wrote = pwrite(partials->file, bytes, size, partials->file_size);
-        if (wrote < 0 && errno == EINTR)
-            continue;
-        if (wrote <= 0) {
-            error_errno(error, "cannot write to a temporary file");
-            return error_sqlstate(error, errno == ENOSPC ? "53100" : "58030");
-        }
-        bytes += wrote;
-        size -= (size_t)wrote;
-        partials->file_size += wrote;
-    }
-    return MOSAIC_OK;
-}
-
 /* What is kept in memory goes to the file. */
 static mosaic_status spill(struct partials *partials, mosaic_error *error)
 {
-    if (partials->file < 0 && open_file(partials, error) != MOSAIC_OK)
+    if (partials->file < 0 && temporary_open(&partials->file, error) != MOSAIC_OK)
         return error->status;
     for (size_t i = 0; i < partials->column_count; i++) {
         struct column *column = &partials->columns[i];
@@ -185,7 +153,8 @@ static mosaic_status spill(struct partials *partials, mosaic_error *error)
             continue;
         if (!add_extent(column, partials->file_size, column->kept.size))
             return error_memory(error);
-        mosaic_status status = write_all(partials, column->kept.data, column->kept.size, error);
+        mosaic_status status =
+            temporary_write(partials->file, &partials->file_size, column->kept.data, column->kept.size, error);
         if (status != MOSAIC_OK)
             return status;
         buffer_clear(&column->kept);
@@ -258,16 +227,12 @@ static mosaic_status read_piece(struct partials *partials, const struct extent *
     char *to = buffer_reserve(out, size);
     if (!to)
         return error_memory(error);
-    ssize_t got;
-    do
-        got = pread(partials->file, to, size, extent->at + (off_t)partials->done);
-    while (got < 0 && errno == EINTR);
-    if (got <= 0) {
-        error_errno(error, "cannot read a temporary file");
-        return error_sqlstate(error, "58030");
-    }
-    buffer_added(out, (size_t)got);
-    partials->done += (size_t)got;
+    size_t got;
+    mosaic_status status = temporary_read(partials->file, extent->at + (off_t)partials->done, to, size, &got, error);
+    if (status != MOSAIC_OK)
+        return status;
+    buffer_added(out, got);
+    partials->done += got;
     if (partials->done == extent->size) {
         partials->extent++;
         partials->done = 0;

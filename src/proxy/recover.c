@@ -5,13 +5,13 @@
 #include "catalog/twophase.h"
 #include "proxy/log.h"
 #include "proxy/proxy.h"
+#include "proxy/until.h"
 
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 enum { ROUND_MS = 60000, SOON_MS = 1000 };
 
@@ -147,13 +147,8 @@ static bool wait(struct recover *recover, bool *at_once)
 {
     int64_t due;
     pthread_mutex_lock(&recover->mutex);
-    while (!recover->stops && (due = next_round(recover)) > pq_now_ms()) {
-        const struct timespec until = {.tv_sec = due / 1000, .tv_nsec = due % 1000 * 1000000};
-        if (due == INT64_MAX)
-            pthread_cond_wait(&recover->changed, &recover->mutex);
-        else
-            pthread_cond_timedwait(&recover->changed, &recover->mutex, &until);
-    }
+    while (!recover->stops && (due = next_round(recover)) > pq_now_ms())
+        until_wait(&recover->changed, &recover->mutex, due);
     *at_once = recover->is_asked;
     recover->is_asked = false;
     bool goes_on = !recover->stops;
@@ -172,7 +167,6 @@ static void *run(void *context)
 
 struct recover *recover_new(struct proxy *proxy)
 {
-    pthread_condattr_t attributes;
     struct recover *recover = memory_zeroed(1, sizeof *recover);
     if (!recover)
         return NULL;
@@ -180,10 +174,7 @@ struct recover *recover_new(struct proxy *proxy)
     recover->last = INT64_MIN / 2; /* the first round is at once */
     recover->troubles.arena = ARENA_INIT;
     pthread_mutex_init(&recover->mutex, NULL);
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&recover->changed, &attributes);
-    pthread_condattr_destroy(&attributes);
+    until_init(&recover->changed);
     return recover;
 }
 

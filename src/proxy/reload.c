@@ -12,10 +12,10 @@
 #include "proxy/follow.h"
 #include "proxy/log.h"
 #include "proxy/typemap.h"
+#include "proxy/until.h"
 
 #include <errno.h>
 #include <string.h>
-#include <time.h>
 
 enum { READ_MS = 30000, CHANGES_MOST = 65536 };
 
@@ -281,20 +281,11 @@ static void read_again(struct reload *reload, bool settings, mosaic_error *error
 static bool wait(struct reload *reload, bool *asked, bool *settings)
 {
     struct config *config = proxy_config(reload->proxy);
-    int64_t interval = config->settings.schema_check_interval;
-    struct timespec until;
+    int64_t due = pq_now_ms() + config->settings.schema_check_interval;
     config_release(config);
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += interval / 1000;
-    until.tv_nsec += interval % 1000 * 1000000;
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_nsec -= 1000000000;
-        until.tv_sec++;
-    }
     pthread_mutex_lock(&reload->mutex);
-    while (!reload->is_asked && !reload->stops &&
-           pthread_cond_timedwait(&reload->changed, &reload->mutex, &until) != ETIMEDOUT)
-        ;
+    while (!reload->is_asked && !reload->stops && pq_now_ms() < due)
+        until_wait(&reload->changed, &reload->mutex, due);
     *asked = reload->is_asked;
     *settings = reload->asks_settings;
     reload->taken = reload->asked;
@@ -345,7 +336,6 @@ static void *run(void *context)
 
 mosaic_status reload_start(struct proxy *proxy, mosaic_error *error)
 {
-    pthread_condattr_t attributes;
     struct world *world;
     struct reload *reload = memory_zeroed(1, sizeof *reload);
     if (!reload)
@@ -358,10 +348,7 @@ mosaic_status reload_start(struct proxy *proxy, mosaic_error *error)
     }
     proxy_set_world(proxy, world);
     pthread_mutex_init(&reload->mutex, NULL);
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&reload->changed, &attributes);
-    pthread_condattr_destroy(&attributes);
+    until_init(&reload->changed);
     int code = pthread_create(&reload->thread, NULL, run, reload);
     if (code != 0) {
         memory_free(reload);

@@ -5,9 +5,9 @@
 #include "catalog/outcome.h"
 #include "proxy/proxy.h"
 #include "proxy/recover.h"
+#include "proxy/until.h"
 
 #include <string.h>
-#include <time.h>
 
 enum {
     TRY_MS = 5000,   /* one try: other deciders' commits wait for it */
@@ -36,7 +36,6 @@ struct question {
 
 struct settle *settle_new(struct proxy *proxy)
 {
-    pthread_condattr_t attributes;
     struct settle *settle = memory_zeroed(1, sizeof *settle);
     if (!settle)
         return NULL;
@@ -44,10 +43,7 @@ struct settle *settle_new(struct proxy *proxy)
     list_init(&settle->asked);
     list_init(&settle->answered);
     pthread_mutex_init(&settle->mutex, NULL);
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&settle->changed, &attributes);
-    pthread_condattr_destroy(&attributes);
+    until_init(&settle->changed);
     return settle;
 }
 
@@ -219,14 +215,8 @@ static struct question *next(struct settle *settle)
 {
     struct question *question = NULL;
     pthread_mutex_lock(&settle->mutex);
-    while (!settle->stops && (!(question = first_due(settle)) || question->due > pq_now_ms())) {
-        if (question) {
-            const struct timespec until = {.tv_sec = question->due / 1000, .tv_nsec = question->due % 1000 * 1000000};
-            pthread_cond_timedwait(&settle->changed, &settle->mutex, &until);
-        } else {
-            pthread_cond_wait(&settle->changed, &settle->mutex);
-        }
-    }
+    while (!settle->stops && (!(question = first_due(settle)) || question->due > pq_now_ms()))
+        until_wait(&settle->changed, &settle->mutex, question ? question->due : INT64_MAX);
     if (settle->stops)
         question = NULL;
     else

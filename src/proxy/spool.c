@@ -1,13 +1,11 @@
-#define _GNU_SOURCE /* O_TMPFILE */
+#define _GNU_SOURCE
 #include "proxy/spool.h"
 
 #include "base/buffer.h"
 #include "base/memory.h"
+#include "proxy/temporary.h"
 #include "wire/wire.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -50,38 +48,14 @@ void spool_free(struct spool *spool)
 
 /* ---- in ---- */
 
-static mosaic_status open_file(struct spool *spool, mosaic_error *error)
-{
-    const char *directory = getenv("TMPDIR");
-    if (!directory || !*directory)
-        directory = "/tmp";
-    spool->file = open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-    if (spool->file >= 0)
-        return MOSAIC_OK;
-    error_errno(error, "cannot make a temporary file in %s", directory);
-    error_hint(error, "raise scatter_memory, or set TMPDIR to a directory with room");
-    return error_sqlstate(error, "58030");
-}
-
 /* What is in memory goes to the file. */
 static mosaic_status spill(struct spool *spool, mosaic_error *error)
 {
-    const char *bytes = spool->kept.data;
-    size_t size = spool->kept.size;
-    if (spool->file < 0 && open_file(spool, error) != MOSAIC_OK)
+    if (spool->file < 0 && temporary_open(&spool->file, error) != MOSAIC_OK)
         return error->status;
-    while (size) {
-        ssize_t wrote = pwrite(spool->file, bytes, size, spool->file_size);
-        if (wrote < 0 && errno == EINTR)
-            continue;
-        if (wrote <= 0) {
-            error_errno(error, "cannot write to a temporary file");
-            return error_sqlstate(error, errno == ENOSPC ? "53100" : "58030");
-        }
-        bytes += wrote;
-        size -= (size_t)wrote;
-        spool->file_size += wrote;
-    }
+    mosaic_status status = temporary_write(spool->file, &spool->file_size, spool->kept.data, spool->kept.size, error);
+    if (status != MOSAIC_OK)
+        return status;
     buffer_clear(&spool->kept);
     return MOSAIC_OK;
 }
@@ -98,21 +72,12 @@ mosaic_status spool_add(struct spool *spool, const char *bytes, size_t size, mos
 
 static mosaic_status next_piece(struct spool *spool, mosaic_error *error)
 {
-    ssize_t got = 0;
     spool->piece_at = spool->piece_size = 0;
-    while (spool->file_at < spool->file_size) {
-        got = pread(spool->file, spool->piece, PIECE, spool->file_at);
-        if (got > 0 || (got < 0 && errno != EINTR) || got == 0)
-            break;
-    }
-    if (spool->file_at < spool->file_size && got <= 0) {
-        error_errno(error, "cannot read a temporary file");
-        return error_sqlstate(error, "58030");
-    }
-    if (got > 0) {
-        spool->file_at += got;
-        spool->piece_size = (size_t)got;
-        return MOSAIC_OK;
+    if (spool->file_at < spool->file_size) {
+        mosaic_status status =
+            temporary_read(spool->file, spool->file_at, spool->piece, PIECE, &spool->piece_size, error);
+        spool->file_at += (off_t)spool->piece_size;
+        return status;
     }
     size_t left = spool->kept.size - spool->kept_at;
     spool->piece_size = left < PIECE ? left : PIECE;
