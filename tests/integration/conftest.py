@@ -135,6 +135,12 @@ class Lab:
         for shard in range(self.shards):
             self.query(shard, sql)
 
+    def apply_tables(self, sql, yaml_lines):
+        """Makes tables on every shard, and applies what the configuration then says of them."""
+        self.everywhere(sql)
+        self.add_tables(yaml_lines)
+        self.run("apply", "--yes", check=True)
+
     def add_tables(self, yaml_lines):
         """Puts lines of YAML below `tables:`, which is the last key of a lab's config."""
         path = pathlib.Path(self.config)
@@ -230,6 +236,14 @@ def session(proxy):
     """A function that runs a statement through the module's proxy: its rows, or its tag."""
     with proxy.session() as run:
         yield run
+
+
+@pytest.fixture(scope="module")
+def whole(proxy, lab, request):
+    """A connection to one PostgreSQL for all rows, with the tables of the module, COMMON."""
+    from proxies import make_one
+    with contextlib.closing(make_one(lab, request.module.COMMON)) as connection:
+        yield connection
 
 
 def citus_missing():

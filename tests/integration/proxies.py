@@ -3,6 +3,7 @@
 PROXY_STANDIN=direct or pgbouncer puts the server itself, or PgBouncer in session mode, in the proxy's place: so the
 tests themselves are tested.
 """
+import concurrent.futures
 import contextlib
 import os
 import pathlib
@@ -106,6 +107,19 @@ def make_one(lab, sql):
     connection = one_target(lab).psycopg2()
     ask(connection, sql)
     return connection
+
+
+def nothing_is_left(lab):
+    """No transaction is prepared, and none is being decided on."""
+    for shard in range(lab.shards):
+        assert lab.query(shard, "SELECT * FROM pg_prepared_xacts") == []
+        assert lab.query(shard, "SELECT * FROM mosaic.decision") == []
+
+
+def together(work, values):
+    """What work(value) returns of each, all at once; what one of them raises is raised."""
+    with concurrent.futures.ThreadPoolExecutor(len(values)) as pool:
+        return list(pool.map(work, values))
 
 
 def free_port():

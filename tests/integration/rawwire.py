@@ -25,6 +25,10 @@ def text(value):
     return (value if isinstance(value, bytes) else value.encode()) + b"\0"
 
 
+def kinds(messages):
+    return [kind for kind, _ in messages]
+
+
 def query(sql):
     return message("Q", text(sql))
 

@@ -15,10 +15,9 @@ import time
 import psycopg
 import psycopg2
 import pytest
-from proxies import STANDIN, ask, make_one, one_target, start_proxy
+from proxies import STANDIN, ask, make_one, nothing_is_left, one_target, start_proxy
 from rawwire import (bind, cancel_request, copy_data, copy_done, copy_fail, describe, error_fields, execute, flush, parse,
                      query, sync)
-from test_proxy_transactions import nothing_is_left
 
 LAB_SHARDS = 3
 SCHEMA = """
@@ -40,9 +39,7 @@ pytestmark = [pytest.mark.skipif(bool(STANDIN), reason="only the proxy knows sev
 
 @pytest.fixture(scope="module")
 def proxy(lab):
-    lab.everywhere(SCHEMA)
-    lab.add_tables(TABLES)
-    lab.run("apply", "--yes", check=True)
+    lab.apply_tables(SCHEMA, TABLES)
     make_one(lab, SCHEMA).close()
     with start_proxy(lab, {"schema_check_interval": "200ms"}) as proxy:
         yield proxy

@@ -8,9 +8,8 @@ import psycopg
 import psycopg2
 import pytest
 from conftest import superuser
-from proxies import STANDIN, ask, eventually, start_proxy
-from rawwire import bind, describe, execute, parse, query, sync
-from test_proxy_transactions import kinds, nothing_is_left
+from proxies import STANDIN, ask, eventually, nothing_is_left, start_proxy, together
+from rawwire import bind, describe, execute, kinds, parse, query, sync
 
 LAB_SHARDS = 3
 SCHEMA = """
@@ -29,10 +28,8 @@ pytestmark = [pytest.mark.skipif(bool(STANDIN), reason="only the proxy knows sev
 
 @pytest.fixture(scope="module")
 def proxy(lab):
-    lab.everywhere(SCHEMA + LATER)
     lab.query(0, "CREATE TABLE home (id int PRIMARY KEY, word text)")
-    lab.add_tables(TABLES)
-    lab.run("apply", "--yes", check=True)
+    lab.apply_tables(SCHEMA + LATER, TABLES)
     with start_proxy(lab, {"schema_check_interval": "1h"}) as proxy:
         yield proxy
 
@@ -353,24 +350,13 @@ def test_a_configured_table_is_dropped_and_made_anew(lab, one):
 
 
 def test_two_at_a_time(proxy, lab):
-    import threading
-    failures = []
-
     def work(number):
-        try:
-            with contextlib.closing(proxy.psycopg2()) as connection:
-                for turn in range(4):
-                    ask(connection, f"ALTER TABLE users ADD COLUMN c{number}_{turn} int")
-                    ask(connection, f"ALTER TABLE users DROP COLUMN c{number}_{turn}")
-        except psycopg2.Error as error:  # a login, too, waits while the schema is read, and no longer
-            failures.append(error)
+        with contextlib.closing(proxy.psycopg2()) as connection:  # a login, too, waits while the schema is read, and no longer
+            for turn in range(4):
+                ask(connection, f"ALTER TABLE users ADD COLUMN c{number}_{turn} int")
+                ask(connection, f"ALTER TABLE users DROP COLUMN c{number}_{turn}")
 
-    threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not failures
+    together(work, range(4))
     nothing_is_left(lab)
 
 

@@ -6,9 +6,8 @@ import contextlib
 import psycopg
 import psycopg2
 import pytest
-from proxies import STANDIN, ask, start_proxy
-from rawwire import bind, describe, execute, parse, sync
-from test_proxy_transactions import kinds, nothing_is_left
+from proxies import STANDIN, nothing_is_left, start_proxy
+from rawwire import bind, describe, execute, kinds, parse, sync
 
 LAB_SHARDS = 3
 COMMON = """
@@ -26,9 +25,7 @@ pytestmark = [pytest.mark.skipif(bool(STANDIN), reason="only the proxy knows sev
 
 @pytest.fixture(scope="module")
 def proxy(lab):
-    lab.everywhere(COMMON)
-    lab.add_tables(TABLES)
-    lab.run("apply", "--yes", check=True)
+    lab.apply_tables(COMMON, TABLES)
     lab.everywhere("ALTER TABLE events ALTER id SET DEFAULT mosaic.next_id(); "
                    'ALTER TABLE hashed ALTER "the ""key" SET DEFAULT mosaic.next_id()')
     with start_proxy(lab, {"schema_check_interval": "200ms"}) as proxy:

@@ -7,8 +7,7 @@ import socket
 import psycopg
 import psycopg2
 import pytest
-from proxies import STANDIN, ask, direct_target, eventually, make_one, start_proxy
-from test_proxy_transactions import nothing_is_left
+from proxies import STANDIN, ask, direct_target, eventually, nothing_is_left, start_proxy
 
 LAB_SHARDS = 3
 COMMON = """
@@ -41,18 +40,9 @@ pytestmark = [pytest.mark.skipif(bool(STANDIN), reason="only the proxy knows sev
 
 @pytest.fixture(scope="module")
 def proxy(lab):
-    lab.everywhere(COMMON)
-    lab.add_tables(TABLES)
-    lab.run("apply", "--yes", check=True)
+    lab.apply_tables(COMMON, TABLES)
     with start_proxy(lab, {"schema_check_interval": "200ms", "scatter_memory": "64kB"}) as proxy:
         yield proxy
-
-
-@pytest.fixture(scope="module")
-def whole(proxy, lab):
-    """One PostgreSQL with all rows."""
-    with contextlib.closing(make_one(lab, COMMON)) as connection:
-        yield connection
 
 
 @pytest.fixture

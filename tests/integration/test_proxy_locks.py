@@ -5,9 +5,8 @@ import threading
 import psycopg
 import psycopg2
 import pytest
-from proxies import STANDIN, ask, eventually, start_proxy
-from rawwire import bind, execute, parse, sync
-from test_proxy_transactions import kinds, nothing_is_left
+from proxies import STANDIN, ask, eventually, nothing_is_left, start_proxy, together
+from rawwire import bind, execute, kinds, parse, sync
 
 LAB_SHARDS = 3
 SCHEMA = """
@@ -23,9 +22,7 @@ pytestmark = [pytest.mark.skipif(bool(STANDIN), reason="only the proxy knows sev
 
 @pytest.fixture(scope="module")
 def proxy(lab):
-    lab.everywhere(SCHEMA)
-    lab.add_tables(TABLES)
-    lab.run("apply", "--yes", check=True)
+    lab.apply_tables(SCHEMA, TABLES)
     with start_proxy(lab, {"schema_check_interval": "200ms"}) as proxy:
         yield proxy
 
@@ -170,26 +167,14 @@ def test_what_is_ordered_by_may_change_meanwhile(two):
 
 
 def test_two_that_lock_everything_do_not_wait_for_each_other(proxy, two):
-    failures = []
-
-    def work():
+    def work(_):
         with contextlib.closing(proxy.psycopg2()) as connection:
             for _ in range(15):
-                try:
-                    ask(connection, "BEGIN")
-                    if len(ask(connection, "SELECT id FROM jobs ORDER BY id FOR UPDATE")) != 12:
-                        failures.append("rows")
-                    ask(connection, "COMMIT")
-                except psycopg2.Error as error:
-                    failures.append(error)
-                    return
+                ask(connection, "BEGIN")
+                assert len(ask(connection, "SELECT id FROM jobs ORDER BY id FOR UPDATE")) == 12
+                ask(connection, "COMMIT")
 
-    threads = [threading.Thread(target=work) for _ in range(5)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    assert not failures and not any(thread.is_alive() for thread in threads)
+    together(work, range(5))
 
 
 def test_by_the_extended_protocol(proxy, two):
@@ -233,73 +218,47 @@ def test_what_postgresql_refuses_is_refused_in_its_words(two):
 
 def drain(proxy, take, workers=8):
     """What each of the workers has taken, until it found nothing."""
-    taken = [[] for _ in range(workers)]
-    failures = []
-
     def work(number):
         with contextlib.closing(proxy.psycopg2()) as connection:
-            try:
-                while (found := take(connection, number)) is not None:
-                    taken[number].append(found)
-            except psycopg2.Error as error:
-                failures.append(error)
+            return list(iter(lambda: take(connection, number), None))
 
-    threads = [threading.Thread(target=work, args=(i,)) for i in range(workers)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not failures, failures
-    return [job for list_ in taken for job in list_]
+    return [job for list_ in together(work, range(workers)) for job in list_]
 
 
-def take_by_select(connection, number):
-    ask(connection, "BEGIN")
-    found = ask(connection, "SELECT id FROM jobs WHERE state = 'new' FOR UPDATE SKIP LOCKED LIMIT 1")
-    if found:
-        ask(connection, f"UPDATE jobs SET state = 'done', worker = {number} WHERE id = {found[0][0]}")
-    ask(connection, "COMMIT")
-    return found[0][0] if found else None
+def by_select(picked):
+    def take(connection, number):
+        ask(connection, "BEGIN")
+        found = ask(connection, f"SELECT id FROM jobs WHERE state = 'new' {picked}")
+        assert found == sorted(found, reverse=True)
+        if found:
+            ask(connection, f"UPDATE jobs SET state = 'done', worker = {number} WHERE id = {found[0][0]}")
+        ask(connection, "COMMIT")
+        return found[0][0] if found else None
+    return take
 
 
-def take_by_update(connection, number):
-    found = ask(connection, f"UPDATE jobs SET state = 'done', worker = {number} WHERE id = (SELECT id FROM jobs "
-                            "WHERE state = 'new' FOR UPDATE SKIP LOCKED LIMIT 1) RETURNING id, worker")
-    assert not found or found[0][1] == number
-    return found[0][0] if found else None
+def by_update(picked):
+    def take(connection, number):
+        found = ask(connection, f"UPDATE jobs SET state = 'done', worker = {number} WHERE id = (SELECT id FROM jobs "
+                                f"WHERE state = 'new' {picked}) RETURNING id, worker")
+        assert not found or found[0][1] == number
+        return found[0][0] if found else None
+    return take
 
 
-def take_by_delete(connection, number):
-    found = ask(connection, "DELETE FROM jobs j WHERE j.id IN (SELECT id FROM jobs x WHERE x.state = 'new' LIMIT 1 "
-                            "FOR UPDATE SKIP LOCKED) RETURNING *")
-    return found[0][0] if found else None
+def by_delete(picked):
+    def take(connection, _):
+        found = ask(connection, f"DELETE FROM jobs j WHERE j.id IN (SELECT x.id FROM jobs x {picked} SKIP LOCKED) RETURNING *")
+        return found[0][0] if found else None
+    return take
 
 
-def take_first_by_select(connection, number):
-    ask(connection, "BEGIN")
-    found = ask(connection, "SELECT id FROM jobs WHERE state = 'new' ORDER BY id DESC LIMIT 3 FOR UPDATE SKIP LOCKED")
-    assert found == sorted(found, reverse=True)
-    if found:
-        ask(connection, f"UPDATE jobs SET state = 'done', worker = {number} WHERE id = {found[0][0]}")
-    ask(connection, "COMMIT")
-    return found[0][0] if found else None
-
-
-def take_first_by_update(connection, number):
-    found = ask(connection, f"UPDATE jobs SET state = 'done', worker = {number} WHERE id = (SELECT id FROM jobs "
-                            "WHERE state = 'new' ORDER BY id DESC FOR UPDATE SKIP LOCKED LIMIT 1) RETURNING id, worker")
-    assert not found or found[0][1] == number
-    return found[0][0] if found else None
-
-
-def take_first_by_delete(connection, number):
-    found = ask(connection, "DELETE FROM jobs j WHERE j.id IN (SELECT x.id FROM jobs x ORDER BY kind, 1 LIMIT 1 "
-                            "FOR NO KEY UPDATE OF x SKIP LOCKED) RETURNING *")
-    return found[0][0] if found else None
-
-
-@pytest.mark.parametrize("take", [take_by_select, take_by_update, take_by_delete,
-                                  take_first_by_select, take_first_by_update, take_first_by_delete])
+@pytest.mark.parametrize("take", [by_select("FOR UPDATE SKIP LOCKED LIMIT 1"),
+                                  by_update("FOR UPDATE SKIP LOCKED LIMIT 1"),
+                                  by_delete("WHERE x.state = 'new' LIMIT 1 FOR UPDATE"),
+                                  by_select("ORDER BY id DESC LIMIT 3 FOR UPDATE SKIP LOCKED"),
+                                  by_update("ORDER BY id DESC FOR UPDATE SKIP LOCKED LIMIT 1"),
+                                  by_delete("ORDER BY kind, 1 LIMIT 1 FOR NO KEY UPDATE OF x")])
 def test_a_queue_is_drained_and_each_job_is_done_once(proxy, lab, two, take):
     ask(two[0], "INSERT INTO jobs (id, kind) VALUES " + ", ".join(f"({i}, 0)" for i in range(100, 588)))
     taken = drain(proxy, take)

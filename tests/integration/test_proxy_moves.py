@@ -5,9 +5,8 @@ import random
 import psycopg
 import psycopg2
 import pytest
-from proxies import STANDIN, ask, make_one, start_proxy
-from rawwire import bind, describe, execute, parse, sync
-from test_proxy_transactions import kinds, nothing_is_left
+from proxies import STANDIN, ask, nothing_is_left, start_proxy, together
+from rawwire import bind, describe, execute, kinds, parse, sync
 
 LAB_SHARDS = 3
 COMMON = """
@@ -46,18 +45,9 @@ pytestmark = [pytest.mark.skipif(bool(STANDIN), reason="only the proxy knows sev
 
 @pytest.fixture(scope="module")
 def proxy(lab):
-    lab.everywhere(COMMON)
-    lab.add_tables(TABLES)
-    lab.run("apply", "--yes", check=True)
+    lab.apply_tables(COMMON, TABLES)
     with start_proxy(lab, {"schema_check_interval": "200ms"}) as proxy:
         yield proxy
-
-
-@pytest.fixture(scope="module")
-def whole(proxy, lab):
-    """One PostgreSQL with all rows."""
-    with contextlib.closing(make_one(lab, COMMON)) as connection:
-        yield connection
 
 
 @pytest.fixture
@@ -287,21 +277,12 @@ def test_random_moves_leave_what_one_postgresql_leaves(both):
 
 
 def test_two_that_move_one_row_do_it_once(proxy, lab, both):
-    import threading
-    results = []
-
     def work(target):
         with contextlib.closing(proxy.psycopg2()) as connection:
-            results.append(ask(connection, f"UPDATE items SET id = {target} WHERE id = 1 AND n = 1"))
+            return ask(connection, f"UPDATE items SET id = {target} WHERE id = 1 AND n = 1")
 
     for _ in range(5):
-        results.clear()
-        threads = [threading.Thread(target=work, args=(target,)) for target in (2 + 18, 3 + 18, 5 + 18)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert sorted(results) == ["UPDATE 0", "UPDATE 0", "UPDATE 1"]
+        assert sorted(together(work, (2 + 18, 3 + 18, 5 + 18))) == ["UPDATE 0", "UPDATE 0", "UPDATE 1"]
         rows = [row for shard in range(3) for row in lab.query(shard, "SELECT id FROM items WHERE id > 18")]
         assert len(rows) == 1
         ask(both[0], f"UPDATE items SET id = 1 WHERE id = {rows[0][0]}")

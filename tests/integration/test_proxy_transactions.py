@@ -6,8 +6,8 @@ import psycopg
 import psycopg2
 import pytest
 from conftest import superuser
-from proxies import STANDIN, ask, eventually, shown, start_proxy
-from rawwire import bind, describe, execute, flush, parse, query, sync
+from proxies import STANDIN, ask, eventually, nothing_is_left, shown, start_proxy
+from rawwire import bind, describe, execute, flush, kinds, parse, query, sync
 
 LAB_SHARDS = 3
 SCHEMA = """
@@ -24,10 +24,8 @@ pytestmark = pytest.mark.skipif(bool(STANDIN), reason="only the proxy knows seve
 
 @pytest.fixture(scope="module")
 def proxy(lab):
-    lab.everywhere(SCHEMA)
     lab.query(0, "CREATE TABLE alone (id int)")
-    lab.add_tables(TABLES)
-    lab.run("apply", "--yes", check=True)
+    lab.apply_tables(SCHEMA, TABLES)
     with start_proxy(lab, {"schema_check_interval": "200ms"}) as proxy:
         yield proxy
 
@@ -44,18 +42,8 @@ def one(proxy):
         yield connection
 
 
-def kinds(messages):
-    return [kind for kind, _ in messages]
-
-
 def balances(lab):
     return dict(row for i in range(LAB_SHARDS) for row in lab.query(i, "SELECT id, balance FROM accounts"))
-
-
-def nothing_is_left(lab):
-    for i in range(LAB_SHARDS):
-        assert lab.query(i, "SELECT * FROM pg_prepared_xacts") == []
-        assert lab.query(i, "SELECT * FROM mosaic.decision") == []
 
 
 @pytest.mark.parametrize("way", ["describe", "flush", "apart"])

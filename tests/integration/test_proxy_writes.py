@@ -1,13 +1,11 @@
 """Writes on several shards at once: rows of INSERT dealt out, UPDATE and DELETE without a key, reference tables."""
 import contextlib
-import threading
 
 import psycopg
 import psycopg2
 import pytest
-from proxies import STANDIN, ask, start_proxy
-from rawwire import bind, describe, execute, flush, parse, query, sync
-from test_proxy_transactions import kinds, nothing_is_left
+from proxies import STANDIN, ask, nothing_is_left, start_proxy, together
+from rawwire import bind, describe, execute, flush, kinds, parse, query, sync
 
 LAB_SHARDS = 3
 SCHEMA = """
@@ -30,9 +28,7 @@ pytestmark = pytest.mark.skipif(bool(STANDIN), reason="only the proxy knows seve
 
 @pytest.fixture(scope="module")
 def proxy(lab):
-    lab.everywhere(SCHEMA)
-    lab.add_tables(TABLES)
-    lab.run("apply", "--yes", check=True)
+    lab.apply_tables(SCHEMA, TABLES)
     with start_proxy(lab, {"schema_check_interval": "200ms"}) as proxy:
         yield proxy
 
@@ -168,22 +164,12 @@ def test_defaults_of_a_reference_table_are_one_shards(proxy, lab, one):
 
 
 def test_many_that_insert_into_a_reference_table(proxy, lab, one):
-    failures = []
-
     def work(number):
-        try:
-            with contextlib.closing(proxy.psycopg2()) as connection:
-                for i in range(5):
-                    ask(connection, f"INSERT INTO tags (name) VALUES ('{number}-{i}'), ('{number}+{i}') RETURNING id")
-        except psycopg2.Error as error:
-            failures.append(error)
+        with contextlib.closing(proxy.psycopg2()) as connection:
+            for i in range(5):
+                ask(connection, f"INSERT INTO tags (name) VALUES ('{number}-{i}'), ('{number}+{i}') RETURNING id")
 
-    threads = [threading.Thread(target=work, args=(i,)) for i in range(5)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not failures
+    together(work, range(5))
     assert len(copies(lab)) == 50
 
 
@@ -321,7 +307,8 @@ def test_the_clock_is_one_for_all(proxy, lab, one):
     at = "SELECT DISTINCT at FROM users"
     assert len(ask(one, at)) == 1
     ask(one, "SET timezone = 'Asia/Kathmandu'")
-    ask(one, "UPDATE users SET at = CURRENT_TIMESTAMP(1), name = LOCALTIMESTAMP(0)::text || pg_catalog . now()::date || CURRENT_DATE")
+    ask(one, "UPDATE users SET at = CURRENT_TIMESTAMP(1), name = LOCALTIMESTAMP(0)::text "
+             "|| pg_catalog . now()::date || CURRENT_DATE")
     (moment, name), = ask(one, "SELECT DISTINCT at, name FROM users")
     assert moment.microsecond % 100000 == 0
     assert name[:10] == name[19:29] == name[29:] == moment.date().isoformat()
@@ -362,25 +349,14 @@ def test_the_clock_is_one_for_all(proxy, lab, one):
 
 
 def test_many_at_once_do_not_mix(proxy, lab, one):
-    failures = []
-
     def work(number):
         with contextlib.closing(proxy.psycopg2()) as connection:
             for turn in range(15):
                 base = 10000 + number * 1000 + turn * 3
-                try:
-                    ask(connection, f"INSERT INTO plain VALUES ({base}, 't'), ({base + 1}, 't'), ({base + 2}, 't')")
-                    if tag(connection, f"UPDATE plain SET word = 'u' WHERE id BETWEEN {base} AND {base + 2}") != "UPDATE 3":
-                        failures.append(base)
-                except psycopg2.Error as error:
-                    failures.append(error)
+                ask(connection, f"INSERT INTO plain VALUES ({base}, 't'), ({base + 1}, 't'), ({base + 2}, 't')")
+                assert tag(connection, f"UPDATE plain SET word = 'u' WHERE id BETWEEN {base} AND {base + 2}") == "UPDATE 3"
 
-    threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not failures
+    together(work, range(8))
     assert ask(one, "SELECT count(*) FROM plain WHERE word = 'u'") == [(8 * 15 * 3,)]
 
 
