@@ -104,26 +104,13 @@ def proxies(lab):
 # ---- clients --------------------------------------------------------------------------------------------------------------
 
 
-class Client:
-    """Each by its number has a driver, and a synchronous_commit; for each transfer it remembers what it was told."""
+class Caller:
+    """One whose connection the killers may cut."""
 
-    def __init__(self, number, proxies):
-        self.number, self.proxies, self.rng = number, proxies, random.Random(f"{SEED} {number}")
-        self.is_extended = number % 2 == 0
-        self.connection, self.end, self.turn, self.commits = None, None, 0, False
-        self.told = {}  # transfer: (what, giver, taker, amount)
-        self.counts = collections.Counter()
+    connection = end = None
 
-    def connect(self):
-        proxy = self.rng.choice(self.proxies)
-        if self.is_extended:
-            self.connection = psycopg.connect(proxy.dsn, autocommit=True, prepare_threshold=1)
-        else:
-            self.connection = proxy.psycopg2()
-        self.end = socket.socket(fileno=os.dup(self.connection.fileno()))
-        self.ask("SET lock_timeout = '2s'")
-        if self.number % 3 == 0:
-            self.ask("SET synchronous_commit = " + self.rng.choice(["off", "local", "remote_write"]))
+    def called(self, connection):
+        self.connection, self.end = connection, socket.socket(fileno=os.dup(connection.fileno()))
 
     def hang_up(self):
         with contextlib.suppress(OSError, AttributeError):
@@ -134,6 +121,27 @@ class Client:
             with contextlib.suppress(Exception):
                 each.close()
         self.end = self.connection = None
+
+
+class Client(Caller):
+    """Each by its number has a driver, and a synchronous_commit; for each transfer it remembers what it was told."""
+
+    def __init__(self, number, proxies):
+        self.number, self.proxies, self.rng = number, proxies, random.Random(f"{SEED} {number}")
+        self.is_extended = number % 2 == 0
+        self.turn, self.commits = 0, False
+        self.told = {}  # transfer: (what, giver, taker, amount)
+        self.counts = collections.Counter()
+
+    def connect(self):
+        proxy = self.rng.choice(self.proxies)
+        if self.is_extended:
+            self.called(psycopg.connect(proxy.dsn, autocommit=True, prepare_threshold=1))
+        else:
+            self.called(proxy.psycopg2())
+        self.ask("SET lock_timeout = '2s'")
+        if self.number % 3 == 0:
+            self.ask("SET synchronous_commit = " + self.rng.choice(["off", "local", "remote_write"]))
 
     def ask(self, sql, *values):
         """Its tag."""

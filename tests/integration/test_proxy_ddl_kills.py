@@ -10,7 +10,6 @@ import contextlib
 import os
 import random
 import signal
-import socket
 import threading
 import time
 
@@ -18,7 +17,7 @@ import psycopg2
 import pytest
 from conftest import SEED
 from proxies import STANDIN, ask, eventually, start_proxy
-from test_proxy_bank import SETTLED, STUCK, Address, Killer, wait_settled
+from test_proxy_bank import SETTLED, STUCK, Address, Caller, Killer, wait_settled
 from test_proxy_commit import DECIDED, POINTS
 from test_proxy_soak import guarded
 from test_twophase import wait_stopped
@@ -140,27 +139,16 @@ def test_a_proxy_that_stands_still_while_others_recover(lab, control_points, hea
 # ---- at random -------------------------------------------------------------------------------------------------------------
 
 
-class Changer:
+class Changer(Caller):
     """It adds columns and indexes to the table of all, and remembers what it was told of each."""
 
     def __init__(self, number, proxies):
         self.number, self.proxies, self.rng = number, proxies, random.Random(f"{SEED} {number}")
-        self.connection, self.end, self.turn = None, None, 0
+        self.turn = 0
         self.told, self.counts = {}, collections.Counter()  # turn: what
 
-    def hang_up(self):
-        with contextlib.suppress(OSError, AttributeError):
-            self.end.shutdown(socket.SHUT_RDWR)
-
-    def leave(self):
-        for each in (self.end, self.connection):
-            with contextlib.suppress(Exception):
-                each.close()
-        self.end = self.connection = None
-
     def connect(self):
-        self.connection = self.rng.choice(self.proxies).psycopg2()
-        self.end = socket.socket(fileno=os.dup(self.connection.fileno()))
+        self.called(self.rng.choice(self.proxies).psycopg2())
         ask(self.connection, "SET lock_timeout = '5s'")
 
     def change(self):
