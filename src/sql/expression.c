@@ -4,10 +4,11 @@
  */
 #include "sql/analysis.h"
 
-/* PostgreSQL's own volatile functions that may run on whichever shard the statement goes to. */
+/* PostgreSQL's own volatile functions, and ours, that may run on whichever shard the statement goes to. */
 static const char *const anywhere[] = {
     "clock_timestamp",
     "gen_random_uuid",
+    "next_id",
     "pg_backend_pid",
     "pg_current_xact_id",
     "pg_sleep",
@@ -131,6 +132,8 @@ static void system_function(struct analysis *analysis, struct scope *scope, cons
         analysis_bar_several(analysis, "it asks for what a server knows of itself");
     if (NAME_IS_ONE_OF(name, of_statement))
         analysis_bar_scatter(analysis, "it asks for what each server knows of the statement alone");
+    if (strcmp(name, "next_id") == 0)
+        analysis_bar_coordinator(analysis, "the coordinator makes no ids");
     if (strcmp(name, "current_setting") == 0 && !names_setting(analysis, call))
         analysis_bar_coordinator(analysis, "the coordinator has some settings of its own");
     /* Inlined as octet_length($1) * 8, which postgres_fdw sends without the cast that $1 has: of char(n), with blanks.
@@ -171,6 +174,13 @@ static char worse(char a, char b)
     return a == 'v' || b == 'v' ? 'v' : a == 's' || b == 's' ? 's' : 'i';
 }
 
+/* mosaic.next_id(), which no shard gives twice; what it reads is the shard's own. */
+static bool makes_ids(const struct schema_function *function)
+{
+    return strcmp(function->schema, "mosaic") == 0 && strcmp(function->name, "next_id") == 0 &&
+           function->argument_count == 0;
+}
+
 /* All functions that a call may mean: those of the name, in the schema it names or in those of the path. */
 static struct found_function find_function(struct analysis *analysis, const char *schema, const char *name)
 {
@@ -184,7 +194,7 @@ static struct found_function find_function(struct analysis *analysis, const char
         found.any = true;
         found.returns_set |= function->returns_set;
         found.aggregate |= function->kind == 'a';
-        found.user |= !function->is_system && function->volatility != 'i';
+        found.user |= !function->is_system && function->volatility != 'i' && !makes_ids(function);
         found.volatility = worse(found.volatility, function->volatility);
     }
     return found;

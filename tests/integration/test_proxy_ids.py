@@ -56,6 +56,19 @@ def test_a_row_goes_to_the_owner_of_the_key_that_is_made(session, lab):
     assert session(f"SELECT what, n FROM events WHERE id = {ids[7]}") == [("w", 27)]
 
 
+def test_an_id_is_asked_for_by_itself(session):
+    made = [session("SELECT mosaic.next_id()")[0][0] for _ in range(20)]
+    assert len(set(made)) == 20 and all(0 < each < 1 << 63 for each in made)
+    session(f"INSERT INTO plain (id) VALUES ({made[0]})")
+    assert session(f"UPDATE plain SET n = mosaic.next_id() % 7 WHERE id = {made[0]} RETURNING n < 7") == [(True,)]
+    session("BEGIN")
+    assert session("SELECT mosaic.next_id() - mosaic.next_id() < 0") == [(True,)]
+    session("COMMIT")
+    with pytest.raises(psycopg2.Error) as refused:
+        session("SELECT mosaic.next_id() FROM plain a JOIN events b ON b.n = a.n")
+    assert refused.value.pgcode == "0A000", refused.value
+
+
 def test_many_rows_are_given_theirs_in_order(session, lab):
     for count in (2, 300, 1000):
         values = ", ".join(f"({n}, 'it''s, ({n})')" for n in range(100, 100 + count))
