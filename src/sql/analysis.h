@@ -252,10 +252,11 @@ struct analysis {
     struct copied_in copied_in;
     struct written written;
     const char
-        *order_matters; /* a clause: what may depend on the order in which rows are read; NULL: nothing was seen */
-    size_t moments;     /* now() and its like, in the statement's own text */
-    bool clock_else;    /* the time is read by something else as well */
-    bool *stored;       /* literals that clock_stored has seen, by number; NULL: none */
+        *order_matters;   /* a clause: what may depend on the order in which rows are read; NULL: nothing was seen */
+    size_t moments;       /* now() and its like, in the statement's own text */
+    size_t named_moments; /* columns that are named by one of them */
+    bool clock_else;      /* the time is read by something else as well */
+    bool *stored;         /* literals that clock_stored has seen, by number; NULL: none */
     const char *scatter_bars; /* why no scatter would do, a clause; NULL: nothing was seen */
     struct unknown_name *unknown;
     struct ddl_places ddl;
@@ -418,6 +419,8 @@ enum figured { FIGURED_NONE, FIGURED_WEAK, FIGURED_NAME, FIGURED_UNKNOWN };
 enum figured figure_name(const Node *node, const char **name);
 /* A target's own name, or what PostgreSQL calls it; NULL: that is not known. */
 const char *figure_target(const ResTarget *target);
+/* Is it named by now() or its like, which is nobody's name once a literal stands there? */
+bool figure_is_moment(const ResTarget *target);
 
 /* scatter.c: tier 2, once prove is done. */
 void scatter_find(struct analysis *analysis);

@@ -1,5 +1,6 @@
 /* The name that PostgreSQL gives a target without one: FigureColname, src/backend/parser/parse_target.c. */
 #include "sql/analysis.h"
+#include "sql/moment.h"
 
 static enum figured figure_words(const Node *node, const char **name);
 
@@ -16,6 +17,11 @@ const char *figure_target(const ResTarget *target)
     default:
         return name;
     }
+}
+
+bool figure_is_moment(const ResTarget *target)
+{
+    return !target->name && moment_names(figure_target(target));
 }
 
 enum figured figure_name(const Node *node, const char **name)

@@ -113,6 +113,7 @@ void query_targets(struct analysis *analysis, struct scope *scope, List *targets
         column->name = name ? analysis_copy(analysis, name) : NULL;
         column->down = term && !term->is_constant;
         outputs->unnamed |= !name;
+        analysis->named_moments += figure_is_moment(target);
     }
 }
 

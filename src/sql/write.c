@@ -442,17 +442,17 @@ static const bool *stored_parameters(struct analysis *analysis)
     return stored;
 }
 
-/* Does RETURNING name a column by it? */
-static bool returns_moment(const Node *statement)
+/* Is a column named by now() or its like? Not those of an INSERT's query, unless its own clauses may name them. */
+static bool is_moment_named(const struct analysis *analysis)
 {
-    const List *list = IsA(statement, InsertStmt)   ? ((const InsertStmt *)statement)->returningList
-                       : IsA(statement, UpdateStmt) ? ((const UpdateStmt *)statement)->returningList
-                                                    : ((const DeleteStmt *)statement)->returningList;
-    bool names = false;
+    const InsertStmt *insert = (const InsertStmt *)analysis->written.statement;
+    const SelectStmt *query = IsA(insert, InsertStmt) ? (const SelectStmt *)insert->selectStmt : NULL;
+    size_t nameless = 0;
     const ListCell *cell;
-    foreach (cell, list)
-        names |= !((const ResTarget *)lfirst(cell))->name && moment_names(figure_target(lfirst(cell)));
-    return names;
+    if (query && query->op == SETOP_NONE && !query->sortClause && !query->groupClause && !query->distinctClause)
+        foreach (cell, query->targetList)
+            nameless += figure_is_moment(lfirst(cell));
+    return analysis->named_moments > nameless;
 }
 
 static void fill(struct analysis *analysis, struct fact_write *write)
@@ -463,7 +463,7 @@ static void fill(struct analysis *analysis, struct fact_write *write)
     write->reads_clock = analysis->facts->reads_clock;
     write->tells_clock = analysis->moments && !analysis->clock_else && analysis->alone &&
                          moment_count(analysis->text, analysis->size) == analysis->moments &&
-                         !returns_moment(analysis->written.statement);
+                         !is_moment_named(analysis);
     write->stored_literals = analysis->stored;
     write->stored_literal_count = analysis->stored ? analysis->scan->count : 0;
     write->stored_parameters = stored_parameters(analysis);
