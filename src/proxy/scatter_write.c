@@ -173,7 +173,8 @@ struct scatter *scatter_new_write(struct client *client, const struct scatter_or
     if (write) {
         write->tag = arena_string(&made->arena, from->tag ? from->tag : "");
         write->copy = NULL, write->source = NULL; /* the plan's */
-        made->target_name = from->target ? arena_string(&made->arena, from->target->table->display) : NULL;
+        const struct table *table = from->target ? from->target->table : NULL; /* NULL: of the home shard alone */
+        made->target_name = table ? arena_string(&made->arena, table->display) : NULL;
         write->leftovers = from->leftovers ? arena_string(&made->arena, from->leftovers) : NULL;
     }
     if (from->explains) {
