@@ -59,29 +59,52 @@ static bool has_own_snapshots(const struct client *client)
     return allowed && settings_bool(allowed, &flag) && flag;
 }
 
-bool route_wants_snapshot(const struct client *client)
+/* Is it of REPEATABLE READ or SERIALIZABLE? */
+static bool keeps_snapshot(const struct client *client)
 {
-    if (has_own_snapshots(client))
-        return false;
     const char *set = route_setting(client, "default_transaction_isolation");
     return client->transaction.wants_snapshot ||
            (set ? names_snapshot(set, strlen(set)) : client->user->keeps_snapshot);
 }
 
+bool route_wants_snapshot(const struct client *client)
+{
+    return keeps_snapshot(client) && !has_own_snapshots(client);
+}
+
+static const char no_snapshot[] =
+    "The transaction wants one snapshot for all its statements, and over several shards there is none.";
+
+/*
+ * It is open on shards, where it has but read. Their servers are parked meanwhile, so it must be one that branches may
+ * have; and a snapshot that a shard keeps for it is no other's, whatever the client can do with.
+ */
+static const char *why_not_beside_branches(const struct client *client, const struct route *route)
+{
+    const struct transaction *transaction = &client->transaction;
+    if (transaction->is_lazy || transaction->is_implicit || route->way == ROUTE_SCATTER)
+        return "The transaction is open on a shard, and of what it did there the coordinator sees nothing.";
+    if (transaction->has_written || client->session != transaction->before)
+        return "The transaction has written, locked or set something, and of that the coordinator sees nothing.";
+    return keeps_snapshot(client) ? no_snapshot : branch_why_not(client, 0);
+}
+
 /*
  * In a transaction the coordinator answers beside it, each statement from what is committed at that moment. That is the
- * transaction's own answer while it is READ COMMITTED, no shard has it, and its clock is not asked.
+ * transaction's own answer while it is READ COMMITTED, has written nothing, and its clock is not asked.
  */
 static const char *why_not_beside(const struct client *client, const char *text, size_t size,
                                   const struct route_parameters *parameters, const struct route *route)
 {
     const struct transaction *transaction = &client->transaction;
-    if (!transaction->is_lazy || (client->server && !client->is_fresh && !client->is_aside))
-        return "The transaction is open on a shard, and of what it did there the coordinator sees nothing.";
+    bool is_open = !transaction->is_lazy || (client->server && !client->is_fresh && !client->is_aside);
+    const char *why = is_open ? why_not_beside_branches(client, route) : NULL;
+    if (why)
+        return why;
     if (transaction->has_written)
         return "The transaction has settings of its own, which the coordinator does not see.";
     if (route_wants_snapshot(client))
-        return "The transaction wants one snapshot for all its statements, and over several shards there is none.";
+        return no_snapshot;
     if (reads_clock(route, text, size, parameters))
         return "It may ask for the time at which the transaction began, which would be another one on the coordinator.";
     return NULL;
@@ -110,7 +133,7 @@ static const char *why_not_within(const struct client *client, const char *text,
     if (writes && branch_commit_way(client) == COMMIT_ONE_SHARD)
         return BRANCH_ONE_SHARD;
     if (!is_open && route_wants_snapshot(client))
-        return "The transaction wants one snapshot for all its statements, and over several shards there is none.";
+        return no_snapshot;
     if (route->facts->facts[0].class == STATEMENT_DECLARE)
         return "A cursor over several shards is read beside the transaction, and would not see what that did.";
     if (!route_has_shard_clocks(client) &&

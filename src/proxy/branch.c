@@ -30,6 +30,17 @@ struct server *branch_of(const struct client *client, size_t shard)
     return NULL;
 }
 
+size_t branch_any(const struct client *client)
+{
+    bool is_parked = branch_is_parked(client);
+    for (struct list *node = client->kept.next; node != &client->kept; node = node->next) {
+        const struct server *server = kept_server(node);
+        if (server->pool->shard < client->worker->world->model.shard_count && (!is_parked || server->status != 'I'))
+            return server->pool->shard;
+    }
+    return SIZE_MAX;
+}
+
 struct server *branch_by_number(const struct client *client, uint64_t number)
 {
     for (struct list *node = client->kept.next; node != &client->kept; node = node->next)

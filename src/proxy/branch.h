@@ -25,6 +25,8 @@ enum commit_way branch_commit_way(const struct client *client);
 const char *branch_why_not(const struct client *client, size_t shard);
 /* Is a server parked that is in the client's transaction? */
 bool branch_is_parked(const struct client *client);
+/* The shard of one of them, else of one that is kept; not the coordinator. SIZE_MAX: there is none. */
+size_t branch_any(const struct client *client);
 /* The client's own server of this shard, parked or kept; NULL: it has none. */
 struct server *branch_of(const struct client *client, size_t shard);
 /*

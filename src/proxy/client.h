@@ -74,7 +74,7 @@ struct client {
     bool is_opening;    /* the server is being given BEGIN and what came after it */
     bool is_tentative;  /* the server is rolled back behind this cycle, whose statement is kept to be replayed */
     bool probes;        /* client_reach is for a question alone: no transaction is opened */
-    bool is_aside;      /* in a transaction that no shard has, it is linked to parse and describe outside of it */
+    bool is_aside;      /* in a transaction that the linked server does not have: what it is asked is outside of it */
     bool asks_types;    /* the same, for the types of a statement's parameters */
     bool asks_shape;    /* the same, for what its result is on the linked server */
     bool asks;          /* a question of ours is on its way to the linked server */
@@ -181,7 +181,8 @@ enum taken {
 enum taken client_reach(struct client *client, size_t shard);
 /* The same for what does not need the transaction: Parse and Describe. One that no shard has stays so. */
 enum taken client_reach_aside(struct client *client, size_t shard);
-/* The same for what is asked, and executed, beside an open transaction that no shard has. */
+/* The same for what is asked, and executed, beside an open transaction: no shard has that, or those that do are parked.
+ */
 enum taken client_reach_beside(struct client *client, size_t shard);
 /*
  * What the coordinator has executed in this segment is ended before it is asked again: each statement sees what is

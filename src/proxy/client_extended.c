@@ -133,7 +133,8 @@ static enum taken pass_portal(struct client *client, const char *message, const 
         if (taken != REACHED)
             return taken;
     }
-    bool open = client->server && !client->is_fresh;
+    bool is_gone = client->server && bound && bound->server && bound->server != client->server->number;
+    bool open = client->server && !client->is_fresh && !is_gone;
     if (!open && kind == EXPECT_CLOSE)
         return extended_answer_empty(client, WIRE_B_CLOSE_COMPLETE);
     if (!open)

@@ -169,7 +169,7 @@ enum taken local_end_branches(struct client *client, const struct facts *facts)
     if (!client->commit && facts->chain && client->transaction.has_modes)
         return refuse_chain(client);
     if (!client->commit && client->server) {
-        enum taken taken = branch_park(client);
+        enum taken taken = client->is_aside ? client_leave_server(client) : branch_park(client);
         if (taken != REACHED)
             return taken;
     }

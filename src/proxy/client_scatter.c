@@ -18,7 +18,7 @@
 /* ---- its begin ---- */
 
 /* The shards answer in the client's transaction, or in one that is made for this statement. */
-static bool join(struct client *client)
+static bool join(struct client *client, const struct route *route)
 {
     static const char begins[] = "BEGIN";
     struct transaction *transaction = &client->transaction;
@@ -29,7 +29,8 @@ static bool join(struct client *client)
         transaction->began = client->worker->loop.now;
     }
     transaction_replayed(transaction);
-    transaction->has_written = true;
+    bool reads = route->plan->kind == PLAN_SCATTER && !route->plan->scatter->locks && !route->facts->facts[0].is_write;
+    transaction->has_written |= !reads;
     return true;
 }
 
@@ -62,7 +63,7 @@ static enum taken begin(struct client *client, struct scatter_order *order, cons
     order->warning = route->warning;
     order->explanation = route->explanation;
     order->joins = route->joins;
-    if ((route->aside && !transaction_read(&client->transaction)) || (route->joins && !join(client)) ||
+    if ((route->aside && !transaction_read(&client->transaction)) || (route->joins && !join(client, route)) ||
         (route->plan->kind == PLAN_WRITE && !note_changes(client, route)))
         return client_out_of_memory(client);
     if (route->joins && route->moment_us)

@@ -428,8 +428,13 @@ enum taken client_reach_beside(struct client *client, size_t shard)
         if (left != REACHED)
             return left;
     }
+    if (client->server && !client->is_fresh) { /* the transaction's, which has but read there */
+        enum taken parked = branch_park(client);
+        if (parked != REACHED)
+            return parked;
+    }
     server = client->server;
-    if (server && client->is_fresh && server->pool->shard != shard)
+    if (server && server->pool->shard != shard)
         server_unlink(server);
     return link_aside(client, shard);
 }

@@ -331,7 +331,7 @@ bool effect_writes(const struct facts *facts)
     case STATEMENT_EXPLAIN:
     case STATEMENT_COPY_TO:
     case STATEMENT_DECLARE:
-        return facts->is_write || facts->refusal;
+        return facts->is_write || facts->refusal || facts->calls_unknown || facts->unknown_count;
     case STATEMENT_EMPTY:
     case STATEMENT_CURSOR:
     case STATEMENT_BEGIN:

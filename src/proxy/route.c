@@ -6,6 +6,7 @@
 #include "plan/hint.h"
 #include "plan/script.h"
 #include "proxy/beside.h"
+#include "proxy/branch.h"
 #include "proxy/changed.h"
 #include "proxy/follow.h"
 #include "proxy/proxy.h"
@@ -118,10 +119,10 @@ size_t route_any(const struct client *client)
 {
     const struct world *world = client->worker->world;
     size_t count = world->model.shard_count, shard = world->home;
-    if (client->server)
+    if (client->server && (client->status == 'I' || client->server->pool->shard < count))
         return client->server->pool->shard;
-    if (!list_empty(&client->kept))
-        return LIST_OWNER(struct server, kept_node, client->kept.next)->pool->shard;
+    if (branch_any(client) != SIZE_MAX)
+        return branch_any(client);
     for (size_t i = 0; i < count && is_down(client, shard); i++)
         shard = (shard + 1) % count;
     return shard;

@@ -45,6 +45,8 @@ class Transaction:
         for _ in range(rng.randint(1, 8 if self.kind == "explicit" else 4)):
             self.steps.append((writes.statement(), rng.choice(WIRE_MODES)))
         if self.kind == "explicit":
+            if rng.random() < 0.25:  # one that has but read yet
+                self.steps[:0] = [(each, rng.choice(WIRE_MODES)) for each in writes.reads()]
             self.with_savepoints(rng)
             begin = rng.choice(["BEGIN", "BEGIN", "START TRANSACTION", "BEGIN ISOLATION LEVEL READ COMMITTED"])
             self.steps.insert(0, (begin, "simple"))

@@ -353,6 +353,24 @@ class Writes:
 
     # ---- SELECT ----
 
+    def reads(self):
+        """Some SELECTs, of which the coordinator answers one or two at least."""
+        made = []
+        for build in self.pick([self.select, self.pairs], [self.select, self.select, self.pairs],
+                               [self.select, self.pairs, self.select, self.pairs]):
+            self.classes = set()
+            tree, order = build()
+            made.append(Statement(tree, sorted(self.classes), order))
+        return made
+
+    def pairs(self):
+        """Joined by no key."""
+        self.note("coordinator")
+        table, other = self.random.choice(self.sharded), self.random.choice(self.sharded)
+        return Node("select", [f"SELECT count(*), sum(u.v), max(o.v) FROM {table.name} u "
+                               f"{self.pick('JOIN', 'LEFT JOIN', 'FULL JOIN')} {other.name} o ON u.v = o.v",
+                               self.where(table, "u", 0.4)]), "all"
+
     def select(self):
         self.note("SELECT")
         table = self.schema.view if self.chance(0.05) else self.random.choice(self.schema.tables)

@@ -243,6 +243,15 @@ def test_a_column_that_only_a_primary_key_groups_is_refused(session):
 # ---- in transactions -----------------------------------------------------------------------------------------------
 
 
+PAIRS = "SELECT count(*) FROM orders a JOIN orders b ON a.n = b.n"  # the coordinator's alone
+
+
+def open_transactions(lab):
+    """How many the shards have, of the proxy's."""
+    return sum(lab.query(shard, "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'"
+                                " AND datname = current_database()")[0][0] for shard in range(LAB_SHARDS))
+
+
 def test_beside_a_transaction_that_no_shard_has(session):
     session("BEGIN")
     assert session("SELECT count(*) FROM users") == [(200,)]
@@ -250,11 +259,155 @@ def test_beside_a_transaction_that_no_shard_has(session):
     assert session("SELECT count(*) FROM orders") == [(400,)]
     assert session("SELECT name FROM users WHERE id = 8") == [("n8",)]
     assert session("SELECT count(*) FROM orders") == [(400,)]  # within it, by the shards alone
-    refused(session, "SELECT count(*) FROM orders a JOIN orders b ON a.n = b.n", "open on a shard")
+    assert session(PAIRS) == [(400,)]
     assert session("ROLLBACK TO a") == "ROLLBACK"
     assert session("SELECT name FROM users WHERE id = 8") == [("n8",)]
     assert session("COMMIT") == "COMMIT"
     assert session("SELECT count(*) FROM users") == [(200,)]
+
+
+@pytest.mark.parametrize("ways", ["one_shard", "several"])
+def test_beside_a_transaction_that_has_but_read(session, lab, ways):
+    """What comes behind it is in the transaction, on shards that it had and on those that join."""
+    session("BEGIN")
+    assert session("SELECT name FROM users WHERE id = 8") == [("n8",)]
+    if ways == "several":
+        assert session("SELECT count(*) FROM users") == [(200,)]
+    assert session(PAIRS) == [(400,)]
+    lab.query(0, "INSERT INTO notes VALUES (100, 'new')")  # each statement has its own snapshot
+    assert session(f"{PAIRS}, notes WHERE notes.id = 100") == [(400,)]
+    lab.query(0, "DELETE FROM notes WHERE id = 100")
+    session("SAVEPOINT a")
+    assert session(PAIRS) == [(400,)]
+    for key in (8, 9, 10, 11):
+        session(f"UPDATE users SET name = 'within' WHERE id = {key}")
+    assert session("SELECT count(*) FROM users WHERE name = 'within'") == [(4,)]
+    refused(session, PAIRS, "has written")
+    session("ROLLBACK TO a")
+    assert session("SELECT count(*) FROM users WHERE name = 'within'") == [(0,)]
+    session("UPDATE users SET name = 'within' WHERE id IN (8, 9)")
+    session("ROLLBACK")
+    assert session("SELECT count(*) FROM users WHERE name = 'within'") == [(0,)]
+    assert eventually(lambda: open_transactions(lab) == 0)
+
+
+def test_what_is_written_behind_it_is_committed_together(session, lab):
+    session("BEGIN")
+    assert session("SELECT id FROM users WHERE id = 8") == [(8,)]
+    assert session(PAIRS) == [(400,)]
+    session("UPDATE users SET score = score + 1 WHERE id = 9")
+    session("UPDATE users SET score = score + 1 WHERE id = 10")
+    assert session("COMMIT") == "COMMIT"
+    assert eventually(lambda: open_transactions(lab) == 0)
+    session("BEGIN")
+    assert session("SELECT id FROM users WHERE id = 8") == [(8,)]
+    assert session(PAIRS) == [(400,)]
+    assert session("COMMIT AND CHAIN") == "COMMIT"
+    session("UPDATE users SET score = score - 1 WHERE id IN (9, 10)")
+    assert session("COMMIT") == "COMMIT"
+    assert eventually(lambda: open_transactions(lab) == 0)
+
+
+def test_its_error_fails_a_transaction_that_shards_have(session, lab):
+    for end in ("ROLLBACK", "COMMIT"):
+        session("BEGIN")
+        assert session("SELECT id FROM users WHERE id = 8") == [(8,)]
+        session("SAVEPOINT a")
+        with pytest.raises(psycopg2.errors.DivisionByZero):
+            session("SELECT 1 / (a.n - b.n) FROM orders a JOIN orders b ON a.n = b.n")
+        with pytest.raises(psycopg2.errors.InFailedSqlTransaction):
+            session("SELECT id FROM users WHERE id = 9")
+        session("ROLLBACK TO a")
+        assert session(PAIRS) == [(400,)]
+        session("UPDATE users SET name = 'within' WHERE id = 9")
+        with pytest.raises(psycopg2.errors.DivisionByZero):
+            session("SELECT 1 / (id - 9) FROM users WHERE id = 9")
+        assert session(end) == "ROLLBACK"
+        assert session("SELECT count(*) FROM users WHERE name = 'within'") == [(0,)]
+        assert eventually(lambda: open_transactions(lab) == 0)
+
+
+def test_a_cancel_of_it_fails_a_transaction_that_shards_have(proxy, lab):
+    with contextlib.closing(proxy.psycopg2()) as connection:
+        ask(connection, "BEGIN")
+        ask(connection, "SELECT id FROM users WHERE id = 8")
+        timer = threading.Timer(0.3, connection.cancel)
+        timer.start()
+        with pytest.raises(psycopg2.errors.QueryCanceled):
+            ask(connection, "SELECT count(*) FROM users a, users b, users c, users d WHERE a.name < b.name || c.name || d.name")
+        with pytest.raises(psycopg2.errors.InFailedSqlTransaction):
+            ask(connection, "UPDATE users SET name = 'within' WHERE id = 8")
+        ask(connection, "ROLLBACK")
+        assert ask(connection, "SELECT name FROM users WHERE id = 8") == [("n8",)]
+    assert eventually(lambda: open_transactions(lab) == 0)
+
+
+def test_a_coordinator_that_is_lost_fails_a_transaction_that_shards_have(proxy, lab):
+    def stop():
+        with superuser(lab, 0) as cursor:
+            eventually(lambda: cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE %s AND datname = %s",
+                ("%users a, users b, users c, users d%", f"{lab.name}_coordinator")) or cursor.fetchall())
+
+    with contextlib.closing(proxy.psycopg2()) as connection:
+        ask(connection, "BEGIN")
+        ask(connection, "SELECT id FROM users WHERE id = 8")
+        killer = threading.Thread(target=stop)
+        killer.start()
+        with pytest.raises(psycopg2.Error):
+            ask(connection, "SELECT count(*) FROM users a, users b, users c, users d WHERE a.name < b.name || c.name || d.name")
+        killer.join()
+        with pytest.raises(psycopg2.errors.InFailedSqlTransaction):
+            ask(connection, "UPDATE users SET name = 'within' WHERE id = 8")
+        ask(connection, "ROLLBACK")
+        assert ask(connection, "SELECT name FROM users WHERE id = 8") == [("n8",)]
+        assert ask(connection, PAIRS) == [(400,)]
+    assert eventually(lambda: open_transactions(lab) == 0)
+
+
+def test_in_a_pipeline_all_stays_in_the_transaction(proxy, lab):
+    """Messages up to one Sync: the coordinator's server is left for the next statement, and never has the transaction."""
+    texts = ["SELECT id FROM users WHERE id = 8", PAIRS, "SAVEPOINT a", "UPDATE users SET name = 'within' WHERE id = 9",
+             "ROLLBACK TO a", "SELECT count(*) FROM users WHERE id = 9 AND name = 'within'", "SAVEPOINT b"]
+    with psycopg.connect(proxy.dsn, autocommit=True) as connection:
+        for before in ([], ["SELECT id FROM users WHERE id = 10"]):
+            with connection.pipeline():
+                cursors = [connection.execute(sql) for sql in ["BEGIN", *before, *texts]]
+                assert cursors[-2].fetchall() == [(0,)]
+                connection.execute("UPDATE users SET name = 'within' WHERE id = 9")
+                connection.execute("ROLLBACK")
+            with connection.pipeline():
+                for sql in ["BEGIN", *before, PAIRS, "COMMIT"]:
+                    connection.execute(sql)
+            with connection.pipeline():
+                last = [connection.execute(sql) for sql in ["BEGIN", PAIRS, "SAVEPOINT a", *before, PAIRS, "ROLLBACK"]][-2]
+                assert last.fetchall() == [(400,)]
+            assert connection.execute("SELECT count(*) FROM users WHERE name = 'within'").fetchall() == [(0,)]
+            assert connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
+    assert eventually(lambda: open_transactions(lab) == 0)
+
+
+@pytest.mark.parametrize("begin, why", [
+    ("BEGIN; SELECT 1 FROM users WHERE id = 8 FOR SHARE", "has written, locked or set"),
+    ("BEGIN; SELECT 1 FROM users WHERE id < 8 FOR SHARE", "has written, locked or set"),
+    ("BEGIN; LOCK TABLE users IN SHARE MODE", "has written, locked or set"),
+    ("BEGIN; SELECT id FROM users WHERE id = 8; SET LOCAL enable_hashjoin = off", "has written, locked or set"),
+    ("BEGIN; SELECT id FROM users WHERE id = 8; SET enable_hashjoin = off", "has written, locked or set"),
+    ("BEGIN; SELECT id FROM users WHERE id = 8; SELECT set_config('enable_hashjoin', 'off', true)", ""),
+    ("BEGIN; UPDATE users SET score = score WHERE id > 500", "has written, locked or set"),
+    ("BEGIN; SAVEPOINT a; DELETE FROM users WHERE id = 999; ROLLBACK TO a", "has written, locked or set"),
+    ("BEGIN; SELECT pg_advisory_xact_lock(1)", "has written, locked or set"),
+    ("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT id FROM users WHERE id = 8", "one snapshot"),
+    ("SET mosaic.allow_per_shard_snapshots = on; BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT id FROM users WHERE id = 8",
+     "one snapshot"),
+    ("SET mosaic.commit = one_shard_only; BEGIN; SELECT id FROM users WHERE id = 8", "one_shard_only"),
+])
+def test_a_transaction_that_has_done_more_than_read_is_refused_it(session, begin, why):
+    for each in begin.split("; "):
+        session(each)
+    refused(session, PAIRS, why)
+    session("ROLLBACK")
+    session("RESET ALL")
 
 
 def test_each_statement_sees_what_is_committed_by_then(session, lab):
@@ -272,7 +425,7 @@ def test_after_a_write_it_is_refused_and_the_transaction_goes_on_from_its_savepo
     session("SAVEPOINT a")
     session("UPDATE users SET name = 'changed' WHERE id = 9")
     assert session("SELECT count(*) FROM users WHERE name = 'changed'") == [(1,)]
-    refused(session, "SELECT count(*) FROM users a JOIN users b ON a.name = b.name", "open on a shard")
+    refused(session, "SELECT count(*) FROM users a JOIN users b ON a.name = b.name", "has written")
     with pytest.raises(psycopg2.errors.InFailedSqlTransaction):
         session("SELECT 1")
     session("ROLLBACK TO a")
