@@ -135,7 +135,6 @@ def test_what_would_see_the_difference_is_refused(both):
                        ("UPDATE items SET id = 2, ratio = DEFAULT WHERE id = 1", "default"),
                        ("UPDATE items SET (id, n) = (2, 5) WHERE id = 1", "change the key"),
                        ("UPDATE items SET id = 2, ratio = random() WHERE id = 1", "volatile"),
-                       ("UPDATE items SET id = 2, at = now() WHERE id = 1", "time"),
                        ("UPDATE items SET id = 2 WHERE id = 1 AND n = (SELECT max(n) FROM items x WHERE x.id = 1)",
                         "more than the rows"),
                        ("UPDATE items SET id = id + 1 WHERE id = 1", "change the key"),
@@ -146,6 +145,14 @@ def test_what_would_see_the_difference_is_refused(both):
             ask(moved, sql)
         assert words in str(found.value), (sql, str(found.value))
     assert outcome(moved, "SELECT * FROM items") == outcome(both[1], "SELECT * FROM items")
+
+
+def test_a_row_that_moves_may_take_the_moment_along(both):
+    moved = both[0]
+    before, count = ask(moved, "SELECT clock_timestamp(), count(*) FROM items WHERE id = 1")[0]
+    assert ask(moved, "UPDATE items SET id = 20, at = now() WHERE id = 1") == f"UPDATE {count}"
+    assert ask(moved, f"SELECT count(*) FROM items WHERE id = 20 AND at BETWEEN '{before}' AND clock_timestamp()") == [(count,)]
+    assert ask(moved, "SELECT count(DISTINCT at) FROM items WHERE id = 20") == [(1,)]
 
 
 def test_a_new_key_of_the_same_shard_is_that_shards(lab, both):
