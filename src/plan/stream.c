@@ -308,7 +308,7 @@ enum keys_outcome stream_plan(const struct keys_input *input, struct plan *plan)
     write->tag = "INSERT 0";
     write->source = source;
     /* One server's clock alone is one moment, unless the defaults ask for that of the others. */
-    write->reads_clock = source->reads_clock && (source->plan->shard_count > 1 || write->stores_clock);
+    write->reads_clock |= source->reads_clock && (source->plan->shard_count > 1 || write->stores_clock);
     plan->bucket = PLAN_NO_BUCKET;
     plan->relation = NULL;
     plan->write = write;

@@ -336,6 +336,8 @@ static enum keys_outcome find_keeper(const struct keys_input *input, struct plan
     enum keys_outcome outcome = owner_of(input, gets, &write->keeper);
     write->has_keeper = true;
     bool alone = write->part_count == 1 && write->parts[0].shard != write->keeper;
+    if (outcome == KEYS_REFUSED && strcmp(input->error->sqlstate, "23502") == 0)
+        error_sqlstate(input->error, "0A000"); /* nor is it known that there is a row which would get it */
     return outcome == KEYS_READ && alone ? KEYS_REFUSED : outcome;
 }
 

@@ -419,7 +419,7 @@ enum figured { FIGURED_NONE, FIGURED_WEAK, FIGURED_NAME, FIGURED_UNKNOWN };
 enum figured figure_name(const Node *node, const char **name);
 /* A target's own name, or what PostgreSQL calls it; NULL: that is not known. */
 const char *figure_target(const ResTarget *target);
-/* Is it named by now() or its like, which is nobody's name once a literal stands there? */
+/* May it be named by now() or its like, which is nobody's name once a literal stands there? */
 bool figure_is_moment(const ResTarget *target);
 
 /* scatter.c: tier 2, once prove is done. */

@@ -255,6 +255,7 @@ void copy_from_find(struct analysis *analysis)
                                  .copy = copied->copy,
                                  .reads_clock = facts->reads_clock};
     facts->write_cannot = why_not(analysis, write);
+    write->reads_clock |= write->spread == SPREAD_SAME && write->stores_clock; /* copies are to stay equal */
     if (!facts->write_cannot)
         facts->write = write;
 }

@@ -15,8 +15,22 @@ static void check_no_temporary(struct analysis *analysis, const RangeVar *name)
         ddl_refuse(analysis, name->location, "a relation made in pg_temp", "Say CREATE TEMPORARY ….");
 }
 
+/* Once it is gone, by DROP, ROLLBACK or COMMIT, its name would still be taken for it: for the home shard's rows alone.
+ */
+static void check_hides_none(struct analysis *analysis, const RangeVar *name)
+{
+    for (size_t i = 0; i < analysis->schema->relation_count; i++) {
+        const struct schema_relation *other = &analysis->schema->relations[i];
+        bool is_spread = other->placement == PLACE_SHARDED || other->placement == PLACE_REFERENCE || other->kind == 'v';
+        if (is_spread && other->placement != PLACE_SYSTEM && strcmp(other->name, name->relname) == 0)
+            ddl_refuse(analysis, name->location, "a temporary relation with the name of one that several shards have",
+                       "Give it another name.");
+    }
+}
+
 static void note_temporary(struct analysis *analysis, const RangeVar *name)
 {
+    check_hides_none(analysis, name);
     analysis->facts->changes_session = true;
     analysis->facts->name = analysis_copy(analysis, name->relname);
     ddl_note_home(analysis, analysis->facts->name);

@@ -21,7 +21,8 @@ const char *figure_target(const ResTarget *target)
 
 bool figure_is_moment(const ResTarget *target)
 {
-    return !target->name && moment_names(figure_target(target));
+    const char *name = figure_target(target);
+    return !target->name && (!name || moment_names(name));
 }
 
 enum figured figure_name(const Node *node, const char **name)

@@ -364,8 +364,11 @@ static const char *look_at_same_rows(struct analysis *analysis, struct fact_writ
     if (!rows && conflict && conflict->action == ONCONFLICT_NOTHING)
         return "of the query's rows that conflict with each other any may come first";
     const char *reason = write_defaults_given(analysis, write, insert, rows ? rows->valuesLists : NIL, width);
-    if (reason && !(reason = move_copies(analysis, write, insert, reason)))
+    const char *varies = reason ? reason : write->stores_clock ? "a default reads the time of each shard" : NULL;
+    const char *why = varies ? move_copies(analysis, write, insert, varies) : NULL;
+    if (varies && !why)
         write->stores_clock = false; /* one shard's */
+    reason = reason ? why : NULL;    /* the time alone may be taken as each shard has it, by mosaic.clock */
     if (reason)
         analysis->facts->write_remedy = "Give a value for each column whose default is not the same everywhere.";
     return reason || !conflict ? reason : write_defaults_set(analysis, write, conflict->targetList);
@@ -460,8 +463,10 @@ static void fill(struct analysis *analysis, struct fact_write *write)
     struct fact_relation *driver = analysis_new(analysis, 1, sizeof *driver);
     *driver = analysis->written.target->use->fact;
     write->driver = write->driver ? write->driver : driver;
-    write->reads_clock = analysis->facts->reads_clock;
-    write->tells_clock = analysis->moments && !analysis->clock_else && analysis->alone &&
+    /* Copies are to stay equal: of rows that each are on one shard alone its own moment is taken. */
+    bool differs = write->spread == SPREAD_SAME && write->stores_clock;
+    write->reads_clock = analysis->facts->reads_clock || differs;
+    write->tells_clock = !differs && analysis->moments && !analysis->clock_else && analysis->alone &&
                          moment_count(analysis->text, analysis->size) == analysis->moments &&
                          !is_moment_named(analysis);
     write->stored_literals = analysis->stored;

@@ -143,6 +143,13 @@ def test_a_session_with_temporary_tables(session):
     assert session("SELECT count(*) FROM mood") == [(0,)]
 
 
+@pytest.mark.parametrize("sql", ["CREATE TEMP TABLE users (a int)", "CREATE TEMP TABLE users AS SELECT 1",
+                                 "CREATE TEMP VIEW users AS SELECT 1", "CREATE TEMP SEQUENCE users"])
+def test_what_is_temporary_hides_no_table_of_several_shards(session, sql):
+    """Dropped, it would still be taken for what is there: for the home shard's rows alone."""
+    refused(session, sql)
+
+
 def test_an_error_beside_a_transaction_ends_the_segment(cluster, proxy, session):
     def program(sql):
         return rawwire.parse(sql) + rawwire.bind() + rawwire.execute()

@@ -135,6 +135,7 @@ def test_what_would_see_the_difference_is_refused(both):
                        ("UPDATE items SET id = 2, ratio = DEFAULT WHERE id = 1", "default"),
                        ("UPDATE items SET (id, n) = (2, 5) WHERE id = 1", "change the key"),
                        ("UPDATE items SET id = 2, ratio = random() WHERE id = 1", "volatile"),
+                       ("UPDATE items SET id = 2, at = 'now' WHERE id = 1", "time"),
                        ("UPDATE items SET id = 2 WHERE id = 1 AND n = (SELECT max(n) FROM items x WHERE x.id = 1)",
                         "more than the rows"),
                        ("UPDATE items SET id = id + 1 WHERE id = 1", "change the key"),
@@ -177,6 +178,10 @@ def test_a_row_that_is_written_whole_keeps_its_key(proxy, both):
         ask(connection, "UPDATE items SET id = 4, n = 8 WHERE price = 4")
         ask(connection, "COMMIT")
     assert same(both, "DELETE FROM items WHERE price = 4 AND n = 6")[0] == "DELETE 0"
+    with pytest.raises(psycopg2.errors.FeatureNotSupported):
+        ask(both[0], "UPDATE items SET id = NULL WHERE word = 'nobody'")  # no row would get it
+    moved = ask(both[0], "UPDATE items SET id = 12, at = now() WHERE id = 1 RETURNING at = now() AS same")
+    assert set(moved) == {(True,)}
 
 
 def test_a_row_of_another_shard_does_not_get_the_key_of_this_one(lab, both):

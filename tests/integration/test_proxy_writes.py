@@ -14,6 +14,7 @@ CREATE TABLE orders (user_id bigint REFERENCES users (id) DEFERRABLE INITIALLY D
                      PRIMARY KEY (user_id, n));
 CREATE TABLE countries (code text PRIMARY KEY, name text);
 CREATE TABLE plain (id bigint PRIMARY KEY, word text);
+CREATE TABLE dated (id int PRIMARY KEY, at timestamptz DEFAULT now());
 CREATE TYPE mood AS ENUM ('ok', 'happy');
 CREATE TABLE tags (id serial PRIMARY KEY, name varchar(9) UNIQUE, made timestamptz DEFAULT clock_timestamp(),
                    mood mood DEFAULT 'ok', token uuid DEFAULT gen_random_uuid(), ratio float8 DEFAULT random(),
@@ -21,7 +22,7 @@ CREATE TABLE tags (id serial PRIMARY KEY, name varchar(9) UNIQUE, made timestamp
 """
 TABLES = (" - {name: users, key: id, function: modulo}\n - {name: orders, key: user_id, function: modulo}\n"
           " - {name: plain, key: id, function: modulo}\n - {name: countries, kind: reference}\n"
-          " - {name: tags, kind: reference}\n")
+          " - {name: tags, kind: reference}\n - {name: dated, kind: reference}\n")
 
 pytestmark = pytest.mark.skipif(bool(STANDIN), reason="only the proxy knows several shards")
 
@@ -301,6 +302,28 @@ def test_on_conflict(lab, one):
                     "SET word = excluded.word RETURNING id, word") == [(1, "m"), (2, "m"), (61, "m")]
 
 
+def test_the_time_of_a_default_is_one_in_all_copies(lab, one):
+    """One shard inserts the rows and gives them to the others; what cannot be done so is refused."""
+    def copies():
+        return {str(lab.query(shard, "SELECT * FROM dated ORDER BY id")) for shard in range(3)}
+    ask(one, "INSERT INTO dated (id) VALUES (1), (2)")
+    ask(one, "INSERT INTO dated VALUES (3, DEFAULT)")
+    ask(one, "INSERT INTO dated (id) SELECT 4")
+    assert len(copies()) == 1
+    for text in ("UPDATE dated SET at = DEFAULT", "INSERT INTO dated SELECT id + 9 FROM dated", "COPY dated (id) FROM STDIN",
+                 "INSERT INTO dated VALUES (1) ON CONFLICT (id) DO UPDATE SET at = excluded.at",
+                 "INSERT INTO dated VALUES (1, '2024-01-01') ON CONFLICT (id) DO UPDATE SET at = DEFAULT",
+                 "INSERT INTO dated (id) SELECT id + 9 FROM plain"):
+        with pytest.raises(psycopg2.errors.FeatureNotSupported) as found:
+            ask(one, text)
+        assert "mosaic.clock" in found.value.diag.message_hint, text
+    ask(one, "INSERT INTO dated VALUES (1, '2024-01-01') ON CONFLICT (id) DO UPDATE SET at = excluded.at")
+    assert len(copies()) == 1
+    ask(one, "SET mosaic.clock = 'shard'")
+    assert ask(one, "UPDATE dated SET at = DEFAULT") == "UPDATE 4"
+    ask(one, "DELETE FROM dated")
+
+
 def test_the_clock_is_one_for_all(proxy, lab, one):
     """Shards are told the moment at which the transaction began; what asks for the time otherwise is refused."""
     ask(one, "INSERT INTO users VALUES " + ", ".join(f"({i}, 'n', 1, now())" for i in range(6)))
@@ -328,10 +351,11 @@ def test_the_clock_is_one_for_all(proxy, lab, one):
     ask(one, "ROLLBACK")
     for text in ("UPDATE users SET at = 'now'", "UPDATE users SET at = name::timestamptz", "UPDATE users SET name = age(at)::text",
                  "DELETE FROM users WHERE at < now() - age(at)", "DELETE FROM users RETURNING now()",
+                 "DELETE FROM users RETURNING current_timestamp",
                  "UPDATE users SET at = (SELECT now FROM (SELECT now()) x)",  # columns that are named by it
                  "UPDATE users SET at = x.now FROM (SELECT CASE WHEN true THEN NULL ELSE now() END) x",
                  "WITH x AS (SELECT current_timestamp::timestamptz) UPDATE users SET at = x.current_timestamp FROM x",
-                 "INSERT INTO users (id, at) SELECT id + 6, now() FROM users ORDER BY now"):
+                 "INSERT INTO users (id, at) SELECT id, now() FROM plain ORDER BY now"):
         with pytest.raises(psycopg2.errors.FeatureNotSupported) as found:
             ask(one, text)
         assert "mosaic.clock" in found.value.diag.message_hint, text
