@@ -414,6 +414,11 @@ mosaic_status schema_stamp(PGconn *connection, const char *shard, int64_t deadli
     return MOSAIC_OK;
 }
 
+const char *schema_stamp_query(void)
+{
+    return schema_stamp_sql;
+}
+
 mosaic_status schema_read_cluster(struct model *model, const char *application_name, int64_t deadline,
                                   struct schema *schema, struct schema_report *report, mosaic_error *error)
 {

@@ -50,5 +50,7 @@ MOSAIC_MUST_CHECK mosaic_status schema_read_cluster(struct model *model, const c
  */
 MOSAIC_MUST_CHECK mosaic_status schema_stamp(PGconn *connection, const char *shard, int64_t deadline, uint64_t *stamp,
                                              mosaic_error *error);
+/* A query that gives that number, as a bigint. */
+const char *schema_stamp_query(void);
 
 #endif

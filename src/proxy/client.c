@@ -436,6 +436,11 @@ static bool step(struct client *client, const char *data, size_t size, size_t *u
     return taken == TAKEN;
 }
 
+static bool awaits_reading(const struct client *client)
+{
+    return client->needs_reading > client->worker->readings;
+}
+
 /* Is there a reason to leave its input alone for now? */
 static bool is_held_up(const struct client *client)
 {
@@ -453,7 +458,7 @@ static bool is_held_up(const struct client *client)
         (client->is_opening || client->asks || client->asks_types || client->asks_shape || client->left_sync))
         return true;
     const struct worker *worker = client->worker;
-    if (client->needs_reading > worker->readings ||
+    if (awaits_reading(client) ||
         atomic_load_explicit(&worker->proxy->readings_due, memory_order_relaxed) > worker->readings)
         return true;
     /* Behind the end of a cycle one piece of input is kept, and no more is read. */
@@ -477,7 +482,7 @@ void client_run(struct client *client)
     struct worker *worker = client->worker;
     char *data;
     size_t at = 0, used;
-    if (client->commit && client->awaits_ready && !commit_is_busy(client))
+    if (client->commit && client->awaits_ready && !commit_is_busy(client) && !awaits_reading(client))
         client_scatter_committed(client);
     if (client->state == CLIENT_CLOSED || (awaits_scatter(client) && !resume_scatter(client)) || is_held_up(client))
         return;

@@ -126,6 +126,7 @@ struct client {
     char *tentative;         /* the text of the statement that is tried */
     size_t tentative_size;
     int64_t awaits_until;   /* loop.now: so long it waits for the coordinator, which is behind; 0: it does not */
+    bool has_looked;        /* for names of the message in hand: unknown.h */
     uint64_t needs_reading; /* of the schema, before the next statement: reload.h; 0: none */
     struct client_statements statements;
     struct prepared *unnamed; /* held */

@@ -42,6 +42,14 @@ static bool note_changes(struct client *client, const struct route *route)
     return noted;
 }
 
+/* What the transaction itself may have changed on the home shard says nothing of others. */
+static bool may_check_schema(const struct client *client)
+{
+    const struct server *home = branch_of(client, client->worker->world->home);
+    bool may_have_written = client->transaction.has_written && home && home->status != 'I';
+    return !client->schema_dirty && !may_have_written;
+}
+
 /*
  * The order has its text, and what is bound; the rest is the route's. No server is linked: the shards are asked beside
  * whatever the segment, or the transaction, had one for.
@@ -63,6 +71,7 @@ static enum taken begin(struct client *client, struct scatter_order *order, cons
     order->warning = route->warning;
     order->explanation = route->explanation;
     order->joins = route->joins;
+    order->checks_schema = may_check_schema(client);
     if ((route->aside && !transaction_read(&client->transaction)) || (route->joins && !join(client, route)) ||
         (route->plan->kind == PLAN_WRITE && !note_changes(client, route)))
         return client_out_of_memory(client);

@@ -489,9 +489,7 @@ void client_settle_schema(struct client *client)
 {
     if (!client->schema_dirty)
         return;
-    client->needs_reading = proxy_ask_reload(client->worker->proxy);
-    if (client->schema_spread)
-        proxy_hold_for_reading(client->worker->proxy, client->needs_reading);
+    client->needs_reading = proxy_schema_changed(client->worker->proxy, client->schema_spread);
     client->schema_dirty = client->schema_spread = false;
 }
 

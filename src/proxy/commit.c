@@ -50,8 +50,25 @@ static void let_go(struct commit *commit)
     }
 }
 
+/*
+ * Other proxies are told before the client is: whoever hears from it that the change is made finds it everywhere. So
+ * are they where the client has gone.
+ */
+static void tell_schema(struct commit *commit)
+{
+    struct client *client = commit->client;
+    uint64_t reading = proxy_schema_changed(commit->worker->proxy, true);
+    if (!client)
+        return;
+    client->needs_reading = reading;
+    client->schema_dirty = client->schema_spread = false;
+}
+
 static void over(struct commit *commit)
 {
+    bool is_undone = commit->phase == UNDOES && !commit->is_best_effort;
+    if (commit->spreads && !is_undone)
+        tell_schema(commit);
     commit->phase = OVER;
     let_go(commit);
     if (commit->client)
@@ -432,6 +449,7 @@ static struct commit *commit_new(struct client *client)
     commit->client = client;
     commit->worker = client->worker;
     commit->is_pinned = client->is_pinned;
+    commit->spreads = client->schema_spread;
     commit->is_best_effort = branch_commit_way(client) == COMMIT_BEST_EFFORT;
     commit->session = settings_hold(client->session);
     commit->before = settings_hold(client->transaction.before);

@@ -60,6 +60,7 @@ struct commit {
     struct commit_part *decider; /* NULL: nobody has written */
     bool is_single;              /* the decider alone has: its COMMIT is all */
     bool is_best_effort;
+    bool spreads;   /* it changes the schema of all shards */
     bool is_pinned; /* its servers are the client's own */
     bool committed;
     bool is_sending; /* answers that come meanwhile are looked at when all is sent */

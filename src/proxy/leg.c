@@ -329,7 +329,8 @@ static bool take_error(struct leg *leg, const char *message, const struct wire_f
         leg->state = LEG_COMPLETE; /* nothing but ReadyForQuery comes now */
     if (server->ours_failed) {     /* of what it was to be told first */
         server->ours_failed = false;
-        scatter_fail(scatter, &server->error);
+        if (!leg_replans(leg))
+            scatter_fail(scatter, &server->error);
     } else if (leg_is_stale(leg, message, frame)) {
         scatter_turn(scatter, SCATTER_STALE);
     } else if (scatter->client && scatter->state < SCATTER_FINISHED && !write_refuses_move(leg, message, frame)) {

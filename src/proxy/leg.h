@@ -102,6 +102,8 @@ struct scatter {
     char words[SCATTER_TAG];        /* TAGS_WORDS: the tag */
     struct buffer script;           /* the tags of all statements but the last, as messages */
     uint32_t turn;                  /* takes_turns, and of a reference table: the number of its lock */
+    bool checks_schema;             /* behind that lock: is the schema still `stamp`? */
+    uint64_t stamp;
     struct copy_in *copy_in;        /* COPY FROM; NULL: it is none */
     /* INSERT of a query's rows: stream.h. Of the one that reads: */
     struct scatter *next; /* the one that writes, not started; NULL: it is none such */
@@ -207,6 +209,9 @@ bool scatter_wants_row(struct scatter *scatter);
 bool scatter_all_complete(const struct scatter *scatter);
 /* Those which have no server yet get one, in order. */
 void scatter_reach(struct scatter *scatter);
+/* What its server was to be told first has failed. Since the schema is another one than the plan's, which is then to be
+ * made anew? It is read in any case. */
+bool leg_replans(struct leg *leg);
 /* Its server is asked, whatever it was asked before. May close that. */
 void leg_send_request(struct leg *leg);
 

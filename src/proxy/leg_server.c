@@ -1,6 +1,7 @@
 /*
  * How legs come to servers, are asked, and lose them.
  */
+#include "catalog/schema_read.h"
 #include "proxy/branch.h"
 #include "proxy/leg.h"
 #include "proxy/proxy.h"
@@ -131,6 +132,33 @@ static bool ask_check(struct leg *leg, struct buffer *out)
     return done && expect_add(&leg->client.server->expect, EXPECT_OURS, 0, NULL);
 }
 
+static const char schema_changed[] = "the schema has changed since this statement was planned";
+
+/* An error where it is not that of the plan. */
+static bool ask_schema(struct leg *leg, struct buffer *out)
+{
+    const struct scatter *scatter = leg->scatter;
+    const char *sql = arena_format(
+        &leg->scatter->arena,
+        "DO LANGUAGE plpgsql $mosaic$BEGIN IF (%s) IS DISTINCT FROM '%" PRId64 "'::pg_catalog.int8 THEN RAISE EXCEPTION"
+        " '%s' USING ERRCODE = '40001', HINT = 'run the transaction again'; END IF; END$mosaic$",
+        schema_stamp_query(), (int64_t)scatter->stamp, schema_changed);
+    return sql && ask_before(leg->client.server, sql, out);
+}
+
+bool leg_replans(struct leg *leg)
+{
+    struct scatter *scatter = leg->scatter;
+    struct client *client = scatter->client;
+    if (!scatter->checks_schema || strcmp(leg->client.server->error.message, schema_changed) != 0 || !client)
+        return false;
+    client->needs_reading = proxy_ask_reload(scatter->worker->proxy);
+    if (scatter->state != SCATTER_STARTING || !client->transaction.is_implicit)
+        return false;
+    scatter_turn(scatter, SCATTER_STALE);
+    return true;
+}
+
 /* What it was not told of the transaction. */
 static bool write_untold(struct leg *leg, struct buffer *out)
 {
@@ -144,11 +172,13 @@ static bool write_untold(struct leg *leg, struct buffer *out)
     server->session = settings_hold(owner->session);
     if (!leg->number && stream_writes(leg->scatter) && leg->scatter->checked)
         done = done && ask_check(leg, out);
-    if (leg->number || !leg->scatter->turn || !done)
-        return done;
     char sql[128];
     snprintf(sql, sizeof sql, "SELECT pg_catalog.pg_advisory_xact_lock(%d, %u)", TURN_LOCK, leg->scatter->turn);
-    return ask_before(server, sql, out);
+    if (!leg->number && leg->scatter->turn)
+        done = done && ask_before(server, sql, out);
+    if (leg->scatter->checks_schema && leg->shard == leg->scatter->worker->world->home)
+        done = done && ask_schema(leg, out);
+    return done;
 }
 
 /* What it is asked: of those that are asked in turn for so many rows, for no more than are lacking. */

@@ -131,6 +131,11 @@ uint64_t proxy_ask_reload(struct proxy *proxy)
     return reload_ask(proxy->reload, false);
 }
 
+uint64_t proxy_schema_changed(struct proxy *proxy, bool of_all_shards)
+{
+    return reload_ask_and_tell(proxy->reload, of_all_shards ? ANNOUNCED_ALL : ANNOUNCED_HOME);
+}
+
 void proxy_hold_for_reading(struct proxy *proxy, uint64_t reading)
 {
     uint64_t due = atomic_load_explicit(&proxy->readings_due, memory_order_relaxed);

@@ -88,6 +88,8 @@ void proxy_set_config(struct proxy *proxy, struct config *config);
  * will have seen what is there now: proxy->readings reaches it.
  */
 uint64_t proxy_ask_reload(struct proxy *proxy);
+/* The same; a client of ours has changed the schema, which other proxies are told. */
+uint64_t proxy_schema_changed(struct proxy *proxy, bool of_all_shards);
 /* All clients wait for this reading: whoever hears of a change that was made here must see it. From any thread. */
 void proxy_hold_for_reading(struct proxy *proxy, uint64_t reading);
 void proxy_random(void *bytes, size_t size);

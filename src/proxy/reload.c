@@ -12,25 +12,77 @@
 #include "proxy/follow.h"
 #include "proxy/log.h"
 #include "proxy/typemap.h"
-#include "proxy/until.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
-enum { READ_MS = 30000, CHANGES_MOST = 65536 };
+enum { READ_MS = 30000, AGAIN_MS = 1000, TELL_MS = 5000, CHANGES_MOST = 65536 };
+
+/* What is asked of the thread. */
+struct wish {
+    bool is_asked;
+    bool reads;           /* whether or not anything has changed */
+    bool settings;        /* those as well */
+    bool holds;           /* no client's statement begins before */
+    enum announced tells; /* others */
+};
 
 struct reload {
     struct proxy *proxy;
     pthread_t thread;
-    pthread_mutex_t mutex; /* of all below */
-    pthread_cond_t changed;
-    bool is_asked, asks_settings, stops;
+    int wake_fd;              /* it is asked, or is to end */
+    struct announce announce; /* the thread's */
+    atomic_bool listens;      /* what others announce */
+    uint64_t stamp;           /* the thread's: of the schema as it was read last */
+    pthread_mutex_t mutex;    /* of all below */
+    bool stops;
+    struct wish wish;
     uint64_t asked, taken, done; /* how often it was asked; the asking that is being done; that was done */
     mosaic_error state;
-    uint64_t stamp; /* of the schema as it was read last */
 };
 
 static atomic_uint_fast64_t last_version;
+
+/* ---- what is asked ---- */
+
+static void wake(struct reload *reload)
+{
+    uint64_t one = 1;
+    (void)!write(reload->wake_fd, &one, sizeof one);
+}
+
+static uint64_t ask(struct reload *reload, struct wish wish)
+{
+    pthread_mutex_lock(&reload->mutex);
+    uint64_t ticket = ++reload->asked;
+    reload->wish.is_asked = true;
+    reload->wish.reads |= wish.reads;
+    reload->wish.settings |= wish.settings;
+    if (wish.tells > reload->wish.tells)
+        reload->wish.tells = wish.tells;
+    if (wish.holds)
+        proxy_hold_for_reading(reload->proxy, ticket);
+    pthread_mutex_unlock(&reload->mutex);
+    wake(reload);
+    return ticket;
+}
+
+/* What was made elsewhere is read before any client of ours goes on. Others wait for that: so it is done between the steps
+ * of a reading, too. */
+static void hear(struct reload *reload)
+{
+    enum announced heard = announce_hear(&reload->announce);
+    atomic_store_explicit(&reload->listens, reload->announce.listens, memory_order_relaxed);
+    if (heard == ANNOUNCED_ALL) {
+        (void)ask(reload, (struct wish){.reads = true, .holds = true});
+        announce_confirm(&reload->announce, pq_deadline(TELL_MS));
+    } else if (heard == ANNOUNCED_HOME) {
+        (void)ask(reload, (struct wish){.reads = false});
+    }
+}
 
 /* ---- reading ---- */
 
@@ -63,6 +115,7 @@ static mosaic_status read_schema(struct world *world, PGconn *home, int64_t dead
         status = schema_read(&world->model, world->home, home, deadline, world->schema, &report, error);
         /* 0 is no stamp: while a shard's types are not known the schema is read again at each look. */
         *stamp = report.silent_count ? 0 : report.stamp;
+        world->stamp = report.stamp;
         if (status == MOSAIC_OK)
             status = world_compare_types(world, error);
     } else {
@@ -152,6 +205,7 @@ static mosaic_status fill(struct reload *reload, struct world *world, uint64_t *
     mosaic_status status = pq_connect(shard->conninfo, shard->name, "pgmosaic proxy", deadline, &first, error);
     if (status != MOSAIC_OK)
         return status;
+    hear(reload);
     status = complete(model, first, deadline, error);
     if (status == MOSAIC_OK && model->engine == ENGINE_POSTGRES && model->epoch)
         status = catalog_find(model, first, deadline, &world->arena, &opened, &world->home, error);
@@ -159,10 +213,13 @@ static mosaic_status fill(struct reload *reload, struct world *world, uint64_t *
         status = check_tables(model, opened ? opened : first, deadline, error);
     if (status == MOSAIC_OK)
         status = world_targets(world, error);
+    hear(reload);
     if (status == MOSAIC_OK)
         status = read_schema(world, opened ? opened : first, deadline, stamp, error);
+    hear(reload);
     if (status == MOSAIC_OK)
         look_at_coordinator(reload, world, opened ? opened : first, deadline);
+    hear(reload);
     PQfinish(opened);
     PQfinish(first);
     return status;
@@ -191,16 +248,19 @@ static mosaic_status read_world(struct reload *reload, struct world **made, uint
 
 /* ---- the thread ---- */
 
-/* Has anything changed? Asks the home shard for its epoch and the schema's stamp. On failure: no, and the reason. */
-static bool has_changed(struct reload *reload, mosaic_error *error)
+/*
+ * Has anything changed? Asks the home shard for its epoch and the schema's stamp; `all`: the coordinator as well. On
+ * failure: no, and the reason.
+ */
+static bool has_changed(struct reload *reload, bool all, mosaic_error *error)
 {
     struct world *world = proxy_world(reload->proxy);
     const struct shard *shard = &world->model.shards[world->home];
     int64_t deadline = pq_deadline(READ_MS);
-    PGconn *home;
     uint64_t epoch = 0, stamp = 0;
     bool changed = false;
-    mosaic_status status = pq_connect(shard->conninfo, shard->name, "pgmosaic proxy", deadline, &home, error);
+    mosaic_status status = announce_open(&reload->announce, shard, deadline, error);
+    PGconn *home = reload->announce.home;
     if (status == MOSAIC_OK) {
         status = engine_of(world->model.engine)->check_shard(&world->model, world->home, home, deadline, &epoch, error);
         changed = status == MOSAIC_STALE || (status == MOSAIC_OK && epoch != world->model.epoch);
@@ -208,15 +268,17 @@ static bool has_changed(struct reload *reload, mosaic_error *error)
             status = schema_stamp(home, shard->name, deadline, &stamp, error);
             changed = status == MOSAIC_OK && stamp != reload->stamp;
         }
-        if (status == MOSAIC_OK && !changed) {
+        if (status == MOSAIC_OK && !changed && all) {
             char fingerprint[COORDINATOR_FINGERPRINT_SIZE];
             mosaic_error why;
             bool has = may_have_coordinator(&world->model) &&
                        check_coordinator(&world->model, home, deadline, fingerprint, &why) == MOSAIC_OK;
             changed = has != world->has_coordinator;
         }
-        PQfinish(home);
     }
+    if (status == MOSAIC_TIMEOUT)
+        announce_close(&reload->announce); /* what was asked may still be answered */
+    atomic_store_explicit(&reload->listens, reload->announce.listens, memory_order_relaxed);
     if (status == MOSAIC_OK)
         error->status = MOSAIC_OK;
     world_release(world);
@@ -272,27 +334,52 @@ static void read_again(struct reload *reload, bool settings, mosaic_error *error
     log_message(reload->proxy->log, EVENT_MAP, "epoch %llu, %zu shards, %zu tables",
                 (unsigned long long)world->model.epoch, world->model.shard_count, world->model.table_count);
     ask_to_follow(reload, world); /* before: who finds no coordinator must find that it is being worked at */
+    announce_keep(&reload->announce, &world->model.shards[world->home]);
     proxy_set_world(reload->proxy, world);
     budget_check(reload->proxy);
     error->status = MOSAIC_OK; /* what was overcome on the way does not count */
 }
 
-/* Waits for the interval, or until it is asked. False: it is to end. */
-static bool wait(struct reload *reload, bool *asked, bool *settings)
+static int64_t interval_of(const struct reload *reload)
 {
     struct config *config = proxy_config(reload->proxy);
-    int64_t due = pq_now_ms() + config->settings.schema_check_interval;
+    int64_t interval = config->settings.schema_check_interval;
     config_release(config);
+    bool is_lost = !reload->announce.home;
+    return is_lost && interval > AGAIN_MS ? AGAIN_MS : interval;
+}
+
+/* False: it is to end. */
+static bool take_wish(struct reload *reload, struct wish *wish)
+{
     pthread_mutex_lock(&reload->mutex);
-    while (!reload->is_asked && !reload->stops && pq_now_ms() < due)
-        until_wait(&reload->changed, &reload->mutex, due);
-    *asked = reload->is_asked;
-    *settings = reload->asks_settings;
+    *wish = reload->wish;
+    reload->wish = (struct wish){0};
     reload->taken = reload->asked;
-    reload->is_asked = reload->asks_settings = false;
     bool goes_on = !reload->stops;
     pthread_mutex_unlock(&reload->mutex);
     return goes_on;
+}
+
+/* Waits for the interval, or until it is asked, or told something. False: it is to end. */
+static bool wait(struct reload *reload, struct wish *wish)
+{
+    int64_t until = pq_now_ms() + interval_of(reload);
+    bool had = reload->announce.home != NULL;
+    for (;;) {
+        hear(reload);
+        bool is_lost = had && !reload->announce.home;
+        if (!take_wish(reload, wish))
+            return false;
+        int64_t left = until - pq_now_ms();
+        if (wish->is_asked || is_lost || left <= 0)
+            return true;
+        struct pollfd sources[] = {{.fd = reload->wake_fd, .events = POLLIN},
+                                   {.fd = announce_socket(&reload->announce), .events = POLLIN}};
+        uint64_t count;
+        if (poll(sources, 2, (int)left) > 0 && sources[0].revents)
+            (void)!read(reload->wake_fd, &count, sizeof count);
+    }
 }
 
 /* A catalog that stays out of reach is logged once, and again when it is back. */
@@ -308,29 +395,47 @@ static void log_outcome(struct reload *reload, bool asked, const mosaic_error *e
         log_message(log, EVENT_MAP, "the catalog is reached again");
 }
 
+static void tell(struct reload *reload, enum announced what)
+{
+    struct world *world = proxy_world(reload->proxy);
+    int64_t deadline = pq_deadline(TELL_MS);
+    mosaic_error ignored;
+    if (announce_open(&reload->announce, &world->model.shards[world->home], deadline, &ignored) == MOSAIC_OK)
+        announce_tell(&reload->announce, what, deadline);
+    world_release(world);
+}
+
+/* One reading, or a look. */
+static void work(struct reload *reload, const struct wish *wish)
+{
+    mosaic_error error = {.status = MOSAIC_OK};
+    if (wish->tells != ANNOUNCED_NOTHING)
+        tell(reload, wish->tells);
+    if (wish->reads || has_changed(reload, !wish->is_asked, &error)) {
+        bool follows = follow_begin(reload->proxy->follow);
+        read_again(reload, wish->settings, &error);
+        follow_read(reload->proxy->follow, follows);
+    }
+    log_outcome(reload, wish->reads, &error);
+    pthread_mutex_lock(&reload->mutex);
+    reload->state = error;
+    if (wish->is_asked)
+        reload->done = reload->taken;
+    pthread_mutex_unlock(&reload->mutex);
+    if (wish->is_asked) {
+        atomic_store_explicit(&reload->proxy->readings, reload->taken, memory_order_release);
+        proxy_wake(reload->proxy);
+    }
+}
+
 static void *run(void *context)
 {
     struct reload *reload = context;
-    bool asked, settings;
+    struct wish wish;
     budget_check(reload->proxy);
-    while (wait(reload, &asked, &settings)) {
-        mosaic_error error = {.status = MOSAIC_OK};
-        if (asked || has_changed(reload, &error)) {
-            bool follows = follow_begin(reload->proxy->follow);
-            read_again(reload, settings, &error);
-            follow_read(reload->proxy->follow, follows);
-        }
-        log_outcome(reload, asked, &error);
-        pthread_mutex_lock(&reload->mutex);
-        reload->state = error;
-        if (asked)
-            reload->done = reload->taken;
-        pthread_mutex_unlock(&reload->mutex);
-        if (asked) {
-            atomic_store_explicit(&reload->proxy->readings, reload->taken, memory_order_release);
-            proxy_wake(reload->proxy);
-        }
-    }
+    while (wait(reload, &wish))
+        work(reload, &wish);
+    announce_close(&reload->announce);
     return NULL;
 }
 
@@ -341,35 +446,52 @@ mosaic_status reload_start(struct proxy *proxy, mosaic_error *error)
     if (!reload)
         return error_memory(error);
     reload->proxy = proxy;
+    reload->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (reload->wake_fd < 0) {
+        memory_free(reload);
+        return error_errno(error, "cannot make an eventfd");
+    }
     mosaic_status status = read_numbered(reload, &world, &reload->stamp, error);
     if (status != MOSAIC_OK) {
+        close(reload->wake_fd);
         memory_free(reload);
         return status;
     }
     proxy_set_world(proxy, world);
     pthread_mutex_init(&reload->mutex, NULL);
-    until_init(&reload->changed);
+    proxy->reload = reload;
+    (void)ask(reload, (struct wish){.holds = true}); /* a look, behind which changes are heard of */
     int code = pthread_create(&reload->thread, NULL, run, reload);
     if (code != 0) {
+        close(reload->wake_fd);
         memory_free(reload);
+        proxy->reload = NULL;
         errno = code;
         return error_errno(error, "cannot start a thread");
     }
     pthread_setname_np(reload->thread, "reload");
-    proxy->reload = reload;
     ask_to_follow(reload, world);
     return MOSAIC_OK;
 }
 
 uint64_t reload_ask(struct reload *reload, bool settings)
 {
-    pthread_mutex_lock(&reload->mutex);
-    uint64_t ticket = ++reload->asked;
-    reload->is_asked = true;
-    reload->asks_settings |= settings;
-    pthread_cond_signal(&reload->changed);
-    pthread_mutex_unlock(&reload->mutex);
-    return ticket;
+    return ask(reload, (struct wish){.reads = true, .settings = settings});
+}
+
+uint64_t reload_ask_and_tell(struct reload *reload, enum announced what)
+{
+    return ask(reload, (struct wish){.reads = true, .tells = what, .holds = what == ANNOUNCED_ALL});
+}
+
+uint64_t reload_ask_look(struct reload *reload)
+{
+    return ask(reload, (struct wish){.reads = false});
+}
+
+bool reload_listens(struct reload *reload)
+{
+    return atomic_load_explicit(&reload->listens, memory_order_relaxed);
 }
 
 bool reload_is_done(struct reload *reload, uint64_t ticket, mosaic_error *error)
@@ -394,10 +516,10 @@ void reload_stop(struct reload *reload)
         return;
     pthread_mutex_lock(&reload->mutex);
     reload->stops = true;
-    pthread_cond_signal(&reload->changed);
     pthread_mutex_unlock(&reload->mutex);
+    wake(reload);
     pthread_join(reload->thread, NULL);
-    pthread_cond_destroy(&reload->changed);
+    close(reload->wake_fd);
     pthread_mutex_destroy(&reload->mutex);
     memory_free(reload);
 }

@@ -1,11 +1,12 @@
 /*
  * Reading map, schema and addresses: once at the start, then by a thread of its own, that looks every
- * schema_check_interval whether anything has changed, and at once when it is asked. A catalog that is out of reach
- * changes nothing: the last map serves on.
+ * schema_check_interval whether anything has changed, and at once when it is asked, or told by another proxy
+ * (announce.h). A catalog that is out of reach changes nothing: the last map serves on.
  */
 #ifndef MOSAIC_PROXY_RELOAD_H
 #define MOSAIC_PROXY_RELOAD_H
 
+#include "proxy/announce.h"
 #include "proxy/proxy.h"
 
 struct reload;
@@ -15,6 +16,12 @@ MOSAIC_MUST_CHECK mosaic_status reload_read_config(const char *config_path, stru
 MOSAIC_MUST_CHECK mosaic_status reload_start(struct proxy *proxy, mosaic_error *error);
 /* Read again soon; from any thread. `settings`: those as well (RELOAD). */
 uint64_t reload_ask(struct reload *reload, bool settings);
+/* The same; a client has changed the schema, which other proxies are told: of all shards, or of the home shard alone. */
+uint64_t reload_ask_and_tell(struct reload *reload, enum announced what);
+/* Look soon whether anything has changed, and read it then. */
+uint64_t reload_ask_look(struct reload *reload);
+/* Are changes that other proxies make heard of at once? */
+bool reload_listens(struct reload *reload);
 /* Was what reload_ask gave this ticket for done? Then *error is how it went (status OK: well). */
 bool reload_is_done(struct reload *reload, uint64_t ticket, mosaic_error *error);
 /* Ends the thread and frees it; NULL is fine. */

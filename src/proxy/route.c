@@ -11,6 +11,7 @@
 #include "proxy/follow.h"
 #include "proxy/proxy.h"
 #include "proxy/server.h"
+#include "proxy/unknown.h"
 
 #include <string.h>
 
@@ -436,6 +437,10 @@ bool route_text(struct client *client, const char *text, size_t size, const stru
     if (route->way == ROUTE_ASK)
         return true;
     beside_note_isolation(client, found.list, text, size);
+    if (is_analysed(worker) && unknown_awaits_look(client, found.list)) {
+        route->way = ROUTE_WAIT;
+        return true;
+    }
     if (!is_analysed(worker)) {
         /* One shard: a hint chooses nothing, but must not name another one. */
         route->shard = route_any(client);

@@ -15,7 +15,7 @@ enum route_way {
     ROUTE_MORE,    /* not by the values that are there: more of them must be */
     ROUTE_ASK,     /* a server must be asked first: client_ask_path */
     ROUTE_TYPES,   /* a server must be asked for the types of the parameters */
-    ROUTE_WAIT,    /* the coordinator is being brought up to date: the message is to be given again */
+    ROUTE_WAIT,    /* for the coordinator, or a look at the schema: the message is to be given again */
     ROUTE_EXPLAIN, /* it is EXPLAIN (MOSAIC): `explanation` is the answer */
 };
 

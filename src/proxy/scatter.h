@@ -51,6 +51,7 @@ struct scatter_order {
     int tier;
     bool may_miss;               /* shards that are not reached may be left out, where that is not a wrong value */
     const mosaic_error *warning; /* to be told before the result; NULL */
+    bool checks_schema;          /* is the schema, when it is its turn to change it, that of the plan? */
     const struct explanation *explanation; /* EXPLAIN: what stands before the shards' plans */
 };
 

@@ -182,6 +182,8 @@ struct scatter *scatter_new_write(struct client *client, const struct scatter_or
         scatter_add_lines(made, order);
     }
     made->turn = made->joins ? turn_of(from) : 0;
+    made->checks_schema = order->checks_schema && made->turn == TURN_OF_SCHEMA;
+    made->stamp = client->worker->world->stamp;
     made->merge = merge_new(&made->facts, UINT64_MAX, 0, made->leg_count);
     bool done = write && write->tag && (!from->explains || made->facts.explains) && made->merge &&
                 (!pick || pick_new(made, order, pick, 1)) && (!from->move || move_new(made, order, from->move)) &&

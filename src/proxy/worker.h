@@ -37,6 +37,14 @@ struct config {
 
 enum { TEXT_MARKS = 1024 }; /* a power of two */
 
+enum { UNKNOWN_MARKS = 64 };
+
+/* A name that was looked for, and is not there: unknown.h. */
+struct unknown_mark {
+    uint64_t name, version; /* its hash; the world that did not have it */
+    int64_t until;          /* loop.now */
+};
+
 struct worker {
     struct proxy *proxy;
     unsigned number;
@@ -66,6 +74,7 @@ struct worker {
     struct plan_cache *plans;
     uint32_t servers_made, clients_made; /* number them */
     uint64_t plan_seed;
+    struct unknown_mark unknown[UNKNOWN_MARKS];
     uint64_t readings;                  /* proxy->readings as it was seen last */
     atomic_uint_fast64_t world_version; /* of `world`, for other threads */
     struct counters counters;

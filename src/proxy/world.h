@@ -49,6 +49,7 @@ struct world {
     bool *types_agree;
     struct typemap *typemaps; /* model_places */
     uint64_t version;         /* grows with each reading */
+    uint64_t stamp;           /* schema_stamp's, of the same moment */
     /* Tier 4 is there: the coordinator has the schema and the map of this world. Else why it has not, one line; NULL:
      * the cluster has none. */
     bool has_coordinator;

@@ -430,3 +430,127 @@ def test_the_coordinator_follows(proxy, one):
         ask(one, "TRUNCATE users, orders")
         with pytest.raises(psycopg2.errors.UndefinedTable):
             other("SELECT count(*) FROM fresh")
+
+
+@pytest.fixture(scope="module")
+def second(proxy, lab):
+    with start_proxy(lab, {"schema_check_interval": "1h"}) as second:
+        yield second
+
+
+@pytest.fixture
+def filled(lab, one):
+    ask(one, "INSERT INTO users SELECT i, 'n', i FROM generate_series(1, 9) i")
+    yield
+    ask(one, "TRUNCATE users, orders, parts")
+
+
+def test_what_one_proxy_makes_another_one_knows(lab, second, one, filled):
+    with second.session() as other:
+        ask(one, "CREATE VIEW all_named AS SELECT id, name FROM users")
+        assert other("SELECT count(*) FROM all_named") == [(9,)]
+        ask(one, "CREATE TABLE parts_2031 PARTITION OF parts FOR VALUES FROM ('2031-01-01') TO ('2032-01-01')")
+        other("ALTER TABLE parts_2031 ADD CONSTRAINT late CHECK (id > 0)")
+        assert everywhere(lab, "SELECT 1 FROM pg_constraint WHERE conname = 'late'") == [(1,)]
+        other("DROP TABLE parts_2031")
+        other("DROP VIEW all_named")
+        assert everywhere(lab, "SELECT 1 FROM pg_class WHERE relname IN ('parts_2031', 'all_named')") == []
+        with pytest.raises(psycopg2.errors.UndefinedTable):
+            ask(one, "SELECT * FROM all_named")
+
+
+def test_what_one_proxy_changes_another_one_knows(second, one, filled):
+    with second.session() as other:
+        ask(one, "CREATE VIEW few AS SELECT id FROM users WHERE id = 7")
+        for _ in range(2):
+            ask(one, "CREATE OR REPLACE VIEW few AS SELECT id FROM users WHERE id = 7")
+            assert other("SELECT id FROM few") == [(7,)]
+            ask(one, "CREATE OR REPLACE VIEW few AS SELECT id FROM users")
+            assert other("SELECT count(*) FROM few") == [(9,)]
+        for text in ("BEGIN", "DROP VIEW few", "CREATE VIEW few AS SELECT id, name FROM users WHERE id < 4", "COMMIT"):
+            ask(one, text)
+        assert sorted(other("SELECT * FROM few")) == [(1, "n"), (2, "n"), (3, "n")]
+        ask(one, "CREATE FUNCTION least_of(int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT $1'")
+        assert other("SELECT count(*) FROM users WHERE score >= least_of(2)") == [(8,)]
+        ask(one, "ALTER FUNCTION least_of(int) VOLATILE")
+        with pytest.raises(psycopg2.errors.FeatureNotSupported):
+            other("SELECT count(*) FROM users WHERE score >= least_of(2)")
+        ask(one, "DROP FUNCTION least_of(int)")
+        ask(one, "DROP VIEW few")
+
+
+def test_a_name_that_nobody_has_announced_is_looked_for(lab, second, filled):
+    with second.session() as other:
+        lab.everywhere("CREATE VIEW by_hand AS SELECT id FROM users")
+        try:
+            assert other("SELECT count(*) FROM by_hand") == [(9,)]
+        finally:
+            lab.everywhere("DROP VIEW by_hand")
+        for _ in range(2):
+            with pytest.raises(psycopg2.errors.UndefinedTable):
+                other("SELECT count(*) FROM nobody_s")
+
+
+def test_two_proxies_change_at_a_time(proxy, second, lab, filled):
+    def work(number):
+        with (proxy, second)[number].session() as run, (second, proxy)[number].session() as other:
+            for turn in range(2):
+                run(f"CREATE VIEW of_{number} AS SELECT id FROM users WHERE id <= {turn + 1}")
+                assert other(f"SELECT count(*) FROM of_{number}") == [(turn + 1,)]
+                other(f"DROP VIEW of_{number}")
+
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        for done in [pool.submit(work, i) for i in range(2)]:
+            done.result(60)
+    nothing_is_left(lab)
+
+
+@contextlib.contextmanager
+def schema_lock(lab):
+    """Nobody else has his turn to change the schema within the block."""
+    with contextlib.closing(psycopg2.connect(lab.conninfo(0))) as holder, holder.cursor() as run:
+        run.execute("SELECT pg_advisory_lock(7881700, 1)")
+        yield
+        run.execute("SELECT pg_advisory_unlock(7881700, 1)")
+
+
+def test_a_plan_of_an_older_schema_is_made_anew(lab, second):
+    waiting = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND classid = 7881700 AND objid = 1"
+    with second.session() as other, concurrent.futures.ThreadPoolExecutor(1) as pool:
+        for begin in ("", "BEGIN"):
+            other("CREATE VIEW moved AS SELECT id FROM users")
+            if begin:
+                other(begin)
+            with schema_lock(lab):
+                dropped = pool.submit(other, "DROP VIEW moved")
+                assert eventually(lambda: lab.query(0, waiting))
+                lab.everywhere("DROP VIEW moved")
+                lab.query(0, "CREATE VIEW moved AS SELECT id FROM home")
+            if begin:
+                with pytest.raises(psycopg2.errors.SerializationFailure, match="the schema has changed since"):
+                    dropped.result(20)
+                other("ROLLBACK")
+                other("DROP VIEW moved")
+            else:
+                assert dropped.result(20) == "DROP VIEW"
+    assert everywhere(lab, "SELECT 1 FROM pg_class WHERE relname = 'moved'") == []
+    nothing_is_left(lab)
+
+
+def test_a_client_that_goes_at_its_commit_leaves_no_old_schema(proxy, second, lab, filled):
+    lab.query(0, "CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.5); RETURN NEW; END'")
+    lab.query(0, "CREATE CONSTRAINT TRIGGER slowly AFTER INSERT ON home DEFERRABLE INITIALLY DEFERRED FOR EACH ROW "
+                 "EXECUTE FUNCTION slowly()")
+    with second.session() as other, proxy.session() as same:
+        wire = proxy.wire()
+        for text in ("BEGIN", "CREATE VIEW gone_by AS SELECT id FROM users", "INSERT INTO home VALUES (99)"):
+            wire.ask(text)
+        wire.send(query("COMMIT"))
+        assert eventually(lambda: lab.query(0, "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'"))
+        wire.close()
+        assert eventually(lambda: lab.query(0, "SELECT 1 FROM pg_class WHERE relname = 'gone_by'"))
+        time.sleep(0.2)
+        for run in (same, other):
+            assert run("SELECT count(*) FROM gone_by") == [(9,)]
+        other("DROP VIEW gone_by")
+    lab.query(0, "DELETE FROM home; DROP FUNCTION slowly() CASCADE")
