@@ -61,6 +61,7 @@ struct commit {
     bool is_single;              /* the decider alone has: its COMMIT is all */
     bool is_best_effort;
     bool is_pinned; /* its servers are the client's own */
+    bool is_undo;   /* it was begun as one */
     bool committed;
     bool is_sending; /* answers that come meanwhile are looked at when all is sent */
     mosaic_error error;
