@@ -33,6 +33,7 @@ static void account_free(struct account *account)
     pthread_mutex_destroy(&account->mutex);
     memory_free(account->shard_connections);
     memory_free(account->shard_wanted);
+    memory_free(account->shard_blocked);
     memory_free(account->name);
     memory_free(account);
 }
@@ -57,7 +58,8 @@ static struct account *account_new(const char *name)
     account->name = copied(name);
     account->shard_connections = memory_zeroed(SHARDS_MOST, sizeof *account->shard_connections);
     account->shard_wanted = memory_zeroed(SHARDS_MOST, sizeof *account->shard_wanted);
-    if (account->name && account->shard_connections && account->shard_wanted)
+    account->shard_blocked = memory_zeroed(SHARDS_MOST, sizeof *account->shard_blocked);
+    if (account->name && account->shard_connections && account->shard_wanted && account->shard_blocked)
         return account;
     account_free(account);
     return NULL;

@@ -12,14 +12,22 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+/* Is a connection of some worker wanted by another one? */
+enum wanted {
+    WANTED_NOT,
+    WANTED,        /* one that has less than its share waits for it */
+    WANTED_GIVEN,  /* and it was closed for it */
+    WANTED_UNUSED, /* who waits keeps others waiting meanwhile: if nobody waits for it here */
+};
+
 struct account {
     struct list node;
     char *name;
     atomic_int clients;
     atomic_int connections;        /* to all shards */
     atomic_int *shard_connections; /* by slot, SHARDS_MOST of them: over all threads */
-    atomic_int *shard_wanted;      /* the same; 1: a worker that has less than its share waits for one; 2: one was
-                                    * closed for it */
+    atomic_int *shard_wanted;      /* the same; of enum wanted */
+    atomic_int *shard_blocked;     /* the same: connections whose transactions wait for an answer; waiting.h */
     pthread_mutex_t mutex;         /* of the secrets */
     char *password;                /* plain, where one is known */
     struct scram_verifier verifier;

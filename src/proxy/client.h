@@ -105,6 +105,7 @@ struct client {
     struct pool *pool;     /* whose queue it is in */
     struct list wait_node;
     struct starving *starving; /* while it waits and holds; NULL: it does not; starve.h */
+    unsigned starved;          /* it, and legs of its statement, that wait so */
     mosaic_error *failure;     /* why the server that it waited for cannot be had */
     struct effects *effects;   /* of the cycle's statements, awaited; effect.h */
     struct tally *tally;       /* of what the linked server answers; NULL: nothing is measured; tally.h */

@@ -31,8 +31,7 @@ static bool may_be_lazy(const struct client *client)
 /* Is it the end of a transaction that is open on several shards, and to be waited for? */
 static bool ends_branches(const struct client *client)
 {
-    bool is_own = client->is_pinned && local_has_failed(client); /* its servers stay its own */
-    return client->commit || ((client->status == 'T' || is_own) && branch_is_parked(client));
+    return client->commit || ((client->status == 'T' || local_has_failed(client)) && branch_is_parked(client));
 }
 
 bool local_applies(const struct client *client, const struct facts *facts)
@@ -116,6 +115,7 @@ static bool begin(struct client *client, const char *text, size_t size, struct b
 
 void local_forget(struct client *client, bool committed)
 {
+    commit_leave(client); /* it has ended, unless nobody waits for that */
     if (!committed)
         branches_roll_back(client);
     struct settings_state *before = transaction_end(&client->transaction);
@@ -174,8 +174,6 @@ enum taken local_end_branches(struct client *client, const struct facts *facts)
             return taken;
     }
     bool undoes = facts->class == STATEMENT_ROLLBACK || local_has_failed(client);
-    if (undoes && !client->is_pinned)
-        return REACHED;
     if (!client->commit && !(undoes ? commit_begin_undo(client) : commit_begin(client)))
         return client_out_of_memory(client);
     if (commit_is_busy(client))
@@ -219,18 +217,14 @@ enum taken local_end_implicit(struct client *client)
         taken = take_failure(client, &failed);
         if (taken != REACHED)
             return taken;
-        if (failed) {
-            local_forget(client, false);
-            return REACHED;
-        }
-        if (!commit_begin(client))
+        if (!(failed ? commit_begin_undo(client) : commit_begin(client)))
             return client_out_of_memory(client);
     }
     if (commit_is_busy(client))
         return TAKEN_LATER;
-    bool committed = commit_end(client, &error);
+    bool was_wanted = commit_was_wanted(client), committed = commit_end(client, &error);
     local_forget(client, committed);
-    if (committed)
+    if (committed || !was_wanted)
         return REACHED;
     struct buffer *answer = client_answer(client);
     wire_error_response(answer, "ERROR", error.sqlstate, error.message, error.detail, error.hint);

@@ -157,11 +157,27 @@ static void answer_held(struct client *client, struct buffer *answer)
     client_held_clear(client);
 }
 
-/* The transaction that it stands in has failed; one that nobody began is over. */
+/* A transaction that nobody began has failed: its shards have let go of their locks before the client may go on.
+ * REACHED: they have. */
+static enum taken undo_implicit(struct client *client)
+{
+    mosaic_error error;
+    if (!client->transaction.is_implicit || client->server || (!client->commit && !branch_is_parked(client)))
+        return REACHED;
+    if (!client->commit && !commit_begin_undo(client))
+        return client_out_of_memory(client);
+    if (commit_is_busy(client))
+        return TAKEN_LATER;
+    (void)!commit_end(client, &error);
+    return REACHED;
+}
+
+/* The transaction that it stands in has failed; one that nobody began is over, in a segment with its Sync. */
 static void fail_transaction(struct client *client)
 {
     if (client->transaction.is_implicit) {
-        local_forget(client, false);
+        if (!client->in_segment || undo_implicit(client) == REACHED)
+            local_forget(client, false);
     } else if (client->status != 'I') {
         client->transaction.has_failed = true;
         client->status = 'E';
@@ -173,13 +189,15 @@ static void fail_transaction(struct client *client)
 /* The error goes to the client. */
 static enum taken tell_failure(struct client *client, struct scatter *scatter)
 {
+    fail_transaction(client);
+    if (client->state == CLIENT_CLOSED)
+        return TAKEN_CLOSED;
     struct buffer *answer = client_answer(client);
     const struct buffer *failure = scatter_failure(scatter);
     if (scatter_is_parsed(scatter))
         answer_held(client, answer);
     scatter_tell_notices(scatter, answer);
     buffer_add(answer, failure->data, failure->size);
-    fail_transaction(client);
     client->skips = client->in_segment;
     client->awaits_ready = false;
     if (!client->in_segment)
@@ -192,6 +210,10 @@ static enum taken settle(struct client *client)
 {
     struct scatter *scatter = client->scatter;
     enum taken taken = REACHED;
+    if (scatter_state(scatter) == SCATTER_FAILED && !client->in_segment)
+        taken = undo_implicit(client);
+    if (taken != REACHED)
+        return taken;
     client->scatter = NULL;
     client->avoids_scatter = scatter_state(scatter) == SCATTER_UNFIT;
     if (scatter_state(scatter) == SCATTER_FAILED)
@@ -394,8 +416,22 @@ static void commit_query(struct client *client)
 void client_scatter_committed(struct client *client)
 {
     mosaic_error error;
-    bool committed = commit_end(client, &error);
-    end_query(client, committed, &error);
+    bool was_wanted = commit_was_wanted(client), committed = commit_end(client, &error);
+    if (was_wanted)
+        end_query(client, committed, &error);
+    else if (tell_failure(client, client->scatter) != TAKEN_CLOSED)
+        end_answer(client, client->scatter, true);
+}
+
+/* Is its failure told later? Or the client is gone. */
+static bool fails_first(struct client *client, const struct scatter *scatter)
+{
+    if (scatter_state(scatter) != SCATTER_FAILED || client->scatter != scatter || !client->awaits_ready)
+        return false;
+    if (batch_send(&client->worker->to_client, &client->channel))
+        return undo_implicit(client) != REACHED;
+    client_close(client, NULL);
+    return true;
 }
 
 void client_scatter_over(struct client *client, struct scatter *scatter)
@@ -413,6 +449,8 @@ void client_scatter_over(struct client *client, struct scatter *scatter)
         commit_query(client);
         return;
     }
+    if (fails_first(client, scatter))
+        return;
     if (scatter_state(scatter) != SCATTER_FAILED)
         scatter_tell_missing(scatter, out);
     if (scatter_state(scatter) == SCATTER_FAILED) {

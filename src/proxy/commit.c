@@ -492,11 +492,22 @@ bool commit_begin_undo(struct client *client)
     struct commit *commit = commit_new(client);
     if (!commit)
         return false;
+    commit->is_undo = true;
     commit->is_sending = true;
     begin_undo(commit);
     commit->is_sending = false;
     (void)go_on(commit);
     return true;
+}
+
+bool commit_was_wanted(const struct client *client)
+{
+    return !client->commit->is_undo;
+}
+
+bool commit_undoes(const struct client *client)
+{
+    return client->commit && client->commit->phase == UNDOES;
 }
 
 /* Not a word that others follow: a wait for its replicas that is cut short would leave it to be lost in a failover. */
@@ -520,7 +531,9 @@ bool commit_cancel(struct client *client)
 static void give_up_part(struct commit_part *part)
 {
     mosaic_error error;
-    (void)!error_set(&error, MOSAIC_UNREACHABLE, "shard %s did not answer COMMIT within query_timeout", part->name);
+    (void)!error_set(&error, MOSAIC_UNREACHABLE, "shard %s did not answer %s within %s", part->name,
+                     part->commit->phase == UNDOES ? "ROLLBACK" : "COMMIT",
+                     part->commit->worker->settings->query_timeout ? "query_timeout" : "cancel_wait_timeout");
     if (part->commit->phase <= PREPARES)
         error_detail(&error, "Nothing of the transaction is committed.");
     error_shard(&error, part->name);

@@ -17,8 +17,12 @@ struct commit_part;
 /* Begins it, with every parked server of the client's transaction, which is linked to none. False: memory is out. */
 MOSAIC_MUST_CHECK bool commit_begin(struct client *client);
 /* Every parked server is rolled back, and is then its client's own again, where that is pinned. It ends as one that
- * failed. */
+ * failed: when all have let go of their locks, or are closed. */
 MOSAIC_MUST_CHECK bool commit_begin_undo(struct client *client);
+/* Was it to commit, rather than begun to undo? */
+bool commit_was_wanted(const struct client *client);
+/* Does it wait for answers to ROLLBACK? */
+bool commit_undoes(const struct client *client);
 /* What may still fail of it is told to stop. True: something was that had not been yet. */
 bool commit_cancel(struct client *client);
 /* Servers that have not answered, though they were told to stop, are closed; what is decided by then stands, and the

@@ -62,6 +62,7 @@ struct commit {
     bool is_best_effort;
     bool spreads;   /* it changes the schema of all shards */
     bool is_pinned; /* its servers are the client's own */
+    bool is_undo;   /* it was begun as one */
     bool committed;
     bool is_sending; /* answers that come meanwhile are looked at when all is sent */
     mosaic_error error;

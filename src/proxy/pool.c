@@ -8,6 +8,7 @@
 #include "proxy/route.h"
 #include "proxy/scatter.h"
 #include "proxy/server.h"
+#include "proxy/share.h"
 #include "proxy/starve.h"
 
 #include <string.h>
@@ -130,6 +131,11 @@ static bool take_one(atomic_int *counter, int64_t most)
     return false;
 }
 
+const struct client *pool_first_waiting(const struct pool *pool)
+{
+    return list_empty(&pool->waiting) ? NULL : LIST_OWNER(struct client, wait_node, pool->waiting.next);
+}
+
 struct client *pool_waits_longest(const struct pool *pool)
 {
     struct client *longest = NULL;
@@ -148,11 +154,6 @@ struct pool_limits pool_limits(const struct pool *pool)
     const struct proxy_settings *settings = pool->worker->settings;
     return (struct pool_limits){settings->pool_size + settings->reserve_pool_size, settings->max_user_connections,
                                 settings->max_shard_connections};
-}
-
-static const struct client *first_waiting(const struct pool *pool)
-{
-    return list_empty(&pool->waiting) ? NULL : LIST_OWNER(struct client, wait_node, pool->waiting.next);
 }
 
 /* May one more connection be made, up to `most` of this pool's (0: whatever its size)? Then it is counted. */
@@ -184,69 +185,12 @@ static bool reserve(struct pool *pool)
 {
     const struct proxy_settings *settings = pool->worker->settings;
     const struct client *longest = pool_waits_longest(pool);
-    bool is_urgent = longest && (first_waiting(pool)->holds ||
+    bool is_urgent = longest && (pool_first_waiting(pool)->holds ||
                                  pool->worker->loop.now - longest->since >= settings->reserve_pool_timeout);
     return reserve_of(pool, settings->pool_size + (is_urgent ? settings->reserve_pool_size : 0));
 }
 
-/* ---- shares: the limits are over all workers, and none may keep all ---- */
-
-static unsigned share_of(const struct pool *pool)
-{
-    unsigned share = (unsigned)pool->worker->settings->pool_size / pool->worker->proxy->worker_count;
-    return share ? share : 1;
-}
-
-static atomic_int *wanted_of(const struct pool *pool)
-{
-    return &pool->user->account->shard_wanted[pool->slot];
-}
-
-static void ask_others(struct pool *pool)
-{
-    if (pool->worker->proxy->worker_count > 1 && pool_count(pool) < share_of(pool))
-        atomic_store_explicit(wanted_of(pool), 1, memory_order_relaxed);
-}
-
-/* What another waits for is not to be taken by who has his share. */
-static bool must_leave_it(const struct pool *pool)
-{
-    return atomic_load_explicit(wanted_of(pool), memory_order_relaxed) != 0 && pool_count(pool) >= share_of(pool);
-}
-
-/* Does another worker lack what this one can spare? */
-static bool is_wanted_elsewhere(const struct pool *pool)
-{
-    return __builtin_expect(atomic_load_explicit(wanted_of(pool), memory_order_relaxed) == 1, 0) &&
-           (pool_count(pool) > share_of(pool) || list_empty(&pool->waiting));
-}
-
-static void look_again(struct worker *worker, struct message *message)
-{
-    (void)message;
-    for (struct list *node = worker->users.next; node != &worker->users; node = node->next) {
-        struct user *user = LIST_OWNER(struct user, node, node);
-        for (size_t i = 0; i < user->pool_count; i++)
-            if (user->pools[i] && user->pools[i]->waiting_count)
-                pool_tend(user->pools[i]);
-    }
-}
-
-/* Closes it, so that another worker may open one. */
-static void give_away(struct server *server)
-{
-    struct worker *worker = server->worker;
-    struct proxy *proxy = worker->proxy;
-    atomic_store_explicit(wanted_of(server->pool), 2, memory_order_relaxed);
-    server_close(server, NULL);
-    for (unsigned i = 0; i < proxy->worker_count; i++) {
-        struct message *message = &proxy->workers[i] == worker ? NULL : memory_zeroed(1, sizeof *message);
-        if (!message)
-            continue;
-        message->handle = look_again;
-        worker_post(&proxy->workers[i], message);
-    }
-}
+/* ---- opening ---- */
 
 /* Opens connections for those who wait and have none on its way. */
 static void open_more(struct pool *pool)
@@ -254,12 +198,11 @@ static void open_more(struct pool *pool)
     if (pool->worker->loop.now < pool->retry_at || is_paused(pool) || pool->shard == POOL_GONE)
         return;
     while (pool->connecting_count < pool->waiting_count) {
-        if (must_leave_it(pool) || !reserve(pool)) {
-            ask_others(pool);
+        if (share_must_be_left(pool) || !reserve(pool)) {
+            share_ask(pool);
             return;
         }
-        if (pool_count(pool) < share_of(pool))
-            atomic_store_explicit(wanted_of(pool), 0, memory_order_relaxed);
+        share_ask_no_more(pool);
         if (server_open(pool))
             continue;
         unreserve(pool);
@@ -282,7 +225,7 @@ bool pool_exceed(struct pool *pool)
 /* Who has waited so long behind who waits for a lock, which it may itself have on another shard: nobody sees both. */
 static void help_first(struct pool *pool)
 {
-    const struct client *first = first_waiting(pool);
+    const struct client *first = pool_first_waiting(pool);
     int64_t patience = pool->worker->settings->deadlock_check_interval;
     if (first && first->holds && patience && !pool->exceeds && !pool->connecting_count &&
         pool->worker->loop.now - first->since >= patience)
@@ -415,7 +358,10 @@ static struct client *next_waiting(const struct pool *pool, const struct server 
     return NULL;
 }
 
-/* What fits none of those who wait is closed, so that another one may be opened. */
+/*
+ * What fits none of those who wait is closed, so that another one may be opened. What is beyond the pool's size is not
+ * given away: to close it makes no room for another worker, and whom it was opened for would be without it each time.
+ */
 void pool_return(struct server *server)
 {
     struct pool *pool = server->pool;
@@ -427,8 +373,8 @@ void pool_return(struct server *server)
         server_close(server, NULL);
         return;
     }
-    if (is_wanted_elsewhere(pool)) {
-        give_away(server);
+    if (!is_beyond(pool) && share_is_wanted(pool)) {
+        share_give(server);
         return;
     }
     /* Counted anew below; a server that is closed above was still counted as what it was. */
@@ -493,11 +439,10 @@ void pool_tend(struct pool *pool)
             (server->unfit || !keep_least || pool_count(pool) > settings->min_pool_size))
             server_close(server, NULL);
     }
-    if (list_empty(&pool->waiting) && pool_count(pool) < share_of(pool) &&
-        atomic_load_explicit(wanted_of(pool), memory_order_relaxed) == 2)
-        atomic_store_explicit(wanted_of(pool), 0, memory_order_relaxed); /* who wanted it has gone */
-    if (!list_empty(&pool->idle) && is_wanted_elsewhere(pool))
-        give_away(LIST_OWNER(struct server, node, pool->idle.previous));
+    if (!share_may_ask(pool))
+        share_ask_no_more(pool);
+    if (!list_empty(&pool->idle) && share_is_wanted(pool))
+        share_give(LIST_OWNER(struct server, node, pool->idle.previous));
     open_more(pool);
     help_first(pool);
     while (keep_least && !is_paused(pool) && pool_count(pool) < settings->min_pool_size && now >= pool->retry_at &&

@@ -38,10 +38,12 @@ struct pool {
     struct list connecting, idle, active, kept; /* of servers; idle: the one used last comes first */
     struct list waiting;                        /* of clients */
     unsigned connecting_count, idle_count, active_count, kept_count, waiting_count;
-    atomic_bool exceeds; /* one beyond its size is on its way */
-    int64_t retry_at;    /* no connection is tried before */
-    size_t endpoint;     /* of the target: where the last login succeeded */
-    mosaic_error error;  /* why the last one failed; status OK: it did not */
+    int blocked, blocked_told; /* connections: waiting.h; as counted last, as told the others */
+    bool has_asked;            /* other workers, for one of theirs */
+    atomic_bool exceeds;       /* one beyond its size is on its way */
+    int64_t retry_at;          /* no connection is tried before */
+    size_t endpoint;           /* of the target: where the last login succeeded */
+    mosaic_error error;        /* why the last one failed; status OK: it did not */
     /* What a new session is told, ready to be sent: ParameterStatus messages. Empty until the first login. */
     struct buffer welcome;
 };
@@ -73,7 +75,9 @@ struct pool_limits {
 struct pool_limits pool_limits(const struct pool *pool);
 /* One connection beyond the pool's size is opened for the first that waits. False: the other limits forbid it. */
 bool pool_exceed(struct pool *pool);
-/* NULL: nobody waits. */
+/* Who comes next; NULL: nobody waits. */
+const struct client *pool_first_waiting(const struct pool *pool);
+/* The same: who came first. */
 struct client *pool_waits_longest(const struct pool *pool);
 /* It has waited in vain, and is told why: its transaction lets go of what others may wait for. */
 void pool_refuse(struct client *client, const mosaic_error *error);

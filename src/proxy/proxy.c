@@ -203,10 +203,12 @@ mosaic_status proxy_start(const struct proxy_options *options, struct proxy **ma
     proxy->follow = follow_new(proxy);
     proxy->config_path = strdup(options->config_path);
     proxy->shard_connections = memory_zeroed(SHARDS_MOST, sizeof *proxy->shard_connections);
+    proxy->shard_blocked = memory_zeroed(SHARDS_MOST, sizeof *proxy->shard_blocked);
     proxy->slot_names = memory_zeroed(SHARDS_MOST, sizeof *proxy->slot_names);
     mosaic_status status = MOSAIC_OK;
     if (!proxy->config_path || !proxy->lookup || !proxy->recover || !proxy->settle || !proxy->deadlock ||
-        !proxy->starvation || !proxy->placer || !proxy->follow || !proxy->shard_connections || !proxy->slot_names)
+        !proxy->starvation || !proxy->placer || !proxy->follow || !proxy->shard_connections || !proxy->shard_blocked ||
+        !proxy->slot_names)
         status = error_memory(error);
     raise_descriptors();
     if (status == MOSAIC_OK)
@@ -294,6 +296,7 @@ void proxy_free(struct proxy *proxy)
     config_release(proxy->config);
     accounts_free(&proxy->accounts);
     memory_free(proxy->shard_connections);
+    memory_free(proxy->shard_blocked);
     for (size_t i = 0; i < atomic_load(&proxy->slot_count); i++)
         free(proxy->slot_names[i]);
     memory_free(proxy->slot_names);

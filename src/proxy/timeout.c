@@ -110,10 +110,11 @@ static bool is_idle(const struct client *client)
            !client->fetching && !client->commit;
 }
 
+/* ROLLBACK is quick: who does not say so within the time of a cancel is not waited for, without query_timeout too. */
 static void look_at_commit(struct client *client, int64_t most)
 {
     struct worker *worker = client->worker;
-    if (!most || !commit_is_busy(client) || worker->loop.now - commit_began(client) <= most)
+    if ((!most && !commit_undoes(client)) || !commit_is_busy(client) || worker->loop.now - commit_began(client) <= most)
         return;
     if (worker->loop.now - commit_began(client) > most + patience_of(worker->settings))
         commit_give_up(client);

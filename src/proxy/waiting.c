@@ -22,6 +22,7 @@ struct owner {
     const void *who;  /* a client, or a commit whose client is gone; NULL: nobody */
     uint64_t *number; /* its transaction's */
     int64_t began;
+    bool starves; /* it waits for a connection */
 };
 
 static struct owner owner_of(const struct server *server)
@@ -31,7 +32,7 @@ static struct owner owner_of(const struct server *server)
     if (client && client->is_leg)
         client = leg_owner(client);
     if (client)
-        return (struct owner){client, &client->transaction.number, client->transaction.began};
+        return (struct owner){client, &client->transaction.number, client->transaction.began, client->starved > 0};
     if (server->part)
         owner.who = commit_owner(server->part, &owner.number);
     return owner;
@@ -124,6 +125,8 @@ static void add_group(struct worker *worker, const struct owned *group, size_t s
     bool waits = false;
     for (size_t i = 0; i < size; i++)
         waits |= has_waited(group[i].server);
+    for (size_t i = 0; waits && !group->owner.starves && i < size; i++)
+        group[i].server->pool->blocked++;
     if (size < 2 || !waits)
         return;
     if (!*group->owner.number)
@@ -160,15 +163,42 @@ static struct waiting_report *make_report(struct worker *worker, size_t most)
     return NULL;
 }
 
+static void each_pool(struct worker *worker, void (*act)(struct pool *pool))
+{
+    for (struct list *node = worker->users.next; node != &worker->users; node = node->next) {
+        struct user *user = LIST_OWNER(struct user, node, node);
+        for (size_t i = 0; i < user->pool_count; i++)
+            if (user->pools[i])
+                act(user->pools[i]);
+    }
+}
+
+static void forget_blocked(struct pool *pool)
+{
+    pool->blocked = 0;
+}
+
+static void tell_blocked(struct pool *pool)
+{
+    int more = pool->blocked - pool->blocked_told;
+    if (!more)
+        return;
+    pool->blocked_told = pool->blocked;
+    atomic_fetch_add(&pool->user->account->shard_blocked[pool->slot], more);
+    atomic_fetch_add(&pool->worker->proxy->shard_blocked[pool->slot], more);
+}
+
 void waiting_look(struct worker *worker)
 {
     const struct model *model = &worker->world->model;
     struct count found = {0};
     struct waiting_report *report = NULL;
+    each_pool(worker, forget_blocked);
     if (worker->settings->deadlock_check_interval && model->engine == ENGINE_POSTGRES && model->shard_count > 1)
         each_owned(worker, count, &found);
     if (found.waiting)
         report = make_report(worker, found.servers);
+    each_pool(worker, tell_blocked);
     if (report || worker->reports)
         deadlock_report(worker->proxy, worker->number, report);
     worker->reports = report != NULL;

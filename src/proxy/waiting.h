@@ -11,7 +11,10 @@
 
 #include "proxy/worker.h"
 
-/* Each housekeeping: reports what waits, or that nothing does any more. */
+/*
+ * Each housekeeping: reports what waits, or that nothing does any more. Counts in shard_blocked of accounts and proxy
+ * the servers of transactions that wait so, of one shard or of several, but not of those that wait for a connection.
+ */
 void waiting_look(struct worker *worker);
 /*
  * From any thread: this server of the worker's, which has owed its answer since then, is cancelled, and its client told

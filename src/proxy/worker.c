@@ -103,7 +103,7 @@ static void housekeep(struct timer *timer)
     each_pool(worker, pool_tend);
     timeouts_look(worker);
     waiting_look(worker);
-    starve_look(worker->proxy);
+    starve_look(worker);
     timer_set(&worker->loop.timers, timer, worker->loop.now + HOUSEKEEPING_MS);
 }
 

@@ -457,3 +457,25 @@ def test_transfers_through_small_pools(lab, size):
         assert done >= 32 and not [error for error in errors if "pools" in str(error)]
         eventually(lambda: connections(tight) <= int(size), PATIENCE)
     assert sum(balances(lab).values()) == 3000
+
+
+def test_transfers_through_small_pools_of_two_threads(lab):
+    """What one worker's clients wait for, another worker's may have."""
+    with start_proxy(lab, ONE | {"pool_size": "2", "threads": "2"}) as tight:
+        began = time.monotonic()
+        done, errors = transfer(tight, 1, 64, accounts=30)
+        assert done >= 64 and not [error for error in errors if "pools" in str(error)]
+        assert time.monotonic() - began < PATIENCE
+    assert sum(balances(lab).values()) == 3000
+
+
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_transfers_where_the_shards_take_no_connection_more(lab, threads):
+    """Waits for locks and for connections in one cycle: somebody is ended, and nobody waits for query_wait_timeout."""
+    limits = {"pool_size": "2", "max_shard_connections": "2", "threads": threads}
+    with start_proxy(lab, ONE | limits) as tight:
+        began = time.monotonic()
+        done, _ = transfer(tight, 1, 32, accounts=30)
+        assert done >= 32
+        assert time.monotonic() - began < PATIENCE
+    assert sum(balances(lab).values()) == 3000
