@@ -82,10 +82,10 @@ static const char no_snapshot[] =
 static const char *why_not_beside_branches(const struct client *client, const struct route *route)
 {
     const struct transaction *transaction = &client->transaction;
-    if (transaction->is_lazy || transaction->is_implicit || route->way == ROUTE_SCATTER)
-        return "The transaction is open on a shard, and of what it did there the coordinator sees nothing.";
     if (transaction->has_written || client->session != transaction->before)
         return "The transaction has written, locked or set something, and of that the coordinator sees nothing.";
+    if (transaction->is_lazy || transaction->is_implicit || route->way == ROUTE_SCATTER)
+        return "The transaction is open on a shard, and of what it did there the coordinator sees nothing.";
     return keeps_snapshot(client) ? no_snapshot : branch_why_not(client, 0);
 }
 
