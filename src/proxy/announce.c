@@ -17,8 +17,8 @@ static const char listen_sql[] = "LISTEN mosaic_schema";
 static const char share_sql[] = "SELECT " SHARE;
 static const char confirm_sql[] = "SELECT " LET_GO ", " SHARE;
 /* Two writers at a time: neither waits for the other's share. */
-static const char alone_sql[] = "SELECT " LET_GO ", pg_catalog.pg_advisory_lock" LOCK
-                                ", pg_catalog.pg_advisory_unlock" LOCK ", " SHARE;
+static const char alone_sql[] =
+    "SELECT " LET_GO ", pg_catalog.pg_advisory_lock" LOCK ", pg_catalog.pg_advisory_unlock" LOCK ", " SHARE;
 static const char tell_home_sql[] = "NOTIFY mosaic_schema, 'home'";
 static const char tell_all_sql[] = "NOTIFY mosaic_schema, 'all'";
 
@@ -36,8 +36,7 @@ void announce_keep(struct announce *announce, const struct shard *home)
         announce_close(announce);
 }
 
-mosaic_status announce_open(struct announce *announce, const struct shard *home, int64_t deadline,
-                            mosaic_error *error)
+mosaic_status announce_open(struct announce *announce, const struct shard *home, int64_t deadline, mosaic_error *error)
 {
     mosaic_error ignored;
     announce_keep(announce, home);
@@ -46,8 +45,7 @@ mosaic_status announce_open(struct announce *announce, const struct shard *home,
     announce->conninfo = strdup(home->conninfo);
     if (!announce->conninfo)
         return error_memory(error);
-    mosaic_status status =
-        pq_connect(home->conninfo, home->name, "pgmosaic proxy", deadline, &announce->home, error);
+    mosaic_status status = pq_connect(home->conninfo, home->name, "pgmosaic proxy", deadline, &announce->home, error);
     if (status != MOSAIC_OK) {
         announce->home = NULL;
         return status;

@@ -104,7 +104,7 @@ struct scatter {
     uint32_t turn;                  /* takes_turns, and of a reference table: the number of its lock */
     bool checks_schema;             /* behind that lock: is the schema still `stamp`? */
     uint64_t stamp;
-    struct copy_in *copy_in;        /* COPY FROM; NULL: it is none */
+    struct copy_in *copy_in; /* COPY FROM; NULL: it is none */
     /* INSERT of a query's rows: stream.h. Of the one that reads: */
     struct scatter *next; /* the one that writes, not started; NULL: it is none such */
     const char *checked;  /* the client's text: each server parses it first; of the one that writes the first, if any */

@@ -70,8 +70,8 @@ static uint64_t ask(struct reload *reload, struct wish wish)
     return ticket;
 }
 
-/* What was made elsewhere is read before any client of ours goes on. Others wait for that: so it is done between the steps
- * of a reading, too. */
+/* What was made elsewhere is read before any client of ours goes on. Others wait for that: so it is done between the
+ * steps of a reading, too. */
 static void hear(struct reload *reload)
 {
     enum announced heard = announce_hear(&reload->announce);

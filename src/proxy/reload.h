@@ -16,7 +16,8 @@ MOSAIC_MUST_CHECK mosaic_status reload_read_config(const char *config_path, stru
 MOSAIC_MUST_CHECK mosaic_status reload_start(struct proxy *proxy, mosaic_error *error);
 /* Read again soon; from any thread. `settings`: those as well (RELOAD). */
 uint64_t reload_ask(struct reload *reload, bool settings);
-/* The same; a client has changed the schema, which other proxies are told: of all shards, or of the home shard alone. */
+/* The same; a client has changed the schema, which other proxies are told: of all shards, or of the home shard alone.
+ */
 uint64_t reload_ask_and_tell(struct reload *reload, enum announced what);
 /* Look soon whether anything has changed, and read it then. */
 uint64_t reload_ask_look(struct reload *reload);

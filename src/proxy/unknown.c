@@ -28,19 +28,27 @@ static void settle(struct worker *worker, const char *name)
     *mark = (struct unknown_mark){hash, worker->world->version, worker->loop.now + lasts};
 }
 
+/* Planned by an older schema it would fail the transaction when it is its turn. */
+static bool is_first_change(const struct client *client, const struct facts *facts)
+{
+    return facts->class == STATEMENT_DDL && client->status == 'T' && !client->schema_dirty;
+}
+
 bool unknown_awaits_look(struct client *client, const struct facts_list *list)
 {
     struct worker *worker = client->worker;
     bool has_looked = client->has_looked, awaits = false;
     if (client->status == 'E')
         return false;
-    for (size_t i = 0; i < list->count; i++)
+    for (size_t i = 0; i < list->count; i++) {
+        awaits |= !has_looked && is_first_change(client, &list->facts[i]);
         for (size_t name = 0; name < list->facts[i].unknown_count; name++) {
             if (has_looked)
                 settle(worker, list->facts[i].unknown[name]);
             else
                 awaits |= !is_settled(worker, list->facts[i].unknown[name]);
         }
+    }
     client->has_looked = awaits;
     if (awaits)
         client->needs_reading = reload_ask_look(worker->proxy->reload);

@@ -535,22 +535,3 @@ def test_a_plan_of_an_older_schema_is_made_anew(lab, second):
                 assert dropped.result(20) == "DROP VIEW"
     assert everywhere(lab, "SELECT 1 FROM pg_class WHERE relname = 'moved'") == []
     nothing_is_left(lab)
-
-
-def test_a_client_that_goes_at_its_commit_leaves_no_old_schema(proxy, second, lab, filled):
-    lab.query(0, "CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.5); RETURN NEW; END'")
-    lab.query(0, "CREATE CONSTRAINT TRIGGER slowly AFTER INSERT ON home DEFERRABLE INITIALLY DEFERRED FOR EACH ROW "
-                 "EXECUTE FUNCTION slowly()")
-    with second.session() as other, proxy.session() as same:
-        wire = proxy.wire()
-        for text in ("BEGIN", "CREATE VIEW gone_by AS SELECT id FROM users", "INSERT INTO home VALUES (99)"):
-            wire.ask(text)
-        wire.send(query("COMMIT"))
-        assert eventually(lambda: lab.query(0, "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'"))
-        wire.close()
-        assert eventually(lambda: lab.query(0, "SELECT 1 FROM pg_class WHERE relname = 'gone_by'"))
-        time.sleep(0.2)
-        for run in (same, other):
-            assert run("SELECT count(*) FROM gone_by") == [(9,)]
-        other("DROP VIEW gone_by")
-    lab.query(0, "DELETE FROM home; DROP FUNCTION slowly() CASCADE")
