@@ -12,6 +12,13 @@ static bool next_token(const struct analysis *analysis, size_t *at, struct token
     return words_token(analysis->text, analysis->size, at, token);
 }
 
+/* The second one from here. */
+static bool token_after_next(const struct analysis *analysis, size_t *at, struct token *token)
+{
+    bool more = next_token(analysis, at, token);
+    return more && next_token(analysis, at, token);
+}
+
 static bool is_dot(const struct token *token)
 {
     return token->word.kind == WORD_SIGN && *token->word.text == '.';
@@ -24,9 +31,9 @@ static size_t query_start(const struct analysis *analysis, const InsertStmt *ins
     struct token token;
     bool more = next_token(analysis, &at, &token);
     for (more = more && next_token(analysis, &at, &token); more && is_dot(&token);)
-        more = next_token(analysis, &at, &token) && next_token(analysis, &at, &token);
+        more = token_after_next(analysis, &at, &token);
     if (more && insert->relation->alias)
-        more = next_token(analysis, &at, &token) && next_token(analysis, &at, &token);
+        more = token_after_next(analysis, &at, &token);
     if (more && insert->cols)
         more = token.is_group && next_token(analysis, &at, &token);
     return more ? token.start : 0;
