@@ -17,7 +17,7 @@ FRAMEWORKS = pathlib.Path(__file__).parent / "frameworks"
 LAB_SHARDS = 3
 PYTHON = "/usr/bin/python3"
 
-pytestmark = [pytest.mark.skipif(bool(STANDIN), reason="only the proxy knows several shards"), pytest.mark.light,
+pytestmark = [pytest.mark.skipif(bool(STANDIN), reason="only the proxy knows several shards"), pytest.mark.long, pytest.mark.light,
               pytest.mark.deadline(300)]
 
 

@@ -205,6 +205,7 @@ def check(lab, changers):
             assert index == (column and has_index), f"SEED={SEED}: {name}, told {told}, is half there"
 
 
+@pytest.mark.long
 @pytest.mark.deadline(SECONDS + 240)
 def test_killed_at_random(lab, capsys):
     with contextlib.ExitStack() as stack:

@@ -134,6 +134,7 @@ def test_tpcb_by_branch_with_transfers(branches, mode):
     assert booked(branches) - before == sum(done) + done[1]
 
 
+@pytest.mark.long
 def test_tpcb_while_clients_and_servers_are_killed(branches):
     for turn in range(4):
         before = booked(branches)
@@ -148,6 +149,7 @@ def test_tpcb_while_clients_and_servers_are_killed(branches):
     assert booked(branches) > before
 
 
+@pytest.mark.long
 def test_foreign_keys_that_hold_over_shards(branches):
     done = call(branches.proxy, ["pgbench", "-i", "-I", "f"])  # those to branches are the first
     assert "a foreign key to pgbench_tellers: it leaves out the sharding key (bid)" in done.stderr, done.stderr
@@ -168,6 +170,7 @@ def owned(make_lab):
         yield lab
 
 
+@pytest.mark.long
 def test_tpcb_as_pgbench_has_it(owned):
     pgbench(owned.proxy, "-i", "-I", "dtgvp")
     owned.run("apply", "--yes", check=True)
