@@ -47,7 +47,7 @@ mosaic_status announce_open(struct announce *announce, const struct shard *home,
         return error_memory(error);
     mosaic_status status = pq_connect(home->conninfo, home->name, "pgmosaic proxy", deadline, &announce->home, error);
     if (status != MOSAIC_OK) {
-        announce->home = NULL;
+        announce_close(announce);
         return status;
     }
     char wait[sizeof wait_sql + 16];

@@ -506,7 +506,9 @@ bool route_text(struct client *client, const char *text, size_t size, const stru
         }
         if (plan.kind == PLAN_SHARD && found.list->facts[i].reads_catalogs && may_read_here(client))
             plan.kind = PLAN_ANY;
-        if (plan.wants_coordinator && awaits_coordinator(client)) {
+        /* What a role was granted it has there too, until the coordinator has followed. */
+        bool is_of_roles = plan.kind == PLAN_WRITE && plan.write->once_a_server && input.no_coordinator;
+        if ((plan.wants_coordinator || is_of_roles) && awaits_coordinator(client)) {
             route->way = ROUTE_WAIT;
             return true;
         }
