@@ -361,6 +361,7 @@ def pytest_collection_modifyitems(items):
 def pytest_configure(config):
     config.addinivalue_line("markers", "deadline(seconds): how long each phase of the test may take (default 180)")
     config.addinivalue_line("markers", "plain: makes a build of its own, installs, or measures memory: never under sanitizers")
+    config.addinivalue_line("markers", "long: in the full run alone")
     config.addinivalue_line("markers", "light: under sanitizers in the full run alone, else in the ordinary build")
     config.addinivalue_line("markers", "kills: at control points, which only the build with sanitizers has (set by itself)")
     config.addinivalue_line("markers", "both: depends on the build: under sanitizers, and in the ordinary build too")

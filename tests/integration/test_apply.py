@@ -75,7 +75,7 @@ class Cluster:
                 cursor.execute(sql)
                 found.append(cursor.fetchall())
                 cursor.execute("SELECT relname FROM pg_class WHERE relkind = 'r'"
-                               " AND relnamespace = to_regnamespace('mosaic')")
+                               " AND relnamespace = to_regnamespace('mosaic') ORDER BY 1")
                 for table, in cursor.fetchall():
                     cursor.execute(f"SELECT t::text FROM mosaic.{table} t ORDER BY 1")
                     found.append((table, cursor.fetchall()))

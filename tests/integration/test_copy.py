@@ -138,6 +138,7 @@ def copy(source, target, *options, **more):
 # ---- from cluster to cluster -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.deadline(1800)
 def test_rows_of_every_kind_go_from_shards_to_citus_to_other_shards(four, citus, three):
     citus.use("{name: things, key: id, shard_count: 4}")

@@ -10,6 +10,8 @@ import pytest
 
 from conftest import COMMAND, environment, peak_memory
 
+pytestmark = pytest.mark.light
+
 LAB_SHARDS = 3
 
 

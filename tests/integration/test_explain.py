@@ -9,6 +9,8 @@ import pytest
 from conftest import run_command
 from proxies import STANDIN, start_proxy
 
+pytestmark = pytest.mark.light
+
 LAB_SHARDS = 3
 
 SCHEMA = """

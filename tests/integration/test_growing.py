@@ -389,6 +389,7 @@ def test_a_proxy_whose_config_is_ahead_never_reads_what_has_not_arrived(cluster,
         assert eventually(read, 30) == [(2,)]
 
 
+@pytest.mark.long
 def test_a_table_in_use_for_long_stays_as_it_is(cluster):
     cluster.lab.query(0, "CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t SELECT generate_series(1, 10)")
     cluster.tables = ["name: t, key: id"]

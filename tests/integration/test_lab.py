@@ -17,6 +17,8 @@ import pytest
 
 from conftest import COMMAND, Lab, environment, run_command, run_json
 
+pytestmark = pytest.mark.light
+
 CONTROL_POINTS = ("lab.after_directory", "lab.after_initdb", "lab.after_start", "lab.after_role", "lab.before_commit",
                   "lab.after_commit")
 

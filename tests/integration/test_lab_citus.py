@@ -13,7 +13,7 @@ import pytest
 
 from conftest import COMMAND, CitusLab, citus_missing, environment, run_command, run_json
 
-pytestmark = pytest.mark.light
+pytestmark = [pytest.mark.light, pytest.mark.long]
 
 HEALTH = "SELECT bool_and(result), count(*) FROM citus_check_cluster_node_health()"
 PROGRAMS = pathlib.Path("/usr/lib/postgresql")

@@ -217,6 +217,7 @@ def test_json_summary(cluster):
     assert (found["table"], found["rows"], found["bad_rows"]) == ("users", 2, 0)
 
 
+@pytest.mark.long
 def test_same_rows_as_one_postgresql(cluster):
     """Random csv and text, accepted or refused: as PostgreSQL's own COPY does with the whole input."""
     seed = int(os.environ.get("SEED", time.time()))

@@ -17,6 +17,8 @@ import time
 import pytest
 from proxies import STANDIN, direct_target, start_proxy
 
+pytestmark = pytest.mark.light
+
 CLIENTS = pathlib.Path(__file__).parent / "clients"
 SHARDS = 1 if STANDIN else int(os.environ.get("CLIENT_SHARDS", "2"))
 TABLES = """

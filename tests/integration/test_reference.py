@@ -5,6 +5,8 @@ import pytest
 
 from conftest import CHECKOUT, run_command
 
+pytestmark = pytest.mark.light
+
 
 def commands():
     """Every command as a list of words: ["route"], ["lab", "up"] …"""

@@ -11,6 +11,8 @@ import pytest
 
 from conftest import COMMAND, environment, run_command
 
+pytestmark = pytest.mark.light
+
 LAB_SHARDS = 3
 TABLES = ["name: users, key: id, function: modulo", "name: countries, kind: reference", "name: pairs, key: [a, b]"]
 
