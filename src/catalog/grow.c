@@ -269,15 +269,27 @@ mosaic_status grow_judge_commit(struct grow *grow, void (*undo)(struct grow *gro
     return error_shard(error, grow->apply->model->shards[grow->home].name);
 }
 
-bool grow_end_busy(struct grow *grow, size_t shard)
+void grow_undo(struct grow *grow, void (*step)(struct grow *grow, size_t shard))
 {
-    PGconn **connection = &grow->apply->shards[shard].connection;
-    if (PQtransactionStatus(*connection) != PQTRANS_ACTIVE)
-        return false;
-    pq_cancel(*connection);
-    PQfinish(*connection);
-    *connection = NULL;
-    return true;
+    pq_hold_interrupts(true);
+    for (size_t i = 0; i < grow->apply->model->shard_count; i++) {
+        PGconn **connection = &grow->apply->shards[i].connection;
+        if (*connection && PQtransactionStatus(*connection) == PQTRANS_ACTIVE) {
+            pq_cancel(*connection);
+            PQfinish(*connection);
+            *connection = NULL;
+        }
+        if (*connection)
+            step(grow, i);
+    }
+    pq_hold_interrupts(false);
+}
+
+mosaic_status grow_roll_back(struct grow *grow, size_t shard)
+{
+    if (PQtransactionStatus(grow->apply->shards[shard].connection) == PQTRANS_IDLE)
+        return MOSAIC_OK;
+    return grow_run(grow, shard, "ROLLBACK", GROW_STEP_MS, NULL);
 }
 
 struct on_others {
@@ -398,29 +410,22 @@ static mosaic_status decide(struct grow *grow, mosaic_error *error)
     return status;
 }
 
+static void undo_shard(struct grow *grow, size_t shard)
+{
+    struct buffer sql = BUFFER_INIT(GROW_SQL_MOST);
+    (void)!grow_roll_back(grow, shard);
+    if (!grow->made[shard] || shard == grow->home)
+        return;
+    buffer_text(&sql, "DROP TABLE IF EXISTS ");
+    grow_add_names(&sql, grow);
+    buffer_text(&sql, "; DELETE FROM mosaic.arrival");
+    (void)!grow_run_buffer(grow, shard, &sql, GROW_STEP_MS, NULL);
+}
+
 /* Until the last commit was sent all can be undone; what the shards have committed is dropped. */
 static void undo(struct grow *grow)
 {
-    pq_hold_interrupts(true);
-    for (size_t i = 0; i < grow->apply->model->shard_count; i++) {
-        PGconn **connection = &grow->apply->shards[i].connection;
-        PGTransactionStatusType in = PQtransactionStatus(*connection);
-        mosaic_error ignored;
-        if (!*connection)
-            continue;
-        if (grow_end_busy(grow, i))
-            continue;
-        if (in != PQTRANS_IDLE)
-            (void)!pq_exec(*connection, "", "ROLLBACK", pq_deadline(GROW_STEP_MS), NULL, &ignored);
-        struct buffer sql = BUFFER_INIT(GROW_SQL_MOST);
-        buffer_text(&sql, "DROP TABLE IF EXISTS ");
-        grow_add_names(&sql, grow);
-        buffer_text(&sql, "; DELETE FROM mosaic.arrival");
-        if (grow->made[i] && i != grow->home)
-            (void)!grow_run(grow, i, buffer_string(&sql), GROW_STEP_MS, NULL);
-        buffer_free(&sql);
-    }
-    pq_hold_interrupts(false);
+    grow_undo(grow, undo_shard);
 }
 
 static mosaic_status validate(struct grow *grow, mosaic_error *error)

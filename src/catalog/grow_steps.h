@@ -62,8 +62,11 @@ MOSAIC_MUST_CHECK mosaic_status grow_commit(struct grow *grow, size_t shard);
  */
 MOSAIC_MUST_CHECK mosaic_status grow_judge_commit(struct grow *grow, void (*undo)(struct grow *grow),
                                                   mosaic_error *error);
-/* A shard's connection that is in a COPY, or in a statement whose end nobody waits for, is ended. True: it was. */
-bool grow_end_busy(struct grow *grow, size_t shard);
+/* Runs `step` for each shard whose connection is there; one that is in a COPY, or in a statement whose end nobody waits
+ * for, is ended instead. */
+void grow_undo(struct grow *grow, void (*step)(struct grow *grow, size_t shard));
+/* ROLLBACK on a shard that is in a transaction. */
+MOSAIC_MUST_CHECK mosaic_status grow_roll_back(struct grow *grow, size_t shard);
 void grow_add_name(struct buffer *sql, const struct table *table);
 /* All tables, a comma between two. */
 void grow_add_names(struct buffer *sql, const struct grow *grow);

@@ -203,13 +203,6 @@ static mosaic_status lock_shard(struct grow *grow, size_t shard)
     return grow_run_buffer(grow, shard, &sql, GROW_STEP_MS, NULL);
 }
 
-static mosaic_status roll_back(struct grow *grow, size_t shard)
-{
-    if (PQtransactionStatus(grow->apply->shards[shard].connection) == PQTRANS_IDLE)
-        return MOSAIC_OK;
-    return grow_run(grow, shard, "ROLLBACK", GROW_STEP_MS, NULL);
-}
-
 /* On all shards, or, where one is in use, on none meanwhile: who has a lock there may wait for another here. */
 static mosaic_status lock(struct grow *grow, mosaic_error *error)
 {
@@ -224,7 +217,7 @@ static mosaic_status lock(struct grow *grow, mosaic_error *error)
         bool again = grow_is_lock_timeout(grow, failed);
         fail(grow, failed, error);
         for (size_t i = 0; i < shards && again; i++)
-            again = roll_back(grow, i) == MOSAIC_OK;
+            again = grow_roll_back(grow, i) == MOSAIC_OK;
         if (!again)
             return status;
         if (!pq_left_ms(deadline))
@@ -331,24 +324,20 @@ static mosaic_status prepare(struct grow *grow, mosaic_error *error)
     return status == MOSAIC_OK ? steps_epoch_of(grow->apply, grow->home, error) : status;
 }
 
+static void undo_shard(struct grow *grow, size_t shard)
+{
+    struct buffer sql = BUFFER_INIT(GROW_SQL_MOST);
+    if (grow_roll_back(grow, shard) != MOSAIC_OK || !grow->made[shard])
+        return;
+    buffer_format(&sql, "DELETE FROM mosaic.arrival; UPDATE mosaic.epoch SET epoch = %" PRIu64,
+                  grow->apply->difference.epoch_before);
+    (void)!grow_run_buffer(grow, shard, &sql, GROW_STEP_MS, NULL);
+}
+
 /* Until the home shard's commit was sent all can be undone. */
 static void undo(struct grow *grow)
 {
-    pq_hold_interrupts(true);
-    for (size_t i = 0; i < grow->apply->model->shard_count; i++) {
-        PGconn **connection = &grow->apply->shards[i].connection;
-        struct buffer sql = BUFFER_INIT(GROW_SQL_MOST);
-        if (!*connection)
-            continue;
-        if (grow_end_busy(grow, i))
-            continue;
-        buffer_format(&sql, "DELETE FROM mosaic.arrival; UPDATE mosaic.epoch SET epoch = %" PRIu64,
-                      grow->apply->difference.epoch_before);
-        if (roll_back(grow, i) == MOSAIC_OK && grow->made[i])
-            (void)!grow_run(grow, i, buffer_string(&sql), GROW_STEP_MS, NULL);
-        buffer_free(&sql);
-    }
-    pq_hold_interrupts(false);
+    grow_undo(grow, undo_shard);
 }
 
 static mosaic_status commit(struct grow *grow, size_t shard)

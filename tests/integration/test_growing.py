@@ -314,6 +314,32 @@ def test_a_stale_session_never_sees_a_part(cluster):
     moved(cluster, "t", [(i,) for i in range(1, 30001)], "SELECT id FROM t")
 
 
+@contextlib.contextmanager
+def asked_all_the_time(proxy, answers):
+    """Each statement of `answers`, a list of pairs, by a client of its own: what it gives, or its error, is appended to the
+    list beside it."""
+    stop = threading.Event()
+
+    def read(sql, answered):
+        while not stop.is_set():
+            try:
+                with proxy.session() as run:
+                    while not stop.is_set():
+                        answered.append(run(sql)[0][0])
+            except psycopg2.Error as error:
+                answered.append(str(error).strip())
+                time.sleep(0.02)
+    threads = [threading.Thread(target=read, args=pair) for pair in answers]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
 def test_a_proxy_that_knows_the_old_map_never_gives_a_part(cluster):
     """It looks for a new map once an hour, and its config does not name the table: it may refuse, and nothing else."""
     cluster.lab.everywhere("CREATE TABLE u (id int PRIMARY KEY)")
@@ -322,38 +348,23 @@ def test_a_proxy_that_knows_the_old_map_never_gives_a_part(cluster):
     cluster.applied()
     lab = copy.copy(cluster.lab)
     lab.env, lab.name = {**lab.env, "PGMOSAIC_CONFIG": str(cluster.path)}, cluster.name
-    answers, stop = [], threading.Event()
+    answers = []
+    queries = ("SELECT count(*) FROM t", "SELECT count(*) FROM t",
+               "SELECT (SELECT count(*) FROM t) + (SELECT count(*) FROM u WHERE id < 0)")  # by the coordinator
     with start_proxy(lab, {"schema_check_interval": "1h", "query_wait_timeout": "2s"}) as proxy:
-
-        def read(sql):
-            while not stop.is_set():
-                try:
-                    with proxy.session() as run:
-                        while not stop.is_set():
-                            answers.append(run(sql)[0][0])
-                except psycopg2.Error as error:
-                    answers.append(str(error).strip())
-                    time.sleep(0.02)
         assert ask(proxy.psycopg2(), "SELECT count(*) FROM t") == [(30000,)]
-        queries = ("SELECT count(*) FROM t", "SELECT count(*) FROM t",
-                   "SELECT (SELECT count(*) FROM t) + (SELECT count(*) FROM u WHERE id < 0)")  # by the coordinator
-        threads = [threading.Thread(target=read, args=(sql,)) for sql in queries]
-        for thread in threads:
-            thread.start()
-        eventually(lambda: answers.count(30000) > 20)
-        cluster.tables.append("name: t, key: id")
-        cluster.applied()
-        refused = len(answers)
-        time.sleep(1)
-        assert 30000 not in answers[refused + 10:]  # nothing reads it by the old map
-        config = proxy.config.read_text()
-        proxy.config.write_text(config.replace("{name: u, key: id}", "{name: u, key: id}\n  - {name: t, key: id}"))
-        proxy.process.send_signal(signal.SIGHUP)
-        after = len(answers)
-        eventually(lambda: 30000 in answers[after:], 20)
-        stop.set()
-        for thread in threads:
-            thread.join()
+        with asked_all_the_time(proxy, [(sql, answers) for sql in queries]):
+            eventually(lambda: answers.count(30000) > 20)
+            cluster.tables.append("name: t, key: id")
+            cluster.applied()
+            refused = len(answers)
+            time.sleep(1)
+            assert 30000 not in answers[refused + 10:]  # nothing reads it by the old map
+            config = proxy.config.read_text()
+            proxy.config.write_text(config.replace("{name: u, key: id}", "{name: u, key: id}\n  - {name: t, key: id}"))
+            proxy.process.send_signal(signal.SIGHUP)
+            after = len(answers)
+            eventually(lambda: 30000 in answers[after:], 20)
     assert {answer for answer in answers if isinstance(answer, int)} == {30000}
 
 
@@ -577,21 +588,9 @@ def test_a_proxy_that_knows_the_old_map_never_gives_rows_twice(cluster):
     queries = {"SELECT count(*) FROM t": 30000, "SELECT sum(n) FROM t WHERE id <= 3": 3, "SELECT n FROM t WHERE id = 4": 1,
                "SELECT (SELECT count(*) FROM t) + (SELECT count(*) FROM u WHERE id < 0)": 30000,
                "SELECT u.n FROM r JOIN t u ON u.id = r.id + 4": 1}
-    answers, stop = {sql: [] for sql in queries}, threading.Event()
-    with start_proxy(lab, {"schema_check_interval": "1h", "query_wait_timeout": "2s"}) as proxy:
-
-        def read(sql):
-            while not stop.is_set():
-                try:
-                    with proxy.session() as run:
-                        while not stop.is_set():
-                            answers[sql].append(run(sql)[0][0])
-                except psycopg2.Error as error:
-                    answers[sql].append(str(error).strip())
-                    time.sleep(0.02)
-        threads = [threading.Thread(target=read, args=(sql,)) for sql in queries]
-        for thread in threads:
-            thread.start()
+    answers = {sql: [] for sql in queries}
+    with (start_proxy(lab, {"schema_check_interval": "1h", "query_wait_timeout": "2s"}) as proxy,
+          asked_all_the_time(proxy, answers.items())):
         eventually(lambda: all(answers[sql].count(queries[sql]) > 5 for sql in queries))
         cluster.tables = ["name: u, key: id"]
         cluster.write()
@@ -601,9 +600,6 @@ def test_a_proxy_that_knows_the_old_map_never_gives_rows_twice(cluster):
             cursor.execute("UPDATE t SET n = 5; UPDATE r SET n = 5")
         counts = {sql: len(answers[sql]) for sql in queries}
         eventually(lambda: all(len(answers[sql]) > counts[sql] + 3 for sql in queries))
-        stop.set()
-        for thread in threads:
-            thread.join()
     for sql, expected in queries.items():
         numbers = [answer for answer in answers[sql] if isinstance(answer, int)]
         assert set(numbers) <= {expected, 15 if "sum" in sql else 5 if "n FROM" in sql else expected}, (sql, set(numbers))

@@ -11,18 +11,25 @@
 
 #define ENTRY "{name: b, kind: reference}"
 
+/* expected: NULL where the file is not to be changed by a program. */
+static void assert_changed(mosaic_status status, const mosaic_error *error, struct buffer *changed,
+                           const char *expected)
+{
+    if (expected) {
+        assert_string_equal(error->message, "");
+        assert_string_equal(buffer_string(changed), expected);
+    } else {
+        assert_int_equal(status, MOSAIC_UNSUPPORTED);
+    }
+    buffer_free(changed);
+}
+
 static void assert_added(const char *text, const char *expected)
 {
     struct buffer changed = BUFFER_INIT(1 << 16);
     mosaic_error error = {.message = ""};
     mosaic_status status = config_add_table(text, strlen(text), ENTRY, &changed, &error);
-    if (expected) {
-        assert_string_equal(error.message, "");
-        assert_string_equal(buffer_string(&changed), expected);
-    } else {
-        assert_int_equal(status, MOSAIC_UNSUPPORTED);
-    }
-    buffer_free(&changed);
+    assert_changed(status, &error, &changed, expected);
 }
 
 static void assert_removed(const char *text, size_t number, const char *expected)
@@ -30,13 +37,7 @@ static void assert_removed(const char *text, size_t number, const char *expected
     struct buffer changed = BUFFER_INIT(1 << 16);
     mosaic_error error = {.message = ""};
     mosaic_status status = config_remove_table(text, strlen(text), number, &changed, &error);
-    if (expected) {
-        assert_string_equal(error.message, "");
-        assert_string_equal(buffer_string(&changed), expected);
-    } else {
-        assert_int_equal(status, MOSAIC_UNSUPPORTED);
-    }
-    buffer_free(&changed);
+    assert_changed(status, &error, &changed, expected);
 }
 
 static void test_a_line_is_added(void **state)
