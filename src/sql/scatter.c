@@ -159,6 +159,20 @@ static size_t find_leaves(struct scope *scope, struct leaf *leaves, size_t depth
     return left + find_leaves(scope->right, leaves ? leaves + left : NULL, depth + 1);
 }
 
+/* Each SELECT of a set operation is split by a key of its own. So what is supposed of one is not carried into another,
+ * though INTERSECT may look for equal rows only: of `id FROM t INTERSECT o.id FROM o, o p WHERE p.id = 0`, all rows p of
+ * key 0 meet a row o of any key, and to suppose p.id = κ while t says o.id = κ would lose them. */
+static void part_leaves(struct scope *scope)
+{
+    if (scope->select->op == SETOP_NONE)
+        return;
+    for (size_t i = 0; i < scope->outputs.count; i++)
+        for (size_t s = 0; scope->outputs.list[i].term && s < scope->outputs.list[i].term->source_count; s++)
+            scope->outputs.list[i].term->sources[s].down = false;
+    part_leaves(scope->left);
+    part_leaves(scope->right);
+}
+
 /* ---- one attempt ---- */
 
 static const struct candidate *chosen(const struct leaf *leaf, size_t attempt)
@@ -336,6 +350,7 @@ const char *split_query(struct split *split)
     struct search search = {.split = split, .leaf_count = find_leaves(analysis->top, NULL, 0)};
     if (search.leaf_count > LEAVES_MOST)
         return "it unites more than is looked at";
+    part_leaves(analysis->top);
     search.leaves = analysis_new(analysis, search.leaf_count, sizeof *search.leaves);
     (void)find_leaves(analysis->top, search.leaves, 0);
     size_t attempts = 0;
