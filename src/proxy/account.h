@@ -26,7 +26,7 @@ struct account {
     atomic_int clients;
     atomic_int connections;        /* to all shards */
     atomic_int *shard_connections; /* by slot, SHARDS_MOST of them: over all threads */
-    atomic_int *shard_wanted;      /* the same; of enum wanted */
+    atomic_int *shard_wanted;      /* the same; share.c's: of enum wanted, and whose wish it is */
     atomic_int *shard_blocked;     /* the same: connections whose transactions wait for an answer; waiting.h */
     pthread_mutex_t mutex;         /* of the secrets */
     char *password;                /* plain, where one is known */

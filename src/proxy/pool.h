@@ -39,7 +39,6 @@ struct pool {
     struct list waiting;                        /* of clients */
     unsigned connecting_count, idle_count, active_count, kept_count, waiting_count;
     int blocked, blocked_told; /* connections: waiting.h; as counted last, as told the others */
-    bool has_asked;            /* other workers, for one of theirs */
     atomic_bool exceeds;       /* one beyond its size is on its way */
     int64_t retry_at;          /* no connection is tried before */
     size_t endpoint;           /* of the target: where the last login succeeded */

@@ -69,7 +69,7 @@ def pytest(count, top, words, label, env, timeout, workers=WORKERS):
     started = time.monotonic()
     with tempfile.NamedTemporaryFile(suffix=".xml") as report:
         done = run(["/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=short",
-                    "-n", str(workers), "--dist", "loadfile",
+                    "-n", str(workers), "--dist", "loadfile", "--max-worker-restart=0",  # or it waits for ever
                     f"--junit-xml={report.name}", *words], timeout=timeout, cwd=top,
                    env={**env, "PYTHONDONTWRITEBYTECODE": "1"})
         cases, files = 0, collections.Counter()
