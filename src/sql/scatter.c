@@ -160,8 +160,8 @@ static size_t find_leaves(struct scope *scope, struct leaf *leaves, size_t depth
 }
 
 /* Each SELECT of a set operation is split by a key of its own. So what is supposed of one is not carried into another,
- * though INTERSECT may look for equal rows only: of `id FROM t INTERSECT o.id FROM o, o p WHERE p.id = 0`, all rows p of
- * key 0 meet a row o of any key, and to suppose p.id = κ while t says o.id = κ would lose them. */
+ * though INTERSECT may look for equal rows only: of `id FROM t INTERSECT o.id FROM o, o p WHERE p.id = 0`, all rows p
+ * of key 0 meet a row o of any key, and to suppose p.id = κ while t says o.id = κ would lose them. */
 static void part_leaves(struct scope *scope)
 {
     if (scope->select->op == SETOP_NONE)
