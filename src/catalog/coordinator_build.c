@@ -140,8 +140,8 @@ static mosaic_status look_once(struct work *work, bool *stable)
         status = relations_read(home, deadline, &work->arena, &work->relations, work->error);
     const char **options = status == MOSAIC_OK ? dump_options(work) : NULL;
     if (status == MOSAIC_OK)
-        status = options ? pq_dump(build->model->shards[build->home].conninfo, options, pq_left_ms(deadline), NULL,
-                                   &work->dump, work->error)
+        status = options ? pq_dump(build->model->shards[build->home].conninfo, options, pq_left_ms(deadline),
+                                   build->interrupted, &work->dump, work->error)
                          : error_memory(work->error);
     if (status == MOSAIC_OK)
         status = coordinator_fingerprint(home, build->model, deadline, after, work->error);

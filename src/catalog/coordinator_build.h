@@ -18,6 +18,7 @@ struct coordinator_build {
     /* How long pg_dump may wait for each table's lock, ms: shorter than deadlock_timeout, so that nobody is ended
      * because of it; 0: to the deadline. */
     int dump_lock_ms;
+    const volatile int *interrupted; /* ends pg_dump; may be NULL */
     /* Filled: what no query may do without, and rights that were not carried; a line each. Free both. */
     struct buffer lacks, notes;
 };

@@ -15,6 +15,7 @@ struct follow {
     const struct model *model;
     size_t home;
     int64_t deadline;
+    const volatile int *interrupted;
     PGconn **shards;
     struct shard_facts facts;
     struct findings findings;
@@ -88,7 +89,8 @@ static mosaic_status build(struct follow *follow)
                                       .shards = follow->shards,
                                       .coordinator = follow->look.connection,
                                       .deadline = follow->deadline,
-                                      .dump_lock_ms = DUMP_LOCK_MS};
+                                      .dump_lock_ms = DUMP_LOCK_MS,
+                                      .interrupted = follow->interrupted};
     mosaic_status status = coordinator_build(&build, follow->error);
     buffer_free(&build.lacks);
     buffer_free(&build.notes);
@@ -116,9 +118,15 @@ static mosaic_status bring_up(struct follow *follow)
     return status == MOSAIC_OK ? build(follow) : status;
 }
 
-mosaic_status coordinator_follow(const struct model *model, size_t home, int64_t deadline, mosaic_error *error)
+mosaic_status coordinator_follow(const struct model *model, size_t home, int64_t deadline,
+                                 const volatile int *interrupted, mosaic_error *error)
 {
-    struct follow follow = {.model = model, .home = home, .deadline = deadline, .arena = ARENA_INIT, .error = error};
+    struct follow follow = {.model = model,
+                            .home = home,
+                            .deadline = deadline,
+                            .interrupted = interrupted,
+                            .arena = ARENA_INIT,
+                            .error = error};
     follow.look = (struct coordinator_look){.why = "", .fix = ""};
     follow.findings.arena = &follow.arena;
     follow.shards = arena_zeroed(&follow.arena, model->shard_count, sizeof *follow.shards);

@@ -13,9 +13,10 @@
  * MOSAIC_PREFLIGHT: an apply, or another who follows, is at work. All else may be different the next time.
  *
  * The model is completed; it holds the lock of applies meanwhile, and waits for it a few seconds. No table's lock on
- * the home shard is waited for so long that it could end somebody else's transaction as a deadlock.
+ * the home shard is waited for so long that it could end somebody else's transaction as a deadlock; a view's is, by
+ * pg_dump, until *interrupted is set.
  */
 MOSAIC_MUST_CHECK mosaic_status coordinator_follow(const struct model *model, size_t home, int64_t deadline,
-                                                   mosaic_error *error);
+                                                   const volatile int *interrupted, mosaic_error *error);
 
 #endif

@@ -17,7 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { POLL_MS = 100, LAST_LINE = 400 };
+enum { POLL_MS = 100, GRACE_MS = 1000, LAST_LINE = 400 };
 
 long long process_clock(void)
 {
@@ -247,6 +247,19 @@ static bool read_some(struct process *process, struct buffer *output)
     return got > 0 || (got < 0 && (errno == EINTR || errno == EAGAIN));
 }
 
+/* As a user would: so pg_dump tells its server, which else would wait on for a lock. Killed where that takes long. */
+static void end(struct process *process)
+{
+    long long deadline = process_clock() + GRACE_MS;
+    kill(process->pid, SIGTERM);
+    while (process_clock() < deadline) {
+        struct pollfd wait = {.fd = process->output, .events = POLLIN};
+        if (poll(&wait, 1, (int)(deadline - process_clock())) > 0 && !read_some(process, NULL))
+            break; /* its output has ended with it */
+    }
+    process_kill(process);
+}
+
 mosaic_status process_finish(struct process *process, int timeout_ms, const volatile int *interrupted,
                              struct buffer *output, int *exit_code, mosaic_error *error)
 {
@@ -260,7 +273,7 @@ mosaic_status process_finish(struct process *process, int timeout_ms, const vola
         if (poll(&wait, 1, POLL_MS) > 0)
             open = read_some(process, output);
         if (interrupted && *interrupted) {
-            process_kill(process);
+            end(process);
             return error_set(error, MOSAIC_INTERRUPTED, "interrupted while %s ran", process->name);
         }
         if (process_clock() > deadline) {

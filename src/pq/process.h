@@ -42,7 +42,7 @@ MOSAIC_MUST_CHECK mosaic_status process_start(const char *const *argv, const str
                                               mosaic_error *error);
 /*
  * Reads its output up to its end and waits for it. exit_code: 128 + N for signal N. After timeout_ms, or when
- * *interrupted is set (may be NULL), it is killed.
+ * *interrupted is set (may be NULL), it is ended: by SIGTERM where it is interrupted and heeds that.
  */
 MOSAIC_MUST_CHECK mosaic_status process_finish(struct process *process, int timeout_ms, const volatile int *interrupted,
                                                struct buffer *output, int *exit_code, mosaic_error *error);

@@ -6,6 +6,7 @@
 #include "proxy/client.h"
 #include "proxy/client_local.h"
 #include "proxy/effect.h"
+#include "proxy/follow.h"
 #include "proxy/proxy.h"
 #include "proxy/scatter.h"
 #include "proxy/server.h"
@@ -483,6 +484,8 @@ void client_schema_changed(struct client *client)
 {
     const struct model *model = &client->worker->world->model;
     client->schema_dirty = model->engine == ENGINE_POSTGRES && model->shard_count > 1;
+    if (client->schema_dirty)
+        follow_give_way(client->worker->proxy->follow);
 }
 
 void client_settle_schema(struct client *client)

@@ -135,11 +135,24 @@ static bool is_current(struct follow *follow)
     return current;
 }
 
+/* Was it interrupted by a change of the schema, not by the end? */
+static bool gives_way(struct follow *follow, mosaic_status status)
+{
+    pthread_mutex_lock(&follow->mutex);
+    bool gives = status == MOSAIC_INTERRUPTED && !follow->stops;
+    if (gives)
+        __atomic_store_n(&follow->interrupted, 0, __ATOMIC_RELAXED);
+    pthread_mutex_unlock(&follow->mutex);
+    return gives;
+}
+
 static mosaic_status bring_up(struct follow *follow, const struct world *world, bool asked, mosaic_error *error)
 {
     int64_t deadline = pq_deadline(asked ? FIRST_MS : LATER_MS);
     for (;;) {
-        mosaic_status status = coordinator_follow(&world->model, world->home, deadline, error);
+        mosaic_status status = coordinator_follow(&world->model, world->home, deadline, &follow->interrupted, error);
+        if (gives_way(follow, status))
+            status = error_set(error, MOSAIC_TIMEOUT, "changes of the schema interrupted bringing it up to date");
         if (!may_pass(status) || status == MOSAIC_UNREACHABLE || !pq_left_ms(deadline) || !is_current(follow))
             return status;
         nanosleep(&(struct timespec){.tv_nsec = AGAIN_MS * 1000000L}, NULL);
@@ -227,4 +240,10 @@ bool follow_hurry(struct follow *follow)
     pthread_cond_signal(&follow->changed);
     pthread_mutex_unlock(&follow->mutex);
     return true;
+}
+
+void follow_give_way(struct follow *follow)
+{
+    if (atomic_load(&follow->state) == AT_WORK)
+        __atomic_store_n(&follow->interrupted, 1, __ATOMIC_RELAXED);
 }

@@ -31,5 +31,11 @@ const char *follow_failure(struct follow *follow, const char *fingerprint, struc
 
 /* A client waits: is it being brought up to date? Then another reading will come. From any thread. */
 bool follow_hurry(struct follow *follow);
+/*
+ * A change of the schema begins. pg_dump has locks that it may want, and later asks for others, for which no
+ * lock_timeout counts (pg_dump sets it to 0): so that PostgreSQL need not end the change for a deadlock, what is at
+ * work lets go of all, and begins anew. From any thread.
+ */
+void follow_give_way(struct follow *follow);
 
 #endif

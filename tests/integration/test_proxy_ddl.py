@@ -432,6 +432,24 @@ def test_the_coordinator_follows(proxy, one):
             other("SELECT count(*) FROM fresh")
 
 
+def test_a_change_does_not_wait_for_the_coordinator(proxy, lab, one):
+    """pg_dump has locks of all tables, and waits for one of a view: it lets go of them."""
+    waits = ("SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE a.application_name = 'pg_dump' "
+             "AND NOT l.granted AND l.relation = 'in_use'::regclass")
+    ask(one, "CREATE VIEW in_use AS SELECT id FROM users")
+    with lab.connect(0) as holder, holder.cursor() as cursor:
+        cursor.execute("BEGIN; ALTER VIEW in_use SET (security_barrier)")
+        eventually(lambda: lab.query(0, waits) == [(1,)], 20)
+        began = time.monotonic()
+        ask(one, "BEGIN")
+        ask(one, "ALTER TABLE users ADD COLUMN hasty int")
+        assert time.monotonic() - began < 4
+        ask(one, "ROLLBACK")
+        cursor.execute("ROLLBACK")
+    ask(one, "DROP VIEW in_use")
+    assert ask(one, HARD.format("id")) == [(0,)]
+
+
 @pytest.fixture(scope="module")
 def second(proxy, lab):
     with start_proxy(lab, {"schema_check_interval": "1h"}) as second:
