@@ -43,6 +43,7 @@ static void done(struct settlement *settlement)
     printf("%s %s%s%s%s%s%s%s\n", settlement->gid.base, words[settlement->outcome], unknown ? ": " : "",
            unknown ? error->message : "", unknown ? "; " : "", unknown ? error->detail : "", unknown ? "; " : "",
            unknown ? error->hint : "");
+    fflush(stdout);
     sem_post(&answered);
 }
 
