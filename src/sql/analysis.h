@@ -252,12 +252,14 @@ struct analysis {
     struct copied_in copied_in;
     struct written written;
     const char
-        *order_matters;   /* a clause: what may depend on the order in which rows are read; NULL: nothing was seen */
-    size_t moments;       /* now() and its like, in the statement's own text */
-    size_t named_moments; /* columns that are named by one of them */
-    bool clock_else;      /* the time is read by something else as well */
-    bool *stored;         /* literals that clock_stored has seen, by number; NULL: none */
-    const char *scatter_bars; /* why no scatter would do, a clause; NULL: nothing was seen */
+        *order_matters; /* a clause: what may depend on the order in which rows are read; NULL: nothing was seen */
+    const char *picks_of_copies; /* a clause: a subquery picks of a reference table's rows, whose order each shard has
+                                    for itself; NULL: none was seen */
+    size_t moments;              /* now() and its like, in the statement's own text */
+    size_t named_moments;        /* columns that are named by one of them */
+    bool clock_else;             /* the time is read by something else as well */
+    bool *stored;                /* literals that clock_stored has seen, by number; NULL: none */
+    const char *scatter_bars;    /* why no scatter would do, a clause; NULL: nothing was seen */
     struct unknown_name *unknown;
     struct ddl_places ddl;
 };

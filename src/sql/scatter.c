@@ -475,6 +475,8 @@ static const char *why_not(struct analysis *analysis, struct split *split)
         return "it reads what is on the home shard alone";
     if (analysis->has_volatile)
         return "it calls a volatile function";
+    if (analysis->picks_of_copies)
+        return analysis->picks_of_copies;
     if (facts->reads_clock || names_moment(analysis))
         return "it asks for the time, and each shard has its own";
     if (!analysis->alone || analysis->scan->cannot)

@@ -86,6 +86,8 @@ static const char *find_own(struct analysis *analysis, struct fact_write *write)
     struct supposed supposed = {NULL, NULL};
     if (analysis->has_volatile)
         return "it calls a volatile function";
+    if (analysis->picks_of_copies)
+        return analysis->picks_of_copies;
     for (size_t i = 0; i < table->column_count; i++)
         if (!(terms[i] = prove_key(analysis, written->target, i)))
             return "its target has no key";
@@ -270,6 +272,8 @@ static const char *find_rows(struct analysis *analysis, struct fact_write *write
     for (const struct use *use = analysis->uses; use; use = use->next)
         if (use != analysis->written.target->use && use->fact.relation->placement != PLACE_REFERENCE)
             return "beside its rows it reads a table that is not whole on every shard";
+    if (analysis->picks_of_copies && insert->withClause) /* its value may be that of several rows */
+        return analysis->picks_of_copies;
     if (analysis->has_volatile_within)
         return "it calls a volatile function in a subquery";
     if (analysis->written.rows->has_set_function)
@@ -334,6 +338,8 @@ static const char *find_query(struct analysis *analysis, struct fact_write *writ
     struct split split = {.analysis = analysis, .marks = analysis->marks};
     if (analysis->has_volatile)
         return "it calls a volatile function";
+    if (analysis->picks_of_copies)
+        return analysis->picks_of_copies;
     if (!query || query->outputs.opaque)
         return "the columns of its query are not known";
     (void)write_defaults_given(analysis, write, insert->cols, NIL, query->outputs.count);

@@ -88,6 +88,8 @@ const char *write_merge_find(struct analysis *analysis, struct fact_write *write
     struct split split = {.analysis = analysis, .marks = analysis->marks};
     if (analysis->has_volatile)
         return "it calls a volatile function";
+    if (analysis->picks_of_copies)
+        return analysis->picks_of_copies;
     if (!only_matched && !has_split_source(analysis)) {
         analysis->facts->write_remedy =
             is_rows ? "Write INSERT … VALUES … ON CONFLICT (key) DO UPDATE, or a MERGE for each key."

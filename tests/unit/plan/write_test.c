@@ -83,6 +83,13 @@ static void every_owner_changes_its_own_rows(void **state)
     (void)state;
     static const struct row rows[] = {
         {"UPDATE t SET v = 1", "0 1 2 3"},
+        {"UPDATE t SET v = r.rid FROM (SELECT * FROM ref LIMIT 1) r", "refused", "of each copy"},
+        {"UPDATE t SET v = (SELECT rid FROM ref OFFSET 1)", "refused", "of each copy"},
+        {"WITH x AS (SELECT rid FROM ref LIMIT 1) INSERT INTO t (id, v) VALUES (1, (SELECT rid FROM x)), (2, (SELECT "
+         "rid FROM "
+         "x))",
+         "refused", "of each copy"},
+        {"UPDATE t SET v = (SELECT rid FROM ref WHERE tid = t.id LIMIT 1)", "0 1 2 3"},
         {"UPDATE t SET v = v + 1 WHERE v > 3 RETURNING id, v", "0 1 2 3", "r"},
         {"UPDATE t SET v = 1 WHERE id = 5", "s1"},
         {"UPDATE t SET v = 1 WHERE id IN (1, 2)", "1 2"},
@@ -195,6 +202,7 @@ static void every_owner_merges_what_is_tied_to_its_keys(void **state)
         {MERGE_U("(SELECT i.id AS tid, w FROM i LEFT JOIN u ON u.tid = i.id) s", "t.id = s.tid") ELSE_INSERT,
          "0 1 2 3"},
         {MERGE_U("(SELECT u.tid, w FROM i LEFT JOIN u ON u.tid = i.id) s", "t.id = s.tid") ELSE_INSERT, "refused"},
+        {MERGE_U("(SELECT * FROM ref LIMIT 1) s", "t.v = s.rid"), "refused", "of each copy"},
         {MERGE_U("u s", "t.id = s.w") ELSE_INSERT, "refused", "t are not tied to the key of u"},
         {MERGE_U("u s", "t.id = s.tid OR s.w = 1") ELSE_INSERT, "refused", "Tie the target's key"},
         {MERGE_U("u s", "t.id = s.tid") "WHEN NOT MATCHED THEN INSERT (id, v) VALUES (s.w, 1)", "refused",
