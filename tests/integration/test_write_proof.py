@@ -128,9 +128,11 @@ class Written(Scattered):
         if self.chance(0.2):
             clauses = f" WHEN MATCHED AND {alias}.{other} > 1 THEN {self.rng.choice(['DELETE', sets])}" + clauses
         if self.chance(0.6):
-            tied = [next((text for text in (f"{its}.{column}" for its, found in others for column, kind in found
-                                            if self.alike(kind, kinds[key]) and kind in "ksncd")
-                          if f"{alias}.{key} = {text}" in parts or self.chance(0.3)), self.value(kinds[key])) for key in keys]
+            tied = []
+            for key in keys:
+                same = [f"{its}.{column}" for its, found in others for column, kind in found if self.alike(kind, kinds[key])]
+                right = [text for text in same if f"{alias}.{key} = {text}" in parts]
+                tied.append(self.rng.choice(right if right and self.chance(0.8) else [*same, self.value(kinds[key])]))
             clauses += when("NOT MATCHED", others, f"INSERT ({', '.join([*keys, other])}) VALUES "
                                                    f"({', '.join([*tied, self.rng.choice([*texts, '5', 'DEFAULT'])])})")
         elif self.chance(0.3):
