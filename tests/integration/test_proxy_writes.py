@@ -450,7 +450,8 @@ def merging(one):
     return one
 
 
-MERGED = sorted([(i, f"w{i}") for i in range(6)] + [(i, f"w{i}u{i}") for i in (6, 8, 9, 10, 11)] + [(i, f"u{i}") for i in range(12, 18)])
+MERGED = ([(i, f"w{i}") for i in range(6)] + [(i, f"w{i}u{i}") for i in (6, 8, 9, 10, 11)]
+          + [(i, f"u{i}") for i in range(12, 18)])
 
 
 def test_merge_of_rows_that_share_their_keys(lab, merging):
@@ -489,8 +490,9 @@ def test_merge_with_parameters_and_explained(proxy, lab, merging):
         for binary in (False, True):
             cursor = connection.cursor(binary=binary)
             for number in (1, 2):
-                cursor.execute("MERGE INTO plain p USING users u ON p.id = u.id AND u.id < %s WHEN MATCHED THEN UPDATE SET word = %s "
-                               "WHEN NOT MATCHED AND u.id > %s THEN INSERT VALUES (u.id, %s)", (9, f"{number}{binary}", 16, "new"))
+                cursor.execute("MERGE INTO plain p USING users u ON p.id = u.id AND u.id < %s WHEN MATCHED THEN UPDATE "
+                               "SET word = %s WHEN NOT MATCHED AND u.id > %s THEN INSERT VALUES (u.id, %s)",
+                               (9, f"{number}{binary}", 16, "new"))
                 assert cursor.statusmessage == ("MERGE 4" if (number, binary) == (1, False) else "MERGE 3")
                 if (number, binary) == (1, False):
                     ask(merging, "DELETE FROM users WHERE id = 17")
