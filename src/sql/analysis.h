@@ -171,7 +171,7 @@ struct parameter {
     size_t uses, stored; /* of these, by clock_stored */
 };
 
-/* The statement itself, where it is an INSERT, UPDATE or DELETE. */
+/* The statement itself, where it is an INSERT, UPDATE, DELETE or MERGE. */
 struct written {
     const Node *statement; /* NULL: it is none */
     struct range *target;
@@ -252,12 +252,14 @@ struct analysis {
     struct copied_in copied_in;
     struct written written;
     const char
-        *order_matters;   /* a clause: what may depend on the order in which rows are read; NULL: nothing was seen */
-    size_t moments;       /* now() and its like, in the statement's own text */
-    size_t named_moments; /* columns that are named by one of them */
-    bool clock_else;      /* the time is read by something else as well */
-    bool *stored;         /* literals that clock_stored has seen, by number; NULL: none */
-    const char *scatter_bars; /* why no scatter would do, a clause; NULL: nothing was seen */
+        *order_matters; /* a clause: what may depend on the order in which rows are read; NULL: nothing was seen */
+    const char *picks_of_copies; /* a clause: a subquery picks of a reference table's rows, whose order each shard has
+                                    for itself; NULL: none was seen */
+    size_t moments;              /* now() and its like, in the statement's own text */
+    size_t named_moments;        /* columns that are named by one of them */
+    bool clock_else;             /* the time is read by something else as well */
+    bool *stored;                /* literals that clock_stored has seen, by number; NULL: none */
+    const char *scatter_bars;    /* why no scatter would do, a clause; NULL: nothing was seen */
     struct unknown_name *unknown;
     struct ddl_places ddl;
 };
@@ -347,6 +349,8 @@ void query_with(struct analysis *analysis, struct scope *scope, WithClause *with
 
 /* modify.c */
 struct columns modify_analyse(struct analysis *analysis, struct scope *parent, Node *statement);
+/* Is nothing done, nor computed, for rows of the source that match none of the target? */
+bool modify_only_matched(const MergeStmt *merge);
 
 /* expression.c */
 void expression_walk(struct analysis *analysis, struct scope *scope, Node *node);
@@ -435,8 +439,9 @@ void stream_find(struct analysis *analysis);
 const char *write_default(struct analysis *analysis, struct fact_write *write, const struct schema_column *column);
 /* The same of the columns that SET gives their default. */
 const char *write_defaults_set(struct analysis *analysis, struct fact_write *write, const List *targets);
-/* The same of an INSERT, of whose columns `width` are given: those that are left out, or DEFAULT in one of the rows. */
-const char *write_defaults_given(struct analysis *analysis, struct fact_write *write, const InsertStmt *insert,
+/* The same of an INSERT into these columns (NIL: all), of which `width` are given: those that are left out, or DEFAULT
+ * in one of the rows. */
+const char *write_defaults_given(struct analysis *analysis, struct fact_write *write, const List *columns,
                                  const List *rows, size_t width);
 /* copy_from.c: the same of COPY FROM STDIN, which is refused where its rows cannot be dealt out. */
 void copy_from_analyse(struct analysis *analysis, const CopyStmt *copy, struct scope *scope, struct use *target);

@@ -147,14 +147,16 @@ static void assign(struct analysis *analysis, struct scope *scope, struct range 
     const struct schema_column *column = schema_column(use->range->relation, target->name);
     uint32_t type = column ? schema_base_type(analysis->schema, column->type, NULL) : 0;
     struct operand operand = operand_of(analysis, scope, target->val);
+    bool was_assigned = use->is_assigned[key];
     use->is_assigned[key] = true;
-    use->assigned[key] = operand.term;
-    if (!operand.is_value)
-        return;
-    value_use(analysis, &operand.value, operand.value.type ? operand.value.type : type, true);
-    if (!operand.value.type)
-        operand.value.type = type;
-    use->assigned[key] = operand_constant(analysis, &operand.value);
+    if (operand.is_value) {
+        value_use(analysis, &operand.value, operand.value.type ? operand.value.type : type, true);
+        if (!operand.value.type)
+            operand.value.type = type;
+        operand.term = operand_constant(analysis, &operand.value);
+    }
+    /* Of two clauses of MERGE either may do it. */
+    use->assigned[key] = was_assigned && use->assigned[key] != operand.term ? NULL : operand.term;
 }
 
 static void assign_all(struct analysis *analysis, struct scope *scope, struct range *target, List *targets)
@@ -422,6 +424,8 @@ static void merge_insert(struct analysis *analysis, struct scope *scope, MergeWh
     if (!key_positions(analysis, target, when->targetList, positions, &absent))
         analysis_refuse(analysis, -1, analysis_text(analysis, "MERGE inserts rows without the key column %s", absent),
                         NULL, "Give the key.");
+    if (when->override == OVERRIDING_USER_VALUE)
+        analysis_refuse(analysis, -1, "OVERRIDING USER VALUE may replace the key by a default", NULL, "Leave it out.");
     struct use *inserted = use_add(analysis, NULL, target->relation, use->fact.location, false);
     inserted->fact.is_written = inserted->is_inserted = true;
     inserted->assigned = analysis_new(analysis, KEY_COLUMNS_MAX, sizeof *inserted->assigned);
@@ -430,32 +434,45 @@ static void merge_insert(struct analysis *analysis, struct scope *scope, MergeWh
     foreach (cell, when->values) {
         struct operand operand = operand_of(analysis, scope, lfirst(cell));
         uint32_t type = (size_t)at < type_count ? types[at] : 0;
+        bool is_key = false;
         for (size_t i = 0; i < target->relation->table->column_count; i++)
             if (positions[i] == at) {
+                is_key = true;
                 if (operand.is_value && !operand.value.type)
                     operand.value.type = type;
                 inserted->assigned[i] = operand.is_value ? operand_constant(analysis, &operand.value) : operand.term;
             }
-        if (operand.is_value)
-            value_use(analysis, &operand.value, operand.value.type ? operand.value.type : type, true);
+        if (operand.is_value) {
+            value_use(analysis, &operand.value, operand.value.type ? operand.value.type : type, is_key);
+            clock_stored(analysis, &operand.value, type);
+        }
         at++;
     }
 }
 
+bool modify_only_matched(const MergeStmt *merge)
+{
+    const ListCell *cell;
+    foreach (cell, merge->mergeWhenClauses) {
+        const MergeWhenClause *when = lfirst(cell);
+        if (!when->matched && (when->commandType != CMD_NOTHING || when->condition))
+            return false;
+    }
+    return true;
+}
+
 /*
  * MERGE joins the target to the source, like a LEFT JOIN of the target where there is WHEN NOT MATCHED: its condition
- * filters the target in any case, the source only where every action is WHEN MATCHED.
+ * filters the target in any case, the source only where nothing is done for what is not matched.
  */
 static struct columns merge_analyse(struct analysis *analysis, struct scope *scope, MergeStmt *merge)
 {
     query_with(analysis, scope, merge->withClause);
     struct range *target = target_range(analysis, scope, merge->relation);
+    note_written(analysis, scope, merge, merge->relation, target);
     query_from_item(analysis, scope, merge->sourceRelation);
-    bool only_matched = true;
     ListCell *cell;
-    foreach (cell, merge->mergeWhenClauses)
-        only_matched &= ((MergeWhenClause *)lfirst(cell))->matched;
-    struct filter *filter = filter_new(analysis, scope, 0, only_matched ? scope->range_count : 1);
+    struct filter *filter = filter_new(analysis, scope, 0, modify_only_matched(merge) ? scope->range_count : 1);
     condition_where(analysis, scope, filter, merge->joinCondition);
     foreach (cell, merge->mergeWhenClauses) {
         MergeWhenClause *when = lfirst(cell);

@@ -274,6 +274,23 @@ static void note_order(struct analysis *analysis, const SelectStmt *select)
         analysis_note_order(analysis, "a window function looks at rows in their order");
 }
 
+/* Does a LIMIT pick, once for all rows, of what has `first` and the uses after it? Of nothing but copies each shard may
+ * pick others. */
+static void note_picks(struct analysis *analysis, const struct scope *scope, const struct use *first)
+{
+    const SelectStmt *select = scope->select;
+    bool copies = false;
+    if (!scope->parent || scope->looks_out || (!is_limit(select->limitCount) && !is_limit(select->limitOffset)))
+        return;
+    for (const struct use *use = first; use; use = use->next) {
+        if (use->fact.relation->placement == PLACE_SHARDED)
+            return; /* what is bound to a key is picked for it alone */
+        copies |= use->fact.relation->placement == PLACE_REFERENCE;
+    }
+    if (copies)
+        analysis->picks_of_copies = "a LIMIT or OFFSET may pick other rows of each copy of a reference table";
+}
+
 /* What stands behind FROM; `from` is done. */
 static void select_clauses(struct analysis *analysis, struct scope *scope, SelectStmt *select)
 {
@@ -361,6 +378,7 @@ struct columns query_analyse(struct analysis *analysis, struct scope *parent, bo
         return outputs;
     }
     SelectStmt *select = (SelectStmt *)statement;
+    struct use **before = analysis->last_use;
     struct scope *scope = scope_new(analysis, parent, sees_parent);
     query_with(analysis, scope, select->withClause);
     note_order(analysis, select);
@@ -370,6 +388,7 @@ struct columns query_analyse(struct analysis *analysis, struct scope *parent, bo
         outputs = set_analyse(analysis, scope, select);
     scope->select = select;
     scope->outputs = outputs;
+    note_picks(analysis, scope, *before);
     analysis->top = scope;
     analysis_leave(analysis);
     return outputs;

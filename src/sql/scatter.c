@@ -27,6 +27,7 @@ struct candidate {
 /* A SELECT of the top: the statement's own, or one that a set operation unites. */
 struct leaf {
     struct scope *scope;
+    size_t first; /* its ranges before this one are none of its FROM */
     struct candidate candidates[CANDIDATES_MOST];
     size_t count;
 };
@@ -131,6 +132,8 @@ static void find_candidates(struct analysis *analysis, struct leaf *leaf)
     for (size_t i = 0; i < scope->item_count; i++) {
         struct range *range = scope->items[i].range;
         bool sharded = range->relation && range->relation->placement == PLACE_SHARDED;
+        if (range->index < leaf->first)
+            continue;
         for (size_t c = 0; sharded && c < range->relation->table->column_count; c++)
             if (prove_key(analysis, range, c))
                 add_column(leaf, prove_key(analysis, range, c));
@@ -302,12 +305,12 @@ static const char *check(struct analysis *analysis, struct search *search, const
 }
 
 /* The bound of the driver names shards only where all rows are of it. */
-static const struct fact_relation *driver_fact(struct analysis *analysis, const struct search *search,
+static const struct fact_relation *driver_fact(struct analysis *analysis, size_t leaf_count,
                                                const struct candidate *driver)
 {
     struct fact_relation *fact = analysis_new(analysis, 1, sizeof *fact);
     *fact = driver->base->use->fact;
-    fact->is_bound &= search->leaf_count == 1 && driver->is_one;
+    fact->is_bound &= leaf_count == 1 && driver->is_one;
     return fact;
 }
 
@@ -339,7 +342,7 @@ static const char *attempt(struct analysis *analysis, struct search *search, siz
     const struct candidate *driver = chosen(&search->leaves[0], number);
     const char *reason = check(analysis, search, driver);
     if (!reason)
-        search->split->driver = driver_fact(analysis, search, driver);
+        search->split->driver = driver_fact(analysis, search->leaf_count, driver);
     prove_forget(analysis, supposed.last);
     return reason;
 }
@@ -368,10 +371,32 @@ const char *split_query(struct split *split)
     return reason;
 }
 
+const char *split_ranges(struct split *split, struct scope *scope, size_t first, split_check *check_under)
+{
+    struct analysis *analysis = split->analysis;
+    struct leaf leaf = {.scope = scope, .first = first};
+    const char *reason = "no sharded table that it joins has its key in every row";
+    find_candidates(analysis, &leaf);
+    for (size_t i = 0; i < leaf.count; i++) {
+        const struct candidate *driver = &leaf.candidates[i];
+        const struct table *table = driver->base->relation->table;
+        struct supposed supposed = {NULL, NULL};
+        split_suppose(analysis, scope, driver->terms, table->column_count, &supposed);
+        prove_under(analysis, supposed.first, supposed.last);
+        const char *why = check_under(analysis, table);
+        if (!why)
+            split->driver = driver_fact(analysis, 1, driver);
+        prove_forget(analysis, supposed.last);
+        if (!why)
+            return NULL;
+        reason = i == 0 ? why : reason;
+    }
+    return reason;
+}
+
 /* ---- the statement ---- */
 
-/* Tier 1 takes it, whatever the values are (of a second key another shard may come out: then it is no case for us). */
-static bool is_for_one(const struct analysis *analysis)
+bool split_is_for_one(const struct analysis *analysis)
 {
     for (const struct use *use = analysis->uses; use; use = use->next) {
         const struct fact_relation *fact = &use->fact;
@@ -450,6 +475,8 @@ static const char *why_not(struct analysis *analysis, struct split *split)
         return "it reads what is on the home shard alone";
     if (analysis->has_volatile)
         return "it calls a volatile function";
+    if (analysis->picks_of_copies)
+        return analysis->picks_of_copies;
     if (facts->reads_clock || names_moment(analysis))
         return "it asks for the time, and each shard has its own";
     if (!analysis->alone || analysis->scan->cannot)
@@ -493,7 +520,7 @@ void scatter_find(struct analysis *analysis)
     if (copies && analysis->copied && analysis->alone && !analysis->scan->cannot &&
         analysis->copied->fact.relation->placement == PLACE_SHARDED)
         find_copied(analysis, analysis->copied);
-    bool is_one = is_for_one(analysis), locks = facts->class == STATEMENT_SELECT && locks_alone(analysis);
+    bool is_one = split_is_for_one(analysis), locks = facts->class == STATEMENT_SELECT && locks_alone(analysis);
     if (!analysis->top || (facts->is_write && !locks) || facts->changes_session)
         return;
     if (!reads || is_one) {

@@ -27,6 +27,14 @@ const char *split_unbound(struct analysis *analysis, const struct table *driver,
 /* Is analysis->top, above WHERE too, split by a key? A clause why not; NULL: it is, by the key of split->driver. */
 const char *split_query(struct split *split);
 
+/* A clause why not, while a key of `driver` is supposed to be κ; NULL: every range is bound to it. */
+typedef const char *split_check(struct analysis *analysis, const struct table *driver);
+/* The same of a scope's rows, by one of its ranges from `first` on: the first that every row has, and for which the
+ * check holds, is split->driver. */
+const char *split_ranges(struct split *split, struct scope *scope, size_t first, split_check *check);
+/* Tier 1 takes it, whatever the values are (of a second key another shard may come out: then it is no case for us). */
+bool split_is_for_one(const struct analysis *analysis);
+
 /* Is the term bound to κ's column, and to nothing else? Its rows may still have NULL there. */
 bool split_binds(const struct term *term, size_t column);
 /* Has each row a key's column in this term: no NULL, that an outer join or a grouping set might put there? */
@@ -77,6 +85,18 @@ const char *shape_collation(const struct analysis *analysis, const Node *node, c
 void shape_write_source(struct writing *out, size_t parameters, size_t columns);
 const struct fact_final *shape_final_fact(struct analysis *analysis, const char *text, const enum fact_partial *kinds,
                                           size_t columns, const size_t *shown);
+
+/* write.c */
+/* Does each row keep its key? Those that get another one may belong to another shard. Under what is supposed. */
+bool write_keeps_key(struct analysis *analysis, const struct use *use);
+/* Is a key that is inserted stored as it is? A column's modifier may round it, or cut it. */
+bool write_stores_key(struct analysis *analysis, const struct use *use);
+
+/* write_merge.c: MERGE. */
+/* The tag, and what defaults read. A clause: what is set to a default that is not the same everywhere. */
+const char *write_merge_describe(struct analysis *analysis, struct fact_write *write);
+/* A clause why not; NULL: every shard does it to its own rows. */
+const char *write_merge_find(struct analysis *analysis, struct fact_write *write);
 
 /* move.c: rows of one key get another one. A clause why not; NULL: write->move says how. */
 const char *move_find(struct analysis *analysis, struct fact_write *write);

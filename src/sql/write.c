@@ -18,9 +18,11 @@
 static const struct use *other_written(const struct analysis *analysis, bool locks)
 {
     const struct use *target = analysis->written.target->use;
-    for (const struct use *use = analysis->uses; use; use = use->next)
-        if (use != target && (use->is_target || use->is_inserted || (use->is_locked && !locks)))
+    for (const struct use *use = analysis->uses; use; use = use->next) {
+        bool inserts = use->is_inserted && use->range; /* without: MERGE's own, of the target */
+        if (use != target && (use->is_target || inserts || (use->is_locked && !locks)))
             return use;
+    }
     return NULL;
 }
 
@@ -47,8 +49,7 @@ static const char *look_at_all(struct analysis *analysis, bool picks)
 
 /* ---- UPDATE and DELETE of sharded rows ---- */
 
-/* Does each row keep its key? Those that get another one may belong to another shard. */
-static bool keeps_key(struct analysis *analysis, const struct use *use)
+bool write_keeps_key(struct analysis *analysis, const struct use *use)
 {
     for (size_t i = 0; use->is_assigned && i < use->fact.relation->table->column_count; i++) {
         const struct term *own = prove_key(analysis, use->range, i), *set = use->assigned[i];
@@ -67,7 +68,7 @@ static const char *check_own(struct analysis *analysis, struct fact_write *write
         if (reason)
             return reason;
     }
-    if (keeps_key(analysis, target))
+    if (write_keeps_key(analysis, target))
         return NULL;
     /* What writes whole rows sets the key, too: to the one that the row has, mostly. Of that its shard is sure. */
     write->gets = prove_assigned(analysis, target);
@@ -85,6 +86,8 @@ static const char *find_own(struct analysis *analysis, struct fact_write *write)
     struct supposed supposed = {NULL, NULL};
     if (analysis->has_volatile)
         return "it calls a volatile function";
+    if (analysis->picks_of_copies)
+        return analysis->picks_of_copies;
     for (size_t i = 0; i < table->column_count; i++)
         if (!(terms[i] = prove_key(analysis, written->target, i)))
             return "its target has no key";
@@ -170,7 +173,7 @@ static const char *find_picked(struct analysis *analysis, struct fact_write *wri
     struct fact_scatter ordered = {.pick = NULL};
     if (analysis->has_volatile)
         return "it calls a volatile function";
-    if (!keeps_key(analysis, analysis->written.target->use))
+    if (!write_keeps_key(analysis, analysis->written.target->use))
         return "it changes the key of the rows that it picks";
     if (scope->select->sortClause && !where_group(analysis, &split.within))
         return "where its subquery stands in the text is not sure";
@@ -269,13 +272,15 @@ static const char *find_rows(struct analysis *analysis, struct fact_write *write
     for (const struct use *use = analysis->uses; use; use = use->next)
         if (use != analysis->written.target->use && use->fact.relation->placement != PLACE_REFERENCE)
             return "beside its rows it reads a table that is not whole on every shard";
+    if (analysis->picks_of_copies && insert->withClause) /* its value may be that of several rows */
+        return analysis->picks_of_copies;
     if (analysis->has_volatile_within)
         return "it calls a volatile function in a subquery";
     if (analysis->written.rows->has_set_function)
         return "a function that returns a set makes more of a row";
     if (!read_rows(analysis, insert, list, write))
         return "its rows are not where its words say";
-    (void)write_defaults_given(analysis, write, insert, list, (size_t)list_length(linitial(list)));
+    (void)write_defaults_given(analysis, write, insert->cols, list, (size_t)list_length(linitial(list)));
     const struct schema_column *made = made_key(analysis);
     write->row_count = (size_t)list_length(list);
     write->made_key = made ? made->name : NULL;
@@ -303,8 +308,7 @@ static const struct schema_column *only_column(const struct term *term)
     return NULL;
 }
 
-/* Is a key stored as it is? A column's modifier may round it, or cut it. */
-static bool stores_key(struct analysis *analysis, const struct use *use)
+bool write_stores_key(struct analysis *analysis, const struct use *use)
 {
     const struct table *table = use->fact.relation->table;
     for (size_t i = 0; i < table->column_count; i++) {
@@ -334,10 +338,12 @@ static const char *find_query(struct analysis *analysis, struct fact_write *writ
     struct split split = {.analysis = analysis, .marks = analysis->marks};
     if (analysis->has_volatile)
         return "it calls a volatile function";
+    if (analysis->picks_of_copies)
+        return analysis->picks_of_copies;
     if (!query || query->outputs.opaque)
         return "the columns of its query are not known";
-    (void)write_defaults_given(analysis, write, insert, NIL, query->outputs.count);
-    if (!stores_key(analysis, target))
+    (void)write_defaults_given(analysis, write, insert->cols, NIL, query->outputs.count);
+    if (!write_stores_key(analysis, target))
         return analysis_text(analysis, "the key of %s is not the query's as it is",
                              target->fact.relation->table->display);
     analysis->top = analysis->written.query;
@@ -363,7 +369,7 @@ static const char *look_at_same_rows(struct analysis *analysis, struct fact_writ
         return "the columns of its query are not known";
     if (!rows && conflict && conflict->action == ONCONFLICT_NOTHING)
         return "of the query's rows that conflict with each other any may come first";
-    const char *reason = write_defaults_given(analysis, write, insert, rows ? rows->valuesLists : NIL, width);
+    const char *reason = write_defaults_given(analysis, write, insert->cols, rows ? rows->valuesLists : NIL, width);
     const char *varies = reason ? reason : write->stores_clock ? "a default reads the time of each shard" : NULL;
     const char *why = varies ? move_copies(analysis, write, insert, varies) : NULL;
     if (varies && !why)
@@ -408,6 +414,8 @@ static const char *find_insert(struct analysis *analysis, struct fact_write *wri
 static const char *describe(struct analysis *analysis, struct fact_write *write)
 {
     const Node *statement = analysis->written.statement;
+    if (IsA(statement, MergeStmt))
+        return write_merge_describe(analysis, write);
     if (IsA(statement, InsertStmt)) {
         write->tag = "INSERT 0", write->has_returning = ((const InsertStmt *)statement)->returningList != NIL;
     } else if (IsA(statement, UpdateStmt)) {
@@ -433,6 +441,8 @@ static const char *why_not(struct analysis *analysis, struct fact_write *write)
         return move_find(analysis, write);
     if (picks)
         return find_picked(analysis, write, picks);
+    if (IsA(analysis->written.statement, MergeStmt))
+        return write_merge_find(analysis, write);
     return IsA(analysis->written.statement, InsertStmt) ? find_insert(analysis, write) : find_own(analysis, write);
 }
 
@@ -481,6 +491,8 @@ static bool is_settled(const struct analysis *analysis)
 {
     const struct use *use = analysis->written.target->use;
     const InsertStmt *insert = (const InsertStmt *)analysis->written.statement;
+    if (IsA(insert, MergeStmt))
+        return !use || use->fact.relation->placement != PLACE_SHARDED || split_is_for_one(analysis);
     if (!use || use->fact.relation->placement != PLACE_SHARDED)
         return !use || use->fact.relation->placement != PLACE_REFERENCE;
     if (made_key(analysis))
@@ -512,7 +524,7 @@ void write_find(struct analysis *analysis)
 {
     struct facts *facts = analysis->facts;
     bool is_write = facts->class == STATEMENT_INSERT || facts->class == STATEMENT_UPDATE ||
-                    facts->class == STATEMENT_DELETE ||
+                    facts->class == STATEMENT_DELETE || facts->class == STATEMENT_MERGE ||
                     (facts->class == STATEMENT_EXPLAIN && (facts->explain_mosaic || facts->explain_plain));
     if (!analysis->written.statement || !is_write || is_settled(analysis))
         return;

@@ -42,14 +42,14 @@ const char *write_defaults_set(struct analysis *analysis, struct fact_write *wri
 }
 
 /* The place of a column among those that an INSERT gives; SIZE_MAX: it is left out, or given in part. */
-static size_t given_place(const InsertStmt *insert, const struct schema_relation *relation,
+static size_t given_place(const List *columns, const struct schema_relation *relation,
                           const struct schema_column *column, size_t width)
 {
     size_t place = SIZE_MAX;
-    if (!insert->cols)
+    if (!columns)
         place = (size_t)(column - relation->columns);
-    for (int i = 0; i < list_length(insert->cols); i++) {
-        const ResTarget *target = list_nth(insert->cols, i);
+    for (int i = 0; i < list_length(columns); i++) {
+        const ResTarget *target = list_nth(columns, i);
         if (strcmp(target->name, column->name) == 0 && !target->indirection)
             place = (size_t)i;
     }
@@ -67,13 +67,13 @@ static bool has_default_at(const List *rows, size_t place)
     return false;
 }
 
-const char *write_defaults_given(struct analysis *analysis, struct fact_write *write, const InsertStmt *insert,
+const char *write_defaults_given(struct analysis *analysis, struct fact_write *write, const List *columns,
                                  const List *rows, size_t width)
 {
     const char *reason = NULL;
     for (size_t i = 0; i < write->target->column_count; i++) {
         const struct schema_column *column = &write->target->columns[i];
-        size_t place = given_place(insert, write->target, column, width);
+        size_t place = given_place(columns, write->target, column, width);
         bool defaulted = place == SIZE_MAX || has_default_at(rows, place);
         const char *why = defaulted ? write_default(analysis, write, column) : NULL;
         reason = reason ? reason : why;

@@ -437,3 +437,66 @@ def test_explain_analyze_does_it(proxy, lab, one):
         with pytest.raises(psycopg2.errors.FeatureNotSupported):
             ask(one, refused)
     assert len(plain(lab)) == 14
+
+
+MERGE = ("MERGE INTO plain p USING users u ON p.id = u.id WHEN MATCHED AND u.score > 500 THEN DELETE "
+         "WHEN MATCHED THEN UPDATE SET word = p.word || u.name WHEN NOT MATCHED THEN INSERT VALUES (u.id, u.name)")
+
+
+@pytest.fixture
+def merging(one):
+    """Users 6 to 17, of whom the last six are not in plain; one of the others has a high score."""
+    assert tag(one, "INSERT INTO users VALUES " + ", ".join(f"({i}, 'u{i}', {600 if i == 7 else i})" for i in range(6, 18)))
+    return one
+
+
+MERGED = ([(i, f"w{i}") for i in range(6)] + [(i, f"w{i}u{i}") for i in (6, 8, 9, 10, 11)]
+          + [(i, f"u{i}") for i in range(12, 18)])
+
+
+def test_merge_of_rows_that_share_their_keys(lab, merging):
+    ask(merging, "BEGIN")
+    assert tag(merging, MERGE) == "MERGE 12"
+    assert ask(merging, "SELECT count(*), max(id) FROM plain") == [(17, 17)]
+    ask(merging, "ROLLBACK")
+    assert plain(lab) == [(i, f"w{i}") for i in range(12)]
+    assert tag(merging, MERGE) == "MERGE 12"
+    assert plain(lab) == MERGED
+    for shard in range(LAB_SHARDS):
+        assert lab.query(shard, f"SELECT count(*) FROM plain WHERE id % {LAB_SHARDS} <> {shard}") == [(0,)]
+    with pytest.raises(psycopg2.errors.DivisionByZero):
+        ask(merging, "MERGE INTO plain p USING users u ON p.id = u.id WHEN MATCHED THEN UPDATE SET word = (1 / (p.id - 8))::text")
+    assert plain(lab) == MERGED
+
+
+def test_merge_of_a_reference_table_s_rows(lab, one):
+    ask(one, "INSERT INTO countries VALUES ('w1', 'Germany'), ('w2', 'France'), ('w5', 'Spain'), ('w77', 'Nowhere')")
+    merge = "MERGE INTO plain p USING countries c ON p.word = c.code WHEN MATCHED THEN UPDATE SET word = name"
+    assert tag(one, merge + " WHEN NOT MATCHED THEN DO NOTHING") == "MERGE 3"
+    assert [row for row in plain(lab) if row[0] in (1, 2, 5)] == [(1, "Germany"), (2, "France"), (5, "Spain")]
+    ask(one, "INSERT INTO countries VALUES ('w', 'x'), ('w3', 'y')")
+    with pytest.raises(psycopg2.errors.CardinalityViolation):
+        ask(one, "MERGE INTO plain p USING countries c ON p.word LIKE c.code || '%' WHEN MATCHED THEN DELETE")
+    assert len(plain(lab)) == 12
+    for refused in (merge + " WHEN NOT MATCHED THEN INSERT VALUES (1, name)",
+                    "MERGE INTO plain p USING (VALUES (1, 'a'), (2, 'b')) s(id, v) ON p.id = s.id WHEN NOT MATCHED THEN INSERT "
+                    "VALUES (s.id, s.v)"):
+        with pytest.raises(psycopg2.errors.FeatureNotSupported, match="would insert the rows that match none"):
+            ask(one, refused)
+
+
+def test_merge_with_parameters_and_explained(proxy, lab, merging):
+    with psycopg.connect(proxy.dsn, autocommit=True, prepare_threshold=0) as connection:
+        for binary in (False, True):
+            cursor = connection.cursor(binary=binary)
+            for number in (1, 2):
+                cursor.execute("MERGE INTO plain p USING users u ON p.id = u.id AND u.id < %s WHEN MATCHED THEN UPDATE "
+                               "SET word = %s WHEN NOT MATCHED AND u.id > %s THEN INSERT VALUES (u.id, %s)",
+                               (9, f"{number}{binary}", 16, "new"))
+                assert cursor.statusmessage == ("MERGE 4" if (number, binary) == (1, False) else "MERGE 3")
+                if (number, binary) == (1, False):
+                    ask(merging, "DELETE FROM users WHERE id = 17")
+    assert [row for row in plain(lab) if 5 < row[0] < 9 or row[0] > 11] == [(6, "2True"), (7, "2True"), (8, "2True"), (17, "new")]
+    assert ("tier 2: writes on all 3 shards: s0, s1, s2",) in ask(merging, "EXPLAIN (MOSAIC) " + MERGE)
+    found = [line for line, in ask(merging, "EXPLAIN (ANALYZE, COSTS off, TIMING off, SUMMARY off) " + MERGE)]
+    assert sum("Merge on plain p" in line for line in found) == 3 and len(plain(lab)) == 17

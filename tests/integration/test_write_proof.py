@@ -99,6 +99,46 @@ class Written(Scattered):
                                     " ON CONFLICT (id) DO UPDATE SET v = 9 WHERE q.v > 1"]) if self.table == "q" else ""
         return f"INSERT INTO {self.table}{names} VALUES {rows}{conflict}{' RETURNING *' if self.chance(0.6) else ''}"
 
+    def merged(self):
+        """MERGE of rows of tables, tied to the key of what is written, mostly; and of a reference table's."""
+        self.table = self.rng.choice([name for name in WRITTEN if name != "vq"])
+        alias, columns, keys = self.alias(), WRITTEN[self.table], ALL_KEYS[self.table]
+        kinds, other = dict(columns), next(name for name, kind in columns if kind == "i")
+        common = self.common()
+        pick = self.rng.random()
+        if pick < 0.4:
+            query, found = self.plain(keys)
+            source, others = f"({query}) s", [("s", found)]
+        elif pick < 0.55:
+            source, others = "ref s", [("s", test_proof.RELATIONS["ref"])]
+        else:
+            source, others = self.item(self.rng.randint(0, 1), [])
+        target = [(alias, columns)]
+        parts = self.keyed_to(target, others) + ([self.condition(target + others, 1)] if self.chance(0.3) else [])
+        texts = [f"{its}.{column}" for its, found in others for column, kind in found if kind in "ki"] or ["1"]
+
+        def when(clause, scope, action):
+            return f" WHEN {clause}{' AND ' + self.other_condition(scope) if self.chance(0.3) else ''} THEN {action}"
+
+        sets = f"UPDATE SET {other} = {self.rng.choice([*texts, f'coalesce({alias}.{other}, 0) + 1', '3'])}"
+        if self.chance(0.1):
+            same = [f"{its}.{column}" for its, found in others for column, kind in found if kind == kinds[keys[0]]]
+            sets += f", {keys[0]} = {self.rng.choice([f'{alias}.{keys[0]}', *same])}"
+        clauses = when("MATCHED", target + others, self.rng.choice([sets, sets, "DELETE", "DO NOTHING"]))
+        if self.chance(0.2):
+            clauses = f" WHEN MATCHED AND {alias}.{other} > 1 THEN {self.rng.choice(['DELETE', sets])}" + clauses
+        if self.chance(0.6):
+            tied = []
+            for key in keys:
+                same = [f"{its}.{column}" for its, found in others for column, kind in found if self.alike(kind, kinds[key])]
+                right = [text for text in same if f"{alias}.{key} = {text}" in parts]
+                tied.append(self.rng.choice(right if right and self.chance(0.8) else [*same, self.value(kinds[key])]))
+            clauses += when("NOT MATCHED", others, f"INSERT ({', '.join([*keys, other])}) VALUES "
+                                                   f"({', '.join([*tied, self.rng.choice([*texts, '5', 'DEFAULT'])])})")
+        elif self.chance(0.3):
+            clauses += when("NOT MATCHED", others, "DO NOTHING")
+        return f"{common}MERGE INTO {self.table} {alias} USING {source} ON {' AND '.join(parts) or 'true'}{clauses}"
+
     def plain(self, keys):
         """Of a table with as many keys, all its rows."""
         table = self.rng.choice([name for name, others in ALL_KEYS.items() if len(others) == len(keys)])
@@ -145,7 +185,9 @@ class Written(Scattered):
 
     def build(self):
         pick = self.rng.random()
-        return self.changed() if pick < 0.5 else self.rows() if pick < 0.75 else self.queried() if pick < 0.9 else self.copied()
+        if pick < 0.2:
+            return self.merged()
+        return self.changed() if pick < 0.55 else self.rows() if pick < 0.75 else self.queried() if pick < 0.9 else self.copied()
 
 
 class WriteProbe(Probe):
@@ -254,6 +296,10 @@ def cluster(lab, module_directory):
     made.close()
 
 
+def statement_kind(statement):
+    return next(word for word in statement.split() if word in ("INSERT", "UPDATE", "DELETE", "MERGE"))
+
+
 @pytest.mark.deadline(3600)
 def test_what_several_shards_write_is_right(cluster):
     proved, other, failed, wrong = collections.Counter(), collections.Counter(), 0, []
@@ -274,7 +320,7 @@ def test_what_several_shards_write_is_right(cluster):
         if cluster.astray:
             other["a row that would go to another shard"] += 1
             continue
-        proved["ref" if json.loads(plan)["same"] else statement.split("WITH ")[-1].split(" ")[0]] += 1
+        proved["ref" if json.loads(plan)["same"] else statement_kind(statement)] += 1
         if problem:
             wrong.append(f"{number}: {statement}\n    plan {plan}: {problem}")
     total = sum(proved.values())

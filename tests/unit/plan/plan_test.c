@@ -234,7 +234,14 @@ static void writes(void **state)
          "s1"},
         {"MERGE INTO t USING (SELECT tid FROM u WHERE tid = 5) s ON t.id = s.tid WHEN MATCHED THEN DELETE", "s1"},
         {"MERGE INTO t USING u ON t.id = u.tid AND u.tid = 5 WHEN MATCHED THEN DELETE", "s1"},
-        {"MERGE INTO t USING u ON t.id = u.tid AND u.tid = 5 WHEN NOT MATCHED THEN DO NOTHING", "refused"},
+        {"MERGE INTO t USING u ON t.id = u.tid AND u.tid = 5 WHEN NOT MATCHED THEN DO NOTHING", "s1"},
+        {"MERGE INTO t USING u ON t.id = u.tid AND u.tid = 5 WHEN NOT MATCHED AND w > 1 THEN DO NOTHING", "refused"},
+        {"MERGE INTO t USING ref ON t.id = 5 WHEN MATCHED AND v = 1 THEN UPDATE SET id = 9 WHEN MATCHED THEN UPDATE "
+         "SET "
+         "id = t.id",
+         "refused", "change the key"},
+        {"MERGE INTO t USING ref ON t.id = 5 WHEN NOT MATCHED THEN INSERT (id) OVERRIDING USER VALUE VALUES (9)",
+         "refused", "OVERRIDING"},
         {"MERGE INTO t USING ref ON t.id = 5 WHEN MATCHED THEN DELETE", "s1"},
         {"MERGE INTO t USING ref ON t.id = 5 WHEN NOT MATCHED THEN INSERT (id) VALUES (6)", "refused"},
         {"MERGE INTO t USING ref ON t.id = 5 WHEN NOT MATCHED THEN INSERT (id) VALUES (9)", "s1"},

@@ -117,6 +117,8 @@ static void proof(void **state)
         {"WITH x AS (SELECT id, v FROM t) SELECT * FROM x JOIN u ON u.tid = x.id"},
         {"WITH x AS (SELECT id, v FROM t) SELECT * FROM x JOIN x y USING (id)", "-no sharded table"},
         {"WITH r AS (SELECT random() AS r) SELECT t.*, r.r FROM t, r", "-volatile"},
+        {"SELECT * FROM t WHERE v IN (SELECT rid FROM ref LIMIT 2)", "-of each copy"},
+        {"SELECT (SELECT rid FROM ref WHERE ref.tid = t.id LIMIT 1) FROM t"},
         {"WITH RECURSIVE r AS (SELECT id, v FROM t UNION SELECT r.id, u.w FROM r JOIN u ON u.tid = r.id) SELECT * FROM "
          "r",
          "-"},

@@ -83,6 +83,13 @@ static void every_owner_changes_its_own_rows(void **state)
     (void)state;
     static const struct row rows[] = {
         {"UPDATE t SET v = 1", "0 1 2 3"},
+        {"UPDATE t SET v = r.rid FROM (SELECT * FROM ref LIMIT 1) r", "refused", "of each copy"},
+        {"UPDATE t SET v = (SELECT rid FROM ref OFFSET 1)", "refused", "of each copy"},
+        {"WITH x AS (SELECT rid FROM ref LIMIT 1) INSERT INTO t (id, v) VALUES (1, (SELECT rid FROM x)), (2, (SELECT "
+         "rid FROM "
+         "x))",
+         "refused", "of each copy"},
+        {"UPDATE t SET v = (SELECT rid FROM ref WHERE tid = t.id LIMIT 1)", "0 1 2 3"},
         {"UPDATE t SET v = v + 1 WHERE v > 3 RETURNING id, v", "0 1 2 3", "r"},
         {"UPDATE t SET v = 1 WHERE id = 5", "s1"},
         {"UPDATE t SET v = 1 WHERE id IN (1, 2)", "1 2"},
@@ -164,7 +171,102 @@ static void every_owner_changes_its_own_rows(void **state)
         {"EXPLAIN DELETE FROM t", "0:DELETE FROM t 1:DELETE FROM t 2:DELETE FROM t 3:DELETE FROM t"},
         {"EXPLAIN ANALYZE DELETE FROM t WHERE id = (SELECT id FROM t LIMIT 1 FOR UPDATE)", "refused", "no counts"},
         {"WITH x AS (DELETE FROM t RETURNING id) SELECT * FROM x", "refused"},
-        {"MERGE INTO t USING u ON t.id = u.tid WHEN MATCHED THEN DELETE", "refused"},
+    };
+    CHECK_ALL(rows);
+}
+
+#define MERGE_U(source, on) "MERGE INTO t USING " source " ON " on " WHEN MATCHED THEN UPDATE SET v = s.w "
+#define ELSE_INSERT "WHEN NOT MATCHED THEN INSERT (id, v) VALUES (s.tid, s.w)"
+
+static void every_owner_merges_what_is_tied_to_its_keys(void **state)
+{
+    (void)state;
+    static const struct row rows[] = {
+        {"MERGE INTO t USING u ON t.id = u.tid WHEN MATCHED THEN DELETE", "0 1 2 3"},
+        {MERGE_U("u s", "t.id = s.tid") ELSE_INSERT, "0 1 2 3"},
+        {MERGE_U("u s", "t.id = s.tid AND s.w > 3") ELSE_INSERT, "0 1 2 3"},
+        {MERGE_U("u s", "t.id = s.tid AND s.tid = 5") ELSE_INSERT, "0 1 2 3"},
+        {MERGE_U("u s", "t.id = s.tid AND t.id = 5") ELSE_INSERT, "0 1 2 3"},
+        {MERGE_U("(SELECT * FROM u WHERE tid = 5) s", "t.id = s.tid") ELSE_INSERT, "s1"},
+        {MERGE_U("(SELECT * FROM u WHERE tid IN (5, 6)) s", "t.id = s.tid") ELSE_INSERT, "1 2"},
+        {MERGE_U("(SELECT tid, max(w) AS w FROM u GROUP BY tid) s", "t.id = s.tid") ELSE_INSERT, "0 1 2 3"},
+        {MERGE_U("(SELECT DISTINCT tid, w FROM u) s", "t.id = s.tid") ELSE_INSERT, "0 1 2 3"},
+        {MERGE_U("(SELECT tid, w FROM u UNION ALL SELECT id, v FROM i) s", "t.id = s.tid") ELSE_INSERT, "0 1 2 3"},
+        {MERGE_U("(SELECT tid, w FROM u ORDER BY w LIMIT 3) s", "t.id = s.tid") ELSE_INSERT, "refused", "other keys"},
+        {MERGE_U("(SELECT max(tid) AS tid, 1 AS w FROM u) s", "t.id = s.tid") ELSE_INSERT, "refused", "in every row"},
+        {MERGE_U("(SELECT tid, count(*) OVER () AS w FROM u) s", "t.id = s.tid") ELSE_INSERT, "refused", "other keys"},
+        {MERGE_U("(SELECT tid + 1 AS tid, w FROM u) s", "t.id = s.tid") ELSE_INSERT, "refused", "in every row"},
+        {MERGE_U("(i LEFT JOIN u ON u.tid = i.id) s", "t.id = s.tid") ELSE_INSERT, "refused", "not its source's"},
+        {MERGE_U("(u RIGHT JOIN i ON u.tid = i.id) s", "t.id = s.id") "WHEN NOT MATCHED THEN INSERT VALUES (s.id)",
+         "0 1 2 3"},
+        {MERGE_U("(SELECT i.id AS tid, w FROM i LEFT JOIN u ON u.tid = i.id) s", "t.id = s.tid") ELSE_INSERT,
+         "0 1 2 3"},
+        {MERGE_U("(SELECT u.tid, w FROM i LEFT JOIN u ON u.tid = i.id) s", "t.id = s.tid") ELSE_INSERT, "refused"},
+        {MERGE_U("(SELECT * FROM ref LIMIT 1) s", "t.v = s.rid"), "refused", "of each copy"},
+        {MERGE_U("u s", "t.id = s.w") ELSE_INSERT, "refused", "t are not tied to the key of u"},
+        {MERGE_U("u s", "t.id = s.tid OR s.w = 1") ELSE_INSERT, "refused", "Tie the target's key"},
+        {MERGE_U("u s", "t.id = s.tid") "WHEN NOT MATCHED THEN INSERT (id, v) VALUES (s.w, 1)", "refused",
+         "not its source's"},
+        {MERGE_U("u s", "t.id = s.tid") "WHEN NOT MATCHED THEN INSERT (id, v) VALUES (s.tid + 1, 1)", "refused",
+         "not its source's"},
+        {MERGE_U("u s", "t.id = s.tid") "WHEN NOT MATCHED THEN INSERT (id) VALUES (7)", "refused", "not its source's"},
+        {MERGE_U("u s", "t.id = s.tid") "WHEN NOT MATCHED THEN INSERT DEFAULT VALUES", "refused"},
+        {MERGE_U("u s", "t.id = s.tid") "WHEN NOT MATCHED THEN INSERT (id) VALUES (DEFAULT)", "refused"},
+        {MERGE_U("u s", "t.id = s.tid") "WHEN NOT MATCHED THEN INSERT (v) VALUES (1)", "refused", "without the key"},
+        {MERGE_U("u s", "t.id = s.tid") "WHEN NOT MATCHED AND s.w > 1 THEN INSERT (id) VALUES (s.tid) WHEN NOT MATCHED "
+                                        "THEN INSERT (id) VALUES (s.uid)",
+         "refused", "not its source's"},
+        {MERGE_U("u s", "t.id = s.tid") "WHEN NOT MATCHED THEN INSERT (id, v) VALUES (s.tid, (SELECT max(v) FROM i "
+                                        "WHERE i.id = s.tid))",
+         "0 1 2 3"},
+        {MERGE_U("u s", "t.id = s.tid") "WHEN NOT MATCHED THEN INSERT (id, v) VALUES (s.tid, (SELECT max(v) FROM i))",
+         "refused", "rows of i are not tied"},
+        {"MERGE INTO t USING u ON t.id = u.tid WHEN MATCHED AND EXISTS (SELECT FROM i WHERE i.v = w) THEN DELETE",
+         "refused", "rows of i"},
+        {"MERGE INTO t USING u ON t.id = u.tid WHEN MATCHED THEN UPDATE SET id = u.tid", "0 1 2 3"},
+        {"MERGE INTO t USING u ON t.id = u.tid WHEN MATCHED THEN UPDATE SET id = w", "refused", "change the key"},
+        {"MERGE INTO t USING u ON t.id = u.tid WHEN MATCHED THEN UPDATE SET id = 7", "refused", "change the key"},
+        {"MERGE INTO t USING u ON t.id = u.tid WHEN MATCHED AND v = 1 THEN UPDATE SET id = w WHEN MATCHED THEN UPDATE "
+         "SET id = u.tid",
+         "refused", "change the key"},
+        {"MERGE INTO t USING ref r ON t.id = r.tid WHEN MATCHED THEN DELETE WHEN NOT MATCHED THEN DO NOTHING",
+         "0 1 2 3"},
+        {"MERGE INTO t USING ref r ON t.v = r.rid WHEN MATCHED THEN UPDATE SET name = label", "0 1 2 3"},
+        {"MERGE INTO t USING ref r ON t.id = r.tid WHEN NOT MATCHED AND rid / 0 = 1 THEN DO NOTHING", "refused",
+         "source is not sharded"},
+        {"MERGE INTO t USING ref r ON t.id = r.tid WHEN NOT MATCHED THEN INSERT (id) VALUES (r.tid)", "refused",
+         "in one transaction"},
+        {"MERGE INTO t USING (VALUES (1, 2), (2, 3)) s(id, v) ON t.id = s.id WHEN MATCHED THEN UPDATE SET v = s.v",
+         "1 2"},
+        {"MERGE INTO t USING (VALUES (1, 2), (2, 3)) s(id, v) ON t.id = s.id WHEN NOT MATCHED THEN INSERT VALUES "
+         "(s.id)",
+         "refused", "ON CONFLICT"},
+        {"MERGE INTO t USING t s ON t.id = s.id WHEN MATCHED THEN UPDATE SET v = s.v + t.v", "0 1 2 3"},
+        {"MERGE INTO t USING t s ON t.v = s.v WHEN MATCHED THEN DELETE", "refused", "other keys"},
+        {"MERGE INTO nn USING i ON i.id = n WHEN MATCHED THEN DELETE", "refused", "not split alike"},
+        {"MERGE INTO c2 USING c2 s ON c2.a = s.a AND c2.b = s.b WHEN NOT MATCHED THEN INSERT VALUES (s.a, s.b)",
+         "0 1 2 3"},
+        {"MERGE INTO c2 USING c2 s ON c2.a = s.a AND c2.b = s.b WHEN NOT MATCHED THEN INSERT VALUES (s.b, s.a)",
+         "refused", "not its source's"},
+        {"MERGE INTO c2 USING c2 s ON c2.a = s.a WHEN MATCHED THEN DELETE", "refused", "other keys"},
+        {"MERGE INTO w USING vc s ON w.name = s.name WHEN NOT MATCHED THEN INSERT VALUES (s.name)", "0 1 2 3"},
+        {"MERGE INTO vc USING w s ON vc.name = s.name WHEN NOT MATCHED THEN INSERT VALUES (s.name)", "refused",
+         "not its source's"},
+        {"WITH s AS (SELECT * FROM u) MERGE INTO t USING s ON t.id = s.tid WHEN NOT MATCHED THEN INSERT VALUES (s.tid)",
+         "0 1 2 3"},
+        {"WITH s AS (DELETE FROM u RETURNING *) MERGE INTO t USING s ON t.id = s.tid WHEN MATCHED THEN DELETE",
+         "refused", "more than one table"},
+        {"MERGE INTO t USING u ON t.id = u.tid WHEN MATCHED THEN UPDATE SET v = random()", "refused", "volatile"},
+        {"MERGE INTO t USING u ON t.id = u.tid WHEN MATCHED THEN UPDATE SET name = now()::text", "0 1 2 3", "c"},
+        {"MERGE INTO t USING u ON t.id = u.tid WHEN MATCHED THEN UPDATE SET name = 'see you now'", "0 1 2 3"},
+        {"MERGE INTO trig USING u ON trig.id = u.tid WHEN MATCHED THEN DELETE", "refused", "triggers"},
+        {"MERGE INTO t USING home h ON t.id = h.tid WHEN MATCHED THEN DELETE", "refused", "home shard"},
+        {"MERGE INTO home USING ref ON hid = rid WHEN MATCHED THEN DELETE", "s0"},
+        {"EXPLAIN MERGE INTO tp USING u ON tp.id = tid WHEN MATCHED THEN DELETE",
+         "0:MERGE INTO tp USING u ON tp.id = tid WHEN MATCHED THEN DELETE "
+         "1:MERGE INTO tp USING u ON tp.id = tid WHEN MATCHED THEN DELETE "
+         "2:MERGE INTO tp USING u ON tp.id = tid WHEN MATCHED THEN DELETE "
+         "3:MERGE INTO tp USING u ON tp.id = tid WHEN MATCHED THEN DELETE"},
     };
     CHECK_ALL(rows);
 }
@@ -837,6 +939,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_owner_changes_its_own_rows),
+        cmocka_unit_test(every_owner_merges_what_is_tied_to_its_keys),
         cmocka_unit_test(one_row_is_picked_and_locked),
         cmocka_unit_test(rows_of_a_key_that_changes_move),
         cmocka_unit_test(a_change_of_the_schema_is_where_the_tables_are),
