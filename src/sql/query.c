@@ -180,6 +180,14 @@ static bool is_partitioned(struct analysis *analysis, struct scope *scope, const
     return true;
 }
 
+/* Is it a column of this query's own ranges? One of an outer query's is there for other rows, too. */
+static bool is_own(const struct scope *scope, const struct term *term)
+{
+    if (!term->range && term->source_count == 1) /* widened */
+        return is_own(scope, term->sources[0].term);
+    return term->range && term->range->scope == scope;
+}
+
 /* May a condition on the outputs be moved into the query? Not through what counts or picks rows. */
 static void close_outputs(struct analysis *analysis, struct scope *scope, const SelectStmt *select,
                           struct columns *outputs)
@@ -195,7 +203,8 @@ static void close_outputs(struct analysis *analysis, struct scope *scope, const 
         struct column *column = &outputs->list[i];
         struct term *term = column_term(analysis, column);
         column->nulled |= sets;
-        column->down = column->down && !picks && term && (!groups || is_grouped(analysis, scope, select, term)) &&
+        column->down = column->down && !picks && term && is_own(scope, term) &&
+                       (!groups || is_grouped(analysis, scope, select, term)) &&
                        (!scope->has_window || is_partitioned(analysis, scope, select, term));
     }
 }

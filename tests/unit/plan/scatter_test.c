@@ -98,6 +98,10 @@ static void proof(void **state)
         {"SELECT * FROM t WHERE id IN (SELECT tid FROM u WHERE w = 3)"},
         {"SELECT * FROM t WHERE id NOT IN (SELECT tid FROM u)", "-u are not tied"},
         {"SELECT * FROM t WHERE v IN (SELECT w FROM u)", "-u are not tied"},
+        /* A subquery's column that is an outer query's filters nothing there. */
+        {"SELECT * FROM t LEFT JOIN u ON u.tid = 3 AND u.tid IN (SELECT t.id)"},
+        {"SELECT id, (SELECT count(*) FROM u WHERE tid = 3 AND tid IN (SELECT t.id)) FROM t"},
+        {"SELECT * FROM t LEFT JOIN LATERAL (SELECT t.id AS x) q ON q.x = 3"},
         {"SELECT *, (SELECT count(*) FROM u WHERE u.tid = t.id) FROM t"},
         {"SELECT *, (SELECT max(w) FROM u WHERE u.tid = t.id) FROM t"},
         {"SELECT *, (SELECT count(*) FROM u) FROM t", "-u are not tied"},
