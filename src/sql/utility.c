@@ -180,8 +180,13 @@ static void prepare_statement(struct analysis *analysis, const PrepareStmt *prep
     size_t count = (size_t)list_length(prepare->argtypes);
     uint32_t *types = analysis_new(analysis, count + 1, sizeof *types);
     bool modified;
-    for (size_t i = 0; i < count; i++)
-        types[i] = name_type(analysis, list_nth(prepare->argtypes, (int)i), &modified);
+    for (size_t i = 0; i < count; i++) {
+        const TypeName *name = list_nth(prepare->argtypes, (int)i);
+        types[i] = name_type(analysis, name, &modified);
+        if (modified && !name->typmods && (family_of(types[i]) == FAMILY_TEXT || family_of(types[i]) == FAMILY_BPCHAR))
+            analysis_refuse(analysis, name->location, "PREPARE with a parameter of a domain over a text",
+                            "The domain may have a collation of its own.", "Name the type below the domain.");
+    }
     facts->class = STATEMENT_PREPARE;
     facts->text_bound = true;
     facts->name = analysis_copy(analysis, prepare->name);

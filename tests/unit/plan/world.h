@@ -73,6 +73,7 @@ static const char world_ddl[] =
     "CREATE TABLE part1 PARTITION OF part FOR VALUES WITH (MODULUS 2, REMAINDER 1);"
     "CREATE DOMAIN did AS bigint CHECK (VALUE > 0);"
     "CREATE TABLE dom (id did PRIMARY KEY, v int);"
+    "CREATE DOMAIN dtext AS text; CREATE DOMAIN dtext2 AS dtext;"
     "CREATE TYPE colour AS ENUM ('red', 'green');"
     "CREATE TYPE duo AS (one int, two int);"
     "CREATE TABLE k (id bigint PRIMARY KEY, e colour, c text COLLATE \"C\", de text COLLATE \"de-x-icu\", a int[], d "
