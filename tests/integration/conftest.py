@@ -367,6 +367,13 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "both: depends on the build: under sanitizers, and in the ordinary build too")
 
 
+def at_points(points, always):
+    """Parametrizes a test by the control points at which it kills: those named are of each run, the others of the full
+    one."""
+    return pytest.mark.parametrize("point", [point if point in always else pytest.param(point, marks=pytest.mark.long)
+                                             for point in points])
+
+
 @contextlib.contextmanager
 def deadline(item):
     marker = item.get_closest_marker("deadline")

@@ -10,7 +10,7 @@ import time
 import psycopg2
 import pytest
 
-from conftest import run_command, superuser
+from conftest import at_points, run_command, superuser
 from proxies import ask, eventually, start_proxy
 from test_apply import Cluster
 
@@ -421,7 +421,7 @@ GROW_POINTS = ["grow.locked", "grow.created", "grow.copied", "grow.verified", "g
                "apply.after_catalog", "apply.epoch=1", "apply.epoch=2"]
 
 
-@pytest.mark.parametrize("point", GROW_POINTS)
+@at_points(GROW_POINTS, {"grow.copied", "grow.cut", "grow.made_one=1", "grow.moved", "apply.before_catalog", "apply.epoch=1"})
 def test_killed_at_any_step_of_a_move_and_run_again(cluster, control_points, point):
     name, _, nth = point.partition("=")
     cluster.lab.query(0, "CREATE TYPE mood AS ENUM ('a', 'b'); CREATE TABLE t (id int PRIMARY KEY, m mood);"
@@ -633,7 +633,7 @@ def killed_on_the_way_home(cluster, point):
     return decided
 
 
-@pytest.mark.parametrize("point", HOMEWARD_POINTS)
+@at_points(HOMEWARD_POINTS, {"homeward.gathered", "homeward.raised_one=1", "grow.cut", "homeward.moved", "homeward.gone_one=1"})
 def test_killed_on_the_way_home_and_run_again(cluster, control_points, point):
     killed_on_the_way_home(cluster, point)
     cluster.applied()
@@ -642,7 +642,8 @@ def test_killed_on_the_way_home_and_run_again(cluster, control_points, point):
     at_home(cluster, "r", [(i,) for i in range(1, 11)], "SELECT * FROM r ORDER BY 1")
 
 
-@pytest.mark.parametrize("point", ["homeward.raised_one", "homeward.dropped", "homeward.moved", "homeward.gone_one"])
+@at_points(["homeward.raised_one", "homeward.dropped", "homeward.moved", "homeward.gone_one"],
+           {"homeward.raised_one", "homeward.gone_one"})
 def test_killed_on_the_way_home_and_put_back(cluster, control_points, point):
     """The table stays spread, or is spread again: every row once."""
     decided = killed_on_the_way_home(cluster, point)

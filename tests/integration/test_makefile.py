@@ -101,6 +101,7 @@ def proxy_serves(checkout, line):
         proxy.communicate(timeout=30)
 
 
+@as_ordinary
 def test_the_commands_of_the_readme_run_as_written(checkout):
     blocks = readme_blocks()
     assert ["make run"] in [lines for _, lines in blocks]
@@ -126,6 +127,7 @@ def test_the_commands_of_the_readme_run_as_written(checkout):
     (checkout.path / "build.kept").rename(checkout.path / "build")
 
 
+@as_ordinary
 def test_make_builds_and_a_second_call_does_nothing(checkout):
     checkout.make()  # nothing either, after the test before
     assert (checkout.path / "build/pgmosaic").exists()
