@@ -12,7 +12,7 @@ import pytest
 
 from conftest import CHECKOUT, COMMAND, citus_missing, environment
 
-pytestmark = [pytest.mark.plain, pytest.mark.deadline(400)]
+pytestmark = [pytest.mark.plain, pytest.mark.deadline(600)]
 
 
 def copy_checkout(to):
@@ -32,7 +32,7 @@ class Checkout:
     def __init__(self, path, prefix, env):
         self.path, self.prefix, self.env = path, prefix, env
 
-    def run(self, *words, timeout=300, **env):
+    def run(self, *words, timeout=500, **env):
         return subprocess.run([*self.prefix, *map(str, words)], cwd=self.path, capture_output=True, text=True,
                               stdin=subprocess.DEVNULL, timeout=timeout, env=environment({**self.env, **env}))
 

@@ -633,8 +633,8 @@ def test_a_sort_key_of_another_type_on_one_shard_is_no_order(session, lab):
         lab.query(1, "ALTER TABLE orders ALTER n TYPE int")
 
 
-def test_who_waits_too_long_for_a_server_is_told(lab):
-    with start_proxy(lab, {"pool_size": 1, "query_wait_timeout": "500ms"}) as small:
+def test_who_waits_too_long_for_a_server_is_told(lab, session):
+    with start_proxy(lab, {"pool_size": 1, "query_wait_timeout": "4s"}) as small:
         with contextlib.closing(small.psycopg2()) as holder, contextlib.closing(small.psycopg2()) as other:
             ask(holder, "BEGIN")
             ask(holder, "SELECT id FROM users WHERE id = 1 FOR UPDATE")
