@@ -68,20 +68,18 @@ static enum value_outcome parameter_content(const struct facts *facts, const str
                 error_hint(error, "write $%u with a cast to the key's type", (unsigned)fact->number);
                 return refused(error, "42P18");
             }
-    uint32_t base = type ? schema_base_type(input->schema, type, NULL) : 0;
-    const struct schema_type *known = base != type ? schema_type_by_oid(input->schema, base) : NULL;
-    if (known && known->category == 'S') { /* as a cast to it: the domain's collation would be compared by */
+    if (type && schema_is_text_domain(input->schema, type)) {
         error_set(error, MOSAIC_UNSUPPORTED,
-                  "parameter $%u is of a domain over %s, which may have a collation of its own", (unsigned)fact->number,
-                  known->name);
-        error_hint(error, "send $%u as %s", (unsigned)fact->number, known->name);
+                  "parameter $%u is of a domain over a text, which may have a collation of its own",
+                  (unsigned)fact->number);
+        error_hint(error, "send $%u as the type below the domain", (unsigned)fact->number);
         return refused(error, "0A000");
     }
     *content = (struct content){.data = parameter->data,
                                 .size = parameter->size < 0 ? 0 : (size_t)parameter->size,
                                 .binary = parameter->format == 1,
                                 .is_null = parameter->size < 0,
-                                .type = type ? base : fact->type};
+                                .type = type ? schema_base_type(input->schema, type, NULL) : fact->type};
     return OUTCOME_VALUE;
 }
 

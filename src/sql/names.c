@@ -312,12 +312,10 @@ uint32_t name_type(struct analysis *analysis, const TypeName *name, bool *modifi
     int32_t modifier = -1;
     uint32_t base = schema_base_type(analysis->schema, type->oid, &modifier);
     *modified |= modifier != -1;
-    bool is_domain = base != type->oid;
+    *modified |= schema_is_text_domain(analysis->schema, type->oid);
     type = schema_type_by_oid(analysis->schema, base);
     if (!type)
         return 0;
-    /* Its collation is what would be compared by: maybe one in which different texts are equal. */
-    *modified |= is_domain && type->category == 'S';
     /* regclass and its like are looked up in catalogs, also below a domain. */
     analysis->prefers_home |= strncmp(type->name, "reg", 3) == 0;
     if (type->oid == 26)

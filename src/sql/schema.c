@@ -186,6 +186,15 @@ uint32_t schema_base_type(const struct schema *schema, uint32_t type, int32_t *m
     return type;
 }
 
+bool schema_is_text_domain(const struct schema *schema, uint32_t type)
+{
+    uint32_t base = schema_base_type(schema, type, NULL);
+    const struct schema_type *found = schema_type_by_oid(schema, base);
+    if (found && found->element && base == type) /* an array of domains; no domain is an array of itself */
+        return schema_is_text_domain(schema, found->element);
+    return found && base != type && found->category == 'S';
+}
+
 uint32_t schema_oid_on(const struct schema *schema, size_t shard, uint32_t oid)
 {
     if (!schema->type_oids || oid < FIRST_UNPINNED_OID || shard == schema->home)

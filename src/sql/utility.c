@@ -183,7 +183,9 @@ static void prepare_statement(struct analysis *analysis, const PrepareStmt *prep
     for (size_t i = 0; i < count; i++) {
         const TypeName *name = list_nth(prepare->argtypes, (int)i);
         types[i] = name_type(analysis, name, &modified);
-        if (modified && !name->typmods && (family_of(types[i]) == FAMILY_TEXT || family_of(types[i]) == FAMILY_BPCHAR))
+        const struct schema_type *type = schema_type_by_oid(analysis->schema, types[i]);
+        enum family family = family_of(type && type->element ? type->element : types[i]);
+        if (modified && !name->typmods && (family == FAMILY_TEXT || family == FAMILY_BPCHAR))
             analysis_refuse(analysis, name->location, "PREPARE with a parameter of a domain over a text",
                             "The domain may have a collation of its own.", "Name the type below the domain.");
     }

@@ -149,6 +149,7 @@ static void other_keys(void **state)
         {"SELECT * FROM w WHERE name = ANY ('{a}'::dtext[])", "refused"},
         {"SELECT * FROM w WHERE name IN ('a'::dtext, 'a')", "refused"},
         {"PREPARE p (dtext) AS SELECT * FROM w WHERE name = $1", "refused", "domain over a text"},
+        {"PREPARE p (dtext[]) AS SELECT * FROM w WHERE name = ANY ($1)", "refused", "domain over a text"},
         {"SELECT * FROM w WHERE name = $$a$$", "s2"},
         {"SELECT * FROM w WHERE lower(name) = 'a'", "refused"},
         {"SELECT * FROM w WHERE name = 'a'::char(3)", "refused"},
