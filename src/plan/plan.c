@@ -359,8 +359,7 @@ static bool is_for_coordinator(const struct planning *planning)
         facts->class == STATEMENT_SELECT || facts->class == STATEMENT_EXPLAIN || facts->class == STATEMENT_COPY_TO;
     for (size_t i = 0; i < facts->relation_count; i++)
         reads &= !facts->relations[i].is_written;
-    return reads && !facts->is_write && !facts->changes_session && (!facts->refusal || facts->is_unproved) &&
-           strcmp(planning->error->sqlstate, "0A000") == 0;
+    return reads && !facts->is_write && !facts->changes_session && (!facts->refusal || facts->is_unproved);
 }
 
 /* A sentence behind what the detail says already. */
@@ -450,19 +449,24 @@ static enum step try_stream(struct planning *planning)
 static void try_coordinator(struct planning *planning)
 {
     const struct plan_input *input = planning->input;
+    const struct fact_scatter *scatter = planning->facts->scatter;
     const char *cannot = planning->facts->coordinator_cannot;
     char sentence[sizeof planning->error->detail];
-    if (!(input->has_coordinator || input->no_coordinator) || !is_for_coordinator(planning))
+    bool answers = is_for_coordinator(planning);
+    bool combines = input->has_scatter && scatter && scatter->final;
+    if (!(answers || combines) || strcmp(planning->error->sqlstate, "0A000") != 0)
         return;
-    if (!cannot && input->has_coordinator) {
+    if (answers && !cannot && input->has_coordinator) {
         planning->plan->kind = PLAN_COORDINATOR;
         return;
     }
-    planning->plan->wants_coordinator = !cannot;
-    if (cannot)
+    planning->plan->wants_coordinator = input->no_coordinator && (combines || !cannot);
+    if (answers && cannot && (input->has_coordinator || input->no_coordinator))
         snprintf(sentence, sizeof sentence, "The coordinator cannot answer it: %s.", cannot);
-    else
+    else if (input->no_coordinator)
         snprintf(sentence, sizeof sentence, "The coordinator could, but it is not ready: %s.", input->no_coordinator);
+    else
+        return;
     add_detail(planning, sentence);
 }
 

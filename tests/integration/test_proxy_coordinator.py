@@ -524,6 +524,11 @@ def test_while_the_coordinator_is_behind_it_is_not_asked(session, lab, proxy):
         try:
             eventually(lambda: refuses(session), seconds=15)
             assert session("SELECT count(*) FROM users WHERE id = 8") == [(1,)]
+            session("BEGIN")
+            with pytest.raises(psycopg2.errors.FeatureNotSupported) as refusal:
+                session("DECLARE c CURSOR FOR SELECT name, count(*) FROM users GROUP BY name")
+            assert "The coordinator could, but it is not ready" in refusal.value.diag.message_detail
+            session("ROLLBACK")
         finally:
             cursor.execute(f"GRANT USAGE ON FOREIGN DATA WRAPPER postgres_fdw TO {lab.name}")
             lab.run("apply", "--yes", check=True)

@@ -358,7 +358,7 @@ def take_back(lab, wire):
     """The coordinator is made of the definitions; that the proxy knows it again shows where it combines."""
     lab.everywhere("ALTER TABLE orders ALTER n TYPE int")
     lab.run("apply", "--yes", check=True)
-    eventually(lambda: kinds(wire.exchange(query("SELECT name FROM users GROUP BY name LIMIT 1"), ready=1)) == "TDCZ")
+    eventually(lambda: kinds(wire.exchange(query("SELECT name FROM users GROUP BY name LIMIT 1"), ready=1)) == "TDCZ", 30)
 
 
 def test_statements_that_are_kept_follow_the_definitions(lab, proxy):
