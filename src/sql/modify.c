@@ -147,7 +147,6 @@ static void assign(struct analysis *analysis, struct scope *scope, struct range 
     const struct schema_column *column = schema_column(use->range->relation, target->name);
     uint32_t type = column ? schema_base_type(analysis->schema, column->type, NULL) : 0;
     struct operand operand = operand_of(analysis, scope, target->val);
-    bool was_assigned = use->is_assigned[key];
     use->is_assigned[key] = true;
     if (operand.is_value) {
         value_use(analysis, &operand.value, operand.value.type ? operand.value.type : type, true);
@@ -155,20 +154,26 @@ static void assign(struct analysis *analysis, struct scope *scope, struct range 
             operand.value.type = type;
         operand.term = operand_constant(analysis, &operand.value);
     }
-    /* Of two clauses of MERGE either may do it. */
-    use->assigned[key] = was_assigned && use->assigned[key] != operand.term ? NULL : operand.term;
+    use->assigned[key] = operand.term;
 }
 
 static void assign_all(struct analysis *analysis, struct scope *scope, struct range *target, List *targets)
 {
     struct use *use = target->use;
-    if (use && is_sharded(target) && !use->is_assigned) {
+    const struct use before = use ? *use : (struct use){0};
+    if (use && is_sharded(target)) {
         use->is_assigned = analysis_new(analysis, KEY_COLUMNS_MAX, sizeof *use->is_assigned);
         use->assigned = analysis_new(analysis, KEY_COLUMNS_MAX, sizeof(struct term *));
     }
     ListCell *cell;
     foreach (cell, targets)
         assign(analysis, scope, target, lfirst(cell));
+    /* Of two clauses of MERGE either may do it. */
+    for (size_t i = 0; before.is_assigned && i < KEY_COLUMNS_MAX; i++) {
+        if (before.is_assigned[i] && use->assigned[i] != before.assigned[i])
+            use->assigned[i] = use->is_assigned[i] ? NULL : before.assigned[i];
+        use->is_assigned[i] |= before.is_assigned[i];
+    }
 }
 
 /* ---- INSERT ---- */

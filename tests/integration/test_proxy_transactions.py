@@ -601,7 +601,7 @@ def test_a_session_keeps_its_servers_over_the_end_of_a_transaction(lab, one, own
 
 @pytest.mark.parametrize("keys", ["1", "1, 2"])
 def test_who_waits_in_vain_for_a_second_shard_lets_go_of_the_first(lab, one, keys):
-    with start_proxy(lab, {"pool_size": 1, "query_wait_timeout": "4s"}) as narrow:
+    with start_proxy(lab, {"pool_size": 1, "query_wait_timeout": "4s", "deadlock_check_interval": "60s"}) as narrow:
         with contextlib.closing(narrow.psycopg2()) as holder, contextlib.closing(narrow.psycopg2()) as waiter:
             ask(holder, "BEGIN")
             ask(holder, "UPDATE accounts SET balance = 7 WHERE id = 1")
