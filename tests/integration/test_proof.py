@@ -246,6 +246,8 @@ class Statement:
                 text = f"{text} + 0"
             elif self.chance(0.08) and found[1] in "ki":
                 text = f"{text}::{self.rng.choice(['bigint', 'int', 'smallint'])}"
+            elif self.chance(0.05) and found[1] in "ki":
+                text = str(self.key)
             columns.append((name, found[1]))
             parts.append(f"{text} AS {name}")
         return ", ".join(parts), columns
@@ -266,7 +268,7 @@ class Statement:
         parts.append(self.condition(scope, depth, outer) if self.chance(0.8) else "true")
         self.rng.shuffle(parts)
         where = " AND ".join(f"({part})" for part in parts)
-        text, columns = self.targets(scope, single)
+        text, columns = self.targets(scope + list(outer) if self.chance(0.15) else scope, single)
         pick = self.rng.random()
         query = f"SELECT {text} FROM {', '.join(items)} WHERE {where}"
         order = ", ".join(str(i + 1) for i in range(len(columns)))
