@@ -85,10 +85,11 @@ void leg_over(struct leg *leg)
         settled(scatter);
 }
 
-/* Of one that was asked. False: it cannot be told. Its server may be the one that is being read. */
+/* Of one that was asked. False: it cannot be told. Its server may be the one that is being read, or be lost already,
+ * which leg_again is to tell. */
 static bool cancel_leg(struct leg *leg)
 {
-    if (leg->state != LEG_ASKED || leg->is_cancelled)
+    if (leg->state != LEG_ASKED || leg->is_cancelled || !leg->client.server)
         return true;
     leg->is_cancelled = true;
     if (leg->scatter->copy_in)
@@ -124,7 +125,8 @@ void leg_drop(struct leg *leg)
         leg_over(leg);
         break;
     case LEG_SENDING:
-        server_close(client->server, NULL); /* leg_lost */
+        if (client->server)
+            server_close(client->server, NULL); /* leg_lost */
         break;
     case LEG_ASKED:
         if (leg->scatter->state != SCATTER_FINISHED)

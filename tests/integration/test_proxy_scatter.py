@@ -1,7 +1,10 @@
 """Tier 2: what several shards answer at once, merged by the proxy: the rows of one PostgreSQL, in its order, and what
 happens when a shard, the client or a connection is slow, full or gone. The proof: test_proof.py."""
+import concurrent.futures
 import contextlib
 import io
+import os
+import signal
 import threading
 import time
 
@@ -673,3 +676,34 @@ def test_a_shard_that_dies_in_the_middle_fails_the_statement(lab, proxy):
         assert "s1" in str(lost.value) or lost.value.pgcode in ("57P01", "08006")
         kill.join()
         assert ask(connection, "SELECT count(*) FROM users") == [(ROWS,)]
+
+
+def test_shards_that_die_at_once_fail_a_transaction_s_statement(lab, proxy):
+    """One fails it and the others are told to stop, of which some are lost already, which nobody has looked at yet."""
+    sql = "SELECT id, (SELECT count(*) FROM generate_series(1, 90000) x WHERE x % 5 = id % 5) AS slow FROM users"
+    backend = ("SELECT pid FROM pg_stat_activity WHERE query LIKE '%AS slow%' AND state = 'active'"
+               " AND pid <> pg_backend_pid()")
+    with contextlib.closing(proxy.psycopg2()) as connection, concurrent.futures.ThreadPoolExecutor(1) as pool:
+        ask(connection, "BEGIN")
+        ask(connection, "UPDATE users SET large = 'z' WHERE id IN (1, 2, 3)")
+        waiting = pool.submit(ask, connection, sql)
+        pids = [eventually(lambda i=i: lab.query(i, backend))[0][0] for i in range(LAB_SHARDS)]
+        os.kill(proxy.process.pid, signal.SIGSTOP)
+        try:
+            for pid in pids:
+                os.kill(pid, signal.SIGKILL)
+            time.sleep(0.5)
+        finally:
+            os.kill(proxy.process.pid, signal.SIGCONT)
+        with pytest.raises(psycopg2.Error):
+            waiting.result(timeout=30)
+    assert proxy.alive()
+    eventually(lambda: answers(proxy), 30)
+
+
+def answers(proxy):
+    try:
+        with contextlib.closing(proxy.psycopg2()) as connection:
+            return ask(connection, "SELECT count(*) FROM users WHERE large = 'z'") == [(0,)]
+    except psycopg2.Error:
+        return False
