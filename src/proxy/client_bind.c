@@ -197,7 +197,7 @@ static size_t look_ahead(struct client *client)
         if (frame.type == WIRE_PARSE && wire_read_parse(at, &frame, &parse) && !*parse.name) {
             prepared_release(unnamed);
             unnamed = prepared_intern(&client->worker->prepared_table, parse.sql, strlen(parse.sql), parse.types,
-                                      parse.type_count, client->session->meaning);
+                                      parse.type_count, client->session->sense);
         }
         if (frame.type != WIRE_BIND || !wire_read_bind(at, &frame, &bind))
             continue;

@@ -38,6 +38,12 @@ struct prepared *extended_find(struct client *client, const char *name, const st
 /* What was never parsed is no statement. */
 void extended_drop_held(struct client *client);
 
+/*
+ * REACHED: every server reads the statement's literals as at its Parse. Else the client was told: PostgreSQL keeps
+ * their meaning when DateStyle or TimeZone changes later, but a server that parses it only now has those of now.
+ */
+enum taken extended_check_reading(struct client *client, const char *name, const struct prepared *prepared);
+
 /* ---- client_bind.c ---- */
 
 enum taken extended_bind(struct client *client, const char *message, const struct wire_frame *frame);

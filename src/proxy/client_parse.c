@@ -78,7 +78,7 @@ static enum taken parse_again(struct client *client, const struct wire_parse *pa
     if (taken != REACHED)
         return taken;
     struct prepared *prepared = prepared_intern(&client->worker->prepared_table, parse->sql, strlen(parse->sql),
-                                                parse->types, parse->type_count, client->session->meaning);
+                                                parse->types, parse->type_count, client->session->sense);
     if (!prepared || !extended_send_unnamed(client, prepared, EXPECT_PARSE_OURS))
         return client_out_of_memory(client);
     prepared_release(prepared);
@@ -121,6 +121,42 @@ static enum taken know_path(struct client *client, struct prepared *prepared)
     return route.way == ROUTE_ASK ? local_ask_path(client) : REACHED;
 }
 
+static enum taken wait_for_shape(struct client *client)
+{
+    wire_empty(batch_make(&client->worker->to_server), WIRE_FLUSH);
+    client->asks_shape = true;
+    return TAKEN_LATER;
+}
+
+/* Is a statement on its way that changes how literals are read? */
+static bool settings_are_ahead(struct client *client)
+{
+    const struct expect *expect = client->server ? &client->server->expect : NULL;
+    const struct settings_state *before = client->transaction.before;
+    struct route route;
+    for (uint32_t i = 0; expect && i < expect->count; i++) {
+        const struct expect_entry *entry = expect_at(expect, i);
+        if (entry->kind != EXPECT_EXECUTE || !entry->subject)
+            continue;
+        if (!route_facts(client, entry->subject, &route) || !route.facts || route.facts->count != 1)
+            return true;
+        switch (route.facts->facts[0].class) {
+        case STATEMENT_SET:
+        case STATEMENT_DISCARD:
+            return true;
+        case STATEMENT_COMMIT:
+        case STATEMENT_ROLLBACK:
+        case STATEMENT_ROLLBACK_TO:
+            if (before && before->sense.reading != client->session->sense.reading)
+                return true;
+            break;
+        default:
+            break;
+        }
+    }
+    return false;
+}
+
 enum taken extended_parse(struct client *client, const char *message, const struct wire_frame *frame)
 {
     struct wire_parse parse;
@@ -130,9 +166,13 @@ enum taken extended_parse(struct client *client, const char *message, const stru
     if (*parse.name && client_statements_find(&client->statements, parse.name))
         return parse_again(client, &parse);
     struct prepared *prepared = prepared_intern(&client->worker->prepared_table, parse.sql, strlen(parse.sql),
-                                                parse.types, parse.type_count, client->session->meaning);
+                                                parse.types, parse.type_count, client->session->sense);
     if (!prepared)
         return client_out_of_memory(client);
+    if (__builtin_expect(prepared->has_dates, 0) && settings_are_ahead(client)) {
+        prepared_release(prepared);
+        return wait_for_shape(client);
+    }
     if (__builtin_expect(prepared->may_place, 0)) {
         enum taken taken = know_path(client, prepared);
         if (taken != REACHED) {
@@ -321,13 +361,6 @@ bool extended_is_alone(const struct client *client, const struct prepared *prepa
     return client->held_count == 1 && client->held[0].prepared == prepared && (!client->server || client->is_fresh);
 }
 
-static enum taken wait_for_shape(struct client *client)
-{
-    wire_empty(batch_make(&client->worker->to_server), WIRE_FLUSH);
-    client->asks_shape = true;
-    return TAKEN_LATER;
-}
-
 static enum taken refuse_shape(struct client *client)
 {
     mosaic_error error;
@@ -381,20 +414,38 @@ enum taken extended_ensure(struct client *client, struct prepared *prepared, con
     return named->is_checked ? wait_for_shape(client) : ensure_named(client, prepared);
 }
 
+enum taken extended_check_reading(struct client *client, const char *name, const struct prepared *prepared)
+{
+    mosaic_error error;
+    if (__builtin_expect(!prepared->has_dates, 1))
+        return REACHED;
+    if (settings_are_ahead(client))
+        return wait_for_shape(client);
+    if (prepared->sense.reading == client->session->sense.reading)
+        return REACHED;
+    (void)!error_set(&error, MOSAIC_UNSUPPORTED,
+                     "prepared statement \"%s\" was parsed under other settings of DateStyle, TimeZone or the like",
+                     name);
+    error_detail(&error,
+                 "Its literals have the meaning of then; a server that has not parsed it yet would read them by "
+                 "the settings of now.");
+    error_hint(&error, "Prepare it again behind SET, or give dates, times and the like as parameters.");
+    return extended_refuse(client, &error);
+}
+
 struct prepared *extended_find(struct client *client, const char *name, const struct client_statement **named,
                                enum taken *taken)
 {
-    *named = NULL;
-    if (!*name) {
-        if (!client->unnamed)
-            *taken = extended_fail(client, "26000", "unnamed prepared statement does not exist%s", "");
-        return client->unnamed;
-    }
-    struct client_statement *found = client_statements_find(&client->statements, name);
+    *named = *name ? client_statements_find(&client->statements, name) : NULL;
+    struct prepared *found = *named ? (*named)->prepared : *name ? NULL : client->unnamed;
+    enum taken checked = found ? extended_check_reading(client, name, found) : REACHED;
     if (!found)
-        *taken = extended_fail(client, "26000", "prepared statement \"%s\" does not exist", name);
-    *named = found;
-    return found ? found->prepared : NULL;
+        *taken = *name ? extended_fail(client, "26000", "prepared statement \"%s\" does not exist", name)
+                       : extended_fail(client, "26000", "unnamed prepared statement does not exist%s", "");
+    if (checked == REACHED)
+        return found;
+    *taken = checked;
+    return NULL;
 }
 
 void extended_drop_held(struct client *client)

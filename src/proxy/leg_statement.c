@@ -39,15 +39,17 @@ struct prepared *leg_statement(struct scatter *scatter, const char *text, const 
 {
     struct worker *worker = scatter->worker;
     struct buffer packed = BUFFER_INIT(4 * (size_t)UINT16_MAX);
-    uint64_t meaning = scatter->is_prepared ? scatter->legs[0].client.session->meaning : meaning_of(scatter);
+    struct settings_sense sense = scatter->legs[0].client.session->sense;
+    if (!scatter->is_prepared)
+        sense.meaning = meaning_of(scatter);
     if (!worker->settings->max_prepared_statements ||
-        (!scatter->is_prepared && !(scatter->may_keep && for_all && comes_again(worker, text, meaning))))
+        (!scatter->is_prepared && !(scatter->may_keep && for_all && comes_again(worker, text, sense.meaning))))
         return NULL;
     for (uint16_t i = 0; i < count; i++)
         wire_32(&packed, types[i]);
     struct prepared *kept = NULL;
     if (!buffer_failed(&packed))
-        kept = prepared_intern(&worker->prepared_table, text, strlen(text), buffer_string(&packed), count, meaning);
+        kept = prepared_intern(&worker->prepared_table, text, strlen(text), buffer_string(&packed), count, sense);
     buffer_free(&packed);
     if (kept && kept->is_alone) {
         prepared_release(kept);

@@ -39,7 +39,7 @@ static struct prepared *intern(struct client *client, const struct facts *facts,
         for (size_t byte = 0; byte < 4; byte++)
             types[4 * i + byte] = (char)(facts->prepare_types[i] >> (24 - 8 * byte));
     return prepared_intern(&client->worker->prepared_table, text + start, length, types,
-                           (uint16_t)facts->prepare_type_count, client->session->meaning);
+                           (uint16_t)facts->prepare_type_count, client->session->sense);
 }
 
 /* A name that is taken: what is wrong with the text comes first. */
@@ -312,7 +312,9 @@ static enum taken find_place(struct client *client, const struct route *own, str
 enum taken prepare_sql_reach(struct client *client, const struct route *own, struct execution *found)
 {
     found->statement = prepare_sql_find(client, &own->facts->facts[0]);
-    enum taken taken = find_place(client, own, found);
+    enum taken taken = extended_check_reading(client, found->statement->name, found->statement->prepared);
+    if (taken == REACHED)
+        taken = find_place(client, own, found);
     if (taken != REACHED)
         return taken;
     taken = route_reach(client, &found->route);

@@ -2,7 +2,6 @@
 #include "proxy/prepared.h"
 
 #include "base/memory.h"
-#include "proxy/session.h"
 #include "proxy/typemap.h"
 #include "wire/wire.h"
 
@@ -35,9 +34,9 @@ static uint32_t type_at(const char *types, size_t i)
 }
 
 static bool equal(const struct prepared *prepared, const char *text, size_t size, const char *types,
-                  uint16_t type_count, uint64_t meaning)
+                  uint16_t type_count, struct settings_sense sense)
 {
-    if (prepared->size != size || prepared->type_count != type_count || prepared->meaning != meaning ||
+    if (prepared->size != size || prepared->type_count != type_count || prepared->sense.meaning != sense.meaning ||
         memcmp(prepared->text, text, size) != 0)
         return false;
     for (uint16_t i = 0; i < type_count; i++)
@@ -59,6 +58,30 @@ static bool has_moment(const char *text, size_t size)
         for (size_t i = 0; i < sizeof words / sizeof *words; i++)
             if (strncasecmp(text + at, words[i], strlen(words[i])) == 0)
                 return true;
+    }
+    return false;
+}
+
+/*
+ * Has it a literal that may be a date, a time, an interval or an amount of money, or one that is not followed here?
+ * With fewer digits there is none whose reading differs between settings; `1:02` and `-1 2` need their signs.
+ */
+static bool has_dates(const char *text, size_t size)
+{
+    bool is_literal = false, escapes = memchr(text, '\\', size) != NULL;
+    size_t digits = 0;
+    for (size_t at = 0; at + 1 < size && !escapes; at++)
+        escapes = text[at] == '$' && !(text[at + 1] >= '0' && text[at + 1] <= '9'); /* $$ or $tag$ */
+    for (size_t at = 0; at < size; at++) {
+        is_literal ^= text[at] == '\'';
+        if (!is_literal && !escapes)
+            digits = 0;
+        else if (text[at] >= '0' && text[at] <= '9')
+            digits++;
+        else if ((text[at] == ':' || text[at] == '-') && !escapes)
+            digits += 2;
+        if (digits > 2)
+            return true;
     }
     return false;
 }
@@ -88,7 +111,7 @@ static bool has_words(const char *text)
 }
 
 static struct prepared *make(struct prepared_table *table, uint64_t hash, const char *text, size_t size,
-                             const char *types, uint16_t type_count, uint64_t meaning)
+                             const char *types, uint16_t type_count, struct settings_sense sense)
 {
     struct prepared *made = memory_zeroed(1, sizeof *made + type_count * sizeof(uint32_t) + size + 1);
     if (!made)
@@ -104,13 +127,14 @@ static struct prepared *make(struct prepared_table *table, uint64_t hash, const 
     *made = (struct prepared){.table = table,
                               .references = 1,
                               .hash = hash,
-                              .meaning = meaning,
+                              .sense = sense,
                               .number = ++table->last_number,
                               .text = own_text,
                               .size = (uint32_t)size,
                               .type_count = type_count,
                               .types = own_types,
                               .may_place = has_words(own_text),
+                              .has_dates = has_dates(text, size),
                               .is_alone = is_alone};
     if (table->count++ > table->chain_count * 2)
         grow(table);
@@ -120,13 +144,13 @@ static struct prepared *make(struct prepared_table *table, uint64_t hash, const 
 }
 
 struct prepared *prepared_intern(struct prepared_table *table, const char *text, size_t size, const char *types,
-                                 uint16_t type_count, uint64_t meaning)
+                                 uint16_t type_count, struct settings_sense sense)
 {
-    uint64_t hash = settings_hash(table->seed ^ meaning, text, size);
+    uint64_t hash = settings_hash(table->seed ^ sense.meaning, text, size);
     for (struct prepared *each = table->chains[hash % table->chain_count]; each; each = each->next)
-        if (each->hash == hash && !each->is_retired && equal(each, text, size, types, type_count, meaning))
+        if (each->hash == hash && !each->is_retired && equal(each, text, size, types, type_count, sense))
             return prepared_hold(each);
-    return make(table, hash, text, size, types, type_count, meaning);
+    return make(table, hash, text, size, types, type_count, sense);
 }
 
 struct prepared *prepared_hold(struct prepared *prepared)
@@ -198,7 +222,7 @@ struct prepared *prepared_reshape(struct prepared *prepared, uint64_t shape)
     prepared->is_retired = true;
     /* Another client may have found the new shape before. */
     struct prepared *made = prepared_intern(prepared->table, prepared->text, prepared->size, (char *)types,
-                                            prepared->type_count, prepared->meaning);
+                                            prepared->type_count, prepared->sense);
     memory_free(types);
     if (!made || !made->shape || made->shape == shape) {
         if (made)

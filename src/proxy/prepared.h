@@ -13,6 +13,7 @@
 #define MOSAIC_PROXY_PREPARED_H
 
 #include "proxy/list.h"
+#include "proxy/session.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -26,7 +27,7 @@ struct prepared {
     struct prepared *next; /* of the same chain */
     unsigned references;
     uint64_t hash;
-    uint64_t meaning; /* settings_state.meaning of the session that prepared it */
+    struct settings_sense sense; /* of the session that prepared it */
     uint64_t number;
     const char *text; /* zero-terminated */
     uint32_t size;
@@ -37,6 +38,7 @@ struct prepared {
     uint16_t described_count;
     bool is_retired; /* the text has another shape now: nobody finds it any more */
     bool may_place;  /* it may be mosaic.shard_table or its like (placement.h): it has the words */
+    bool has_dates;  /* literals of it may be read by settings: dates, times, money */
     bool is_alone;   /* the same text parsed later means something else: nobody else finds it */
     uint64_t shape;  /* 0: no server has told it yet */
     /* Caches of whoever needs them; zero: not computed. */
@@ -54,7 +56,7 @@ bool prepared_table_init(struct prepared_table *table, uint64_t seed);
 void prepared_table_free(struct prepared_table *table);
 /* A reference to be released; NULL when memory is out. `types`: as in Parse, big endian. */
 struct prepared *prepared_intern(struct prepared_table *table, const char *text, size_t size, const char *types,
-                                 uint16_t type_count, uint64_t meaning);
+                                 uint16_t type_count, struct settings_sense sense);
 struct prepared *prepared_hold(struct prepared *prepared);
 void prepared_release(struct prepared *prepared);
 

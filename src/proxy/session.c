@@ -72,6 +72,22 @@ static uint64_t hash_of(const struct settings_table *table, const struct setting
     return hash;
 }
 
+/* What PostgreSQL asks of settings when it makes a constant of a literal; in whatever order they were set. */
+static uint64_t reading_of(const struct setting *settings, size_t count)
+{
+    static const char *const names[] = {"array_nulls",   "backslash_quote", "datestyle",
+                                        "intervalstyle", "lc_monetary",     "standard_conforming_strings",
+                                        "timezone",      "xmloption",       "transform_null_equals"};
+    uint64_t sum = 0;
+    for (size_t i = 0; i < count; i++)
+        for (size_t n = 0; n < sizeof names / sizeof *names; n++)
+            if (strcmp(settings[i].name, names[n]) == 0) {
+                const char *value = settings[i].value ? settings[i].value : settings[i].replay;
+                sum += settings_hash(n, value, strlen(value));
+            }
+    return sum;
+}
+
 static bool equal(const struct settings_state *state, const struct setting *settings, size_t count)
 {
     if (state->count != count)
@@ -93,7 +109,8 @@ static struct settings_state *intern(struct settings_table *table, const struct 
     struct settings_state *state = make(table, settings, count, hash);
     if (!state)
         return NULL;
-    state->meaning = hash_of(table, settings, count, false);
+    state->sense.meaning = hash_of(table, settings, count, false);
+    state->sense.reading = reading_of(settings, count);
     state->references = 1;
     state->next = *chain;
     *chain = state;

@@ -19,12 +19,18 @@ struct setting {
     const char *value;  /* what it was set to, as a text; NULL: not known */
 };
 
+/* What settings make of a text. */
+struct settings_sense {
+    uint64_t meaning; /* equal for states that differ in nothing that changes what a statement means */
+    uint64_t reading; /* equal for those under which literals are read alike */
+};
+
 struct settings_state {
     struct settings_table *table;
     struct settings_state *next; /* of the same hash */
     unsigned references;
     uint64_t hash;
-    uint64_t meaning; /* equal for states that differ in nothing that changes what a statement means */
+    struct settings_sense sense;
     size_t count;
     const struct setting *settings;
     bool has_ours; /* one of them is mosaic.… */

@@ -394,7 +394,7 @@ SELECT label, count(*) FROM users GROUP BY label
 SELECT id FROM users WHERE label = 'new'
 SELECT total::amount, label::label FROM orders JOIN users ON id = user_id
 SELECT 'sad'::mood < 'ok'::mood, 5::amount, 'x'::label
-SELECT pg_typeof(mood), pg_typeof(label), pg_typeof(score) FROM users LIMIT 1
+SELECT pg_typeof(mood)::text, pg_typeof(label)::text, pg_typeof(score)::text FROM users LIMIT 1
 SELECT array_agg(mood ORDER BY id) FROM users WHERE id < 8
 SELECT id FROM users WHERE mood IN (SELECT unnest(m) FROM pairs)
 SELECT 'grumpy'::mood FROM users

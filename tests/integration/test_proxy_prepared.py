@@ -165,3 +165,74 @@ def test_an_execution_costs_no_message_of_ours(proxy):
         each = (sent_to_shards(proxy) - before) / 100
         least, most = (len(bind(["1"], name) + execute() + sync()) for name in ("mosaic_1", "mosaic_9999"))
         assert least <= each <= most
+
+
+# ---- what a literal means was settled by Parse ----------------------------------------------------------------------
+
+DATED = "SELECT date '01/02/2024' - date '2024-01-01', id FROM thing WHERE id = $1"
+UNDATED = "SELECT name || ' is 1', id FROM thing WHERE id = $1"
+
+
+def first_values(messages):
+    """The first column of each DataRow, as text."""
+    return [body[6:6 + int.from_bytes(body[2:6], "big")].decode() for kind, body in messages if kind == "D"]
+
+
+@pytest.mark.parametrize("way", ["apart", "in one pipeline", "SET LOCAL"])
+def test_literals_keep_the_meaning_of_parse_for_all_who_share_a_statement(proxy, way):
+    sql = DATED.replace("date", f"/* {way} */ date", 1)
+    with proxy.wire() as one, proxy.wire() as other:
+        one.exchange(parse(sql, "s") + sync(), ready=1)
+        begins = "BEGIN; " if way == "SET LOCAL" else ""
+        if way == "in one pipeline":
+            set_it = "SET DateStyle = 'ISO, DMY'"
+            messages = one.exchange(parse(set_it, "set") + bind((), "set") + execute() + bind(["1"], "s") + execute()
+                                    + bind(["2"], "s") + execute() + sync(), ready=1)
+        else:
+            one.exchange(query(f"{begins}SET {'LOCAL ' if begins else ''}DateStyle = 'ISO, DMY'"), ready=1)
+            messages = run(one, 1) + run(one, 2)
+        assert set(first_values(messages)) <= {"1"}, messages  # 2 January
+        assert first_values(messages) or code(messages) == "0A000", messages
+        for key in (1, 2, 3, 4):
+            other.exchange(parse(sql, f"o{key}") + sync(), ready=1)
+            assert first_values(run(other, key, f"o{key}")) == ["1"]
+        if begins:
+            one.exchange(query("ROLLBACK"), ready=1)
+            assert first_values(run(one, 1) + run(one, 2)) == ["1", "1"]
+
+
+def test_other_settings_and_literals_change_nothing(proxy):
+    with proxy.wire() as wire:
+        wire.exchange(parse(DATED, "dated") + parse(UNDATED, "undated") + sync(), ready=1)
+        wire.exchange(query("SET work_mem = '8MB'"), ready=1)
+        assert first_values(run(wire, 1, "dated") + run(wire, 2, "dated")) == ["1", "1"]
+        wire.exchange(query("SET TimeZone = 'Asia/Tokyo'"), ready=1)
+        assert len(first_values(run(wire, 1, "undated") + run(wire, 2, "undated"))) == 2
+        messages = run(wire, 1, "dated")
+        assert code(messages) == "0A000" and "DateStyle, TimeZone" in str(messages)
+        wire.exchange(query("RESET TimeZone"), ready=1)
+        assert first_values(run(wire, 1, "dated")) == ["1"]
+
+
+def test_execute_as_sql_keeps_the_meaning_too(proxy):
+    with proxy.wire() as wire:
+        for sql in (f"PREPARE p(int) AS {DATED}", "SET DateStyle = 'ISO, DMY'"):
+            assert code(wire.exchange(query(sql), ready=1)) is None
+        for key in (1, 2):
+            messages = wire.exchange(query(f"EXECUTE p({key})"), ready=1)
+            assert code(messages) == "0A000" and "parsed under other settings" in str(messages)
+
+
+def test_what_is_parsed_behind_set_in_a_pipeline_is_read_by_it_and_shared_with_none_else(proxy):
+    sql, said = f"/* behind */ {DATED}", []
+    with proxy.wire() as other:
+        for key in (1, 2):  # SET goes to one of both shards, and a pipeline stays there
+            with proxy.wire() as one:
+                one.exchange(parse("SET DateStyle = 'ISO, DMY'", "set") + sync(), ready=1)
+                messages = one.exchange(bind((), "set") + execute() + parse(sql, "s") + bind([str(key)], "s") + execute()
+                                        + sync(), ready=1)
+                assert first_values(messages) == ["31"] or code(messages) == "0A000", messages  # 1 February
+                said += first_values(messages)
+        assert said
+        other.exchange(parse(sql, "s") + sync(), ready=1)
+        assert first_values(run(other, 1) + run(other, 2)) == ["1", "1"]

@@ -12,7 +12,7 @@ static struct prepared_table table;
 
 static struct prepared *intern(const char *text)
 {
-    return prepared_intern(&table, text, strlen(text), "\0\0\0\x14", 1, 7);
+    return prepared_intern(&table, text, strlen(text), "\0\0\0\x14", 1, (struct settings_sense){.meaning = 7});
 }
 
 static int setup(void **state)
@@ -33,8 +33,10 @@ static void equal_texts_are_one(void **state)
 {
     (void)state;
     struct prepared *a = intern("SELECT $1"), *b = intern("SELECT $1"), *c = intern("SELECT $1 + 1");
-    struct prepared *d = prepared_intern(&table, "SELECT $1", 9, "\0\0\0\x17", 1, 7);
-    struct prepared *e = prepared_intern(&table, "SELECT $1", 9, "\0\0\0\x14", 1, 8);
+    struct prepared *d =
+        prepared_intern(&table, "SELECT $1", 9, "\0\0\0\x17", 1, (struct settings_sense){.meaning = 7});
+    struct prepared *e =
+        prepared_intern(&table, "SELECT $1", 9, "\0\0\0\x14", 1, (struct settings_sense){.meaning = 8});
     assert_ptr_equal(a, b);
     assert_ptr_not_equal(a, c);
     assert_ptr_not_equal(a, d);

@@ -48,8 +48,8 @@ static void application_name_means_nothing(void **state)
     (void)state;
     struct settings_state *a = settings_with(table.empty, "application_name", "SET application_name = 'x'", "x");
     struct settings_state *b = settings_with(table.empty, "datestyle", "SET datestyle = 'German'", "German");
-    assert_int_equal(a->meaning, table.empty->meaning);
-    assert_int_not_equal(b->meaning, table.empty->meaning);
+    assert_int_equal(a->sense.meaning, table.empty->sense.meaning);
+    assert_int_not_equal(b->sense.meaning, table.empty->sense.meaning);
     settings_release(a);
     settings_release(b);
 }
