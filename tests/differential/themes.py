@@ -290,8 +290,8 @@ SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY score), percentile_disc(ARRAY
   mode() WITHIN GROUP (ORDER BY country) FROM users
 SELECT bool_and(score > 1), bool_or(mood = 'sad'), every(id > 0), bit_and(country), bit_or(country), bit_xor(country) FROM users
 SELECT count(*), count(score), count(*) FILTER (WHERE mood = 'ok'), sum(score) FILTER (WHERE id < 0) FROM users
-SELECT stddev(score), variance(score), stddev_pop(country), corr(country, id), regr_slope(country, id), covar_pop(id, country)
-  FROM users
+SELECT stddev(score), variance(score), stddev_pop(country), round(corr(country, id)::numeric, 9),
+  round(regr_slope(country, id)::numeric, 9), round(covar_pop(id, country)::numeric, 6) FROM users
 SELECT sum(ratio), avg(ratio), min(ratio), max(ratio) FROM users
 SELECT sum(ratio), avg(ratio) FROM users WHERE ratio <> 'NaN' AND abs(ratio) < 'Infinity'
 SELECT jsonb_agg(id ORDER BY id), jsonb_object_agg(id, name ORDER BY id) FROM users WHERE id < 6
@@ -488,7 +488,7 @@ SELECT score, score * 2, score / 3, round(score), trunc(score, 1), ceil(score), 
 SELECT ratio, ratio + 1, ratio = 'NaN', abs(ratio), -ratio FROM users
 SELECT id % 7, id / 3, id << 1, id & 5, id # 3, ~id FROM users
 SELECT sum(id), avg(id), sum(country), sum(score), sum(country::smallint), sum(id::numeric) FROM users
-SELECT ratio, count(*) FROM users GROUP BY ratio ORDER BY ratio
+SELECT ratio + 0, count(*) FROM users GROUP BY ratio + 0 ORDER BY 1
 SELECT width_bucket(score, 0, 250, 5), count(*) FROM users GROUP BY 1 ORDER BY 1
 SELECT greatest(score, 50), least(score, id, 20), coalesce(score, -1), nullif(country, 3) FROM users
 SELECT power(country, 2), sqrt(country), exp(0), ln(country), mod(country, 4), gcd(country, 12), factorial(country) FROM users
