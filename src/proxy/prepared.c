@@ -63,8 +63,9 @@ static bool has_moment(const char *text, size_t size)
 }
 
 /*
- * Has it a literal that may be a date, a time, an interval or an amount of money, or one that is not followed here?
- * With fewer digits there is none whose reading differs between settings; `1:02` and `-1 2` need their signs.
+ * Has it a literal that may be a date, a time, an interval or an amount of money? Quotes are not followed where there
+ * is a backslash or a dollar quote: then its digits count wherever they stand. Fewer digits than a date in figures has,
+ * as in '1 day', are taken for none; rarely that is wrong: '5' as money, 'Jan 1 5'.
  */
 static bool has_dates(const char *text, size_t size)
 {
