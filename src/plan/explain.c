@@ -341,9 +341,10 @@ static void add_told(struct writer *writer, const struct plan_write_part *part, 
 
 static void add_returning(struct writer *writer, const struct plan_write *write)
 {
-    const char *rows = write->tags == TAGS_SAME        ? "one shard's"
-                       : write->returning_in_row_order ? "in the order of VALUES"
-                                                       : "as they come";
+    const char *rows = write->tags == TAGS_SAME         ? "one shard's"
+                       : !write->returning_in_row_order ? "as they come"
+                       : write->source                  ? "in the order of the query"
+                                                        : "in the order of VALUES";
     if (write->pick)
         add_tried(writer, write->pick, "change");
     if (write->until_found)

@@ -70,7 +70,10 @@ struct plan_write {
     bool until_found;                 /* one after the other, and none behind the first that has changed a row */
     const struct fact_copy *copy;     /* COPY FROM STDIN: how its rows are dealt out; NULL: it is none */
     const struct plan_source *source; /* where the rows of `copy` come from; NULL: from the client */
-    size_t ids_used;                  /* the first ones of those that there were */
+    /* Of each column that the source gives, its type: the parts are an INSERT that takes arrays of these, as parameters
+     * behind the client's own. NULL: they are COPY. */
+    const uint32_t *arrays;
+    size_t ids_used; /* the first ones of those that there were */
     bool has_returning;
     bool returning_in_row_order; /* each part's k-th row of RETURNING is of its k-th of `rows`: in the client's order */
     bool reads_clock;            /* now() and its like must be one moment on all shards */

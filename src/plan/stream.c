@@ -3,22 +3,30 @@
 #include "base/buffer.h"
 #include "base/error.h"
 #include "core/sqlexpr.h"
+#include "plan/write.h"
 #include "sql/words.h"
 
+#include <stdio.h>
 #include <string.h>
 
 enum { SOURCE_BYTES_MOST = 16 * 1024 * 1024 + 1024 * 1024 };
 
-/* ---- the two texts ---- */
+/* ---- the texts ---- */
 
-/* The query without the semicolon behind it. */
-static size_t query_end(const char *text, size_t size, size_t start)
+/* From `start` up to `size`, without the semicolon behind it. */
+static size_t end_of(const char *text, size_t size, size_t start)
 {
     size_t at = start, end = start;
     for (struct token token; words_token(text, size, &at, &token);)
         if (token.is_group || token.word.kind != WORD_SIGN || *token.word.text != ';')
             end = token.end;
     return end;
+}
+
+static size_t query_end(const struct keys_input *input)
+{
+    const struct fact_stream *stream = input->facts->stream;
+    return end_of(input->input->text, stream->behind ? stream->behind : input->input->size, stream->start);
 }
 
 static char *text_made(struct buffer *made, struct arena *arena)
@@ -70,7 +78,7 @@ static char *plain_text(const struct keys_input *input)
 {
     const struct fact_stream *stream = input->facts->stream;
     const char *text = input->input->text;
-    size_t end = query_end(text, input->input->size, stream->start), at = stream->start, count = 0, from = 0, last = 0;
+    size_t end = query_end(input), at = stream->start, count = 0, from = 0, last = 0;
     struct token token, before = {.is_group = true};
     struct buffer out = BUFFER_INIT(SOURCE_BYTES_MOST);
     if (!stream->is_plain || !words_token(text, end, &at, &token) || !is_word(&token, "select"))
@@ -107,12 +115,13 @@ static char *source_text(const struct keys_input *input)
     const struct fact_stream *stream = input->facts->stream;
     const char *text = input->input->text;
     struct buffer out = BUFFER_INIT(SOURCE_BYTES_MOST);
+    buffer_add(&out, text + stream->with, stream->insert - stream->with); /* WITH means the same before the query */
     for (size_t i = 0; i < stream->count; i++) {
         buffer_format(&out, "%sr%zu", i ? ", " : "SELECT ", i + 1);
         add_cast(input, i, &out);
     }
     buffer_text(&out, " FROM (");
-    buffer_add(&out, text + stream->start, query_end(text, input->input->size, stream->start) - stream->start);
+    buffer_add(&out, text + stream->start, query_end(input) - stream->start);
     buffer_text(&out, "\n) AS rows (");
     for (size_t i = 0; i < stream->count; i++)
         buffer_format(&out, "%sr%zu", i ? ", " : "", i + 1);
@@ -134,6 +143,61 @@ static char *copy_text(const struct keys_input *input)
     }
     buffer_text(&out, ") FROM STDIN (FORMAT binary)");
     return text_made(&out, input->arena);
+}
+
+/* How many parameters the client's statement has: those of the arrays come behind them. */
+static size_t parameters_before(const struct keys_input *input)
+{
+    size_t given = input->input->parameter_count, named = input->facts->parameter_count;
+    return given > named ? given : named;
+}
+
+/* The client's INSERT, with other rows in place of its query. */
+static char *insert_text(const struct keys_input *input, struct buffer *made)
+{
+    const struct fact_stream *stream = input->facts->stream;
+    const char *text = input->input->text, *rows = text_made(made, input->arena);
+    struct buffer out = BUFFER_INIT(2 * SOURCE_BYTES_MOST);
+    if (!rows)
+        return NULL;
+    buffer_add(&out, text + stream->insert, stream->start - stream->insert);
+    buffer_text(&out, rows);
+    if (stream->behind) {
+        buffer_char(&out, ' ');
+        buffer_add(&out, text + stream->behind, end_of(text, input->input->size, stream->behind) - stream->behind);
+    }
+    return text_made(&out, input->arena);
+}
+
+/* Two rows of parameters: what is proved of these is so of any. */
+static char *pattern_text(const struct keys_input *input)
+{
+    struct buffer rows = BUFFER_INIT(SOURCE_BYTES_MOST);
+    size_t before = parameters_before(input);
+    for (int row = 0; row < 2; row++) {
+        for (size_t i = 0; i < input->facts->stream->count; i++)
+            buffer_format(&rows, "%s$%zu", i ? ", " : row ? "), (" : "VALUES (", before + i + 1);
+    }
+    buffer_char(&rows, ')');
+    return insert_text(input, &rows);
+}
+
+static char *arrays_text(const struct keys_input *input)
+{
+    struct buffer rows = BUFFER_INIT(SOURCE_BYTES_MOST);
+    size_t before = parameters_before(input), count = input->facts->stream->count;
+    for (size_t i = 0; i < count; i++)
+        buffer_format(&rows, "%sr%zu", i ? ", " : "SELECT ", i + 1);
+    for (size_t i = 0; i < count; i++) {
+        buffer_format(&rows, "%spg_catalog.unnest($%zu", i ? ", " : " FROM ROWS FROM (", before + i + 1);
+        add_cast(input, i, &rows);
+        buffer_text(&rows, "[])");
+    }
+    buffer_text(&rows, ") AS rows (");
+    for (size_t i = 0; i < count; i++)
+        buffer_format(&rows, "%sr%zu", i ? ", " : "", i + 1);
+    buffer_char(&rows, ')');
+    return insert_text(input, &rows);
 }
 
 /* ---- the read ---- */
@@ -294,6 +358,88 @@ static enum keys_outcome plan_target(const struct keys_input *input, struct plan
     return *write ? KEYS_READ : KEYS_MEMORY;
 }
 
+/* ---- the write, where COPY lacks what the INSERT has ---- */
+
+static enum keys_outcome refuse_given(const struct keys_input *input, const struct facts *facts)
+{
+    char detail[256];
+    const char *why = facts->write_cannot ? facts->write_cannot
+                      : facts->refusal    ? facts->refusal->message
+                                          : "one shard alone would have to do it";
+    snprintf(detail, sizeof detail, "Its INSERT of rows cannot be dealt out: %s.", why);
+    return refuse(input, detail, facts->write_remedy ? facts->write_remedy : "insert VALUES, or leave out the clause");
+}
+
+/* Of a table that the home shard alone has: may it take all rows by itself? */
+static enum keys_outcome check_home(const struct keys_input *input, const struct facts *facts, const char *text)
+{
+    struct plan_input own = *input->input;
+    struct plan plan;
+    own.text = text, own.size = strlen(text);
+    own.literal_count = 0;
+    own.hint = NULL;
+    own.has_streams = false;
+    if (plan_make(facts, &own, input->arena, &plan, input->error) != MOSAIC_OK)
+        return KEYS_MEMORY;
+    if (plan.kind == PLAN_SHARD && plan.shard == input->input->schema->home)
+        return KEYS_READ;
+    if (plan.kind == PLAN_REFUSED)
+        *input->error = *plan.error;
+    return plan.kind == PLAN_REFUSED ? KEYS_REFUSED : refuse_given(input, facts);
+}
+
+/* What is proved of rows of values is the write's. */
+static enum keys_outcome take_facts(const struct keys_input *input, struct plan_write *write)
+{
+    const struct fact_stream *stream = input->facts->stream;
+    const struct fact_copy *copy = write->copy;
+    enum placement place = stream->target->placement;
+    char *text = pattern_text(input);
+    struct facts_list list;
+    if (find(input, text, &list) != KEYS_READ)
+        return KEYS_MEMORY;
+    const struct facts *facts = list.facts;
+    if (place == PLACE_SHARDED || place == PLACE_REFERENCE) {
+        struct keys_input own = *input;
+        own.facts = facts;
+        struct plan_input values = *input->input;
+        values.literal_count = values.parameter_count = 0; /* facts of another text number them otherwise */
+        if (names_moment(input->input))
+            values.moment = NULL;
+        own.input = &values;
+        if (!facts->write || facts->write->move)
+            return refuse_given(input, facts);
+        if (!write_fill(&own, write))
+            return KEYS_MEMORY;
+        write->reads_clock |= stream->behind && names_moment(input->input);
+    } else {
+        enum keys_outcome outcome = check_home(input, facts, text);
+        if (outcome != KEYS_READ)
+            return outcome;
+        write->has_returning = stream->has_returning;
+    }
+    write->copy = copy;
+    return KEYS_READ;
+}
+
+/* The shards and rows are COPY's, the words are the INSERT's. */
+static enum keys_outcome give(const struct keys_input *input, struct plan_write *write)
+{
+    const struct fact_stream *stream = input->facts->stream;
+    uint32_t *arrays = arena_allocate(input->arena, (stream->count + 1) * sizeof *arrays);
+    struct plan_write_part *parts = arena_copy(input->arena, write->parts, write->part_count * sizeof *parts);
+    const char *text = arrays_text(input);
+    if (!arrays || !parts || !text)
+        return KEYS_MEMORY;
+    for (size_t i = 0; i < stream->count; i++)
+        arrays[i] = type_of(input->input->schema, stream->columns[i])->oid;
+    for (size_t i = 0; i < write->part_count; i++)
+        parts[i].text = text, parts[i].size = strlen(text);
+    write->parts = parts;
+    write->arrays = arrays;
+    return take_facts(input, write);
+}
+
 /* ---- both ---- */
 
 enum keys_outcome stream_plan(const struct keys_input *input, struct plan *plan)
@@ -303,12 +449,15 @@ enum keys_outcome stream_plan(const struct keys_input *input, struct plan *plan)
     enum keys_outcome outcome = source ? plan_source(input, source) : KEYS_MEMORY;
     if (outcome == KEYS_READ)
         outcome = plan_target(input, &write);
+    if (outcome == KEYS_READ && input->facts->stream->is_given)
+        outcome = give(input, write);
     if (outcome != KEYS_READ)
         return outcome;
     write->tag = "INSERT 0";
     write->source = source;
-    /* One server's clock alone is one moment, unless the defaults ask for that of the others. */
-    write->reads_clock |= source->reads_clock && (source->plan->shard_count > 1 || write->stores_clock);
+    /* One server's clock alone is one moment, unless that of the others is asked for, by defaults or by the clauses. */
+    bool asks_others = write->stores_clock || input->facts->stream->names_moment;
+    write->reads_clock |= source->reads_clock && (source->plan->shard_count > 1 || asks_others);
     plan->bucket = PLAN_NO_BUCKET;
     plan->relation = NULL;
     plan->write = write;

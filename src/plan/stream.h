@@ -8,6 +8,13 @@
  * Where nothing else of the query has what its list gives (no DISTINCT, ORDER BY, LIMIT …), the casts stand in the list
  * itself: SELECT (x)::type of a, … FROM u.
  *
+ * COPY knows no ON CONFLICT, RETURNING and OVERRIDING. An INSERT with one of these takes its rows as arrays instead, a
+ * column each, which are parameters behind the client's own; what it is allowed is what is proved of rows of VALUES:
+ *
+ *     INSERT INTO t (a, b) SELECT x, y FROM u … ON CONFLICT (a) DO NOTHING RETURNING a
+ *     2. INSERT INTO t (a, b) SELECT r1, r2 FROM ROWS FROM (unnest($1::type of a[]), unnest($2::type of b[]))
+ *            AS rows (r1, r2) ON CONFLICT (a) DO NOTHING RETURNING a
+ *
  * Each half is proved by what proves such a statement; both are of one transaction. What comes out is what one
  * PostgreSQL stores, since
  *   - all is read before the first row is written: nothing that the INSERT does is seen by its own query, triggers and

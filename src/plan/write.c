@@ -400,6 +400,24 @@ static enum keys_outcome want_ids(const struct keys_input *input, struct plan *p
     return KEYS_REFUSED;
 }
 
+bool write_fill(const struct keys_input *input, struct plan_write *write)
+{
+    const struct fact_write *fact = input->facts->write;
+    write->tags = fact->spread == SPREAD_SAME ? TAGS_SAME : TAGS_SUM;
+    write->tag = fact->tag;
+    write->target = fact->target;
+    write->until_found = fact->until_found;
+    write->pick = fact->pick;
+    write->explains = fact->explains, write->explain_runs = fact->explain_runs;
+    write->copy = fact->copy;
+    write->has_returning = fact->has_returning;
+    write->returning_in_row_order = fact->has_returning && fact->returns_each_row;
+    write->reads_clock = fact->reads_clock || names_moment(input);
+    write->tells_clock = fact->tells_clock && !names_moment(input);
+    write->stores_clock = fact->stores_clock;
+    return !write->tells_clock || !input->input->moment || tell_moment(input, write);
+}
+
 enum keys_outcome write_plan(const struct keys_input *input, struct plan *plan)
 {
     const struct fact_write *fact = input->facts->write;
@@ -419,19 +437,7 @@ enum keys_outcome write_plan(const struct keys_input *input, struct plan *plan)
         fill_all(input->facts, write, plan);
         return KEYS_READ;
     }
-    write->tags = fact->spread == SPREAD_SAME ? TAGS_SAME : TAGS_SUM;
-    write->tag = fact->tag;
-    write->target = fact->target;
-    write->until_found = fact->until_found;
-    write->pick = fact->pick;
-    write->explains = fact->explains, write->explain_runs = fact->explain_runs;
-    write->copy = fact->copy;
-    write->has_returning = fact->has_returning;
-    write->returning_in_row_order = fact->has_returning && fact->returns_each_row;
-    write->reads_clock = fact->reads_clock || names_moment(input);
-    write->tells_clock = fact->tells_clock && !names_moment(input);
-    write->stores_clock = fact->stores_clock;
-    if (write->tells_clock && input->input->moment && !tell_moment(input, write))
+    if (!write_fill(input, write))
         return KEYS_MEMORY;
     plan->bucket = PLAN_NO_BUCKET;
     plan->relation = fact->target->table->display;

@@ -9,5 +9,8 @@
  * KEYS_REFUSED: the plan stays as it is, and the error says why.
  */
 enum keys_outcome write_plan(const struct keys_input *input, struct plan *plan);
+/* Of facts that have a write: all of it but what each shard is told, whose texts get the moment. False: memory is out.
+ */
+MOSAIC_MUST_CHECK bool write_fill(const struct keys_input *input, struct plan_write *write);
 
 #endif

@@ -57,7 +57,7 @@ void combine_free(struct scatter *scatter)
 
 size_t combine_reachable(const struct scatter *scatter)
 {
-    bool begins_with_one = scatter_begins_with_one(scatter) || (stream_writes(scatter) && scatter->checked);
+    bool begins_with_one = scatter_begins_with_one(scatter) || stream_checks(scatter);
     if (begins_with_one && scatter->legs[0].state < LEG_COMPLETE &&
         !(scatter->copy_in && copy_in_has_begun(&scatter->legs[0])))
         return 1;

@@ -71,6 +71,7 @@ struct leg {
 };
 
 struct copy_in;
+struct given;
 
 struct scatter {
     struct client *client; /* NULL: dropped */
@@ -111,10 +112,11 @@ struct scatter {
     const uint32_t *checked_types; /* of its parameters: the home shard's OIDs; 0: not said */
     uint16_t checked_count;
     /* Of the one that writes: */
-    struct spool *spool;   /* what was read; NULL: its rows are the client's, or it is none such */
-    bool has_passed;       /* rows have begun */
-    bool lacks_rows;       /* not all could be kept */
-    const uint16_t *order; /* RETURNING: of each row of the client's, whose leg it is; NULL: as they come */
+    struct spool *spool;      /* what was read; NULL: its rows are the client's, or it is none such */
+    struct given *rows_given; /* an INSERT takes them; NULL: COPY does */
+    bool has_passed;          /* rows have begun */
+    bool lacks_rows;          /* not all could be kept */
+    const uint16_t *order;    /* RETURNING: of each row of the client's, whose leg it is; NULL: as they come */
     size_t order_size, order_at;
     /* Tier 3: the rows of all legs but the last go to the coordinator, which is that last leg. */
     struct partials *partials; /* NULL: tier 2 */

@@ -170,7 +170,7 @@ static bool write_untold(struct leg *leg, struct buffer *out)
     server->told = kept->size;
     settings_release(server->session);
     server->session = settings_hold(owner->session);
-    if (!leg->number && stream_writes(leg->scatter) && leg->scatter->checked)
+    if (!leg->number && stream_checks(leg->scatter))
         done = done && ask_check(leg, out);
     char sql[128];
     snprintf(sql, sizeof sql, "SELECT pg_catalog.pg_advisory_xact_lock(%d, %u)", TURN_LOCK, leg->scatter->turn);

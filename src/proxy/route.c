@@ -420,6 +420,11 @@ static const char *find_moment(const struct client *client, struct route *route)
     return arena_format(&client->worker->scratch, "%s.%06d+00", text, (int)(route->moment_us % 1000000));
 }
 
+static bool may_tell_clock(const struct facts *facts)
+{
+    return facts->write ? facts->write->tells_clock : facts->stream && facts->stream->names_moment;
+}
+
 bool route_text(struct client *client, const char *text, size_t size, const struct route_parameters *parameters,
                 struct route *route)
 {
@@ -464,7 +469,7 @@ bool route_text(struct client *client, const char *text, size_t size, const stru
     input.has_streams = found.list->count == 1 && !(parameters && parameters->is_executed);
     input.context = &context;
     input.id_count = ids_there(&worker->ids, worker->loop.now, &input.ids);
-    if (found.list->count == 1 && found.list->facts[0].write && found.list->facts[0].write->tells_clock)
+    if (found.list->count == 1 && may_tell_clock(&found.list->facts[0]))
         input.moment = find_moment(client, route);
     if (found.list->count == 1 && found.list->facts[0].explain_mosaic && !lacks_types(found.list->facts, parameters)) {
         route->way = ROUTE_EXPLAIN;

@@ -6,6 +6,7 @@
 #include "proxy/cancel.h"
 #include "proxy/client_scatter.h"
 #include "proxy/copy_in.h"
+#include "proxy/given.h"
 #include "proxy/leg.h"
 #include "proxy/proxy.h"
 #include "proxy/server.h"
@@ -28,6 +29,7 @@ void leg_freed(struct source *source)
         return;
     copy_in_free(scatter->copy_in);
     spool_free(scatter->spool);
+    given_free(scatter->rows_given);
     arena_free(&scatter->arena);
     memory_free(scatter);
 }

@@ -10,6 +10,7 @@
 #include "catalog/owner.h"
 #include "core/sqlexpr.h"
 #include "proxy/copy_in.h"
+#include "proxy/given.h"
 #include "proxy/leg.h"
 #include "proxy/proxy.h"
 #include "proxy/route.h"
@@ -172,7 +173,7 @@ struct scatter *scatter_new_write(struct client *client, const struct scatter_or
     made->in_turn = from->until_found;
     if (write) {
         write->tag = arena_string(&made->arena, from->tag ? from->tag : "");
-        write->copy = NULL, write->source = NULL;                              /* the plan's */
+        write->copy = NULL, write->source = NULL, write->arrays = NULL;        /* the plan's */
         const struct table *table = from->target ? from->target->table : NULL; /* NULL: of the home shard alone */
         made->target_name = table ? arena_string(&made->arena, table->display) : NULL;
         write->leftovers = from->leftovers ? arena_string(&made->arena, from->leftovers) : NULL;
@@ -194,7 +195,10 @@ struct scatter *scatter_new_write(struct client *client, const struct scatter_or
             made->legs[i].asking = asking;
         done = asking != NULL;
     }
-    done = done && (!from->copy || copy_begin(made, from));
+    if (from->arrays)
+        done = done && (made->rows_given = given_new(made, from, order->bind));
+    else
+        done = done && (!from->copy || copy_begin(made, from));
     if (!done)
         error_memory(error);
     if (done && made->move)

@@ -2,6 +2,7 @@
 
 #include "copy/binary.h"
 #include "proxy/copy_in.h"
+#include "proxy/given.h"
 #include "proxy/proxy.h"
 #include "proxy/spool.h"
 
@@ -37,8 +38,10 @@ struct scatter *stream_new(struct client *client, const struct scatter_order *or
     const struct plan_source *source = order->plan->write->source;
     struct scatter_order reads = *order, writes = *order;
     struct wire_bind bind;
-    writes.bind = NULL;
-    writes.type_count = 0;
+    if (!order->plan->write->arrays) { /* COPY has no parameters */
+        writes.bind = NULL;
+        writes.type_count = 0;
+    }
     writes.warning = NULL;
     struct scatter *next = scatter_new_write(client, &writes, error);
     if (!next)
@@ -95,11 +98,13 @@ struct scatter *stream_go_on(struct scatter *scatter)
     scatter->next = NULL;
     scatter_tell_notices(scatter, &next->notices);
     scatter_drop(scatter);
+    mosaic_error error;
     if (next->lacks_rows) {
-        mosaic_error error;
         (void)!error_set(&error, MOSAIC_INTERNAL, "not all rows of the INSERT's query could be kept");
         error_hint(&error, "raise scatter_memory, or set TMPDIR to a directory with room");
         error_sqlstate(&error, "58030");
+        scatter_fail(next, &error);
+    } else if (next->rows_given && given_take(next, &error) != MOSAIC_OK) {
         scatter_fail(next, &error);
     } else {
         scatter_start(next);

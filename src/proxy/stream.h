@@ -7,7 +7,8 @@
  *
  * Reading ends, and its servers have come back, before the first shard is told of the COPY: so nothing that the INSERT
  * writes, its triggers' rows included, is there while its query is read, and a shard that reads and writes does both on
- * one server, one after the other. What is read is the transaction's own, as far as its servers read it.
+ * one server, one after the other. What is read is the transaction's own, as far as its servers read it. Where COPY
+ * does not do, the second one is an INSERT that is given the rows (given.h).
  */
 #ifndef MOSAIC_PROXY_STREAM_H
 #define MOSAIC_PROXY_STREAM_H
@@ -21,10 +22,15 @@ static inline bool stream_reads(const struct scatter *scatter)
 {
     return scatter->next != NULL;
 }
-/* Does it write what another one has read? */
+/* Does it copy what another one has read, or will? */
 static inline bool stream_writes(const struct scatter *scatter)
 {
     return scatter->spool != NULL;
+}
+/* Does the client's own text have to be parsed before what is written, since no shard has when the rows were read? */
+static inline bool stream_checks(const struct scatter *scatter)
+{
+    return scatter->checked && !scatter->next;
 }
 /* Its rows are read, from HELD on: scatter_fetch. */
 void stream_fetch(struct scatter *scatter);

@@ -327,12 +327,20 @@ struct fact_write {
     bool takes_turns;       /* of two at a time the second waits for the end of the first one's transaction */
 };
 
-/* INSERT of a query's rows: what must be known so that they are read first, and given to their shards then. */
+/*
+ * INSERT of a query's rows: what must be known so that they are read first, and given to their shards then.
+ *
+ *     WITH … INSERT INTO t AS a (columns) SELECT … ON CONFLICT … RETURNING …
+ *     with   insert                       start    behind
+ */
 struct fact_stream {
     const struct schema_relation *target;
     const struct schema_column *const *columns; /* that the query gives, in its order */
     size_t count;
-    size_t start;       /* of the query in the text; no literal stands before it */
+    size_t with, insert, start, behind; /* in the text; behind 0: nothing stands there */
+    bool is_given;                      /* by an INSERT, since it has what COPY has not */
+    bool has_returning;
+    bool names_moment;  /* what stands behind the query names now() or its like */
     bool is_plain;      /* its list may be cast in place: nothing else depends on what it gives */
     bool is_ordered;    /* by an ORDER BY, in which a sequence numbers the rows */
     const char *cannot; /* a clause: why its rows cannot go that way; NULL: they can */

@@ -3,6 +3,7 @@
  * are may read them and then give them to their shards (plan/stream.h).
  */
 #include "sql/analysis.h"
+#include "sql/moment.h"
 #include "sql/words.h"
 
 /* ---- where the query stands ---- */
@@ -24,7 +25,7 @@ static bool is_dot(const struct token *token)
     return token->word.kind == WORD_SIGN && *token->word.text == '.';
 }
 
-/* Behind INSERT INTO name [AS alias] [(columns)]. 0: it is not to be found. No literal stands before it. */
+/* Behind INSERT INTO name [AS alias] [(columns)] [OVERRIDING …]. 0: it is not to be found. */
 static size_t query_start(const struct analysis *analysis, const InsertStmt *insert)
 {
     size_t at = (size_t)insert->relation->location;
@@ -36,7 +37,68 @@ static size_t query_start(const struct analysis *analysis, const InsertStmt *ins
         more = token_after_next(analysis, &at, &token);
     if (more && insert->cols)
         more = token.is_group && next_token(analysis, &at, &token);
+    for (int word = 0; more && insert->override && word < 3; word++) /* OVERRIDING SYSTEM VALUE */
+        more = next_token(analysis, &at, &token);
     return more ? token.start : 0;
+}
+
+static bool is_word(const struct token *token, const char *name)
+{
+    return !token->is_group && token->word.kind == WORD_NAME && word_is(&token->word, name);
+}
+
+/* The word INSERT that INTO follows, outside of all parentheses. SIZE_MAX: it is not to be found. */
+static size_t insert_start(const struct analysis *analysis, size_t from)
+{
+    struct token token, before = {.is_group = true};
+    for (size_t at = from; next_token(analysis, &at, &token); before = token)
+        if (is_word(&token, "into") && is_word(&before, "insert"))
+            return before.start;
+    return SIZE_MAX;
+}
+
+/* Where ON CONFLICT, or else RETURNING, begins. 0: it is not to be found. */
+static size_t behind_start(const struct analysis *analysis, const InsertStmt *insert, size_t from)
+{
+    if (insert->onConflictClause)
+        return insert->onConflictClause->location > 0 ? (size_t)insert->onConflictClause->location : 0;
+    const ResTarget *first = linitial(insert->returningList);
+    struct token token, before = {.is_group = true};
+    for (size_t at = from; next_token(analysis, &at, &token); before = token)
+        if (first->location > 0 && token.start == (size_t)first->location)
+            return is_word(&before, "returning") ? before.start : 0;
+    return 0;
+}
+
+/* May a subquery stand there? */
+static bool has_subquery(const char *text, size_t size)
+{
+    struct word word;
+    bool has = false;
+    for (size_t at = 0; words_next(text, size, &at, &word);)
+        has |= word_is(&word, "select") || word_is(&word, "table") || word_is(&word, "with");
+    return has;
+}
+
+/* A clause: what is not where its words say, or may not stand there. */
+static const char *find_places(struct analysis *analysis, const InsertStmt *insert, struct fact_stream *stream)
+{
+    bool ends = !insert->onConflictClause && !insert->returningList;
+    stream->with = (size_t)analysis->facts->inner_start;
+    stream->insert = insert_start(analysis, stream->with);
+    stream->start = query_start(analysis, insert);
+    if (stream->insert == SIZE_MAX || !stream->start)
+        return "its query is not found in its text";
+    if (ends)
+        return NULL;
+    stream->behind = behind_start(analysis, insert, stream->start);
+    if (!stream->behind)
+        return "the end of its query is not found in its text";
+    const char *behind = analysis->text + stream->behind;
+    size_t size = analysis->size - stream->behind;
+    stream->names_moment = moment_count(behind, size) > 0;
+    return insert->withClause && has_subquery(behind, size) ? "what stands behind its query may name what WITH has"
+                                                            : NULL;
 }
 
 /* ---- what is stored ---- */
@@ -58,6 +120,14 @@ static bool is_portable(const struct schema *schema, uint32_t type)
     const struct schema_type *element = schema_type_by_oid(schema, found->element);
     bool is_own = element && strcmp(element->schema, "pg_catalog") != 0;
     return !(is_own && schema->type_oids) && is_portable(schema, found->element);
+}
+
+/* May an array have it as an element, which unnest then gives back as it was? */
+static bool is_element(const struct schema *schema, uint32_t type)
+{
+    int32_t modifier;
+    const struct schema_type *found = schema_type_by_oid(schema, schema_base_type(schema, type, &modifier));
+    return found && found->array && found->category != 'A' && strchr("ber", found->kind);
 }
 
 static bool gives(const struct fact_stream *stream, const char *name)
@@ -97,6 +167,8 @@ static const char *find_columns(struct analysis *analysis, const InsertStmt *ins
             columns[i] = unknown_column(analysis, named->name);
         if (!is_portable(analysis->schema, columns[i]->type))
             return analysis_text(analysis, "values of the type of %s are not the same on each shard", columns[i]->name);
+        if (stream->is_given && !is_element(analysis->schema, columns[i]->type))
+            return analysis_text(analysis, "its rows would be given as arrays, and %s is one", columns[i]->name);
     }
     stream->columns = columns;
     stream->count = count;
@@ -106,14 +178,6 @@ static const char *find_columns(struct analysis *analysis, const InsertStmt *ins
 static const char *why_not(struct analysis *analysis, const InsertStmt *insert, struct fact_stream *stream)
 {
     const struct schema_relation *target = stream->target;
-    if (insert->withClause)
-        return "WITH stands before INSERT; it could stand before the query";
-    if (insert->onConflictClause)
-        return "its rows would be copied, and COPY knows no ON CONFLICT";
-    if (insert->returningList)
-        return "its rows would be copied, and COPY knows no RETURNING";
-    if (insert->override)
-        return "its rows would be copied, and COPY knows no OVERRIDING";
     if (target != analysis->written.named || (target->kind != 'r' && target->kind != 'p'))
         return "its rows would be copied, which only a table takes";
     if (target->has_rules)
@@ -127,8 +191,7 @@ static const char *why_not(struct analysis *analysis, const InsertStmt *insert, 
     for (size_t i = 0; !reason && table && i < table->column_count; i++)
         if (!gives(stream, table->columns[i]))
             reason = analysis_text(analysis, "it gives no value for the key column %s", table->columns[i]);
-    stream->start = reason ? 0 : query_start(analysis, insert);
-    return reason || stream->start ? reason : "its query is not found in its text";
+    return reason ? reason : find_places(analysis, insert, stream);
 }
 
 static bool is_bare(const ResTarget *target)
@@ -165,8 +228,11 @@ void stream_find(struct analysis *analysis)
         return;
     struct fact_stream *stream = analysis_new(analysis, 1, sizeof *stream);
     stream->target = target;
+    stream->is_given = insert->onConflictClause || insert->returningList || insert->override;
+    stream->has_returning = insert->returningList != NIL;
     stream->is_ordered = query->sortClause != NIL;
     stream->cannot = why_not(analysis, insert, stream);
-    stream->is_plain = !stream->cannot && is_plain(query, stream->count);
+    stream->is_plain = !stream->cannot && !insert->withClause && is_plain(query, stream->count);
+    analysis->facts->text_bound |= stream->behind || insert->withClause; /* literals stand before these places */
     analysis->facts->stream = stream;
 }

@@ -212,7 +212,12 @@ class Writes:
         else:
             rows = ["SELECT ", listed(made, least=len(made)), ", s.v, 'new'", f" FROM {source.name} s", where]
             columns += ["v", "t"]
-        return Node("insert", [f"INSERT INTO {target.name} ({', '.join(columns)}) ", *rows]), None
+        conflict = self.conflict(target, columns) if self.chance(0.4) else NOTHING
+        if "DO NOTHING" in conflict.text() and (rows[0] != "SELECT DISTINCT " or len(columns) > len(target.key)):
+            conflict = NOTHING  # of rows that conflict with each other any may come first
+        alias = " AS t" if conflict is not NOTHING else ""
+        return Node("insert", [f"INSERT INTO {target.name}{alias} ({', '.join(columns)}) ", *rows, conflict,
+                               self.returning(target)]), None
 
     # ---- WHERE ----
 
