@@ -67,8 +67,8 @@ static void report_silent(struct schema_report *report, const struct question *q
     }
 }
 
-/* A row a shard: the OIDs below 12000 are equal everywhere, those of the home shard its own. */
-static bool make_oids(struct schema *schema, const struct question *question)
+/* A row a place: the OIDs below 12000 are equal everywhere, those of the home shard its own. */
+bool schema_take_oids(struct schema *schema, PGresult *const *answers, const struct schema *before)
 {
     size_t shards = model_places(schema->model), count = schema->type_count;
     uint32_t *oids = arena_zeroed(&schema->arena, shards * count, sizeof *oids);
@@ -80,10 +80,13 @@ static bool make_oids(struct schema *schema, const struct question *question)
         qsort(sorted, count, sizeof *sorted, compare_names);
     for (size_t shard = 0; oids && sorted && shard < shards; shard++) {
         uint32_t *row = oids + shard * count;
-        for (size_t i = 0; i < count; i++)
-            row[i] = shard == schema->home || schema->types[i].oid < 12000 ? schema->types[i].oid : 0;
-        if (question->answers[shard].result)
-            fill(schema, sorted, question->answers[shard].result, row);
+        for (size_t i = 0; i < count; i++) {
+            uint32_t oid = schema->types[i].oid;
+            bool was_there = before && !answers[shard] && schema_type_by_oid(before, oid);
+            row[i] = shard == schema->home || oid < 12000 ? oid : was_there ? schema_oid_on(before, shard, oid) : 0;
+        }
+        if (answers[shard])
+            fill(schema, sorted, answers[shard], row);
         for (size_t i = 0; i < count; i++)
             differ |= row[i] != schema->types[i].oid;
     }
@@ -105,13 +108,19 @@ mosaic_status schema_read_oids(struct schema *schema, int64_t deadline, struct s
     if (shards < 2 || !has_own_types(schema))
         return MOSAIC_OK;
     struct question question = {schema, deadline, memory_zeroed(shards, sizeof *question.answers)};
-    if (!question.answers)
-        return error_memory(error);
-    parallel_run(shards, ask_shard, &question);
-    report_silent(report, &question, schema->model->shard_count); /* without the coordinator no shard is worse off */
-    bool made = make_oids(schema, &question);
-    for (size_t shard = 0; shard < shards; shard++)
-        PQclear(question.answers[shard].result);
+    PGresult **results = memory_zeroed(shards, sizeof(PGresult *));
+    bool made = question.answers && results;
+    if (made) {
+        parallel_run(shards, ask_shard, &question);
+        report_silent(report, &question,
+                      schema->model->shard_count); /* without the coordinator no shard is worse off */
+        for (size_t shard = 0; shard < shards; shard++)
+            results[shard] = question.answers[shard].result;
+        made = schema_take_oids(schema, results, NULL);
+    }
+    for (size_t shard = 0; shard < shards && results; shard++)
+        PQclear(results[shard]);
+    memory_free(results);
     memory_free(question.answers);
     return made ? MOSAIC_OK : error_memory(error);
 }

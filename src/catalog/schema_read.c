@@ -6,6 +6,7 @@
  */
 #include "catalog/schema_read.h"
 
+#include "base/buffer.h"
 #include "base/error.h"
 #include "catalog/catalog.h"
 #include "catalog/schema_oids.h"
@@ -334,26 +335,28 @@ static mosaic_status ask(struct reader *reader, const char *sql)
     return pq_exec(reader->connection, reader->shard, sql, reader->deadline, &reader->result, reader->error);
 }
 
+static const struct {
+    const char *sql;
+    void (*read)(struct reader *);
+} catalogs[] = {
+    {schema_namespaces_sql, read_namespaces},
+    {schema_relations_sql, read_relations},
+    {schema_columns_sql, read_columns},
+    {schema_types_sql, read_types},
+    {schema_functions_sql, read_functions},
+    {schema_operators_sql, read_operators},
+    {schema_keys_sql, read_keys},
+    {schema_inherits_sql, read_inherits},
+    {schema_policies_sql, read_policies},
+};
+_Static_assert(sizeof catalogs / sizeof *catalogs == SCHEMA_ANSWERS, "as many answers as questions");
+
 static mosaic_status read_catalogs(struct reader *reader, struct schema_report *report)
 {
-    static const struct {
-        const char *sql;
-        void (*read)(struct reader *);
-    } catalogs[] = {
-        {schema_namespaces_sql, read_namespaces},
-        {schema_relations_sql, read_relations},
-        {schema_columns_sql, read_columns},
-        {schema_types_sql, read_types},
-        {schema_functions_sql, read_functions},
-        {schema_operators_sql, read_operators},
-        {schema_keys_sql, read_keys},
-        {schema_inherits_sql, read_inherits},
-        {schema_policies_sql, read_policies},
-    };
     mosaic_status status = ask(reader, schema_stamp_sql);
     if (status == MOSAIC_OK)
         read_stamp(reader, report);
-    for (size_t i = 0; status == MOSAIC_OK && i < sizeof catalogs / sizeof *catalogs; i++) {
+    for (size_t i = 0; status == MOSAIC_OK && i < SCHEMA_ANSWERS; i++) {
         status = ask(reader, catalogs[i].sql);
         if (status == MOSAIC_OK)
             catalogs[i].read(reader);
@@ -397,6 +400,38 @@ mosaic_status schema_read(const struct model *model, size_t home, PGconn *connec
     }
     if (status == MOSAIC_OK)
         status = schema_index(schema, error);
+    if (status != MOSAIC_OK)
+        schema_free(schema);
+    return status;
+}
+
+void schema_question(struct buffer *sql)
+{
+    for (size_t i = 0; i < SCHEMA_ANSWERS; i++)
+        buffer_format(sql, "%s;\n", catalogs[i].sql);
+}
+
+const char *schema_oids_question(void)
+{
+    return schema_oids_sql;
+}
+
+mosaic_status schema_take(const struct schema *before, PGresult *const *answers, PGresult *const *oids,
+                          struct schema *schema, mosaic_error *error)
+{
+    const struct model *model = before->model;
+    *schema = (struct schema){.model = model, .home = before->home};
+    struct reader reader = {
+        .model = model, .shard = model->shards[before->home].name, .schema = schema, .error = error};
+    for (size_t i = 0; i < SCHEMA_ANSWERS; i++) {
+        reader.result = answers[i];
+        catalogs[i].read(&reader);
+    }
+    mosaic_status status = reader.failed ? error_memory(error) : MOSAIC_OK;
+    if (status == MOSAIC_OK) {
+        schema_place(model, reader.relations, reader.relation_count);
+        status = schema_take_oids(schema, oids, before) ? schema_index(schema, error) : error_memory(error);
+    }
     if (status != MOSAIC_OK)
         schema_free(schema);
     return status;

@@ -40,6 +40,21 @@ MOSAIC_MUST_CHECK mosaic_status schema_read_cluster(struct model *model, const c
                                                     struct schema *schema, struct schema_report *report,
                                                     mosaic_error *error);
 /*
+ * The schema as a transaction sees it that has changed it, for who asks its servers by other ways than libpq: the
+ * statements of schema_question, with `search_path` pg_catalog, of the home shard, each answer in text; and
+ * schema_oids_question of the other shards.
+ */
+enum { SCHEMA_ANSWERS = 9 };
+struct buffer;
+void schema_question(struct buffer *sql);
+const char *schema_oids_question(void);
+/*
+ * Reads the answers, in the order of the questions; `oids`: of each place, NULL where it was not asked, which has the
+ * OIDs that `before` has. Frees none of them. `version` is the caller's to set.
+ */
+MOSAIC_MUST_CHECK mosaic_status schema_take(const struct schema *before, PGresult *const *answers,
+                                            PGresult *const *oids, struct schema *schema, mosaic_error *error);
+/*
  * Has anything changed since? A number over what schema_read reads of user-made objects: it differs after any committed
  * change of them, and stays after VACUUM, ANALYZE, TRUNCATE, and temporary tables. One statement, some ms for each
  * thousand tables.

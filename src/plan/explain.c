@@ -382,7 +382,7 @@ static void write_writes(struct writer *writer)
         add_told(writer, &write->parts[i], shard_name(writer, write->parts[i].shard));
     if (!write->parts[0].rows && !write->move)
         add_told(writer, &write->parts[0], write->pick ? "each shard first" : "each shard");
-    for (size_t i = 0; write->parts[i].rows && i < write->part_count && i < PARTS_SHOWN; i++)
+    for (size_t i = 0; i < write->part_count && i < PARTS_SHOWN && write->parts[i].rows; i++)
         add_told(writer, &write->parts[i], shard_name(writer, write->parts[i].shard));
     add_returning(writer, write);
     if (write->tags == TAGS_SUM) {

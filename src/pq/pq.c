@@ -9,6 +9,7 @@
 
 #include "base/memory.h"
 #include "pq/conninfo.h"
+#include "pq/process.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -70,14 +71,9 @@ void pq_interrupts_take(struct pq_interrupts interrupts)
     own_interrupts = interrupts;
 }
 
-static bool is_set(const volatile int *flag)
-{
-    return flag && __atomic_load_n(flag, __ATOMIC_RELAXED);
-}
-
 mosaic_status pq_interrupted(const char *what, mosaic_error *error)
 {
-    if (own_interrupts.held == 0 && (is_set(interrupt_flag) || is_set(own_interrupts.flag)))
+    if (own_interrupts.held == 0 && (interrupt_is_set(interrupt_flag) || interrupt_is_set(own_interrupts.flag)))
         return error_set(error, MOSAIC_INTERRUPTED, "interrupted while %s", what);
     return MOSAIC_OK;
 }

@@ -272,7 +272,7 @@ mosaic_status process_finish(struct process *process, int timeout_ms, const vola
 
         if (poll(&wait, 1, POLL_MS) > 0)
             open = read_some(process, output);
-        if (interrupted && *interrupted) {
+        if (interrupt_is_set(interrupted)) {
             end(process);
             return error_set(error, MOSAIC_INTERRUPTED, "interrupted while %s ran", process->name);
         }
@@ -286,7 +286,7 @@ mosaic_status process_finish(struct process *process, int timeout_ms, const vola
     process->pid = 0;
     process_kill(process);
     /* A terminal sends Ctrl-C to both: then how the program ended is of no interest. */
-    if (interrupted && *interrupted)
+    if (interrupt_is_set(interrupted))
         return error_set(error, MOSAIC_INTERRUPTED, "interrupted while %s ran", process->name);
     *exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
     return MOSAIC_OK;

@@ -40,6 +40,11 @@ struct process {
  */
 MOSAIC_MUST_CHECK mosaic_status process_start(const char *const *argv, const struct run_as *as, struct process *process,
                                               mosaic_error *error);
+/* By a signal's handler, or by another thread. NULL: nobody can. */
+static inline bool interrupt_is_set(const volatile int *flag)
+{
+    return flag && __atomic_load_n(flag, __ATOMIC_RELAXED);
+}
 /*
  * Reads its output up to its end and waits for it. exit_code: 128 + N for signal N. After timeout_ms, or when
  * *interrupted is set (may be NULL), it is ended: by SIGTERM where it is interrupted and heeds that.

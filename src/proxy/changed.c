@@ -1,8 +1,12 @@
 #include "proxy/changed.h"
 
+#include "proxy/own_schema.h"
 #include "proxy/proxy.h"
 
+#include "sql/words.h"
+
 #include <string.h>
+#include <strings.h>
 
 bool changed_note(struct client *client, const struct plan_write *write, const struct facts *facts)
 {
@@ -10,6 +14,7 @@ bool changed_note(struct client *client, const struct plan_write *write, const s
     if (!write->changes_schema || write->by_itself) /* indexes: nothing that analysis reads */
         return true;
     transaction->changes_schema = true;
+    transaction->meaning = ++client->worker->meanings * UINT64_C(0x9e3779b97f4a7c15);
     client->schema_spread = true;
     client_schema_changed(client);
     if (!facts->name)
@@ -20,31 +25,58 @@ bool changed_note(struct client *client, const struct plan_write *write, const s
     return !buffer_failed(&transaction->made);
 }
 
-static bool was_made(const struct transaction *transaction, const char *name)
+/* Is a name in the text that the transaction has made? */
+static bool names_made(const struct transaction *transaction, const char *text, size_t size)
 {
-    const char *at = transaction->made.data, *end = at + transaction->made.size;
-    for (; at && at < end; at += strlen(at) + 1)
-        if (strcmp(at, name) == 0)
-            return true;
+    const char *end = transaction->made.data + transaction->made.size;
+    struct word word;
+    for (size_t at = 0; transaction->made.size && words_next(text, size, &at, &word);) {
+        size_t quotes = word.kind == WORD_QUOTED;
+        for (const char *made = transaction->made.data; made < end; made += strlen(made) + 1)
+            if (word.kind <= WORD_QUOTED && strlen(made) == word.size - 2 * quotes &&
+                strncasecmp(made, word.text + quotes, word.size - 2 * quotes) == 0)
+                return true;
+    }
     return false;
 }
 
-/* What the statement names that the transaction may have changed; NULL: nothing. */
-static const char *named(const struct transaction *transaction, const struct facts *facts)
+/*
+ * May what it does be another thing by the transaction's schema? A view or a function may be called as before and mean
+ * another table. The catalogs are the same.
+ */
+static bool reads_schema(const struct facts *facts)
 {
-    bool changes =
-        facts->class == STATEMENT_DDL || facts->class == STATEMENT_LOCK || facts->class == STATEMENT_MAINTENANCE;
-    /* A change of what is on all shards is known to be one by the config's name. */
-    bool is_for_all = facts->write && facts->write->spread == SPREAD_ALL;
-    for (size_t i = 0; i < facts->unknown_count && !is_for_all; i++)
-        if (was_made(transaction, facts->unknown[i]))
-            return facts->unknown[i];
-    for (size_t i = 0; !changes && i < facts->relation_count; i++) {
-        const struct schema_relation *relation = facts->relations[i].relation;
-        if (relation->placement == PLACE_SHARDED || relation->placement == PLACE_REFERENCE)
-            return relation->name;
+    switch (facts->class) {
+    case STATEMENT_SELECT:
+    case STATEMENT_INSERT:
+    case STATEMENT_UPDATE:
+    case STATEMENT_DELETE:
+    case STATEMENT_MERGE:
+    case STATEMENT_EXPLAIN:
+    case STATEMENT_COPY_TO:
+    case STATEMENT_COPY_FROM:
+    case STATEMENT_DECLARE:
+        return !facts->is_constant && !facts->reads_catalogs;
+    default:
+        return false;
     }
-    return !changes && facts->calls_unknown ? "a function" : NULL;
+}
+
+bool changed_may_differ(const struct client *client)
+{
+    const struct transaction *transaction = &client->transaction;
+    return transaction->changes_schema && client->status == 'T' && !transaction->has_failed &&
+           !own_schema_is_read(client);
+}
+
+bool changed_wants_schema(const struct client *client, const struct facts_list *list, const char *text, size_t size)
+{
+    bool wants = false;
+    if (!changed_may_differ(client))
+        return false;
+    for (size_t i = 0; i < list->count; i++)
+        wants |= reads_schema(&list->facts[i]);
+    return wants || names_made(&client->transaction, text, size);
 }
 
 static void refuse(struct client *client, struct route *route, const char *sqlstate, const char *hint,
@@ -76,16 +108,12 @@ static void check_block(struct client *client, struct route *route)
 
 void changed_check(struct client *client, struct route *route)
 {
-    const struct transaction *transaction = &client->transaction;
-    for (size_t i = 0; transaction->changes_schema && i < route->facts->count; i++) {
-        const char *what = named(transaction, &route->facts->facts[i]);
-        if (!what)
+    bool differs = client->transaction.changes_schema && !own_schema_is_read(client);
+    for (size_t i = 0; differs && i < route->facts->count; i++) {
+        if (!reads_schema(&route->facts->facts[i]))
             continue;
-        refuse(client, route, "0A000", "COMMIT the change first",
-               arena_format(&client->worker->scratch,
-                            "this transaction has changed the schema of all shards, and this statement needs %s as it "
-                            "is then",
-                            what));
+        refuse(client, route, "0A000", "send the change first, with a Sync of its own",
+               "a change of the schema of all shards is under way, and this statement needs the schema behind it");
         return;
     }
     if (route->way == ROUTE_SCATTER && route->plan->kind == PLAN_WRITE)

@@ -109,6 +109,7 @@ static void free_session(struct client *client)
     client_held_clear(client);
     client_portals_clear(client);
     client_statements_clear(&client->statements);
+    client_unnamed_settle(client, false);
     prepared_release(client->unnamed);
     client->unnamed = NULL;
     settings_release(transaction_end(&client->transaction));

@@ -61,38 +61,46 @@ struct portal {
     char name[];
 };
 
+/* What a server may have to be asked before a statement can be planned. */
+enum client_asks {
+    ASK_PATH,   /* the session's search_path */
+    ASK_IDS,    /* new ids: ids.h */
+    ASK_SCHEMA, /* the schema as the transaction has changed it: own_schema.h */
+};
+
 struct client {
     struct channel channel; /* first */
     struct worker *worker;
     struct list node; /* of worker->clients */
     enum client_state state;
-    char status;        /* as told in the last ReadyForQuery */
-    bool waits;         /* in a pool's queue */
-    bool holds;         /* …while its transaction has servers of other shards */
-    bool awaits_ready;  /* the cycle's last message was sent: nothing else until ReadyForQuery */
-    bool in_segment;    /* messages of the extended protocol since the last Sync */
-    bool is_opening;    /* the server is being given BEGIN and what came after it */
-    bool is_tentative;  /* the server is rolled back behind this cycle, whose statement is kept to be replayed */
-    bool probes;        /* client_reach is for a question alone: no transaction is opened */
-    bool is_aside;      /* in a transaction that the linked server does not have: what it is asked is outside of it */
-    bool asks_types;    /* the same, for the types of a statement's parameters */
-    bool asks_shape;    /* the same, for what its result is on the linked server */
-    bool asks;          /* a question of ours is on its way to the linked server */
-    size_t ids_wanted;  /* it is, or is to be, for so many ids (ids.h); 0: for the search_path */
-    bool left_sync;     /* the segment is being ended on the linked server, to go on elsewhere */
-    bool cycle_failed;  /* an error came in this cycle */
-    bool path_is_local; /* the transaction has changed the search_path for itself */
-    bool schema_dirty;  /* the transaction has changed the schema */
-    bool schema_spread; /* of all shards */
-    bool is_fresh;      /* linked, but nothing was sent to the server yet */
-    bool skips;         /* an error in the segment: nothing until Sync */
-    bool replays;       /* the server is being given this client's settings */
-    bool is_harmless;   /* the segment has but parsed and described: it may go on on another shard */
-    bool is_pinned;     /* the session has what no list knows, or pool_mode is session: its servers are its own */
-    bool has_unlisted;  /* the first of these */
-    bool went_back;   /* ROLLBACK TO is on its way to a server whose transaction has failed: what is behind it waits */
-    bool has_unknown; /* the connection to the shard of unknown_slot has a setting that is not known */
-    bool is_leg;      /* nobody is connected: it is a part of a scatter; scatter.h */
+    char status;       /* as told in the last ReadyForQuery */
+    bool waits;        /* in a pool's queue */
+    bool holds;        /* …while its transaction has servers of other shards */
+    bool awaits_ready; /* the cycle's last message was sent: nothing else until ReadyForQuery */
+    bool in_segment;   /* messages of the extended protocol since the last Sync */
+    bool is_opening;   /* the server is being given BEGIN and what came after it */
+    bool is_tentative; /* the server is rolled back behind this cycle, whose statement is kept to be replayed */
+    bool probes;       /* client_reach is for a question alone: no transaction is opened */
+    bool is_aside;     /* in a transaction that the linked server does not have: what it is asked is outside of it */
+    bool asks_types;   /* the same, for the types of a statement's parameters */
+    bool asks_shape;   /* the same, for what its result is on the linked server */
+    bool asks;         /* a question of ours is on its way to the linked server */
+    enum client_asks asks_for; /* what it is, or is to be, for */
+    size_t ids_wanted;         /* ASK_IDS: so many */
+    bool left_sync;            /* the segment is being ended on the linked server, to go on elsewhere */
+    bool cycle_failed;         /* an error came in this cycle */
+    bool path_is_local;        /* the transaction has changed the search_path for itself */
+    bool schema_dirty;         /* the transaction has changed the schema */
+    bool schema_spread;        /* of all shards */
+    bool is_fresh;             /* linked, but nothing was sent to the server yet */
+    bool skips;                /* an error in the segment: nothing until Sync */
+    bool replays;              /* the server is being given this client's settings */
+    bool is_harmless;          /* the segment has but parsed and described: it may go on on another shard */
+    bool is_pinned;    /* the session has what no list knows, or pool_mode is session: its servers are its own */
+    bool has_unlisted; /* the first of these */
+    bool went_back;    /* ROLLBACK TO is on its way to a server whose transaction has failed: what is behind it waits */
+    bool has_unknown;  /* the connection to the shard of unknown_slot has a setting that is not known */
+    bool is_leg;       /* nobody is connected: it is a part of a scatter; scatter.h */
     bool avoids_scatter; /* the message in hand cannot be merged here: once */
     bool is_admin;
     bool is_direct_tls;    /* it began with TLS */
@@ -130,9 +138,11 @@ struct client {
     bool has_looked;        /* for names of the message in hand: unknown.h */
     uint64_t needs_reading; /* of the schema, before the next statement: reload.h; 0: none */
     struct client_statements statements;
-    struct prepared *unnamed; /* held */
-    uint64_t unnamed_number;  /* of the Parse that made it; of prepared_table.last_unnamed */
-    uint64_t unnamed_shape;   /* as it was described to this client; 0: it was not */
+    struct prepared *unnamed;      /* held */
+    struct prepared *unnamed_sure; /* unnamed_is_sure false: that which stays if the segment fails; held */
+    bool unnamed_is_unsure;        /* its Parse, or Close, is not answered yet */
+    uint64_t unnamed_number;       /* of the Parse that made it; of prepared_table.last_unnamed */
+    uint64_t unnamed_shape;        /* as it was described to this client; 0: it was not */
     struct held_parse *held;
     uint32_t held_count, held_capacity;
     struct portal *portals; /* those named */
@@ -228,6 +238,9 @@ void client_server_lost(struct client *client, const mosaic_error *error, bool c
 void client_pin(struct client *client, const struct facts *facts);
 void client_forget_temporary(struct client *client);
 void client_schema_changed(struct client *client);
+/* Who shares what it prepares: those to whom literals mean the same, and all names, which its transaction may have
+ * changed. */
+struct settings_sense client_sense(const struct client *client);
 /* The transaction that has changed the schema is over: it is read anew. */
 void client_settle_schema(struct client *client);
 /* The statement that is tried, to be kept if it succeeds. False: memory is out. */
@@ -263,7 +276,16 @@ bool client_parse_statement(struct client *client, struct client_statement *stat
 /* The Parses taken and not sent yet go to the linked server. */
 enum taken client_send_held(struct client *client);
 void client_segment_failed(struct client *client);
+/* The unnamed statement is replaced by what was parsed (a reference that is taken over), or closed: NULL. If an error
+ * comes before the answer, it is what it was. */
+void client_unnamed_set(struct client *client, struct prepared *prepared);
+/* So far it is answered. */
+void client_unnamed_answered(struct client *client, struct prepared *prepared);
+/* The segment is over. */
+void client_unnamed_settle(struct client *client, bool failed);
 void client_portals_clear(struct client *client);
 void client_held_clear(struct client *client);
+/* They are answered here. */
+void client_held_answered(struct client *client, struct buffer *answer);
 
 #endif

@@ -95,9 +95,7 @@ static enum taken bind_here(struct client *client, const struct wire_bind *bind,
         return extended_fail(client, "25P02",
                              "current transaction is aborted, commands ignored until end of transaction block%s", "");
     struct buffer *answer = client_answer(client);
-    for (uint32_t i = 0; i < client->held_count; i++)
-        wire_empty(answer, WIRE_B_PARSE_COMPLETE);
-    client_held_clear(client);
+    client_held_answered(client, answer);
     wire_empty(answer, WIRE_B_BIND_COMPLETE);
     struct bound bound = {.prepared = prepared, .is_local = true};
     if (!portal_add(client, bind->portal, &bound) || !client_answered(client))
@@ -197,7 +195,7 @@ static size_t look_ahead(struct client *client)
         if (frame.type == WIRE_PARSE && wire_read_parse(at, &frame, &parse) && !*parse.name) {
             prepared_release(unnamed);
             unnamed = prepared_intern(&client->worker->prepared_table, parse.sql, strlen(parse.sql), parse.types,
-                                      parse.type_count, client->session->sense);
+                                      parse.type_count, client_sense(client));
         }
         if (frame.type != WIRE_BIND || !wire_read_bind(at, &frame, &bind))
             continue;
@@ -269,11 +267,13 @@ static enum taken bind_sql(struct client *client, const struct bind_message *mes
     if (facts->class == STATEMENT_EXECUTE && prepare_sql_find(client, facts))
         return bind_execute(client, message, prepared, own);
     bool alone = facts->class == STATEMENT_DEALLOCATE && extended_is_alone(client, prepared);
-    enum taken taken = alone ? extended_answer_empty(client, WIRE_B_PARSE_COMPLETE) : extended_send_before(client);
-    if (alone)
-        client_held_clear(client);
-    if (taken != (alone ? TAKEN : REACHED))
+    enum taken taken = alone ? REACHED : extended_send_before(client);
+    if (taken != REACHED)
         return taken;
+    if (alone)
+        client_held_answered(client, client_answer(client));
+    if (alone && !client_answered(client))
+        return client_out_of_memory(client);
     struct bound bound = {0};
     return portal_bind_here(client, bind, prepared, &bound);
 }

@@ -80,9 +80,8 @@ static enum taken describe_statement(struct client *client, const struct wire_na
     if (!prepared)
         return taken;
     if (describes_here(client, prepared)) {
-        client_held_clear(client);
-        taken = extended_answer_empty(client, WIRE_B_PARSE_COMPLETE);
-        return taken == TAKEN ? answer_no_data(client) : taken;
+        client_held_answered(client, client_answer(client));
+        return client_answered(client) ? answer_no_data(client) : client_out_of_memory(client);
     }
     if (client_placement_names(client, prepared)) {
         taken = extended_send_before(client);
@@ -178,8 +177,11 @@ static enum taken close_statement(struct client *client, const struct wire_named
     if (*named->name) {
         client_statements_remove(&client->statements, named->name);
     } else {
-        prepared_release(client->unnamed);
-        client->unnamed = NULL;
+        client_unnamed_set(client, NULL);
+        if (client->server && client->server->expect.count)
+            return expect_add(&client->server->expect, EXPECT_CLOSED_HERE, 0, NULL) ? TAKEN
+                                                                                    : client_out_of_memory(client);
+        client_unnamed_answered(client, NULL);
     }
     return extended_answer_empty(client, WIRE_B_CLOSE_COMPLETE);
 }
@@ -218,6 +220,7 @@ static enum taken take_sync(struct client *client, const char *message, const st
     }
     if (server && server_is_clean(server))
         server_unlink(server);
+    client_unnamed_settle(client, client->skips);
     client->in_segment = client->skips = false;
     if (client->status == 'I')
         client_portals_clear(client);

@@ -4,6 +4,7 @@
 #include "proxy/branch.h"
 #include "proxy/commit.h"
 #include "proxy/effect.h"
+#include "proxy/own_schema.h"
 #include "proxy/proxy.h"
 #include "proxy/route.h"
 #include "proxy/server.h"
@@ -309,31 +310,59 @@ bool local_carry_out(struct client *client, const struct facts *facts, const cha
     }
 }
 
-/* ---- what a server is asked first: the search_path, new ids ---- */
+/* ---- what a server is asked first: the search_path, new ids, the schema ---- */
 
 static const char path_query[] = "SELECT pg_catalog.current_schemas(true)";
+
+static const char *const asked_for[] = {
+    [ASK_PATH] = "the session's search_path",
+    [ASK_IDS] = "new ids",
+    [ASK_SCHEMA] = "the schema as the transaction has changed it",
+};
+
+static bool learn(struct client *client, const char *answer)
+{
+    mosaic_error ignored;
+    switch (client->asks_for) {
+    case ASK_IDS:
+        return ids_learn(&client->worker->ids, answer, client->worker->loop.now);
+    case ASK_SCHEMA:
+        return own_schema_answered(client, &ignored) == MOSAIC_OK;
+    default:
+        return route_learn_path(client, answer);
+    }
+}
 
 /* The answer is there: remembers it, and lets go of a server that was reached for it alone. */
 static enum taken take_path(struct client *client)
 {
     struct server *server = client->server;
-    bool is_answered = server && !server->ours_failed && server->expect.count == 0 && server->failure.size;
-    bool for_ids = client->ids_wanted > 0;
-    bool known = is_answered &&
-                 (for_ids ? ids_learn(&client->worker->ids, buffer_string(&server->failure), client->worker->loop.now)
-                          : route_learn_path(client, buffer_string(&server->failure)));
+    bool is_answered = server && !server->ours_failed && server->expect.count == 0 &&
+                       (server->failure.size || client->asks_for == ASK_SCHEMA);
+    bool known = is_answered && learn(client, buffer_string(&server->failure));
     client->asks = false;
-    client->ids_wanted = 0;
+    if (!known && client->asks_for == ASK_SCHEMA)
+        own_schema_drop(&client->transaction);
     if (!server)
         return TAKEN_LATER; /* lost: it will be told */
     if (!known) {
         mosaic_error error = server->error;
         if (!server->ours_failed)
-            (void)!error_set(&error, MOSAIC_INTERNAL, "%s could not be found out",
-                             for_ids ? "new ids" : "the session's search_path");
+            (void)!error_set(&error, MOSAIC_INTERNAL, "%s could not be found out", asked_for[client->asks_for]);
         return client_refuse(client, &error, true);
     }
     return REACHED;
+}
+
+static bool add_question(struct client *client, struct buffer *sql)
+{
+    if (client->asks_for == ASK_IDS)
+        ids_query(client->ids_wanted, sql);
+    else if (client->asks_for == ASK_SCHEMA)
+        own_schema_question(client, sql);
+    else
+        buffer_text(sql, path_query);
+    return !buffer_failed(sql);
 }
 
 enum taken local_ask_path(struct client *client)
@@ -341,7 +370,9 @@ enum taken local_ask_path(struct client *client)
     if (client->asks)
         return take_path(client);
     bool was_fresh = has_no_server(client);
-    size_t shard = client->server ? client->server->pool->shard : route_any(client);
+    size_t shard = client->asks_for == ASK_SCHEMA ? own_schema_shard(client)
+                   : client->server               ? client->server->pool->shard
+                                                  : route_any(client);
     if (!client_flush(client))
         return TAKEN_CLOSED;
     client->probes = true; /* no transaction is opened for it */
@@ -353,14 +384,11 @@ enum taken local_ask_path(struct client *client)
     bool replays = was_fresh && client->transaction.is_lazy && client->path_is_local;
     if (replays)
         buffer_text(&sql, buffer_string(&client->transaction.kept));
-    if (client->ids_wanted)
-        ids_query(client->ids_wanted, &sql);
-    else
-        buffer_text(&sql, path_query);
+    bool added = add_question(client, &sql);
     if (replays)
         buffer_text(&sql, ";ROLLBACK");
     buffer_clear(&client->server->failure);
-    client->asks = !buffer_failed(&sql) && server_ask(client->server, sql.data);
+    client->asks = added && !buffer_failed(&sql) && server_ask(client->server, sql.data);
     buffer_free(&sql);
     if (!client->asks) {
         server_close(client->server, NULL);

@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include "proxy/client_extended.h"
 #include "proxy/client_local.h"
+#include "proxy/own_schema.h"
 #include "proxy/placement.h"
 #include "proxy/route.h"
 #include "proxy/server.h"
@@ -44,6 +45,16 @@ enum taken extended_answer_empty(struct client *client, char type)
 
 /* ---- Parse ---- */
 
+void client_held_answered(struct client *client, struct buffer *answer)
+{
+    for (uint32_t i = 0; i < client->held_count; i++) {
+        wire_empty(answer, WIRE_B_PARSE_COMPLETE);
+        if (!client->held[i].statement)
+            client_unnamed_answered(client, client->held[i].prepared);
+    }
+    client_held_clear(client);
+}
+
 void client_held_clear(struct client *client)
 {
     for (uint32_t i = 0; i < client->held_count; i++)
@@ -70,6 +81,42 @@ static bool hold(struct client *client, struct prepared *prepared, struct client
     return true;
 }
 
+static void put_unnamed(struct client *client, struct prepared *prepared)
+{
+    client->unnamed = prepared;
+    client->unnamed_number = ++client->worker->prepared_table.last_unnamed;
+    client->unnamed_shape = 0;
+}
+
+void client_unnamed_set(struct client *client, struct prepared *prepared)
+{
+    if (client->unnamed_is_unsure)
+        prepared_release(client->unnamed);
+    else
+        client->unnamed_sure = client->unnamed;
+    client->unnamed_is_unsure = true;
+    put_unnamed(client, prepared);
+}
+
+void client_unnamed_answered(struct client *client, struct prepared *prepared)
+{
+    if (!client->unnamed_is_unsure)
+        return;
+    prepared_release(client->unnamed_sure);
+    client->unnamed_sure = prepared ? prepared_hold(prepared) : NULL;
+}
+
+void client_unnamed_settle(struct client *client, bool failed)
+{
+    if (!client->unnamed_is_unsure)
+        return;
+    client->unnamed_is_unsure = false;
+    prepared_release(failed ? client->unnamed : client->unnamed_sure);
+    if (failed)
+        put_unnamed(client, client->unnamed_sure);
+    client->unnamed_sure = NULL;
+}
+
 /* A name that is taken: what is wrong with the text comes first. */
 static enum taken parse_again(struct client *client, const struct wire_parse *parse)
 {
@@ -78,7 +125,7 @@ static enum taken parse_again(struct client *client, const struct wire_parse *pa
     if (taken != REACHED)
         return taken;
     struct prepared *prepared = prepared_intern(&client->worker->prepared_table, parse->sql, strlen(parse->sql),
-                                                parse->types, parse->type_count, client->session->sense);
+                                                parse->types, parse->type_count, client_sense(client));
     if (!prepared || !extended_send_unnamed(client, prepared, EXPECT_PARSE_OURS))
         return client_out_of_memory(client);
     prepared_release(prepared);
@@ -166,7 +213,7 @@ enum taken extended_parse(struct client *client, const char *message, const stru
     if (*parse.name && client_statements_find(&client->statements, parse.name))
         return parse_again(client, &parse);
     struct prepared *prepared = prepared_intern(&client->worker->prepared_table, parse.sql, strlen(parse.sql),
-                                                parse.types, parse.type_count, client->session->sense);
+                                                parse.types, parse.type_count, client_sense(client));
     if (!prepared)
         return client_out_of_memory(client);
     if (__builtin_expect(prepared->has_dates, 0) && settings_are_ahead(client)) {
@@ -188,10 +235,7 @@ enum taken extended_parse(struct client *client, const char *message, const stru
     if (*parse.name) {
         statement = client_statements_add(&client->statements, parse.name, prepared);
     } else {
-        prepared_release(client->unnamed);
-        client->unnamed = prepared_hold(prepared);
-        client->unnamed_number = ++client->worker->prepared_table.last_unnamed;
-        client->unnamed_shape = 0;
+        client_unnamed_set(client, prepared_hold(prepared));
     }
     bool held = (statement || !*parse.name) && hold(client, prepared, statement);
     prepared_release(prepared);
@@ -220,7 +264,7 @@ static void write_parse(struct client *client, const char *name, const struct pr
     if (count && shard != world->home) {
         uint32_t *there = arena_allocate(&client->worker->scratch, count * sizeof *there);
         for (uint16_t i = 0; there && i < count; i++)
-            there[i] = schema_oid_on(world->schema, shard, prepared->types[i]);
+            there[i] = schema_oid_on(own_schema_of(client, client->worker), shard, prepared->types[i]);
         types = there;
         count = there ? count : 0; /* the shard finds them itself */
     }
@@ -296,6 +340,8 @@ static bool send_held_one(struct client *client, const struct held_parse *held)
 {
     if (__builtin_expect(held->prepared->may_place, 0) && client_placement_names(client, held->prepared)) {
         wire_empty(client_answer(client), WIRE_B_PARSE_COMPLETE);
+        if (!held->statement)
+            client_unnamed_answered(client, held->prepared);
         return client_answered(client);
     }
     if (!held->statement)
@@ -452,12 +498,8 @@ void extended_drop_held(struct client *client)
 {
     for (uint32_t i = 0; i < client->held_count; i++) {
         struct held_parse *held = &client->held[i];
-        if (held->statement) {
+        if (held->statement)
             client_statements_remove(&client->statements, held->statement->name);
-        } else if (client->unnamed == held->prepared) {
-            prepared_release(client->unnamed);
-            client->unnamed = NULL;
-        }
     }
     client_held_clear(client);
 }
@@ -466,4 +508,5 @@ void client_segment_failed(struct client *client)
 {
     client->skips = true;
     extended_drop_held(client);
+    client_unnamed_settle(client, true);
 }

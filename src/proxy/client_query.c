@@ -170,10 +170,9 @@ enum taken client_query(struct client *client, const char *message, const struct
         return call_function(client, message, frame);
     if (frame->size == WIRE_HEADER || memchr(text, '\0', size + 1) != text + size)
         return client_malformed(client);
-    if (client->unnamed) {
-        prepared_release(client->unnamed);
-        client->unnamed = NULL;
-    }
+    client_unnamed_settle(client, false);
+    prepared_release(client->unnamed);
+    client->unnamed = NULL;
     if (client->asks && (taken = local_ask_path(client)) != REACHED)
         return taken;
     client->worker->text = text;

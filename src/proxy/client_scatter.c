@@ -149,14 +149,6 @@ enum taken client_scatter_bind(struct client *client, const struct wire_bind *bi
 
 /* ---- its end ---- */
 
-/* The Parses that were held are answered: the shards have taken their text. */
-static void answer_held(struct client *client, struct buffer *answer)
-{
-    for (uint32_t i = 0; i < client->held_count; i++)
-        wire_empty(answer, WIRE_B_PARSE_COMPLETE);
-    client_held_clear(client);
-}
-
 /* A transaction that nobody began has failed: its shards have let go of their locks before the client may go on.
  * REACHED: they have. */
 static enum taken undo_implicit(struct client *client)
@@ -195,7 +187,7 @@ static enum taken tell_failure(struct client *client, struct scatter *scatter)
     struct buffer *answer = client_answer(client);
     const struct buffer *failure = scatter_failure(scatter);
     if (scatter_is_parsed(scatter))
-        answer_held(client, answer);
+        client_held_answered(client, answer); /* the shards have taken their text */
     scatter_tell_notices(scatter, answer);
     buffer_add(answer, failure->data, failure->size);
     client->skips = client->in_segment;
@@ -301,7 +293,7 @@ enum taken client_scatter_bound(struct client *client, const struct wire_bind *b
         return client->avoids_scatter ? REACHED : refuse_shape(client);
     }
     struct buffer *answer = client_answer(client);
-    answer_held(client, answer);
+    client_held_answered(client, answer); /* the shards have taken their text */
     scatter_tell_notices(scatter, answer);
     wire_empty(answer, WIRE_B_BIND_COMPLETE);
     struct bound bound = {.prepared = prepared, .is_local = true, .scatter = scatter};

@@ -7,6 +7,7 @@
 #include "proxy/client_local.h"
 #include "proxy/effect.h"
 #include "proxy/follow.h"
+#include "proxy/own_schema.h"
 #include "proxy/proxy.h"
 #include "proxy/scatter.h"
 #include "proxy/server.h"
@@ -88,6 +89,7 @@ void client_server_lost(struct client *client, const mosaic_error *why, bool cut
     }
     client_portals_clear(client);
     client_held_clear(client);
+    client_unnamed_settle(client, true);
     if (!client_answered(client) || !batch_send(&client->worker->to_client, &client->channel))
         client_close(client, NULL);
     else
@@ -484,8 +486,16 @@ void client_schema_changed(struct client *client)
 {
     const struct model *model = &client->worker->world->model;
     client->schema_dirty = model->engine == ENGINE_POSTGRES && model->shard_count > 1;
+    own_schema_drop(&client->transaction);
     if (client->schema_dirty)
         follow_give_way(client->worker->proxy->follow);
+}
+
+struct settings_sense client_sense(const struct client *client)
+{
+    struct settings_sense sense = client->session->sense;
+    sense.meaning ^= client->transaction.meaning;
+    return sense;
 }
 
 void client_settle_schema(struct client *client)

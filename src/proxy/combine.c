@@ -73,10 +73,19 @@ size_t combine_reachable(const struct scatter *scatter)
 
 /* ---- what the shards say ---- */
 
+/* Has the coordinator the types of the columns? Not those that the transaction has made. */
+static bool coordinator_knows(const struct scatter *scatter)
+{
+    const struct schema *schema = scatter_schema(scatter);
+    bool knows = true;
+    for (size_t i = 0; i < scatter->column_count; i++)
+        knows &= schema_oid_on(schema, schema->model->shard_count, partials_type(scatter->partials, i)) != 0;
+    return knows;
+}
+
 void combine_describe(struct leg *leg, const char *body, size_t size)
 {
     struct scatter *scatter = leg->scatter;
-    const struct world *world = scatter->worker->world;
     uint64_t shape = prepared_shape(body, size);
     mosaic_error error;
     if (scatter->partial_shape) {
@@ -89,8 +98,8 @@ void combine_describe(struct leg *leg, const char *body, size_t size)
     }
     scatter->partial_shape = shape;
     mosaic_status status =
-        partials_describe(scatter->partials, body, size, world->schema, scatter->final.partials, &error);
-    if (status == MOSAIC_UNSUPPORTED)
+        partials_describe(scatter->partials, body, size, scatter_schema(scatter), scatter->final.partials, &error);
+    if (status == MOSAIC_UNSUPPORTED || (status == MOSAIC_OK && !coordinator_knows(scatter)))
         scatter_turn(scatter, SCATTER_UNFIT);
     else if (status != MOSAIC_OK)
         scatter_fail(scatter, &error);
@@ -124,7 +133,7 @@ void combine_add(struct leg *leg, const char *row, size_t size)
 /* The text with the types that the shards' columns turned out to have, and their modifiers. */
 static void write_text(const struct scatter *scatter, struct buffer *out)
 {
-    const struct schema *schema = scatter->worker->world->schema;
+    const struct schema *schema = scatter_schema(scatter);
     const char *at = scatter->final.text;
     for (const char *mark; (mark = strchr(at, '\1')); at = strchr(mark + 1, '\1') + 1) {
         size_t column = strtoul(mark + 1, NULL, 10) - 1;
@@ -142,7 +151,7 @@ static void write_text(const struct scatter *scatter, struct buffer *out)
 static bool write_parse(struct leg *leg, struct buffer *out)
 {
     struct scatter *scatter = leg->scatter;
-    const struct schema *schema = scatter->worker->world->schema;
+    const struct schema *schema = scatter_schema(scatter);
     const struct bound_values *bound = &scatter->final_bound;
     size_t count = bound->count + scatter->column_count;
     struct buffer text = BUFFER_INIT(WIRE_LENGTH_MOST);

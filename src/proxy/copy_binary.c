@@ -26,7 +26,7 @@ static bool is_plain(const struct client *client, const struct facts *facts)
 {
     if (facts->class != STATEMENT_COPY_TO || !facts->copies_binary)
         return true;
-    return !is_of_query(facts) && is_plain_table(client->worker->world->schema, facts);
+    return !is_of_query(facts) && is_plain_table(own_schema_of(client, client->worker), facts);
 }
 
 static void explain(const struct client *client, mosaic_error *error)

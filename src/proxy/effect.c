@@ -486,11 +486,13 @@ void effect_ready(struct server *server, char status)
 
 void effect_parsed(struct server *server, const struct expect_entry *entry)
 {
-    (void)server;
-    if (entry->kind != EXPECT_PARSE_OURS && entry->detail)
+    if (entry->kind != EXPECT_PARSE_OURS && entry->detail) {
         client_statement_landed(entry->subject);
-    else
-        prepared_release(entry->subject);
+        return;
+    }
+    if (entry->kind == EXPECT_PARSE && server->client)
+        client_unnamed_answered(server->client, entry->subject);
+    prepared_release(entry->subject);
 }
 
 void effect_parse_failed(struct server *server, const struct expect_entry *entry)
@@ -509,15 +511,16 @@ void effect_parse_failed(struct server *server, const struct expect_entry *entry
     server->unnamed = 0;
     if (entry->kind == EXPECT_PARSE_OURS && prepared)
         server_statements_remove(&server->statements, prepared);
-    if (entry->kind == EXPECT_PARSE && client && client->unnamed == prepared) {
-        prepared_release(client->unnamed);
-        client->unnamed = NULL;
-    }
     prepared_release(prepared);
 }
 
 void effect_closed(struct server *server, struct client_statement *statement, bool is_closed)
 {
+    if (!statement) { /* the unnamed one */
+        if (is_closed && server->client)
+            client_unnamed_answered(server->client, NULL);
+        return;
+    }
     statement->is_closing = false;
     if (is_closed && server->client)
         client_statements_drop(&server->client->statements, statement);

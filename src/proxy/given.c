@@ -179,7 +179,7 @@ static mosaic_status write_arrays(const struct leg *leg, struct partials *part, 
     if (!types)
         return error_memory(error);
     for (size_t i = 0; i < given->fields; i++)
-        types[i] = schema_oid_on(given->world->schema, leg->shard, given->arrays[i]);
+        types[i] = schema_oid_on(scatter_schema(leg->scatter), leg->shard, given->arrays[i]);
     mosaic_status status = MOSAIC_OK;
     while (status == MOSAIC_OK && more)
         status = partials_write(part, types, out, &more, error);

@@ -7,6 +7,7 @@
 
 #include "merge/merge.h"
 #include "proxy/bound_values.h"
+#include "proxy/own_schema.h"
 #include "proxy/partials.h"
 #include "proxy/scatter.h"
 #include "proxy/server.h"
@@ -303,6 +304,12 @@ bool pick_keeps(struct leg *leg);
 /* What is to be done next, as far as the shards have answered. */
 void pick_go(struct scatter *scatter);
 bool pick_is_done(const struct scatter *scatter);
+
+/* By which its statement was understood. */
+static inline const struct schema *scatter_schema(const struct scatter *scatter)
+{
+    return own_schema_of(scatter->client, scatter->worker);
+}
 
 enum leg_row { LEG_ROW, LEG_ROW_LATER, LEG_NO_ROW };
 /* The next row that a leg has kept: leg->head. */

@@ -117,7 +117,7 @@ static bool write_check(struct leg *leg, struct buffer *out)
     struct scatter *scatter = leg->scatter;
     uint32_t *types = arena_allocate(&scatter->arena, (scatter->checked_count + 1u) * sizeof *types);
     for (uint16_t i = 0; types && i < scatter->checked_count; i++)
-        types[i] = schema_oid_on(scatter->worker->world->schema, leg->shard, scatter->checked_types[i]);
+        types[i] = schema_oid_on(scatter_schema(scatter), leg->shard, scatter->checked_types[i]);
     if (types)
         wire_parse(out, "", scatter->checked, strlen(scatter->checked), types, scatter->checked_count);
     return types != NULL;
@@ -202,7 +202,7 @@ void leg_send_request(struct leg *leg)
     uint16_t count = asking->bound.count;
     uint32_t *types = arena_allocate(&scatter->arena, (count + 1u) * sizeof *types);
     for (uint16_t i = 0; types && i < count; i++)
-        types[i] = schema_oid_on(worker->world->schema, leg->shard, asking->bound.types[i]);
+        types[i] = schema_oid_on(scatter_schema(scatter), leg->shard, asking->bound.types[i]);
     const char *leftovers = scatter->write ? scatter->write->leftovers : NULL;
     bool told = leg_joins(leg) ? write_untold(leg, &out) : !leftovers || ask_before(server, leftovers, &out);
     const char *text = text_of(leg);

@@ -39,7 +39,7 @@ static struct prepared *intern(struct client *client, const struct facts *facts,
         for (size_t byte = 0; byte < 4; byte++)
             types[4 * i + byte] = (char)(facts->prepare_types[i] >> (24 - 8 * byte));
     return prepared_intern(&client->worker->prepared_table, text + start, length, types,
-                           (uint16_t)facts->prepare_type_count, client->session->sense);
+                           (uint16_t)facts->prepare_type_count, client_sense(client));
 }
 
 /* A name that is taken: what is wrong with the text comes first. */

@@ -9,6 +9,7 @@
 #include "proxy/branch.h"
 #include "proxy/changed.h"
 #include "proxy/follow.h"
+#include "proxy/own_schema.h"
 #include "proxy/proxy.h"
 #include "proxy/server.h"
 #include "proxy/unknown.h"
@@ -58,17 +59,19 @@ static bool find_facts(struct client *client, const char *text, size_t size, str
 {
     static const char *const plain[] = {"pg_catalog", "public"};
     struct worker *worker = client->worker;
-    struct sql_context context = {.schema = worker->world->schema, .path = plain, .path_count = 2};
+    struct sql_context context = {.schema = own_schema_of(client, worker), .path = plain, .path_count = 2};
     const struct session_path *path = NULL;
     mosaic_error error;
     if (!open_cache(worker))
         return false;
+    if (worker->dropped_schemas)
+        own_schemas_free_dropped(worker);
     if (is_analysed(worker)) {
         path = route_path(client);
         /* In a transaction that has failed nothing can be asked, and no name has to mean anything: only its end counts.
          */
         if (!path && client->status != 'E') {
-            client->ids_wanted = 0;
+            client->asks_for = ASK_PATH;
             *way = ROUTE_ASK;
             return true;
         }
@@ -85,7 +88,8 @@ static bool find_facts(struct client *client, const char *text, size_t size, str
     uint64_t hash = prepared ? text_hash(worker, &context, id, prepared) : 0;
     if (given)
         *given = context;
-    return plan_cache_find(worker->plans, &context, id, text, size, hash, found, &error) == MOSAIC_OK;
+    struct plan_cache *own = own_schema_plans(client);
+    return plan_cache_find(own ? own : worker->plans, &context, id, text, size, hash, found, &error) == MOSAIC_OK;
 }
 
 bool route_text_facts(struct client *client, const char *text, size_t size, struct route *route)
@@ -304,7 +308,7 @@ static bool lacks_common_types(const struct plan *plan, const struct facts *fact
 static bool may_read_here(const struct client *client)
 {
     return client->status == 'T' && client->server && !client->is_fresh && !client->is_aside &&
-           client->worker->world->types_agree[client->server->pool->shard];
+           !client->transaction.changes_schema && client->worker->world->types_agree[client->server->pool->shard];
 }
 
 /* What set_config has set of no literal, one connection knows alone: elsewhere the statement would run without it. */
@@ -420,6 +424,13 @@ static const char *find_moment(const struct client *client, struct route *route)
     return arena_format(&client->worker->scratch, "%s.%06d+00", text, (int)(route->moment_us % 1000000));
 }
 
+static bool ask_schema(struct client *client, struct route *route)
+{
+    client->asks_for = ASK_SCHEMA;
+    route->way = ROUTE_ASK;
+    return own_schema_begin(client);
+}
+
 static bool may_tell_clock(const struct facts *facts)
 {
     return facts->write ? facts->write->tells_clock : facts->stream && facts->stream->names_moment;
@@ -441,6 +452,8 @@ bool route_text(struct client *client, const char *text, size_t size, const stru
     route->literal_count = found.literal_count;
     if (route->way == ROUTE_ASK)
         return true;
+    if (changed_wants_schema(client, found.list, text, size))
+        return ask_schema(client, route);
     beside_note_isolation(client, found.list, text, size);
     if (is_analysed(worker) && unknown_awaits_look(client, found.list)) {
         route->way = ROUTE_WAIT;
@@ -454,7 +467,7 @@ bool route_text(struct client *client, const char *text, size_t size, const stru
     }
     if (!find_hint(client, text, size, &hint, route))
         return route->error != NULL;
-    struct plan_input input = {.schema = worker->world->schema,
+    struct plan_input input = {.schema = context.schema,
                                .literals = found.literals,
                                .literal_count = found.literal_count,
                                .parameters = parameters ? parameters->values : NULL,
@@ -475,6 +488,7 @@ bool route_text(struct client *client, const char *text, size_t size, const stru
         route->way = ROUTE_EXPLAIN;
         bool done = explain(client, text, size, &input, route);
         if (done && route->explanation->plan.ids_wanted && may_ask_ids(client, route->explanation->plan.ids_wanted)) {
+            client->asks_for = ASK_IDS;
             client->ids_wanted = route->explanation->plan.ids_wanted;
             route->way = ROUTE_ASK;
         }
@@ -499,6 +513,7 @@ bool route_text(struct client *client, const char *text, size_t size, const stru
             return true;
         }
         if (plan.ids_wanted && may_ask_ids(client, plan.ids_wanted)) {
+            client->asks_for = ASK_IDS;
             client->ids_wanted = plan.ids_wanted;
             route->way = ROUTE_ASK;
             return true;
@@ -524,6 +539,8 @@ bool route_text(struct client *client, const char *text, size_t size, const stru
             return false;
     }
     client->awaits_until = 0;
+    if (route->way == ROUTE_REFUSED && changed_may_differ(client))
+        return ask_schema(client, route);
     if (route->way != ROUTE_REFUSED && client->status != 'E')
         changed_check(client, route);
     if (route->tier && route->way != ROUTE_REFUSED)

@@ -60,7 +60,7 @@ void move_free(struct scatter *scatter)
 
 static uint32_t type_on(const struct leg *leg, uint32_t type)
 {
-    return schema_oid_on(leg->scatter->worker->world->schema, leg->shard, type);
+    return schema_oid_on(scatter_schema(leg->scatter), leg->shard, type);
 }
 
 /* The DELETE. False: memory is out. */

@@ -130,7 +130,7 @@ static void write_parse(struct leg *leg, const char *text, const struct bound_va
     uint32_t *types = arena_zeroed(&scatter->arena, bound->count + 1u, sizeof *types);
     out->failed |= !types || !text;
     for (uint16_t i = 0; types && i < bound->count; i++)
-        types[i] = schema_oid_on(scatter->worker->world->schema, leg->shard, bound->types[i]);
+        types[i] = schema_oid_on(scatter_schema(scatter), leg->shard, bound->types[i]);
     if (types && text)
         wire_parse(out, "", text, strlen(text), types, bound->count);
 }

@@ -27,8 +27,8 @@ bool server_described(struct server *server, const char *message, const struct w
     if (!server->rowmap && !(server->rowmap = rowmap_new()))
         return false;
     bool copies = head->kind == EXPECT_COLUMNS && head->detail == EXPECT_MAPPED;
-    return rowmap_describe(server->rowmap, has_rows && map->count ? body : NULL, size, server->worker->world->schema,
-                           copies);
+    return rowmap_describe(server->rowmap, has_rows && map->count ? body : NULL, size,
+                           own_schema_of(server->client, server->worker), copies);
 }
 
 bool server_maps_rows(const struct server *server)
@@ -51,6 +51,6 @@ bool server_maps_message(struct server *server, const struct wire_frame *frame)
 
 size_t server_map(struct server *server, const char *bytes, size_t size)
 {
-    return rowmap_feed(server->rowmap, server_typemap(server), server->worker->world->schema, (char *)(uintptr_t)bytes,
-                       size);
+    return rowmap_feed(server->rowmap, server_typemap(server), own_schema_of(server->client, server->worker),
+                       (char *)(uintptr_t)bytes, size);
 }

@@ -5,6 +5,7 @@
 #ifndef MOSAIC_PROXY_SERVER_ROWS_H
 #define MOSAIC_PROXY_SERVER_ROWS_H
 
+#include "proxy/own_schema.h"
 #include "proxy/server.h"
 #include "proxy/typemap.h"
 #include "proxy/world.h"
@@ -12,7 +13,10 @@
 
 static inline const struct typemap *server_typemap(const struct server *server)
 {
-    return &server->worker->world->typemaps[server->pool->shard];
+    const struct worker *worker = server->worker;
+    return __builtin_expect(worker->own_schemas > 0, 0)
+               ? own_schema_typemap(server->client, worker, server->pool->shard)
+               : &worker->world->typemaps[server->pool->shard];
 }
 
 /* RowDescription, ParameterDescription or NoData, for the head of what is expected; in place, within the bytes read.

@@ -106,8 +106,11 @@ static void segment_failed(struct server *server)
         struct expect_entry *head = expect_head(&server->expect);
         if (head->kind == EXPECT_SYNC_OURS && server->client && server->client->left_sync)
             client_segment_failed(server->client); /* the client's own Sync is still to come */
-        if (head->kind == EXPECT_SYNC || head->kind == EXPECT_SYNC_OURS || head->kind == EXPECT_QUERY)
+        if (head->kind == EXPECT_SYNC || head->kind == EXPECT_SYNC_OURS || head->kind == EXPECT_QUERY) {
+            if (server->client)
+                client_unnamed_settle(server->client, true);
             return;
+        }
         server_drop_entry(server, head);
         expect_pop(&server->expect);
     }
@@ -150,6 +153,8 @@ static bool take_error(struct server *server, const char *message, const struct 
             buffer_add(batch_make(&server->worker->to_client), head->subject, head->detail);
         break;
     default:
+        if (head->kind == EXPECT_PARSE && !head->detail && server->client)
+            client_unnamed_answered(server->client, NULL); /* it takes the place of the one before, though it fails */
         server_error_pass(server, message, frame, head->shift);
         break;
     }
@@ -197,6 +202,8 @@ static bool take_ready(struct server *server, const char *message, const struct 
         effect_ready(server, status);
         pass(server, message, frame->size);
     }
+    if (kind == EXPECT_SYNC)
+        client_unnamed_settle(client, false);
     client_cycle_ended(client, status);
     return server->state != SERVER_CLOSED;
 }
@@ -304,6 +311,9 @@ static void take_asked(struct server *server, const struct expect_entry *head, c
     if ((head->kind == EXPECT_DESCRIBE_OURS || head->kind == EXPECT_SHAPE_HERE) &&
         frame->type == WIRE_B_PARAMETER_DESCRIPTION) {
         prepared_describe(head->subject, message + WIRE_HEADER, frame->size - WIRE_HEADER);
+    } else if (head->kind == EXPECT_OURS && server->client && server->client->asks &&
+               server->client->asks_for == ASK_SCHEMA) {
+        own_schema_take(server->client, message, frame);
     } else if (head->kind == EXPECT_OURS && frame->type == WIRE_B_DATA_ROW && server->client && server->client->asks &&
                wire_read16(&reader) == 1) {
         uint32_t size = wire_read32(&reader);

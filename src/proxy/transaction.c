@@ -1,6 +1,7 @@
 #include "proxy/transaction.h"
 
 #include "base/memory.h"
+#include "proxy/own_schema.h"
 
 #include <string.h>
 
@@ -124,6 +125,7 @@ struct settings_state *transaction_rollback_to(struct transaction *transaction, 
     if (!found)
         return NULL;
     drop(transaction, found, false);
+    own_schema_drop(transaction);
     for (struct cursor_place *place = transaction->cursors; place; place = place->next)
         place->is_sure = false; /* perhaps declared behind it */
     transaction->has_failed = false;
@@ -178,6 +180,7 @@ struct settings_state *transaction_end(struct transaction *transaction)
     free_cursors(transaction);
     buffer_free(&transaction->kept);
     buffer_free(&transaction->made);
+    own_schema_drop(transaction);
     *transaction = (struct transaction){0};
     return before;
 }

@@ -12,6 +12,7 @@
 #include "proxy/session.h"
 
 struct cursor_place;
+struct own_schema;
 struct savepoint;
 
 struct transaction {
@@ -29,6 +30,8 @@ struct transaction {
     bool is_bare;                  /* they are BEGIN and savepoints alone: nothing was set by itself */
     bool has_read;                 /* a query was answered beside it: transaction_read */
     bool changes_schema;           /* of all shards: changed.h */
+    struct own_schema *own_schema; /* as it has changed it: own_schema.h; NULL: it has not, or is to be read */
+    uint64_t meaning;              /* of what is prepared behind that; 0: that of the session */
     struct buffer made;            /* relations that it has made there, or renamed: each name with its zero */
     struct buffer kept;            /* statements, each with a semicolon and a newline; freed: not all are known */
     int64_t began;                 /* by BEGIN, or its statement; the loop's clock; 0: not known */

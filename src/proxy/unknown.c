@@ -1,5 +1,6 @@
 #include "proxy/unknown.h"
 
+#include "proxy/own_schema.h"
 #include "proxy/proxy.h"
 #include "proxy/reload.h"
 
@@ -38,7 +39,7 @@ bool unknown_awaits_look(struct client *client, const struct facts_list *list)
 {
     struct worker *worker = client->worker;
     bool has_looked = client->has_looked, awaits = false;
-    if (client->status == 'E')
+    if (client->status == 'E' || own_schema_is_read(client))
         return false;
     for (size_t i = 0; i < list->count; i++) {
         awaits |= !has_looked && is_first_change(client, &list->facts[i]);

@@ -5,6 +5,7 @@
 #include "proxy/cancel.h"
 #include "proxy/client.h"
 #include "proxy/listener.h"
+#include "proxy/own_schema.h"
 #include "proxy/pool.h"
 #include "proxy/proxy.h"
 #include "proxy/starve.h"
@@ -192,6 +193,7 @@ void worker_free(struct worker *worker)
     settings_table_free(&worker->settings_table);
     prepared_table_free(&worker->prepared_table);
     plan_cache_free(worker->plans);
+    own_schemas_free_dropped(worker);
     buffer_free(&worker->to_client.made);
     buffer_free(&worker->to_server.made);
     buffer_free(&worker->local);

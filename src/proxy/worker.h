@@ -74,6 +74,9 @@ struct worker {
     struct plan_cache *plans;
     uint32_t servers_made, clients_made; /* number them */
     uint64_t plan_seed;
+    size_t own_schemas; /* that transactions of its clients have: own_schema.h */
+    struct own_schema *dropped_schemas;
+    uint64_t meanings; /* drawn for what is prepared in such */
     struct unknown_mark unknown[UNKNOWN_MARKS];
     uint64_t readings;                  /* proxy->readings as it was seen last */
     atomic_uint_fast64_t world_version; /* of `world`, for other threads */

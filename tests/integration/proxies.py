@@ -171,7 +171,8 @@ def has_proxy():
     return run_command("proxy", "--help").returncode == 0
 
 
-def launch(words, settings, ready_port, target, **options):
+def launch(words, settings, ready_port, target, said="", **options):
+    """`said`: what its log has when all of it is there: the port is open before."""
     errors = tempfile.NamedTemporaryFile("w", prefix="pgmosaic-proxy-", suffix=".log", delete=False)
     process = subprocess.Popen(list(map(str, words)), stdin=subprocess.DEVNULL, stdout=errors, stderr=errors, **options)
     proxy = Proxy(process, errors.name, *target, settings)
@@ -180,6 +181,8 @@ def launch(words, settings, ready_port, target, **options):
         if not proxy.alive():
             raise AssertionError(f"the proxy exited {process.returncode}:\n{proxy.log}")
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", ready_port), timeout=1):
+            while said not in proxy.log and proxy.alive() and time.monotonic() < deadline:
+                time.sleep(0.02)
             return proxy
         time.sleep(0.02)
     process.kill()
@@ -243,7 +246,7 @@ def start_proxy(lab, settings=None, arguments=(), env=None):
         config = config_with(lab, {"unix_socket_dir": f'"{directory}"', **(settings or {})}, directory)
         proxy = launch([COMMAND, "proxy", "-c", config, "--listen", f"127.0.0.1:{port}", *arguments], settings, port,
                        ("127.0.0.1", port, direct.user, direct.password, lab.name),
-                       env=environment({"PGPASSFILE": lab.env["PGPASSFILE"], **(env or {})}), cwd=directory)
+                       said="listens on", env=environment({"PGPASSFILE": lab.env["PGPASSFILE"], **(env or {})}), cwd=directory)
         proxy.config = config
     try:
         yield proxy

@@ -83,6 +83,15 @@ def needs(module, package):
         pytest.skip(f"this machine has no {package}")
 
 
+FILLED = """
+        migrations.RunPython(
+            lambda apps, _: [customer.save() for customer in apps.get_model("shop", "Customer").objects.filter(rank=7)
+                             for customer.rank in [customer.id % 5]], migrations.RunPython.noop),
+        migrations.RunSQL("UPDATE shop_customer SET rank = rank + 10 WHERE rank < 3", migrations.RunSQL.noop),
+    ]
+"""
+
+
 def test_django(pair):
     needs("django", "Django (python3-django)")
     project = pair.project("django")
@@ -101,7 +110,13 @@ def test_django(pair):
     pair.same([PYTHON, "flows.py"], project, 2, minimum=30)
 
     pair.run([*manage, "makemigrations", "shop"], project, 3)
+    third, = (project / "shop/migrations").glob("0003*.py")
+    third.write_text(third.read_text().rstrip()[:-1].rstrip() + FILLED)  # rows of the tables that it has changed
     pair.same([*manage, "migrate"], project, 3)
+    with pair.proxy.session() as session:
+        assert session("SELECT count(*) > 0 FROM shop_customer") == [(True,)]
+        assert session("SELECT count(*) FROM shop_customer WHERE rank <> id % 5 + CASE WHEN id % 5 < 3 THEN 10 ELSE 0 END") \
+            == [(0,)]
     pair.apply()  # the coordinator's definitions
     pair.same([PYTHON, "flows.py", "later"], project, 3)
     pair.same([*manage, "migrate", "shop", "0002"], project, 3)
@@ -127,8 +142,13 @@ def test_sqlalchemy_and_alembic(pair):
 
     pair.spread("  - {name: account, key: id}\n  - {name: entry, key: account_id}\n"
                 "  - {name: account_label, key: account_id}\n  - {name: label, kind: reference}\n")
-    assert "'rank'" in revision(3).read_text()
+    third = revision(3)
+    assert "'rank'" in third.read_text()
+    third.write_text(third.read_text().replace("\n\ndef downgrade", "    op.execute('UPDATE account SET rank = id % 5')\n\n\n"
+                                                                    "def downgrade", 1))
     pair.same([*steps, "upgrade head", "downgrade -1", "upgrade head"], project, 3, minimum=0)
+    with pair.proxy.session() as session:
+        assert session("SELECT count(*) FROM account WHERE rank IS DISTINCT FROM id % 5") == [(0,)]
     assert "op." not in revision(4).read_text().partition("def upgrade")[2].replace("op.f", "")  # nothing has changed
     pair.apply()  # the coordinator's definitions
     for driver, module in (("psycopg2", "psycopg2"), ("asyncpg", "asyncpg")):
