@@ -276,9 +276,11 @@ static enum keys_outcome plan_source(const struct keys_input *input, struct plan
     own.text = text, own.size = strlen(text);
     own.hint = NULL;
     own.has_writes = own.has_streams = false;
-    /* Several shards' rows come as they come. One server's do in the order of its subquery. */
-    enum placement place = input->facts->stream->target->placement;
-    if (input->facts->stream->is_ordered && place != PLACE_SHARDED && place != PLACE_REFERENCE)
+    /* Several shards' rows come as they come. One server's do in the order of its subquery, by which a sequence numbers
+     * them, ON CONFLICT takes the first, and RETURNING gives them. */
+    const struct fact_stream *stream = input->facts->stream;
+    bool is_home = stream->target->placement != PLACE_SHARDED && stream->target->placement != PLACE_REFERENCE;
+    if (stream->is_ordered && (is_home || stream->is_given))
         own.has_scatter = false;
     struct plan *plan = arena_zeroed(input->arena, 1, sizeof *plan);
     if (!plan || plan_make(list.facts, &own, input->arena, plan, input->error) != MOSAIC_OK)
@@ -394,6 +396,8 @@ static enum keys_outcome take_facts(const struct keys_input *input, struct plan_
     const struct fact_stream *stream = input->facts->stream;
     const struct fact_copy *copy = write->copy;
     enum placement place = stream->target->placement;
+    if (parameters_before(input) + stream->count > UINT16_MAX)
+        return refuse(input, "With its rows the statement has too many parameters.", "give fewer parameters");
     char *text = pattern_text(input);
     struct facts_list list;
     if (find(input, text, &list) != KEYS_READ)

@@ -1,20 +1,49 @@
 #include "proxy/changed.h"
 
+#include "proxy/branch.h"
 #include "proxy/own_schema.h"
 #include "proxy/proxy.h"
-
+#include "proxy/server.h"
 #include "sql/words.h"
 
+#include <ctype.h>
 #include <string.h>
 #include <strings.h>
 
-bool changed_note(struct client *client, const struct plan_write *write, const struct facts *facts)
+/* Is it a change of tables and what hangs on them, not of types and functions? By its first words. */
+static bool is_of_tables(const char *text, size_t size)
+{
+    static const char *const passed[] = {"or",       "replace",   "temporary",    "temp",
+                                         "unlogged", "recursive", "materialized", "unique"};
+    static const char *const tables[] = {"table",  "view", "index",    "trigger",
+                                         "policy", "rule", "sequence", "statistics"};
+    static const char *const others[] = {"grant", "revoke",  "comment", "truncate",
+                                         "lock",  "analyze", "cluster", "reindex"};
+    struct word word;
+    size_t at = 0;
+    bool is_passed = words_next(text, size, &at, &word);
+    for (size_t i = 0; is_passed && i < sizeof others / sizeof *others; i++)
+        if (word_is(&word, others[i]))
+            return true;
+    while (is_passed && words_next(text, size, &at, &word)) {
+        is_passed = false;
+        for (size_t i = 0; i < sizeof passed / sizeof *passed; i++)
+            is_passed |= word_is(&word, passed[i]);
+    }
+    for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
+        if (word_is(&word, tables[i]))
+            return true;
+    return false;
+}
+
+bool changed_note(struct client *client, const struct plan_write *write, const struct facts *facts, const char *text,
+                  size_t size)
 {
     struct transaction *transaction = &client->transaction;
     if (!write->changes_schema || write->by_itself) /* indexes: nothing that analysis reads */
         return true;
     transaction->changes_schema = true;
-    transaction->meaning = ++client->worker->meanings * UINT64_C(0x9e3779b97f4a7c15);
+    transaction->changes_code |= !is_of_tables(text, size);
     client->schema_spread = true;
     client_schema_changed(client);
     if (!facts->name)
@@ -62,21 +91,64 @@ static bool reads_schema(const struct facts *facts)
     }
 }
 
+/* Has the home shard a part in the transaction? Else nothing was changed there. */
+static bool is_open_at_home(const struct client *client)
+{
+    size_t home = client->worker->world->home;
+    bool is_linked = client->server && !client->is_aside && client->server->pool->shard == home &&
+                     (!client->is_fresh || client->server->status != 'I');
+    return is_linked || branch_of(client, home);
+}
+
 bool changed_may_differ(const struct client *client)
 {
     const struct transaction *transaction = &client->transaction;
-    return transaction->changes_schema && client->status == 'T' && !transaction->has_failed &&
-           !own_schema_is_read(client);
+    return (transaction->changes_schema || client->schema_dirty) && client->status == 'T' && !transaction->has_failed &&
+           !own_schema_is_read(client) && is_open_at_home(client);
+}
+
+/* Could a name in the text be another one's than that of a home table? */
+static bool names_others(const struct schema *schema, const char *text, size_t size)
+{
+    char name[64];
+    struct word word;
+    for (size_t at = 0; words_next(text, size, &at, &word);) {
+        size_t quotes = word.kind == WORD_QUOTED, length = word.size - 2 * quotes;
+        if (word.kind > WORD_QUOTED || length >= sizeof name)
+            continue;
+        for (size_t i = 0; i < length; i++)
+            name[i] = quotes ? word.text[i + 1] : (char)tolower((unsigned char)word.text[i]);
+        name[length] = '\0';
+        for (size_t i = 0; i < schema->namespace_count; i++) {
+            const struct schema_relation *found = schema_relation(schema, schema->namespaces[i], name);
+            bool is_other = found && ((found->kind != 'r' && found->kind != 'p') || found->placement == PLACE_SHARDED ||
+                                      found->placement == PLACE_REFERENCE);
+            if (is_other && strncmp(found->schema, "pg_", 3) != 0 && strcmp(found->schema, "information_schema") != 0)
+                return true;
+        }
+    }
+    return false;
+}
+
+static bool reads_shards(const struct facts *facts)
+{
+    bool reads = false;
+    for (size_t i = 0; i < facts->relation_count; i++) {
+        enum placement place = facts->relations[i].relation->placement;
+        reads |= place == PLACE_SHARDED || place == PLACE_REFERENCE;
+    }
+    return reads;
 }
 
 bool changed_wants_schema(const struct client *client, const struct facts_list *list, const char *text, size_t size)
 {
-    bool wants = false;
+    bool wants = false, is_of_home = !client->transaction.changes_schema;
     if (!changed_may_differ(client))
         return false;
     for (size_t i = 0; i < list->count; i++)
-        wants |= reads_schema(&list->facts[i]);
-    return wants || names_made(&client->transaction, text, size);
+        wants |= is_of_home ? reads_shards(&list->facts[i]) : reads_schema(&list->facts[i]);
+    return wants || (is_of_home ? names_others(client->worker->world->schema, text, size)
+                                : names_made(&client->transaction, text, size));
 }
 
 static void refuse(struct client *client, struct route *route, const char *sqlstate, const char *hint,
@@ -108,7 +180,15 @@ static void check_block(struct client *client, struct route *route)
 
 void changed_check(struct client *client, struct route *route)
 {
-    bool differs = client->transaction.changes_schema && !own_schema_is_read(client);
+    bool differs = client->transaction.changes_schema && !own_schema_is_read(client) && is_open_at_home(client);
+    const struct plan *plan = route->plan;
+    bool combines =
+        route->tier == 3 || (plan && plan->kind == PLAN_WRITE && plan->write->source && plan->write->source->tier == 3);
+    if (client->transaction.changes_code && combines) {
+        refuse(client, route, "0A000", "COMMIT the change first",
+               "the coordinator puts this together, and has types and functions as they were before this transaction");
+        return;
+    }
     for (size_t i = 0; differs && i < route->facts->count; i++) {
         if (!reads_schema(&route->facts->facts[i]))
             continue;

@@ -8,7 +8,8 @@
 #include "proxy/route.h"
 
 /* The plan that is about to be carried out changes the schema. False: memory is out. */
-bool changed_note(struct client *client, const struct plan_write *write, const struct facts *facts);
+bool changed_note(struct client *client, const struct plan_write *write, const struct facts *facts, const char *text,
+                  size_t size);
 /* Has the transaction another schema than others, which was not read yet? */
 bool changed_may_differ(const struct client *client);
 /* Must the schema be read, as the transaction has it, before these are understood? */

@@ -276,6 +276,8 @@ bool client_parse_statement(struct client *client, struct client_statement *stat
 /* The Parses taken and not sent yet go to the linked server. */
 enum taken client_send_held(struct client *client);
 void client_segment_failed(struct client *client);
+/* Has the schema been read, where the transaction has changed it, by which this is understood? */
+enum taken client_know_schema(struct client *client, struct prepared *prepared);
 /* The unnamed statement is replaced by what was parsed (a reference that is taken over), or closed: NULL. If an error
  * comes before the answer, it is what it was. */
 void client_unnamed_set(struct client *client, struct prepared *prepared);

@@ -79,6 +79,9 @@ static enum taken describe_statement(struct client *client, const struct wire_na
     struct prepared *prepared = extended_find(client, named->name, &statement, &taken);
     if (!prepared)
         return taken;
+    taken = client_know_schema(client, prepared);
+    if (taken != REACHED)
+        return taken;
     if (describes_here(client, prepared)) {
         client_held_answered(client, client_answer(client));
         return client_answered(client) ? answer_no_data(client) : client_out_of_memory(client);

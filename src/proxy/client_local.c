@@ -375,8 +375,15 @@ enum taken local_ask_path(struct client *client)
                                                   : route_any(client);
     if (!client_flush(client))
         return TAKEN_CLOSED;
+    /* A segment that is under way may fail, and what is asked within it would never be answered. */
+    enum taken taken = client->in_segment && client->status == 'T' && client->asks_for != ASK_PATH && client->server &&
+                               client->server->expect.count
+                           ? client_leave_server(client)
+                           : REACHED;
+    if (taken != REACHED)
+        return taken;
     client->probes = true; /* no transaction is opened for it */
-    enum taken taken = client_reach(client, shard);
+    taken = client_reach(client, shard);
     client->probes = false;
     if (taken != REACHED)
         return taken;

@@ -2,6 +2,7 @@
  * Parse, and what holds it back; how a server gets a statement; refusals behind it.
  */
 #include "base/memory.h"
+#include "proxy/changed.h"
 #include "proxy/client_extended.h"
 #include "proxy/client_local.h"
 #include "proxy/own_schema.h"
@@ -166,6 +167,24 @@ static enum taken know_path(struct client *client, struct prepared *prepared)
     if (!route_facts(client, prepared, &route))
         return client_out_of_memory(client);
     return route.way == ROUTE_ASK ? local_ask_path(client) : REACHED;
+}
+
+enum taken client_know_schema(struct client *client, struct prepared *prepared)
+{
+    struct route route;
+    if (__builtin_expect(!changed_may_differ(client), 1) && !client->asks)
+        return REACHED;
+    enum taken taken = client->asks ? local_ask_path(client) : REACHED;
+    if (taken != REACHED)
+        return taken;
+    if (!route_facts(client, prepared, &route))
+        return client_out_of_memory(client);
+    if (route.way == ROUTE_ASK)
+        return local_ask_path(client);
+    if (!route.facts || !changed_wants_schema(client, route.facts, prepared->text, prepared->size))
+        return REACHED;
+    client->asks_for = ASK_SCHEMA;
+    return own_schema_begin(client) ? local_ask_path(client) : client_out_of_memory(client);
 }
 
 static enum taken wait_for_shape(struct client *client)
@@ -479,11 +498,46 @@ enum taken extended_check_reading(struct client *client, const char *name, const
     return extended_refuse(client, &error);
 }
 
+/*
+ * What was prepared before the transaction changed the schema nobody shares from then on: what servers say of it behind
+ * that is true of this transaction alone. The types of its parameters, and of its result, are those it was told.
+ */
+static struct prepared *keep_apart(struct client *client, struct client_statement *statement, struct prepared *found)
+{
+    struct settings_sense sense = found->sense;
+    bool is_described = found->described != NULL;
+    uint16_t count = is_described ? found->described_count : found->type_count;
+    struct buffer types = BUFFER_INIT(4 * (size_t)UINT16_MAX);
+    sense.schema = client->transaction.meaning;
+    for (uint16_t i = 0; i < count; i++)
+        wire_32(&types, is_described ? found->described[i] : found->types[i]);
+    struct prepared *own = buffer_failed(&types) ? NULL
+                                                 : prepared_intern(&client->worker->prepared_table, found->text,
+                                                                   found->size, buffer_string(&types), count, sense);
+    buffer_free(&types);
+    if (!own)
+        return NULL;
+    if (!own->shape)
+        own->shape = found->shape;
+    if (statement)
+        statement->prepared = own;
+    else
+        client->unnamed = own;
+    prepared_release(found);
+    return own;
+}
+
 struct prepared *extended_find(struct client *client, const char *name, const struct client_statement **named,
                                enum taken *taken)
 {
     *named = *name ? client_statements_find(&client->statements, name) : NULL;
     struct prepared *found = *named ? (*named)->prepared : *name ? NULL : client->unnamed;
+    uint64_t schema = client->transaction.meaning;
+    if (__builtin_expect(schema && found && found->sense.schema != schema, 0) && !(*named && (*named)->in_flight) &&
+        !(found = keep_apart(client, (struct client_statement *)*named, found))) {
+        *taken = client_out_of_memory(client);
+        return NULL;
+    }
     enum taken checked = found ? extended_check_reading(client, name, found) : REACHED;
     if (!found)
         *taken = *name ? extended_fail(client, "26000", "prepared statement \"%s\" does not exist", name)

@@ -34,11 +34,15 @@ static bool join(struct client *client, const struct route *route)
     return true;
 }
 
-static bool note_changes(struct client *client, const struct route *route)
+static bool note_changes(struct client *client, const struct route *route, const struct scatter_order *order)
 {
     bool noted = true;
-    for (size_t i = 0; i < route->facts->count && noted; i++)
-        noted = changed_note(client, route->plan->write, &route->facts->facts[i]);
+    for (size_t i = 0; i < route->facts->count && noted; i++) {
+        const struct facts *facts = &route->facts->facts[i];
+        const char *text = order->text + facts->start;
+        size_t size = facts->length ? (size_t)facts->length : order->size - (size_t)facts->start;
+        noted = changed_note(client, route->plan->write, facts, text, size);
+    }
     return noted;
 }
 
@@ -73,7 +77,7 @@ static enum taken begin(struct client *client, struct scatter_order *order, cons
     order->joins = route->joins;
     order->checks_schema = may_check_schema(client);
     if ((route->aside && !transaction_read(&client->transaction)) || (route->joins && !join(client, route)) ||
-        (route->plan->kind == PLAN_WRITE && !note_changes(client, route)))
+        (route->plan->kind == PLAN_WRITE && !note_changes(client, route, order)))
         return client_out_of_memory(client);
     if (route->joins && route->moment_us)
         client->transaction.moment_us = route->moment_us;

@@ -487,6 +487,11 @@ void client_schema_changed(struct client *client)
     const struct model *model = &client->worker->world->model;
     client->schema_dirty = model->engine == ENGINE_POSTGRES && model->shard_count > 1;
     own_schema_drop(&client->transaction);
+    if (client->transaction.is_open) {
+        client->transaction.meaning = ++client->worker->meanings * UINT64_C(0x9e3779b97f4a7c15);
+        client->path = NULL; /* a schema that it names may be there now, or be gone */
+        client->path_is_local = true;
+    }
     if (client->schema_dirty)
         follow_give_way(client->worker->proxy->follow);
 }
@@ -494,7 +499,7 @@ void client_schema_changed(struct client *client)
 struct settings_sense client_sense(const struct client *client)
 {
     struct settings_sense sense = client->session->sense;
-    sense.meaning ^= client->transaction.meaning;
+    sense.schema = client->transaction.meaning;
     return sense;
 }
 

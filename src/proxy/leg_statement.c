@@ -40,6 +40,7 @@ struct prepared *leg_statement(struct scatter *scatter, const char *text, const 
     struct worker *worker = scatter->worker;
     struct buffer packed = BUFFER_INIT(4 * (size_t)UINT16_MAX);
     struct settings_sense sense = scatter->legs[0].client.session->sense;
+    sense.schema = scatter->client->transaction.meaning;
     if (!scatter->is_prepared)
         sense.meaning = meaning_of(scatter);
     if (!worker->settings->max_prepared_statements ||

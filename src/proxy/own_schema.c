@@ -33,7 +33,7 @@ static struct own_schema *find(const struct client *client, const struct worker 
         return NULL;
     const struct client *owner = client->is_leg ? leg_owner(client) : client;
     struct own_schema *own = owner ? owner->transaction.own_schema : NULL;
-    return own && own->is_read && own->world == worker->world ? own : NULL;
+    return own && own->is_read ? own : NULL;
 }
 
 const struct schema *own_schema_of(const struct client *client, const struct worker *worker)
@@ -45,18 +45,19 @@ const struct schema *own_schema_of(const struct client *client, const struct wor
 const struct typemap *own_schema_typemap(const struct client *client, const struct worker *worker, size_t shard)
 {
     const struct own_schema *own = find(client, worker);
-    return own ? &own->typemaps[shard] : &worker->world->typemaps[shard];
+    bool has_it = own && shard < model_places(&own->world->model); /* a newer world may have more */
+    return has_it ? &own->typemaps[shard] : &worker->world->typemaps[shard];
 }
 
 struct plan_cache *own_schema_plans(const struct client *client)
 {
-    const struct own_schema *own = find(client, client->worker);
-    return own ? own->plans : NULL;
+    return own_schema_is_read(client) ? client->transaction.own_schema->plans : NULL;
 }
 
 bool own_schema_is_read(const struct client *client)
 {
-    return find(client, client->worker) != NULL;
+    const struct own_schema *own = find(client, client->worker);
+    return own && own->world == client->worker->world;
 }
 
 /* ---- its life ---- */
@@ -226,7 +227,8 @@ mosaic_status own_schema_answered(struct client *client, mosaic_error *error)
     mosaic_status status = MOSAIC_OK;
     if (!is_whole)
         status = error_set(error, MOSAIC_INTERNAL, "the schema of the transaction could not be read");
-    else if (++own->asked == own->world->model.shard_count)
+    else if (++own->asked ==
+             (client->schema_spread ? own->world->model.shard_count : 1)) /* else others are as before */
         status = finish(client, own, error);
     if (status != MOSAIC_OK)
         own_schema_drop(&client->transaction);

@@ -37,7 +37,7 @@ static bool equal(const struct prepared *prepared, const char *text, size_t size
                   uint16_t type_count, struct settings_sense sense)
 {
     if (prepared->size != size || prepared->type_count != type_count || prepared->sense.meaning != sense.meaning ||
-        memcmp(prepared->text, text, size) != 0)
+        prepared->sense.schema != sense.schema || memcmp(prepared->text, text, size) != 0)
         return false;
     for (uint16_t i = 0; i < type_count; i++)
         if (prepared->types[i] != type_at(types, i))
@@ -147,7 +147,7 @@ static struct prepared *make(struct prepared_table *table, uint64_t hash, const 
 struct prepared *prepared_intern(struct prepared_table *table, const char *text, size_t size, const char *types,
                                  uint16_t type_count, struct settings_sense sense)
 {
-    uint64_t hash = settings_hash(table->seed ^ sense.meaning, text, size);
+    uint64_t hash = settings_hash(table->seed ^ sense.meaning ^ sense.schema, text, size);
     for (struct prepared *each = table->chains[hash % table->chain_count]; each; each = each->next)
         if (each->hash == hash && !each->is_retired && equal(each, text, size, types, type_count, sense))
             return prepared_hold(each);

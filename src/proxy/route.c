@@ -59,7 +59,7 @@ static bool find_facts(struct client *client, const char *text, size_t size, str
 {
     static const char *const plain[] = {"pg_catalog", "public"};
     struct worker *worker = client->worker;
-    struct sql_context context = {.schema = own_schema_of(client, worker), .path = plain, .path_count = 2};
+    struct sql_context context = {.schema = worker->world->schema, .path = plain, .path_count = 2};
     const struct session_path *path = NULL;
     mosaic_error error;
     if (!open_cache(worker))
@@ -78,6 +78,9 @@ static bool find_facts(struct client *client, const char *text, size_t size, str
         if (path)
             context.path_count = route_path_names(path, &context.path);
     }
+    struct plan_cache *own = own_schema_plans(client);
+    if (own)
+        context.schema = own_schema_of(client, worker);
     context.temporary = (const char *const *)client->temporary;
     context.temporary_count = client->temporary_count;
     if (prepared) {
@@ -88,7 +91,6 @@ static bool find_facts(struct client *client, const char *text, size_t size, str
     uint64_t hash = prepared ? text_hash(worker, &context, id, prepared) : 0;
     if (given)
         *given = context;
-    struct plan_cache *own = own_schema_plans(client);
     return plan_cache_find(own ? own : worker->plans, &context, id, text, size, hash, found, &error) == MOSAIC_OK;
 }
 

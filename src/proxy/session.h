@@ -23,6 +23,7 @@ struct setting {
 struct settings_sense {
     uint64_t meaning; /* equal for states that differ in nothing that changes what a statement means */
     uint64_t reading; /* equal for those under which literals are read alike */
+    uint64_t schema;  /* of a transaction that has changed it; 0: everybody's */
 };
 
 struct settings_state {

@@ -59,8 +59,9 @@ struct scatter *stream_new(struct client *client, const struct scatter_order *or
         return NULL;
     }
     made->next = next;
-    /* The coordinator knows of no identity or generated column: a shard must parse the text, too. */
-    if (check(made, &reads) && (!source->of_coordinator || check(next, &reads)))
+    /* The coordinator knows of no identity or generated column: a shard must parse the text before it copies. */
+    bool copies = !order->plan->write->arrays;
+    if (check(made, &reads) && (!source->of_coordinator || !copies || check(next, &reads)))
         return made;
     error_memory(error);
     scatter_drop(made);

@@ -126,6 +126,7 @@ struct settings_state *transaction_rollback_to(struct transaction *transaction, 
         return NULL;
     drop(transaction, found, false);
     own_schema_drop(transaction);
+    transaction->meaning *= UINT64_C(0xbf58476d1ce4e5b9); /* odd: what was prepared behind it is not this */
     for (struct cursor_place *place = transaction->cursors; place; place = place->next)
         place->is_sure = false; /* perhaps declared behind it */
     transaction->has_failed = false;

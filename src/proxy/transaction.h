@@ -31,7 +31,8 @@ struct transaction {
     bool has_read;                 /* a query was answered beside it: transaction_read */
     bool changes_schema;           /* of all shards: changed.h */
     struct own_schema *own_schema; /* as it has changed it: own_schema.h; NULL: it has not, or is to be read */
-    uint64_t meaning;              /* of what is prepared behind that; 0: that of the session */
+    uint64_t meaning;              /* settings_sense.schema of what is prepared behind that */
+    bool changes_code;             /* types or functions, which the coordinator has as they were */
     struct buffer made;            /* relations that it has made there, or renamed: each name with its zero */
     struct buffer kept;            /* statements, each with a semicolon and a newline; freed: not all are known */
     int64_t began;                 /* by BEGIN, or its statement; the loop's clock; 0: not known */

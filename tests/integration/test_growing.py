@@ -17,6 +17,8 @@ from test_apply import Cluster
 LAB_SHARDS = 3
 SINCE = 1704067200000  # 2024 began, in milliseconds
 
+pytestmark = pytest.mark.light
+
 
 @pytest.fixture
 def cluster(lab, directory):

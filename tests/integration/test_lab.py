@@ -21,6 +21,7 @@ pytestmark = pytest.mark.light
 
 CONTROL_POINTS = ("lab.after_directory", "lab.after_initdb", "lab.after_start", "lab.after_role", "lab.before_commit",
                   "lab.after_commit")
+EACH = 1 if os.environ.get("PGMOSAIC_FULL") else 2  # of these, every one or every second
 
 
 def lab_of(directory, name, **options):
@@ -416,7 +417,7 @@ def test_a_damaged_lab_json_is_named_and_can_be_removed(directory):
 # ---- cut off -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("finish, points", [("up", CONTROL_POINTS), ("down", CONTROL_POINTS[1:3])])
+@pytest.mark.parametrize("finish, points", [("up", CONTROL_POINTS[::EACH]), ("down", CONTROL_POINTS[1:3])])
 def test_killed_at_every_control_point(directory, control_points, finish, points):
     for point in points:
         done = run_command("lab", "up", "one", "--shards", 2, cwd=directory, timeout=120,
@@ -440,7 +441,7 @@ def test_killed_while_shards_are_added(directory, control_points):
     with small_lab(directory) as lab:
         query(lab["shards"][0]["conninfo"], "CREATE TABLE kept AS SELECT 7 AS x")
         count = 1
-        for point in ("lab.after_initdb", "lab.after_role", "lab.before_commit", "lab.after_commit", "lab.after_config"):
+        for point in ("lab.after_initdb", "lab.after_role", "lab.before_commit", "lab.after_commit", "lab.after_config")[::EACH]:
             count += 1
             done = run_command("lab", "up", "one", "--shards", count, cwd=directory, timeout=120,
                                env={"MOSAIC_CONTROL_POINT": f"{point}=kill"})

@@ -228,7 +228,20 @@ def test_given_values_are_assigned_as_the_columns_have_it(both):
 
 
 def test_returning_is_in_the_order_of_the_query(both):
-    sql = "INSERT INTO b (id, n) SELECT n, id + 20 FROM a ORDER BY n DESC, id RETURNING n"
+    for sql in ("INSERT INTO b (id, n) SELECT n, id + 20 FROM a ORDER BY n DESC, id RETURNING n",
+                "INSERT INTO words SELECT word, id FROM a ORDER BY id DESC RETURNING n",
+                "INSERT INTO words SELECT 'k' || id % 5, id FROM a ORDER BY id DESC ON CONFLICT (word) DO NOTHING RETURNING n"):
+        through, one = (ask(connection, sql) for connection in both)
+        assert through == one if "CONFLICT" not in sql else sorted(through) == sorted(one), sql
+    assert len(same(both, "SELECT * FROM words")) == 25
+
+
+def test_many_rows_are_returned(both, whole):
+    """More than a shard may be ahead of the others by; the coordinator reads them."""
+    for connection in both:
+        ask(connection, "INSERT INTO a (id, n) SELECT i, i % 50 FROM generate_series(1000, 2999) i")
+    sql = ("INSERT INTO b (id, n) SELECT n, id + 20 FROM a WHERE id > 999 ORDER BY n DESC, id"
+           " RETURNING id, repeat('x', 200), n")
     assert ask(both[0], sql) == ask(both[1], sql)
 
 

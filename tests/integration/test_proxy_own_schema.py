@@ -5,6 +5,7 @@ import psycopg
 import psycopg2
 import pytest
 from proxies import STANDIN, ask, eventually, nothing_is_left, start_proxy
+from rawwire import bind, describe, execute, parse, query, row_values as rows, error_fields, sync
 
 LAB_SHARDS = 3
 COMMON = """
@@ -147,6 +148,115 @@ def test_a_dropped_table_made_anew(both):
                 "INSERT INTO orders VALUES (1, 'a'), (2, 'b'), (3, 'c') RETURNING *",
                 "SELECT o.item FROM orders o JOIN users ON id = user_id"],
          3)
+
+
+def test_a_function_that_the_coordinator_has_as_it_was(both):
+    for each in both:
+        ask(each, "CREATE FUNCTION thrice(numeric) RETURNS numeric IMMUTABLE LANGUAGE sql AS 'SELECT 3 * $1'")
+    sql = "SELECT id % 2, thrice(sum(score)) FROM users GROUP BY 1"
+    eventually(lambda: outcome(both[0], sql) == outcome(both[1], sql))
+    for end, text in (("SAVEPOINT s", sql), ("ROLLBACK", "SELECT thrice(id) FROM users WHERE id = 4")):
+        for change in ("BEGIN",
+                    "CREATE OR REPLACE FUNCTION thrice(numeric) RETURNS numeric IMMUTABLE LANGUAGE sql AS 'SELECT 0.5 * $1'"):
+            ask(both[0], change), ask(both[1], change)
+        through, one = (outcome(connection, text) for connection in both)
+        assert through == ("0A000" if text == sql else one)
+        ask(both[0], "ROLLBACK"), ask(both[1], "ROLLBACK")
+    for each in both:
+        ask(each, "DROP FUNCTION thrice(numeric)")
+
+
+def test_changes_of_the_home_shard_alone(both):
+    same(both, ["CREATE RULE r AS ON INSERT TO notes DO INSTEAD NOTHING", "SAVEPOINT s"], 0)
+    for sql in ("BEGIN", "CREATE RULE r AS ON INSERT TO notes DO INSTEAD NOTHING"):
+        ask(both[0], sql)
+    assert outcome(both[0], "INSERT INTO notes (id, word) SELECT id + 50, name FROM users") == "0A000"  # COPY knows no rules
+    for each in both:
+        ask(each, "ROLLBACK")
+        ask(each, "CREATE SCHEMA app")
+        ask(each, "CREATE TABLE app.users (id int, word text)")
+        ask(each, "INSERT INTO app.users VALUES (1, 'app')")
+        ask(each, "SET search_path = app, public")
+    try:
+        same(both, ["SELECT count(*) FROM users", "DROP TABLE app.users", "SELECT count(*) FROM users",
+                    "CREATE TABLE app.countries (code text)",
+                    "INSERT INTO countries VALUES ('xx')", "SELECT * FROM countries",
+                    "DELETE FROM public.countries WHERE code = 'fr'"], 5)
+        same(both, ["DROP TABLE app.users", "DROP SCHEMA app", "SELECT count(*) FROM users", "CREATE SCHEMA app",
+                    "CREATE VIEW app.users AS SELECT id FROM notes", "SELECT count(*) FROM users"], 2)
+    finally:
+        for each in both:
+            ask(each, "RESET search_path")
+            ask(each, "DROP SCHEMA app CASCADE")
+
+
+def test_a_change_that_has_failed(both):
+    same(both, ["SAVEPOINT s", "ALTER TABLE users ADD COLUMN name text", "ROLLBACK TO s", "SELECT * FROM users",
+                    "UPDATE users SET score = 1",
+                "SAVEPOINT s", "ALTER TABLE users ADD COLUMN seen int, ADD COLUMN name text", "ROLLBACK TO s",
+                "SELECT count(*) FROM users WHERE score = 1"], 3)
+
+
+def test_in_one_segment_of_several(both, proxy):
+    with proxy.wire() as wire:
+        def segment(*texts):
+            got = wire.exchange(b"".join(parse(text) + bind() + execute() for text in texts) + sync())
+            said = {"D": rows, "C": lambda body: body[:-1].decode(), "E": lambda body: error_fields(body)["C"],
+                    "Z": bytes.decode}
+            return [said[kind](body) for kind, body in got if kind in said]
+        for _ in range(2):
+            wire.exchange(query("BEGIN"))
+            assert segment("ALTER TABLE users ADD a int", "UPDATE users SET a = id WHERE id < 3", "SELECT sum(a) FROM users") == \
+                ["ALTER TABLE", "UPDATE 2", ["3"], "SELECT 1", "T"]
+            assert segment("ALTER TABLE notes ADD word text", "UPDATE users SET a = 1") == ["42701", "E"]
+            assert segment("ROLLBACK") == ["ROLLBACK", "I"]
+            wire.exchange(query("BEGIN"))
+            wire.exchange(query("ALTER TABLE users ADD a int"))
+            assert segment("INSERT INTO notes VALUES (1, 'twice')", "UPDATE users SET a = 1") == ["23505", "E"]
+            assert segment("ROLLBACK") == ["ROLLBACK", "I"]
+            wire.exchange(query("BEGIN"))
+            wire.exchange(query("ALTER TABLE users ADD a int"))
+            assert segment("INSERT INTO notes VALUES (9, 'once')", "UPDATE users SET a = 1", "SELECT count(a) FROM users") == \
+                ["INSERT 0 1", "UPDATE 12", ["12"], "SELECT 1", "T"]
+            assert segment("ROLLBACK") == ["ROLLBACK", "I"]
+
+
+def test_described_before_it_is_bound(both, proxy, lab):
+    with proxy.wire() as wire:
+        wire.exchange(query("BEGIN"))
+        wire.exchange(query("CREATE TYPE hue AS ENUM ('red', 'blue')"))
+        wire.exchange(query("ALTER TABLE users ADD COLUMN hue hue DEFAULT 'red'"))
+        got = wire.exchange(query("SELECT 'hue'::regtype::oid"))
+        home = next(rows(body) for kind, body in got if kind == "D")[0]
+        for key in range(1, 7):
+            wire.exchange(query(f"UPDATE users SET score = 1 WHERE id = {key + 3}"))  # another shard is linked
+            got = wire.exchange(parse("SELECT hue FROM users WHERE id = $1", f"p{key}") + describe("S", f"p{key}") + sync())
+            assert int(home).to_bytes(4, "big") in next(body for kind, body in got if kind == "T"), key
+            got = wire.exchange(bind([str(key)], statement=f"p{key}") + execute() + sync())
+            assert [kind for kind, _ in got] == ["2", "D", "C", "Z"] and got[-1][1] == b"T", got
+        wire.exchange(query("ROLLBACK"))
+
+
+def test_what_is_prepared_is_not_shared_behind_it(both, proxy):
+    """The types of parameters, and results, are those of the schema by which they were found."""
+    with psycopg.connect(proxy.dsn, autocommit=True) as connection, psycopg.connect(proxy.dsn, autocommit=True) as other:
+        everything = "SELECT * FROM users WHERE id > %s ORDER BY id"
+        for _ in range(2):
+            assert len(connection.execute(everything, (10,), prepare=True).fetchall()[0]) == 3
+        with connection.transaction(force_rollback=True):
+            connection.execute("ALTER TABLE users ADD COLUMN more int")
+            assert len(connection.execute(everything + " ", (10,), prepare=True).fetchall()[0]) == 4
+            connection.execute("SAVEPOINT s")
+            with pytest.raises(psycopg.errors.FeatureNotSupported, match="must not change result type"):
+                connection.execute(everything, (10,), prepare=True)
+            connection.execute("ROLLBACK TO s")
+            connection.execute("ALTER TABLE users ALTER COLUMN score TYPE text")
+            found = connection.execute("SELECT id FROM users WHERE score < %s ORDER BY id LIMIT 2", ["2"], prepare=True)
+            assert found.fetchall() == [(1,), (4,)]
+        for each in (connection, other):
+            found = each.execute("SELECT id FROM users WHERE score < %s ORDER BY id LIMIT 2", [2], prepare=True)
+            assert found.fetchall() == [(1,), (4,)]
+            assert len(each.execute(everything + " ", (10,), prepare=True).fetchall()[0]) == 3
 
 
 def test_what_was_prepared(both, proxy):

@@ -61,7 +61,8 @@ def alone(make_lab):
     return lab
 
 
-@pytest.fixture(scope="module", params=CLUSTERS, ids=lambda n: f"{n} shards")
+@pytest.fixture(scope="module", ids=lambda n: f"{n} shards",
+                params=[count if count == 2 else pytest.param(count, marks=pytest.mark.light) for count in CLUSTERS])
 def cluster(request, make_lab, alone):
     lab = make_lab(request.param, "town")
     for shard in range(request.param):
