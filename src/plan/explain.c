@@ -380,9 +380,10 @@ static void write_writes(struct writer *writer)
         add_source(writer, write->source); /* of an INSERT */
     for (size_t i = 0; write->move && i < write->part_count; i++)
         add_told(writer, &write->parts[i], shard_name(writer, write->parts[i].shard));
-    if (!write->parts[0].rows && !write->move)
+    bool is_alike = !write->parts[0].rows && !write->move && !write->sifts;
+    if (is_alike)
         add_told(writer, &write->parts[0], write->pick ? "each shard first" : "each shard");
-    for (size_t i = 0; i < write->part_count && i < PARTS_SHOWN && write->parts[i].rows; i++)
+    for (size_t i = 0; !is_alike && !write->move && i < write->part_count && i < PARTS_SHOWN; i++)
         add_told(writer, &write->parts[i], shard_name(writer, write->parts[i].shard));
     add_returning(writer, write);
     if (write->tags == TAGS_SUM) {

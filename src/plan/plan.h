@@ -67,6 +67,7 @@ struct plan_write {
     const struct fact_pick *pick; /* which row is changed all of them say together; the parts' text is its peek. NULL */
     bool has_keeper; /* rows that are changed get a key of `keeper`: another shard must have none, or it fails */
     uint16_t keeper;
+    bool sifts;                       /* MERGE: each part has the source's rows whose keys its shard owns */
     bool until_found;                 /* one after the other, and none behind the first that has changed a row */
     const struct fact_copy *copy;     /* COPY FROM STDIN: how its rows are dealt out; NULL: it is none */
     const struct plan_source *source; /* where the rows of `copy` come from; NULL: from the client */

@@ -1,6 +1,8 @@
 #include "plan/write.h"
 
+#include "base/buffer.h"
 #include "base/error.h"
+#include "core/sqlexpr.h"
 #include "plan/scatter.h"
 #include "sql/moment.h"
 #include "sql/rows.h"
@@ -10,7 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { ID_DIGITS = 20 };
+enum { ID_DIGITS = 20, SIFTED_MOST = 1 << 26 };
 
 /* ---- the present ---- */
 
@@ -51,6 +53,24 @@ static enum keys_outcome find_owners(const struct keys_input *input, const uint1
     return all ? KEYS_READ : KEYS_MEMORY;
 }
 
+/* What this shard is told of: rows without a key are for all, whose columns refuse them. */
+static bool sift(const struct keys_input *input, struct plan_write_part *part)
+{
+    const struct fact_write *fact = input->facts->write;
+    const struct fact_sift *sift = fact->sift;
+    const struct table *table = fact->target->table;
+    struct buffer out = BUFFER_INIT(SIFTED_MOST);
+    buffer_format(&out, "%s(SELECT * FROM %s WHERE ", sift->before, sift->source);
+    for (size_t i = 0; i < table->column_count; i++)
+        buffer_format(&out, "%s IS NULL OR ", sift->columns[i]);
+    sql_owned(&out, &table->rule, sift->columns, table->map, part->shard);
+    buffer_format(&out, ") AS %s%s", sift->alias, sift->after);
+    part->size = out.size;
+    part->text = buffer_failed(&out) ? NULL : arena_string(input->arena, buffer_string(&out));
+    buffer_free(&out);
+    return part->text;
+}
+
 static enum keys_outcome make_parts(const struct keys_input *input, struct plan_write *write)
 {
     const struct fact_write *fact = input->facts->write;
@@ -66,6 +86,8 @@ static enum keys_outcome make_parts(const struct keys_input *input, struct plan_
             .shard = shards[i], .text = values->text + fact->start, .size = values->size - fact->start};
         if (fact->pick)
             parts[i].text = fact->pick->peek, parts[i].size = strlen(fact->pick->peek);
+        if (fact->sift && !sift(input, &parts[i]))
+            return KEYS_MEMORY;
         if (fact->makes)
             parts[i].inside = fact->inside - fact->start;
         if (fact->others && shards[i] != values->schema->home)
@@ -407,6 +429,7 @@ bool write_fill(const struct keys_input *input, struct plan_write *write)
     write->tag = fact->tag;
     write->target = fact->target;
     write->until_found = fact->until_found;
+    write->sifts = fact->sift != NULL;
     write->pick = fact->pick;
     write->explains = fact->explains, write->explain_runs = fact->explain_runs;
     write->copy = fact->copy;

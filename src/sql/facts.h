@@ -277,6 +277,15 @@ struct fact_move {
 };
 
 /*
+ * MERGE of a source that all shards have alike: each is told of those of its rows whose key it owns, and of those
+ * without a key: before (SELECT * FROM source WHERE … columns …) AS alias after.
+ */
+struct fact_sift {
+    const char *before, *source, *alias, *after; /* of the text; the alias as SQL */
+    const char *const *columns;                  /* of the source, as SQL, each of the type of its key column */
+};
+
+/*
  * A write on several shards, in one transaction: what they do together is what one PostgreSQL with all rows would do.
  */
 struct fact_write {
@@ -311,6 +320,7 @@ struct fact_write {
     const char *explains;
     bool explain_runs;
     const struct fact_pick *pick; /* OWN: how the row is picked that is changed; NULL: it is none such */
+    const struct fact_sift *sift; /* OWN: what of its source each shard is told of; NULL: it is none such */
     size_t words;                 /* ROWS: before the word VALUES, from `start` on (rows.h) */
     /* ROWS: the key is left out, and its column's default is mosaic.next_id(): whoever plans makes one for each row. */
     const char *made_key; /* the column; NULL: the rows have their keys */

@@ -241,12 +241,15 @@ static void lock(struct analysis *analysis, struct scope *scope, List *clauses, 
     }
 }
 
+enum { TEXT = 25 };
+
 static void values_rows(struct analysis *analysis, struct scope *scope, List *rows, struct columns *outputs)
 {
     size_t width = (size_t)list_length(linitial(rows)), count = (size_t)list_length(rows);
     struct fact_value *values = analysis_new(analysis, width * count + 1, sizeof *values);
-    bool *known = analysis_new(analysis, width + 1, sizeof *known);
+    bool *known = analysis_new(analysis, width + 1, sizeof *known), *untyped = analysis_new(analysis, width + 1, 1);
     memset(known, true, width);
+    memset(untyped, true, width);
     for (size_t row = 0; row < count; row++) {
         List *list = list_nth(rows, (int)row);
         for (size_t i = 0; i < width && i < (size_t)list_length(list); i++) {
@@ -255,6 +258,7 @@ static void values_rows(struct analysis *analysis, struct scope *scope, List *ro
             /* Columns of VALUES have one type for all rows: only where all say the same is it known. */
             bool same = operand.is_value && operand.value.type && operand.value.type == values[i * count].type;
             known[i] &= same;
+            untyped[i] &= operand.is_value && !operand.value.type && operand.value.source == VALUE_LITERAL;
             if (operand.is_value)
                 value_use(analysis, &operand.value, operand.value.type, false);
         }
@@ -262,8 +266,10 @@ static void values_rows(struct analysis *analysis, struct scope *scope, List *ro
     for (size_t i = 0; i < width; i++) {
         struct column *column = columns_add(analysis, outputs);
         column->name = analysis_text(analysis, "column%zu", i + 1);
-        if (!known[i] || count > ALTERNATIVES_MOST)
+        if ((!known[i] && !untyped[i]) || count > ALTERNATIVES_MOST)
             continue;
+        for (size_t row = 0; row < count && untyped[i]; row++)
+            values[i * count + row].type = TEXT; /* select_common_type: literals of no type are texts */
         column->term = term_new(analysis, NULL, 0, false);
         column->term->type = values[i * count].type;
         column->term->is_constant = true;

@@ -190,6 +190,9 @@ INSERT of one key's rows | INSERT INTO orders VALUES (42, 1, 9, now(), 'pen'), (
 INSERT of several keys' rows | INSERT INTO orders VALUES (42, 1, 9, now(), 'pen'), (43, 1, 5, now(), 'ink')
 INSERT … ON CONFLICT | INSERT INTO users (id, name) VALUES (42, 'ann') ON CONFLICT (id) DO UPDATE SET name = excluded.name
 INSERT … SELECT of one key | INSERT INTO t (id, b) SELECT id, name FROM users WHERE id = 42
+INSERT … SELECT of rows that belong elsewhere | INSERT INTO t (id, b) SELECT id + 1, name FROM users
+INSERT … SELECT … ON CONFLICT, RETURNING of such | INSERT INTO t (id, b) SELECT id + 1, name FROM users
+  ON CONFLICT (id) DO UPDATE SET b = excluded.b RETURNING id
 INSERT … SELECT of all rows | INSERT INTO t (id, b) SELECT id, name FROM users
 UPDATE of one key | UPDATE users SET score = score + 1 WHERE id = 42
 UPDATE of all rows | UPDATE users SET score = 0
@@ -201,6 +204,8 @@ UPDATE of the key itself | UPDATE users SET id = 43, score = score + 1 WHERE id 
 UPDATE of the key by its own value | UPDATE users SET id = id + 1 WHERE id = 42
 DELETE of one key | DELETE FROM users WHERE id = 42 RETURNING *
 DELETE of all rows | DELETE FROM users
+MERGE of rows of several keys | MERGE INTO t USING (VALUES (1, 'a'), (2, 'b')) v (id, b) ON t.id = v.id
+  WHEN MATCHED THEN UPDATE SET b = v.b WHEN NOT MATCHED THEN INSERT (id, b) VALUES (v.id, v.b)
 MERGE of one key | MERGE INTO t USING users u ON t.id = u.id AND u.id = 42 WHEN MATCHED AND t.id = 42 THEN UPDATE SET b = u.name
 writes to a home table | UPDATE settings SET v = 'x' WHERE k = 1
 writes to a reference table | UPDATE countries SET name = 'x' WHERE code = 1

@@ -234,7 +234,7 @@ def test_a_shard_that_says_nothing_any_more(cluster, limit):
 def test_a_shard_that_falls_silent_within_a_row(cluster):
     """The client has half a row: nothing but the end of its connection can tell it."""
     sql = "SELECT id, repeat('x', 50000000) FROM users WHERE id IN (3, 4)"
-    with start_proxy(cluster, {"scatter_timeout": "2s", "cancel_wait_timeout": "500ms"}) as hasty, hasty.wire() as wire:
+    with start_proxy(cluster, {"scatter_timeout": "6s", "cancel_wait_timeout": "500ms"}) as hasty, hasty.wire() as wire:
         wire.send(query(sql))
         assert wire.read()[0] == "T"
         wire.fill()

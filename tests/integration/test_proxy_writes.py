@@ -478,11 +478,9 @@ def test_merge_of_a_reference_table_s_rows(lab, one):
     with pytest.raises(psycopg2.errors.CardinalityViolation):
         ask(one, "MERGE INTO plain p USING countries c ON p.word LIKE c.code || '%' WHEN MATCHED THEN DELETE")
     assert len(plain(lab)) == 12
-    for refused in (merge + " WHEN NOT MATCHED THEN INSERT VALUES (1, name)",
-                    "MERGE INTO plain p USING (VALUES (1, 'a'), (2, 'b')) s(id, v) ON p.id = s.id WHEN NOT MATCHED THEN INSERT "
-                    "VALUES (s.id, s.v)"):
-        with pytest.raises(psycopg2.errors.FeatureNotSupported, match="would insert the rows that match none"):
-            ask(one, refused)
+    with pytest.raises(psycopg2.errors.FeatureNotSupported) as caught:
+        ask(one, merge + " WHEN NOT MATCHED THEN INSERT VALUES (1, name)")
+    assert "the key that it inserts is no column of its source" in caught.value.diag.message_detail
 
 
 def test_merge_with_parameters_and_explained(proxy, lab, merging):

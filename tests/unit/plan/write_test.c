@@ -175,6 +175,12 @@ static void every_owner_changes_its_own_rows(void **state)
     CHECK_ALL(rows);
 }
 
+/* What a shard is told of a source that all have alike. */
+#define SIFTED(shard, source, alias, key, inserts)                                                                    \
+#shard ":MERGE INTO t USING (SELECT * FROM " source " WHERE " alias "." key "::pg_catalog.int8 IS NULL OR " alias \
+           "." key "::pg_catalog.int8 IS NOT NULL AND (" alias "." key "::pg_catalog.int8 & 3) = " #shard             \
+           ") AS " alias " ON t.id = " alias "." key " WHEN NOT MATCHED THEN INSERT " inserts
+#define TWO_ROWS "(VALUES (1, 2), (2, 3)) s(id, v)"
 #define MERGE_U(source, on) "MERGE INTO t USING " source " ON " on " WHEN MATCHED THEN UPDATE SET v = s.w "
 #define ELSE_INSERT "WHEN NOT MATCHED THEN INSERT (id, v) VALUES (s.tid, s.w)"
 
@@ -233,13 +239,27 @@ static void every_owner_merges_what_is_tied_to_its_keys(void **state)
          "0 1 2 3"},
         {"MERGE INTO t USING ref r ON t.v = r.rid WHEN MATCHED THEN UPDATE SET name = label", "0 1 2 3"},
         {"MERGE INTO t USING ref r ON t.id = r.tid WHEN NOT MATCHED AND rid / 0 = 1 THEN DO NOTHING", "refused",
-         "source is not sharded"},
-        {"MERGE INTO t USING ref r ON t.id = r.tid WHEN NOT MATCHED THEN INSERT (id) VALUES (r.tid)", "refused",
+         "what it inserts is not known"},
+        {"MERGE INTO t USING ref r ON t.id = r.tid WHEN NOT MATCHED THEN INSERT (id) VALUES (r.tid)",
+         SIFTED(0, "ref r", "r", "tid", "(id) VALUES (r.tid)") " " SIFTED(
+             1, "ref r", "r", "tid",
+             "(id) VALUES (r.tid)") " " SIFTED(2, "ref r", "r", "tid",
+                                               "(id) VALUES (r.tid)") " " SIFTED(3, "ref r", "r", "tid",
+                                                                                 "(id) VALUES (r.tid)")},
+        {"MERGE INTO t USING ref r ON t.id = r.tid WHEN NOT MATCHED THEN INSERT (id) VALUES (r.tid + 1)", "refused",
          "in one transaction"},
+        {"MERGE INTO t USING ref r ON t.v = r.tid WHEN NOT MATCHED THEN INSERT (id) VALUES (r.tid)", "refused",
+         "other keys"},
+        {"MERGE INTO t USING ref r ON t.id = r.tid AND t.id = 5 WHEN NOT MATCHED THEN INSERT (id) VALUES (r.rid)",
+         "refused"},
         {"MERGE INTO t USING (VALUES (1, 2), (2, 3)) s(id, v) ON t.id = s.id WHEN MATCHED THEN UPDATE SET v = s.v",
          "1 2"},
         {"MERGE INTO t USING (VALUES (1, 2), (2, 3)) s(id, v) ON t.id = s.id WHEN NOT MATCHED THEN INSERT VALUES "
          "(s.id)",
+         SIFTED(0, TWO_ROWS, "s", "id", "VALUES (s.id)") " " SIFTED(1, TWO_ROWS, "s", "id", "VALUES (s.id)") " " SIFTED(
+             2, TWO_ROWS, "s", "id", "VALUES (s.id)") " " SIFTED(3, TWO_ROWS, "s", "id", "VALUES (s.id)")},
+        {"MERGE INTO t USING (VALUES (1, 2), (2, 3)) s(id, v) ON t.id = s.id WHEN NOT MATCHED THEN INSERT VALUES "
+         "(s.id + 1)",
          "refused", "ON CONFLICT"},
         {"MERGE INTO t USING t s ON t.id = s.id WHEN MATCHED THEN UPDATE SET v = s.v + t.v", "0 1 2 3"},
         {"MERGE INTO t USING t s ON t.v = s.v WHEN MATCHED THEN DELETE", "refused", "other keys"},
