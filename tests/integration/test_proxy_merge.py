@@ -74,13 +74,14 @@ def test_each_row_is_one_shards(both):
             ("MERGE INTO t USING kinds s ON t.id = s.id WHEN MATCHED AND t.n > 3 THEN DELETE WHEN MATCHED THEN UPDATE SET"
              ' word = s.word WHEN NOT MATCHED THEN INSERT (id, n, word) VALUES (s.id, "Odd one", s.word)', "MERGE 15"),
             ("MERGE INTO t AS target USING kinds AS \"The source\" ON target.id = \"The source\".id WHEN NOT MATCHED AND"
-             " \"The source\".id > 3 THEN INSERT (id, word) VALUES (\"The source\".id, DEFAULT) WHEN NOT MATCHED THEN INSERT (id, n)"
-             " VALUES (\"The source\".id, 7)", None),
+             " \"The source\".id > 3 THEN INSERT (id, word) VALUES (\"The source\".id, DEFAULT) WHEN NOT MATCHED THEN INSERT"
+             " (id, n) VALUES (\"The source\".id, 7)", None),
             ("MERGE INTO t USING (SELECT id, word, id + 1 AS n FROM kinds WHERE id % 2 = 0 ORDER BY id) s" + into_t, "MERGE 7"),
             ("WITH s AS (SELECT id, 9 AS n FROM kinds) MERGE INTO t USING s" + into_t, None),
-            ("MERGE INTO t USING kinds s ON t.id = s.id WHEN NOT MATCHED THEN INSERT (id, word) VALUES (s.id, 'much too long')", None),
-            ("MERGE INTO w USING (VALUES ('k1', 5), ('k9', 6), ('é', 7), ('', 8)) s (word, n) ON w.word = s.word WHEN MATCHED THEN"
-             " UPDATE SET n = w.n + s.n WHEN NOT MATCHED THEN INSERT VALUES (s.word, s.n)", "MERGE 4"),
+            ("MERGE INTO t USING kinds s ON t.id = s.id WHEN NOT MATCHED THEN INSERT (id, word) VALUES (s.id, 'much too long')",
+             None),
+            ("MERGE INTO w USING (VALUES ('k1', 5), ('k9', 6), ('é', 7), ('', 8)) s (word, n) ON w.word = s.word WHEN MATCHED"
+             " THEN UPDATE SET n = w.n + s.n WHEN NOT MATCHED THEN INSERT VALUES (s.word, s.n)", "MERGE 4"),
             ("MERGE INTO w USING (VALUES ('k1', 5), ('x', 600)) s (word, n) ON w.word = s.word WHEN NOT MATCHED THEN"
              " INSERT VALUES (s.word, s.n)", "23514"),
             ("MERGE INTO p USING (VALUES (1, 'b1', 2), (1, 'b7', 3), (20, 'b1', 4)) s (a, b, v) ON p.a = s.a AND p.b = s.b"
@@ -123,7 +124,8 @@ def test_what_is_refused(both):
             ("MERGE INTO loose USING kinds s ON loose.id = s.id WHEN NOT MATCHED THEN INSERT (id) VALUES (s.id)", "may be NULL"),
             ("MERGE INTO t USING kinds s ON t.id = s.id WHEN MATCHED THEN UPDATE SET id = s.id + 1"
              " WHEN NOT MATCHED THEN INSERT (id) VALUES (s.id)", "may change the key"),
-            ("MERGE INTO t USING (SELECT id FROM kinds LIMIT 3) s ON t.id = s.id WHEN NOT MATCHED THEN INSERT (id) VALUES (s.id)", "")):
+            ("MERGE INTO t USING (SELECT id FROM kinds LIMIT 3) s ON t.id = s.id WHEN NOT MATCHED THEN INSERT (id) VALUES (s.id)",
+             "")):
         with pytest.raises(psycopg2.errors.FeatureNotSupported) as caught:
             ask(both[0], sql)
         assert words in f"{caught.value.diag.message_primary} {caught.value.diag.message_detail}", sql
