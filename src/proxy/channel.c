@@ -57,8 +57,10 @@ void channel_close(struct channel *channel)
         outbox_end(channel->loop->outbox); /* which knows it */
     tls_free(channel->tls);                /* says good-bye, so before the socket goes */
     channel->tls = NULL;
-    if (channel->fd >= 0)
+    if (channel->fd >= 0) {
+        loop_remove(channel->loop, channel->fd);
         close(channel->fd);
+    }
     channel->fd = -1;
     channel->broken = true;
     channel->readable = false;

@@ -245,6 +245,7 @@ void listeners_close(struct proxy *proxy)
         struct listener *listener = LIST_OWNER(struct listener, node, node);
         if (listener->fd < 0)
             continue;
+        loop_remove(&listener->worker->loop, listener->fd);
         close(listener->fd);
         listener->fd = -1;
         timer_cancel(&listener->timer);

@@ -77,6 +77,11 @@ bool loop_change(struct loop *loop, struct source *source, int fd, uint32_t even
     return epoll_ctl(loop->epoll, EPOLL_CTL_MOD, fd, &event) == 0;
 }
 
+void loop_remove(struct loop *loop, int fd)
+{
+    (void)epoll_ctl(loop->epoll, EPOLL_CTL_DEL, fd, NULL); /* one that was never added is none */
+}
+
 void loop_again(struct loop *loop, struct source *source)
 {
     if (!source->buried && list_empty(&source->node))

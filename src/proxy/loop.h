@@ -41,6 +41,11 @@ void source_init(struct source *source, void (*ready)(struct source *, uint32_t)
 /* Edge-triggered but for EPOLLEXCLUSIVE. */
 MOSAIC_MUST_CHECK bool loop_add(struct loop *loop, struct source *source, int fd, uint32_t events);
 MOSAIC_MUST_CHECK bool loop_change(struct loop *loop, struct source *source, int fd, uint32_t events);
+/*
+ * Before its socket is closed: that alone does not end its events while another process has it as well, as one that is
+ * about to become pg_dump has for a moment.
+ */
+void loop_remove(struct loop *loop, int fd);
 /* source->again is called once before the loop waits next, or next looks for events: this turn's others come first. */
 void loop_again(struct loop *loop, struct source *source);
 /* No more calls; freed at the end of this turn. Its socket must be closed. */

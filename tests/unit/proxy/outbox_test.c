@@ -32,7 +32,7 @@ enum { LINES = 70, PIECES = 64, SMALL = 100, FULL = 1024, LARGE = 5000 };
 struct line {
     struct channel channel; /* first */
     int peer;
-    unsigned agains;
+    unsigned agains, events;
     size_t sent, received;
 };
 
@@ -42,6 +42,7 @@ static size_t line_count;
 
 static void line_ready(struct source *source, uint32_t events)
 {
+    ((struct line *)(void *)source)->events++;
     channel_event((struct channel *)(void *)source, events);
 }
 
@@ -81,7 +82,7 @@ static struct line *connect_line(void)
     close(listener);
     source_init(&line->channel.source, line_ready, line_again, line_free);
     channel_init(&line->channel, &loop, fd);
-    line->agains = 0;
+    line->agains = line->events = 0;
     line->sent = line->received = 0;
     assert_true(channel_watch(&line->channel, false));
     return line;
@@ -305,6 +306,21 @@ static void closing_sends_first(void **state)
     receive_all(other);
 }
 
+static void what_is_closed_is_silent_though_another_process_has_it(void **state)
+{
+    (void)state;
+    struct line *line = connect_line();
+    int other = dup(line->channel.fd); /* as between fork and exec */
+    assert_true(other >= 0);
+    loop_turn(&loop, 0);
+    unsigned before = line->events;
+    channel_close(&line->channel);
+    assert_int_equal(send(line->peer, "x", 1, 0), 1);
+    loop_turn(&loop, 10);
+    assert_int_equal(line->events, before);
+    close(other);
+}
+
 /* Against what each line was given, with readers so slow that sockets are full most of the time. */
 static void like_a_list_of_bytes(void **state)
 {
@@ -415,7 +431,8 @@ static void it_may_be_forbidden(void **state)
         TEST(what_comes_behind_a_piece_of_the_same_socket_comes_behind_it, how),                                 \
         TEST(more_than_there_is_room_for_goes_at_once, how), TEST(what_the_kernel_has_no_room_for_is_kept, how), \
         TEST(a_broken_socket_is_told_once, how), TEST(what_is_corked_goes_together, how),                        \
-        TEST(closing_sends_first, how), TEST(like_a_list_of_bytes, how)
+        TEST(closing_sends_first, how), TEST(what_is_closed_is_silent_though_another_process_has_it, how),       \
+        TEST(like_a_list_of_bytes, how)
 
 int main(void)
 {
