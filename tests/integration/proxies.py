@@ -7,6 +7,7 @@ import concurrent.futures
 import contextlib
 import os
 import pathlib
+import random
 import re
 import shutil
 import signal
@@ -123,9 +124,12 @@ def together(work, values):
 
 
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """One that no connection takes meanwhile: below those that the kernel gives out; and by chance, since others choose, too."""
+    while True:
+        port = random.SystemRandom().randrange(24000, 32000)
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 class Proxy(Target):
