@@ -64,11 +64,6 @@ static bool is_sign(const struct token *token, char sign)
     return !token->is_group && token->word.kind == WORD_SIGN && *token->word.text == sign;
 }
 
-static bool is_word(const struct token *token, const char *name)
-{
-    return !token->is_group && token->word.kind == WORD_NAME && word_is(&token->word, name);
-}
-
 /*
  * SELECT (x)::type, (y)::type FROM …: what shows no key as a subquery may be every shard's as it is. By words: commas
  * outside of all parentheses part the list, and the first FROM that is of no IS DISTINCT FROM, nor a name behind a dot,
@@ -81,12 +76,12 @@ static char *plain_text(const struct keys_input *input)
     size_t end = query_end(input), at = stream->start, count = 0, from = 0, last = 0;
     struct token token, before = {.is_group = true};
     struct buffer out = BUFFER_INIT(SOURCE_BYTES_MOST);
-    if (!stream->is_plain || !words_token(text, end, &at, &token) || !is_word(&token, "select"))
+    if (!stream->is_plain || !words_token(text, end, &at, &token) || !token_is(&token, "select"))
         return NULL;
     buffer_text(&out, "SELECT ");
     for (; !from && words_token(text, end, &at, &token); before = token) {
-        bool ends = is_word(&token, "from") && !is_word(&before, "distinct") && !is_sign(&before, '.');
-        if (is_word(&token, "all") && !last)
+        bool ends = token_is(&token, "from") && !token_is(&before, "distinct") && !is_sign(&before, '.');
+        if (token_is(&token, "all") && !last)
             continue;
         if (!ends && !is_sign(&token, ',')) {
             last = last ? last : token.start;

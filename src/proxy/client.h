@@ -139,7 +139,7 @@ struct client {
     uint64_t needs_reading; /* of the schema, before the next statement: reload.h; 0: none */
     struct client_statements statements;
     struct prepared *unnamed;      /* held */
-    struct prepared *unnamed_sure; /* unnamed_is_sure false: that which stays if the segment fails; held */
+    struct prepared *unnamed_sure; /* unnamed_is_unsure: that which stays if the segment fails; held */
     bool unnamed_is_unsure;        /* its Parse, or Close, is not answered yet */
     uint64_t unnamed_number;       /* of the Parse that made it; of prepared_table.last_unnamed */
     uint64_t unnamed_shape;        /* as it was described to this client; 0: it was not */

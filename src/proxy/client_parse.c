@@ -174,13 +174,11 @@ enum taken client_know_schema(struct client *client, struct prepared *prepared)
     struct route route;
     if (__builtin_expect(!changed_may_differ(client), 1) && !client->asks)
         return REACHED;
-    enum taken taken = client->asks ? local_ask_path(client) : REACHED;
+    enum taken taken = know_path(client, prepared);
     if (taken != REACHED)
         return taken;
     if (!route_facts(client, prepared, &route))
         return client_out_of_memory(client);
-    if (route.way == ROUTE_ASK)
-        return local_ask_path(client);
     if (!route.facts || !changed_wants_schema(client, route.facts, prepared->text, prepared->size))
         return REACHED;
     client->asks_for = ASK_SCHEMA;

@@ -42,17 +42,12 @@ static size_t query_start(const struct analysis *analysis, const InsertStmt *ins
     return more ? token.start : 0;
 }
 
-static bool is_word(const struct token *token, const char *name)
-{
-    return !token->is_group && token->word.kind == WORD_NAME && word_is(&token->word, name);
-}
-
 /* The word INSERT that INTO follows, outside of all parentheses. SIZE_MAX: it is not to be found. */
 static size_t insert_start(const struct analysis *analysis, size_t from)
 {
     struct token token, before = {.is_group = true};
     for (size_t at = from; next_token(analysis, &at, &token); before = token)
-        if (is_word(&token, "into") && is_word(&before, "insert"))
+        if (token_is(&token, "into") && token_is(&before, "insert"))
             return before.start;
     return SIZE_MAX;
 }
@@ -66,7 +61,7 @@ static size_t behind_start(const struct analysis *analysis, const InsertStmt *in
     struct token token, before = {.is_group = true};
     for (size_t at = from; next_token(analysis, &at, &token); before = token)
         if (first->location > 0 && token.start == (size_t)first->location)
-            return is_word(&before, "returning") ? before.start : 0;
+            return token_is(&before, "returning") ? before.start : 0;
     return 0;
 }
 

@@ -40,6 +40,11 @@ struct token {
 bool words_token(const char *text, size_t size, size_t *at, struct token *token);
 /* Is it this name (lower case), in any case? */
 bool word_is(const struct word *word, const char *name);
+/* Is it this name, and no group? */
+static inline bool token_is(const struct token *token, const char *name)
+{
+    return !token->is_group && token->word.kind == WORD_NAME && word_is(&token->word, name);
+}
 /* Is one of the words in it that date and time types read as a moment: now, today, tomorrow, yesterday? */
 bool words_name_moment(const char *text, size_t size);
 /* Behind blanks and comments from `at` on: where the next word begins, or size. */

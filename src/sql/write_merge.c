@@ -88,17 +88,16 @@ static bool source_place(const struct analysis *analysis, const MergeStmt *merge
 {
     size_t at = (size_t)merge->relation->location;
     struct token token;
-    bool more = true, begun = false;
+    bool begun = false;
     *start = *end = 0;
-    while ((more = words_token(analysis->text, analysis->size, &at, &token))) {
-        bool is_name = !token.is_group && token.word.kind == WORD_NAME;
-        if (begun && is_name && word_is(&token.word, "on"))
+    while (words_token(analysis->text, analysis->size, &at, &token)) {
+        if (begun && token_is(&token, "on"))
             return *end > 0;
         if (begun && !*start)
             *start = token.start;
         if (begun)
             *end = token.end;
-        begun |= is_name && word_is(&token.word, "using");
+        begun |= token_is(&token, "using");
     }
     return false;
 }
