@@ -15,7 +15,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { LOCK_WAIT_MS = 3000, LOCK_RETRY_MS = 200 };
+enum { LOCK_WAIT_MS = 10000, LOCK_RETRY_MS = 200 };
 
 const char apply_lock_sql[] = "SELECT pg_try_advisory_lock(hashtext('pgmosaic apply'), 1)";
 

@@ -21,6 +21,8 @@ CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("PGMOSAIC_BUILD", CHECKOUT / "build")).resolve()
 COMMAND = BUILD / "pgmosaic"
 SEED = int(os.environ.get("SEED") or random.SystemRandom().randrange(1 << 32))
+# In the full run every sanitizer's tests share the machine: there, what waits does so for longer before it fails.
+PATIENCE = 4 if os.environ.get("PGMOSAIC_FULL") else 1
 SANITIZER_MARKS = ("AddressSanitizer", "LeakSanitizer", "ThreadSanitizer", "runtime error:")
 # What would lead a command to another cluster than the test's own, or make a `make` speak as one within another.
 FOREIGN = ("PGMOSAIC_CONFIG", "PGDATABASE", "PGUSER", "PGHOST", "PGPORT", "PGPASSFILE", "PGPASSWORD", "PGSERVICE",
@@ -43,7 +45,7 @@ def run_command(*arguments, cwd=None, env=None, input=None, timeout=60, check=Fa
     """Runs pgmosaic to its end. check=True: a failure raises, with both outputs; a sanitizer's report always does."""
     done = subprocess.run([str(command), *map(str, arguments)], cwd=cwd, env=environment(env), input=input,
                           stdin=subprocess.DEVNULL if input is None else None, capture_output=True, text=text,
-                          timeout=timeout)
+                          timeout=timeout * PATIENCE)
     errors = done.stderr if text else done.stderr.decode(errors="replace")
     if any(mark in errors for mark in SANITIZER_MARKS):
         raise AssertionError(f"pgmosaic {arguments}: a sanitizer found:\n{errors}")
@@ -373,7 +375,7 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "deadline(seconds): how long each phase of the test may take (default 180)")
+    config.addinivalue_line("markers", "deadline(seconds): how long each phase of the test may take in an ordinary run (else 180)")
     config.addinivalue_line("markers", "plain: makes a build of its own, installs, or measures memory: never under sanitizers")
     config.addinivalue_line("markers", "long: in the full run alone")
     config.addinivalue_line("markers", "light: under sanitizers in the full run alone, else in the ordinary build")
@@ -391,7 +393,7 @@ def at_points(points, always):
 @contextlib.contextmanager
 def deadline(item):
     marker = item.get_closest_marker("deadline")
-    seconds = marker.args[0] if marker else 180
+    seconds = (marker.args[0] if marker else 180) * PATIENCE
 
     def expired(*_):
         raise TimeoutError(f"{item.nodeid} took longer than {seconds} s")

@@ -17,11 +17,11 @@ import tempfile
 import time
 
 import pytest
-from conftest import COMMAND, SANITIZER_MARKS, environment, run_command, superuser
+from conftest import COMMAND, PATIENCE, SANITIZER_MARKS, environment, run_command, superuser
 from rawwire import Wire
 
 STANDIN = os.environ.get("PROXY_STANDIN")
-READY = 20  # seconds; much more than it needs, for a loaded machine with a sanitizer
+READY = 20 * PATIENCE  # seconds; much more than it needs, for a loaded machine with a sanitizer
 
 
 class Target:
@@ -162,11 +162,11 @@ class Proxy(Target):
         if self.alive():
             self.process.send_signal(signal.SIGINT if STANDIN else signal.SIGTERM)
             try:
-                self.process.wait(20)
+                self.process.wait(READY)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
-                raise AssertionError(f"the proxy did not stop within 20 s:\n{self.log[-2000:]}") from None
+                raise AssertionError(f"the proxy did not stop within {READY} s:\n{self.log[-2000:]}") from None
         if any(mark in self.log for mark in SANITIZER_MARKS):
             raise AssertionError(f"a sanitizer found:\n{self.log}")
 
@@ -220,14 +220,14 @@ def start_pgbouncer(lab, direct, port, directory):
 
 
 def eventually(what, seconds=10):
-    """Waits until what() is true, and returns it."""
-    deadline = time.monotonic() + seconds
+    """Waits until what() is true, and returns it. seconds: in an ordinary run."""
+    deadline = time.monotonic() + seconds * PATIENCE
     while time.monotonic() < deadline:
         found = what()
         if found:
             return found
         time.sleep(0.02)
-    raise AssertionError(f"not within {seconds} s")
+    raise AssertionError(f"not within {seconds * PATIENCE} s")
 
 
 @contextlib.contextmanager

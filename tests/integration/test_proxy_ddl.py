@@ -7,7 +7,7 @@ import time
 import psycopg
 import psycopg2
 import pytest
-from conftest import superuser
+from conftest import PATIENCE, superuser
 from proxies import STANDIN, ask, eventually, nothing_is_left, start_proxy, together
 from rawwire import bind, describe, execute, kinds, parse, query, sync
 
@@ -303,7 +303,7 @@ def test_an_index_whose_connection_is_lost_is_made_by_sending_it_again(lab, one)
         assert eventually(lambda: lab.query(1, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE "
                                                "'CREATE INDEX CONC%' AND wait_event_type = 'Lock'"), seconds=10)
         with pytest.raises(psycopg2.Error) as found:
-            made.result(timeout=20)
+            made.result(20 * PATIENCE)
         assert "done on s0, s2" in found.value.diag.context
         cursor.execute("ROLLBACK")
     assert lab.query(1, INDEX) == [(False,)]
@@ -538,10 +538,10 @@ def test_a_plan_of_an_older_schema_is_made_anew(lab, second):
                 lab.query(0, "CREATE VIEW moved AS SELECT id FROM home")
             if begin:
                 with pytest.raises(psycopg2.errors.SerializationFailure, match="the schema has changed since"):
-                    dropped.result(20)
+                    dropped.result(20 * PATIENCE)
                 other("ROLLBACK")
                 other("DROP VIEW moved")
             else:
-                assert dropped.result(20) == "DROP VIEW"
+                assert dropped.result(20 * PATIENCE) == "DROP VIEW"
     assert everywhere(lab, "SELECT 1 FROM pg_class WHERE relname = 'moved'") == []
     nothing_is_left(lab)

@@ -15,7 +15,7 @@ import time
 
 import psycopg2
 import pytest
-from conftest import SEED
+from conftest import PATIENCE, SEED
 from proxies import STANDIN, ask, eventually, start_proxy
 from test_proxy_bank import SETTLED, STUCK, Address, Caller, Killer, wait_settled
 from test_proxy_commit import DECIDED, POINTS
@@ -130,7 +130,7 @@ def test_a_proxy_that_stands_still_while_others_recover(lab, control_points, hea
                 eventually(lambda: settled(lab), seconds=30)
             finally:
                 proxy.process.send_signal(signal.SIGCONT)
-            thread.join(30)
+            thread.join(30 * PATIENCE)
             committed = change.happened(lab)
             assert change.told == ("committed" if committed else "aborted"), (point, change.told)
             assert committed == (point in (*DECIDED, "before_prepare")), point

@@ -9,6 +9,7 @@ import psycopg
 import psycopg2
 import psycopg2.errors
 import pytest
+from conftest import PATIENCE
 from proxies import STANDIN, ask, eventually, free_port, shown, start_proxy
 
 LAB_SHARDS = 3
@@ -18,7 +19,7 @@ CREATE TABLE owners (account_id bigint REFERENCES accounts (id) DEFERRABLE INITI
 """
 TABLES = " - {name: accounts, key: id, function: modulo}\n - {name: owners, key: account_id, function: modulo}\n"
 QUICK = {"deadlock_check_interval": "200ms", "schema_check_interval": "200ms"}
-PATIENCE = 20
+ENOUGH = 20 * PATIENCE
 
 pytestmark = pytest.mark.skipif(bool(STANDIN), reason="only the proxy knows several shards")
 
@@ -89,7 +90,7 @@ class Party:
         return self.thread.is_alive()
 
     def finish(self):
-        self.thread.join(PATIENCE)
+        self.thread.join(ENOUGH)
         assert not self.waits(), "it hangs"
         return state(self.error)
 
@@ -111,7 +112,7 @@ def parties(*targets, extended=False):
         for party in made:
             if party.thread and party.waits():
                 party.connection.cancel()
-                party.thread.join(PATIENCE)
+                party.thread.join(ENOUGH)
             party.connection.close()
 
 
@@ -181,7 +182,7 @@ def test_a_ring_of_three(proxy, lab):
             time.sleep(0.05)
         done = set()
         while len(done) < 3:
-            eventually(lambda: any(not party.waits() for party in made if party not in done), PATIENCE)
+            eventually(lambda: any(not party.waits() for party in made if party not in done), ENOUGH)
             for party in made:
                 if party not in done and not party.waits():
                     done.add(party)
@@ -281,7 +282,7 @@ def test_a_savepoint_brings_the_victim_back(proxy, lab):
             party.now("SAVEPOINT a")
         first.start(update(1))
         second.start(update(0))
-        eventually(lambda: not (first.waits() and second.waits()), PATIENCE)
+        eventually(lambda: not (first.waits() and second.waits()), ENOUGH)
         victim, other = (first, second) if not first.waits() else (second, first)
         assert state(victim.error) == "40P01"
         victim.now("ROLLBACK TO a")
@@ -398,8 +399,8 @@ def test_one_connection_more_ends_a_deadlock_of_pools(lab):
         for party in made[0], made[1]:  # the older one goes on; the other when that is over
             assert party.finish() is None
             party.now("COMMIT")
-        assert time.monotonic() - began < PATIENCE / 2
-        eventually(lambda: connections(tight) <= 1, PATIENCE)
+        assert time.monotonic() - began < ENOUGH / 2
+        eventually(lambda: connections(tight) <= 1, ENOUGH)
     assert [balances(lab)[key] for key in (0, 1, 3, 4)] == [101] * 4
 
 
@@ -455,7 +456,7 @@ def test_transfers_through_small_pools(lab, size):
     with start_proxy(lab, ONE | {"pool_size": size}) as tight:
         done, errors = transfer(tight, 1, 32, accounts=30)
         assert done >= 32 and not [error for error in errors if "pools" in str(error)]
-        eventually(lambda: connections(tight) <= int(size), PATIENCE)
+        eventually(lambda: connections(tight) <= int(size), ENOUGH)
     assert sum(balances(lab).values()) == 3000
 
 
@@ -465,7 +466,7 @@ def test_transfers_through_small_pools_of_two_threads(lab):
         began = time.monotonic()
         done, errors = transfer(tight, 1, 64, accounts=30)
         assert done >= 64 and not [error for error in errors if "pools" in str(error)]
-        assert time.monotonic() - began < PATIENCE
+        assert time.monotonic() - began < ENOUGH
     assert sum(balances(lab).values()) == 3000
 
 
@@ -477,5 +478,5 @@ def test_transfers_where_the_shards_take_no_connection_more(lab, threads):
         began = time.monotonic()
         done, _ = transfer(tight, 1, 32, accounts=30)
         assert done >= 32
-        assert time.monotonic() - began < PATIENCE
+        assert time.monotonic() - began < ENOUGH
     assert sum(balances(lab).values()) == 3000
