@@ -172,7 +172,8 @@ static enum taken bind_on_server(struct client *client, const struct bind_messag
     if (!tally_begin(client, prepared->text, prepared->size, route))
         return client_out_of_memory(client);
     pass_bind(client, message, named && !route->pruned ? prepared_name(prepared) : "");
-    return expect_add(&client->server->expect, EXPECT_BIND, 0, NULL) ? TAKEN : client_out_of_memory(client);
+    uint32_t mark = named ? client_statements_mark(bind->statement) : 0;
+    return expect_add(&client->server->expect, EXPECT_BIND, mark, NULL) ? TAKEN : client_out_of_memory(client);
 }
 
 /*

@@ -52,6 +52,7 @@ enum { EXPECT_SILENT = 1 };
 /* Detail of COLUMNS: of COPY. Of EXECUTE: what its rows are was told before. Of QUERY: COPY, of which the same holds.
  */
 enum { EXPECT_MAPPED = 1 };
+/* Detail of BIND: which of the client's names for one statement it was, by client_statements_mark. */
 /* Detail of DESCRIBE_PORTAL: the unnamed one. */
 enum { EXPECT_UNNAMED = 1 };
 /* A longer way than this is not corrected. EXPECT_NO_PLACE: the server's text is another one, places in it say nothing.

@@ -336,13 +336,19 @@ bool client_statements_visit(const struct client_statements *statements,
     return true;
 }
 
-const char *client_statements_name(const struct client_statements *statements, uint64_t number)
+uint32_t client_statements_mark(const char *name)
 {
+    return (uint32_t)settings_hash(0, name, strlen(name));
+}
+
+const char *client_statements_name(const struct client_statements *statements, uint64_t number, uint32_t mark)
+{
+    const char *name = NULL;
     for (size_t i = 0; i < statements->chain_count; i++)
         for (const struct client_statement *each = statements->chains[i]; each; each = each->next)
-            if (each->prepared->number == number)
-                return each->name;
-    return NULL;
+            if (each->prepared->number == number && (!name || client_statements_mark(each->name) == mark))
+                name = each->name;
+    return name;
 }
 
 void client_statement_landed(struct client_statement *statement)

@@ -105,8 +105,10 @@ void client_statements_drop(struct client_statements *statements, struct client_
 /* All that can be found; false as soon as visit is, which may let none go. */
 bool client_statements_visit(const struct client_statements *statements,
                              bool (*visit)(void *context, struct client_statement *statement), void *context);
-/* A name of the statement of this number; NULL: none. Looks at all. */
-const char *client_statements_name(const struct client_statements *statements, uint64_t number);
+/* Tells a client's names for one statement apart. */
+uint32_t client_statements_mark(const char *name);
+/* A name of the statement of this number: that of this mark, where there is one; NULL: none. Looks at all. */
+const char *client_statements_name(const struct client_statements *statements, uint64_t number, uint32_t mark);
 /* The answer to a Parse that was sent for it (which had in_flight counted). */
 void client_statement_landed(struct client_statement *statement);
 void client_statements_clear(struct client_statements *statements);

@@ -67,12 +67,14 @@ const char *server_error_replace(struct server *server, const char *message, str
 }
 
 /* A statement's name on the server is no word that its client knows: his own stands in the error instead. */
-static void add_renamed(struct server *server, struct buffer *out, const char *text)
+static void add_renamed(struct server *server, const struct expect_entry *head, struct buffer *out, const char *text)
 {
     static const char ours[] = "mosaic_";
     const char *at = strstr(text, ours), *digits = at ? at + sizeof ours - 1 : NULL;
     char *after = NULL;
-    const char *name = at ? client_statements_name(&server->client->statements, strtoull(digits, &after, 10)) : NULL;
+    uint32_t mark = head->kind == EXPECT_BIND ? head->detail : 0;
+    const char *name =
+        at ? client_statements_name(&server->client->statements, strtoull(digits, &after, 10), mark) : NULL;
     if (!name || after == digits) {
         wire_text(out, text);
         return;
@@ -114,8 +116,10 @@ static bool tell_limit(struct server *server, const char *message, const struct 
 }
 
 /* The client sees an error as it would be of what it sent: names of statements, and places in the text. */
-void server_error_pass(struct server *server, const char *message, const struct wire_frame *frame, int32_t shift)
+void server_error_pass(struct server *server, const char *message, const struct wire_frame *frame,
+                       const struct expect_entry *head)
 {
+    const int32_t shift = head->shift;
     struct wire_reader reader = wire_body(message, frame);
     if (!server->client || refuse_ungrouped(server, message, frame) || tell_limit(server, message, frame))
         return;
@@ -133,7 +137,7 @@ void server_error_pass(struct server *server, const char *message, const struct 
         if (field == 'P' && shift)
             buffer_format(out, "%ld%c", strtol(text, NULL, 10) - shift, '\0');
         else
-            add_renamed(server, out, text);
+            add_renamed(server, head, out, text);
     }
     buffer_char(out, '\0');
     wire_end(out, begun);

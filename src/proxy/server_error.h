@@ -13,7 +13,8 @@ void server_error_count(struct server *server, const char *message, const struct
  * deadlock instead: that message, until the worker's scratch is reset, and *frame is its; else the given ones.
  */
 const char *server_error_replace(struct server *server, const char *message, struct wire_frame *frame);
-/* Passes it to the client, with names and places of what it sent; shift: expect.h. */
-void server_error_pass(struct server *server, const char *message, const struct wire_frame *frame, int32_t shift);
+/* Passes it to the client, with names and places of what it sent; head: whose answer it is. */
+void server_error_pass(struct server *server, const char *message, const struct wire_frame *frame,
+                       const struct expect_entry *head);
 
 #endif

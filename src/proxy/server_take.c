@@ -142,7 +142,7 @@ static bool take_error(struct server *server, const char *message, const struct 
     case EXPECT_QUERY:
     case EXPECT_FUNCTION:
         effect_failed(server);
-        server_error_pass(server, message, frame, head->shift);
+        server_error_pass(server, message, frame, head);
         return true;
     case EXPECT_SYNC:
     case EXPECT_SYNC_OURS:
@@ -155,7 +155,7 @@ static bool take_error(struct server *server, const char *message, const struct 
     default:
         if (head->kind == EXPECT_PARSE && !head->detail && server->client)
             client_unnamed_answered(server->client, NULL); /* it takes the place of the one before, though it fails */
-        server_error_pass(server, message, frame, head->shift);
+        server_error_pass(server, message, frame, head);
         break;
     }
     effect_failed(server);

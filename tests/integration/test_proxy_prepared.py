@@ -167,6 +167,16 @@ def test_an_execution_costs_no_message_of_ours(proxy):
         assert least <= each <= most
 
 
+def test_an_error_names_the_statement_by_the_name_that_was_bound(proxy):
+    names = [f"name{i}" for i in range(12)]
+    with proxy.wire() as wire:
+        wire.exchange(b"".join(parse("SELECT 1 AS one", name) for name in names) + sync(), ready=1)
+        for name in names:
+            messages = wire.exchange(bind(["1"], name) + execute() + sync(), ready=1)
+            told = next(rawwire.error_fields(body) for kind, body in messages if kind == "E")
+            assert told["C"] == "08P01" and f'"{name}"' in told["M"], told
+
+
 # ---- what a literal means was settled by Parse ----------------------------------------------------------------------
 
 DATED = "SELECT date '01/02/2024' - date '2024-01-01', id FROM thing WHERE id = $1"

@@ -114,7 +114,9 @@ static void names_of_a_client(void **state)
     closing->in_flight++;
     client_statements_drop(&names, closing);
     client_statement_landed(closing);
-    assert_string_not_equal(client_statements_name(&names, a->number), "s1");
+    assert_string_not_equal(client_statements_name(&names, a->number, 0), "s1");
+    assert_string_equal(client_statements_name(&names, a->number, client_statements_mark("s77")), "s77");
+    assert_string_equal(client_statements_name(&names, a->number, client_statements_mark("s500")), "s500");
     client_statements_clear(&names);
     prepared_release(a);
 }
