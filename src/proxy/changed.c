@@ -4,9 +4,9 @@
 #include "proxy/own_schema.h"
 #include "proxy/proxy.h"
 #include "proxy/server.h"
+#include "sql/behind.h"
 #include "sql/words.h"
 
-#include <ctype.h>
 #include <string.h>
 #include <strings.h>
 
@@ -107,29 +107,6 @@ bool changed_may_differ(const struct client *client)
            !own_schema_is_read(client) && is_open_at_home(client);
 }
 
-/* Could a name in the text be another one's than that of a home table? */
-static bool names_others(const struct schema *schema, const char *text, size_t size)
-{
-    char name[64];
-    struct word word;
-    for (size_t at = 0; words_next(text, size, &at, &word);) {
-        size_t quotes = word.kind == WORD_QUOTED, length = word.size - 2 * quotes;
-        if (word.kind > WORD_QUOTED || length >= sizeof name)
-            continue;
-        for (size_t i = 0; i < length; i++)
-            name[i] = quotes ? word.text[i + 1] : (char)tolower((unsigned char)word.text[i]);
-        name[length] = '\0';
-        for (size_t i = 0; i < schema->namespace_count; i++) {
-            const struct schema_relation *found = schema_relation(schema, schema->namespaces[i], name);
-            bool is_other = found && ((found->kind != 'r' && found->kind != 'p') || found->placement == PLACE_SHARDED ||
-                                      found->placement == PLACE_REFERENCE);
-            if (is_other && strncmp(found->schema, "pg_", 3) != 0 && strcmp(found->schema, "information_schema") != 0)
-                return true;
-        }
-    }
-    return false;
-}
-
 static bool reads_shards(const struct facts *facts)
 {
     bool reads = false;
@@ -147,7 +124,7 @@ bool changed_wants_schema(const struct client *client, const struct facts_list *
         return false;
     for (size_t i = 0; i < list->count; i++)
         wants |= is_of_home ? reads_shards(&list->facts[i]) : reads_schema(&list->facts[i]);
-    return wants || (is_of_home ? names_others(client->worker->world->schema, text, size)
+    return wants || (is_of_home ? behind_names_others(client->worker->world->schema, text, size)
                                 : names_made(&client->transaction, text, size));
 }
 

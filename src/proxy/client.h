@@ -46,6 +46,7 @@ struct bound {
     uint64_t server;             /* the number of that which has it; 0: is_local */
     bool is_local;               /* answered here: BEGIN before a shard is open, PREPARE, what says EXPLAIN (MOSAIC) */
     bool has_effect;             /* Execute does something to the session */
+    bool moves_names;            /* and by that may change what names mean: sql/behind.h */
     bool names_types;            /* its rows may, in binary, by OIDs that are not the home shard's: rowmap.h */
     int32_t shift;               /* of Execute's errors: expect.h */
     struct explain_portal *rows; /* of EXPLAIN (MOSAIC): the answer; explain_rows.h */
@@ -77,6 +78,7 @@ struct client {
     bool waits;        /* in a pool's queue */
     bool holds;        /* …while its transaction has servers of other shards */
     bool awaits_ready; /* the cycle's last message was sent: nothing else until ReadyForQuery */
+    bool names_ahead;  /* such an Execute is on its way, or was */
     bool in_segment;   /* messages of the extended protocol since the last Sync */
     bool is_opening;   /* the server is being given BEGIN and what came after it */
     bool is_tentative; /* the server is rolled back behind this cycle, whose statement is kept to be replayed */

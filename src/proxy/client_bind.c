@@ -15,6 +15,7 @@
 #include "proxy/route.h"
 #include "proxy/server.h"
 #include "proxy/tally.h"
+#include "sql/behind.h"
 
 #include <string.h>
 
@@ -132,6 +133,13 @@ static bool ends_segment(const struct client *client, const struct wire_bind *bi
     return false;
 }
 
+/* May names mean something else behind it? A transaction's end takes back what was set in it. */
+static bool moves_names(const struct facts *facts)
+{
+    return behind_means_else(facts) || facts->class == STATEMENT_COMMIT || facts->class == STATEMENT_ROLLBACK ||
+           facts->class == STATEMENT_ROLLBACK_TO;
+}
+
 static enum taken bind_on_server(struct client *client, const struct bind_message *message, struct prepared *prepared,
                                  const struct client_statement *named, const struct route *route)
 {
@@ -161,6 +169,7 @@ static enum taken bind_on_server(struct client *client, const struct bind_messag
         return client_out_of_memory(client);
     struct bound bound = {
         .prepared = prepared, .server = client->server->number, .has_effect = only && effect_is(only)};
+    bound.moves_names = only && moves_names(only);
     bound.shift = route->pruned ? EXPECT_NO_PLACE : 0;
     bound.names_types = portal_names_types(client, bind, message->here == message->frame->size,
                                            named ? prepared->shape : client->unnamed_shape);

@@ -158,6 +158,7 @@ static enum taken pass_portal(struct client *client, const char *message, const 
     uint32_t detail = maps ? EXPECT_MAPPED : kind == EXPECT_DESCRIBE_PORTAL && !*named->name ? EXPECT_UNNAMED : 0;
     if (!expect_add(&client->server->expect, kind, detail, subject))
         return client_out_of_memory(client);
+    client->names_ahead |= executes && bound->moves_names;
     if (executes)
         expect_shift(&client->server->expect, bound->shift);
     return TAKEN;

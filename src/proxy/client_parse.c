@@ -9,6 +9,7 @@
 #include "proxy/placement.h"
 #include "proxy/route.h"
 #include "proxy/server.h"
+#include "sql/behind.h"
 
 #include <string.h>
 
@@ -192,11 +193,30 @@ static enum taken wait_for_shape(struct client *client)
     return TAKEN_LATER;
 }
 
-/* Is a statement on its way that changes how literals are read? */
-static bool settings_are_ahead(struct client *client)
+/* What comes behind these may be read in another way, or mean something else, than it does now. */
+enum ahead { AHEAD_READING, AHEAD_NAMES };
+
+static bool set_changes(const struct facts *facts, enum ahead what)
+{
+    return what == AHEAD_NAMES ? behind_means_else(facts)
+                               : facts->class == STATEMENT_SET || facts->class == STATEMENT_DISCARD;
+}
+
+/* The transaction's end, or a way back in it. */
+static bool end_changes(const struct client *client, enum ahead what)
+{
+    const struct transaction *transaction = &client->transaction;
+    const struct settings_state *before = transaction->before;
+    if (what == AHEAD_READING)
+        return before && before->sense.reading != client->session->sense.reading;
+    return (before && before != client->session) || client->path_is_local || transaction->changes_schema ||
+           client->schema_dirty;
+}
+
+/* Is a statement on its way that changes this? */
+static bool settings_are_ahead(struct client *client, enum ahead what)
 {
     const struct expect *expect = client->server ? &client->server->expect : NULL;
-    const struct settings_state *before = client->transaction.before;
     struct route route;
     for (uint32_t i = 0; expect && i < expect->count; i++) {
         const struct expect_entry *entry = expect_at(expect, i);
@@ -205,20 +225,28 @@ static bool settings_are_ahead(struct client *client)
         if (!route_facts(client, entry->subject, &route) || !route.facts || route.facts->count != 1)
             return true;
         switch (route.facts->facts[0].class) {
-        case STATEMENT_SET:
-        case STATEMENT_DISCARD:
-            return true;
         case STATEMENT_COMMIT:
         case STATEMENT_ROLLBACK:
         case STATEMENT_ROLLBACK_TO:
-            if (before && before->sense.reading != client->session->sense.reading)
+            if (end_changes(client, what))
                 return true;
             break;
         default:
+            if (set_changes(&route.facts->facts[0], what))
+                return true;
             break;
         }
     }
     return false;
+}
+
+/* Has an Execute that is on its way to say first what names mean? */
+static bool names_are_ahead(struct client *client)
+{
+    if (__builtin_expect(!client->names_ahead, 1))
+        return false;
+    client->names_ahead = settings_are_ahead(client, AHEAD_NAMES);
+    return client->names_ahead;
 }
 
 enum taken extended_parse(struct client *client, const char *message, const struct wire_frame *frame)
@@ -229,11 +257,13 @@ enum taken extended_parse(struct client *client, const char *message, const stru
         return client_malformed(client);
     if (*parse.name && client_statements_find(&client->statements, parse.name))
         return parse_again(client, &parse);
+    if (names_are_ahead(client))
+        return wait_for_shape(client);
     struct prepared *prepared = prepared_intern(&client->worker->prepared_table, parse.sql, strlen(parse.sql),
                                                 parse.types, parse.type_count, client_sense(client));
     if (!prepared)
         return client_out_of_memory(client);
-    if (__builtin_expect(prepared->has_dates, 0) && settings_are_ahead(client)) {
+    if (__builtin_expect(prepared->has_dates, 0) && settings_are_ahead(client, AHEAD_READING)) {
         prepared_release(prepared);
         return wait_for_shape(client);
     }
@@ -259,17 +289,12 @@ enum taken extended_parse(struct client *client, const char *message, const stru
     return held ? TAKEN : client_out_of_memory(client);
 }
 
-/* The statement used least leaves a server that has as many as it may. */
 static bool make_room(struct client *client)
 {
     struct server *server = client->server;
     size_t most = (size_t)client->worker->settings->max_prepared_statements;
-    struct prepared *oldest = server_statements_oldest(&server->statements, most ? most : 1);
-    if (!oldest)
-        return true;
-    wire_close(batch_make(&client->worker->to_server), 'S', prepared_name(oldest));
-    server_statements_remove(&server->statements, oldest);
-    return expect_add(&server->expect, EXPECT_CLOSE_OURS, 0, NULL);
+    bool closes = server_statements_make_room(&server->statements, most, batch_make(&client->worker->to_server));
+    return !closes || expect_add(&server->expect, EXPECT_CLOSE_OURS, 0, NULL);
 }
 
 static void write_parse(struct client *client, const char *name, const struct prepared *prepared)
@@ -482,7 +507,7 @@ enum taken extended_check_reading(struct client *client, const char *name, const
     mosaic_error error;
     if (__builtin_expect(!prepared->has_dates, 1))
         return REACHED;
-    if (settings_are_ahead(client))
+    if (settings_are_ahead(client, AHEAD_READING))
         return wait_for_shape(client);
     if (prepared->sense.reading == client->session->sense.reading)
         return REACHED;
@@ -536,7 +561,9 @@ struct prepared *extended_find(struct client *client, const char *name, const st
         *taken = client_out_of_memory(client);
         return NULL;
     }
-    enum taken checked = found ? extended_check_reading(client, name, found) : REACHED;
+    enum taken checked = !found                    ? REACHED
+                         : names_are_ahead(client) ? wait_for_shape(client)
+                                                   : extended_check_reading(client, name, found);
     if (!found)
         *taken = *name ? extended_fail(client, "26000", "prepared statement \"%s\" does not exist", name)
                        : extended_fail(client, "26000", "unnamed prepared statement does not exist%s", "");

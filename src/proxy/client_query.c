@@ -14,6 +14,7 @@
 #include "proxy/route.h"
 #include "proxy/server.h"
 #include "proxy/tally.h"
+#include "sql/behind.h"
 
 #include <string.h>
 
@@ -113,6 +114,32 @@ static enum taken refuse_end_with_more(struct client *client)
     return client_refuse(client, &error, true);
 }
 
+/* Behind the end of a transaction that has changed what names mean, they mean what they did before it. */
+static bool names_else_behind_end(const struct client *client, const struct facts_list *list, const char *text)
+{
+    const struct transaction *transaction = &client->transaction;
+    bool local = client->path_is_local, behind = false;
+    bool undone = local || transaction->changes_schema || client->schema_dirty ||
+                  (transaction->before && transaction->before != client->session);
+    for (size_t i = 0; undone && i < list->count; i++) {
+        const struct facts *facts = &list->facts[i];
+        bool goes_back = facts->class == STATEMENT_ROLLBACK || facts->class == STATEMENT_ROLLBACK_TO;
+        if (behind && behind_names_others(client->worker->world->schema, text + facts->start, (size_t)facts->length))
+            return true;
+        behind |= goes_back || (local && facts->class == STATEMENT_COMMIT);
+    }
+    return false;
+}
+
+static enum taken refuse_names_else(struct client *client)
+{
+    mosaic_error error;
+    (void)!error_set(&error, MOSAIC_UNSUPPORTED,
+                     "tables are named in one text behind the end of a transaction that has changed what names mean");
+    error_hint(&error, "send COMMIT or ROLLBACK by itself; nothing of the text was done");
+    return client_refuse(client, &error, true);
+}
+
 /* Is one of several statements mosaic.shard_table, or its like? */
 static bool places(const struct facts_list *list)
 {
@@ -194,6 +221,8 @@ enum taken client_query(struct client *client, const char *message, const struct
         return answer_here(client, only, text, size);
     if (route.facts && route.facts->count > 1 && ends_failure(client, &route.facts->facts[0]))
         return refuse_end_with_more(client);
+    if (route.facts && route.facts->count > 1 && names_else_behind_end(client, route.facts, text))
+        return refuse_names_else(client);
     if (route.facts && route.facts->count && local_has_failed(client))
         return answer_here(client, &route.facts->facts[0], text, size);
     if (client->status == 'E' && client->server)

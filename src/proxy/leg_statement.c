@@ -59,18 +59,6 @@ struct prepared *leg_statement(struct scatter *scatter, const char *text, const 
     return kept;
 }
 
-/* The statement used least leaves a server that has as many as it may. */
-static void make_room(struct leg *leg, struct buffer *out)
-{
-    struct server_statements *statements = &leg->client.server->statements;
-    struct prepared *oldest =
-        server_statements_oldest(statements, (size_t)leg->client.worker->settings->max_prepared_statements);
-    if (!oldest)
-        return;
-    wire_close(out, 'S', prepared_name(oldest));
-    server_statements_remove(statements, oldest);
-}
-
 /* Has its server the statement? One that is to be parsed anew leaves it. */
 static bool find_kept(struct leg *leg, struct prepared *kept, struct buffer *out)
 {
@@ -106,7 +94,8 @@ void leg_write_parse(struct leg *leg, struct prepared *kept, const char *text, c
     }
     if (kept) {
         COUNT(&worker->counters, prepared_parses, 1);
-        make_room(leg, out);
+        server_statements_make_room(&leg->client.server->statements, (size_t)worker->settings->max_prepared_statements,
+                                    out);
         leg->is_parsing = true;
         out->failed |= !keep(leg, kept);
     }

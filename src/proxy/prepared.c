@@ -448,6 +448,16 @@ struct prepared *server_statements_oldest(const struct server_statements *statem
     return LIST_OWNER(struct server_statement, recent, statements->recent.previous)->prepared;
 }
 
+bool server_statements_make_room(struct server_statements *statements, size_t most, struct buffer *out)
+{
+    struct prepared *oldest = server_statements_oldest(statements, most ? most : 1);
+    if (!oldest)
+        return false;
+    wire_close(out, 'S', prepared_name(oldest));
+    server_statements_remove(statements, oldest);
+    return true;
+}
+
 void server_statements_remove(struct server_statements *statements, struct prepared *prepared)
 {
     if (!statements->count)

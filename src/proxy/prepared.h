@@ -133,6 +133,8 @@ bool server_statements_add(struct server_statements *statements, struct prepared
 /* The one used least recently, when there are `most` or more; NULL otherwise. It stays until it is removed. */
 struct prepared *server_statements_oldest(const struct server_statements *statements, size_t most);
 void server_statements_remove(struct server_statements *statements, struct prepared *prepared);
+/* The one used least recently leaves a server that has `most`: its Close goes into *out. False: there was room. */
+bool server_statements_make_room(struct server_statements *statements, size_t most, struct buffer *out);
 void server_statements_clear(struct server_statements *statements);
 
 #endif

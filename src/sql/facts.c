@@ -4,6 +4,7 @@
 
 #include "base/utf8.h"
 #include "sql/analysis.h"
+#include "sql/behind.h"
 
 static const char *const class_names[] = {
 #define X(identifier, name) [STATEMENT_##identifier] = name,
@@ -36,12 +37,18 @@ const char *analysis_copy(struct analysis *analysis, const char *text)
 
 const char *analysis_text(struct analysis *analysis, const char *format, ...)
 {
-    char text[512];
-    va_list arguments;
+    va_list arguments, again;
     va_start(arguments, format);
-    vsnprintf(text, sizeof text, format, arguments);
+    va_copy(again, arguments);
+    int size = vsnprintf(NULL, 0, format, arguments) + 1;
     va_end(arguments);
-    return analysis_copy(analysis, text);
+    char *text = arena_allocate(analysis->arena, (size_t)size); /* statements are told by it too: all of it counts */
+    if (text)
+        vsnprintf(text, (size_t)size, format, again);
+    va_end(again);
+    if (!text)
+        longjmp(analysis->out, OUT_OF_MEMORY);
+    return text;
 }
 
 static struct fact_refusal *refusal_new(struct analysis *analysis, const char *sqlstate, int location,
@@ -184,7 +191,23 @@ static void conclude(struct analysis *analysis)
     copy_from_find(analysis);
 }
 
-static void find_one(struct analysis *analysis, const RawStmt *raw, bool alone, struct facts *facts)
+/* A statement behind one of its text that changes what names mean. DDL behind DDL is a script's (plan/script.h). */
+static void refuse_behind(struct analysis *analysis, const struct facts *before)
+{
+    const struct facts *facts = analysis->facts;
+    const char *text = analysis->text + facts->start;
+    if (before->class == STATEMENT_DDL && facts->class == STATEMENT_DDL)
+        return;
+    if (behind_names_others(analysis->schema, text, (size_t)facts->length))
+        analysis_refuse(analysis, -1,
+                        analysis_text(analysis, "%s in one text behind %s", statement_class_name(facts->class),
+                                      statement_class_name(before->class)),
+                        "Its names may mean something else by then.", "Send the one before it by itself.");
+}
+
+/* before: the last one before it of this text that changes what names mean; NULL: none does. */
+static void find_one(struct analysis *analysis, const RawStmt *raw, bool alone, const struct facts *before,
+                     struct facts *facts)
 {
     *facts = (struct facts){0};
     analysis->facts = facts;
@@ -212,6 +235,8 @@ static void find_one(struct analysis *analysis, const RawStmt *raw, bool alone, 
     int reason = setjmp(analysis->out);
     if (!reason) {
         statement_analyse(analysis, raw->stmt);
+        if (before)
+            refuse_behind(analysis, before);
         conclude(analysis);
     }
     if (reason == OUT_OF_MEMORY)
@@ -231,13 +256,15 @@ static mosaic_status find_all(struct analysis *analysis, struct facts_list *list
     const List *statements = analysis->parse->statements;
     size_t count = (size_t)list_length(statements);
     struct facts *facts = arena_zeroed(analysis->arena, count + 1, sizeof *facts);
+    const struct facts *before = NULL;
     if (!facts)
         return error_memory(error);
     for (size_t i = 0; i < count; i++) {
         analysis->finished = false;
-        find_one(analysis, list_nth(statements, (int)i), count == 1, &facts[i]);
+        find_one(analysis, list_nth(statements, (int)i), count == 1, before, &facts[i]);
         if (!analysis->finished)
             return error_memory(error);
+        before = behind_means_else(&facts[i]) ? &facts[i] : before;
     }
     if (!count)
         facts[count++].class = STATEMENT_EMPTY;

@@ -7,7 +7,7 @@ from expressions import COMMON, TYPES, Expressions
 from scattered import Scattered
 from sources import Item, Sources
 from templates import AGGREGATES, ERRORS, FLOAT_AGGREGATES, FRAMES, WINDOW_FUNCTIONS
-from tree import NOTHING, Node, clause, listed
+from tree import NOTHING, Node, clause, listed, stretched
 
 SCATTERED = float(os.environ.get("SCATTERED") or 0.5)  # share of statements that several shards may answer for themselves
 DIRECTIONS = ["", "", "", " DESC", " ASC", " NULLS FIRST", " DESC NULLS LAST"]
@@ -26,7 +26,7 @@ class Statement:
         self.may_lose_modifiers = bool(self.classes & {"group by", "distinct", "united", "set operation"})
 
     def text(self, parameters=None):
-        return self.tree.text(parameters)
+        return stretched(self.tree.text(parameters))
 
 
 class Generator(Expressions, Sources, Scattered):

@@ -6,6 +6,16 @@
     Constant("int", "5")                                  5, or a parameter $n::int
 """
 
+import zlib
+
+
+def stretched(text):
+    """The text, or (one in 16 of all texts) the same with more than a kilobyte behind its first word: what is made of it
+    for a shard must not be cut."""
+    head, blank, rest = text.partition(" ")
+    is_long = blank and head.isalpha() and zlib.crc32(text.encode()) % 16 == 0
+    return f"{head} /* {'as long as texts get ' * 60}*/ {rest}" if is_long else text
+
 
 class Node:
     __slots__ = ("kind", "parts", "separator", "least", "optional")

@@ -2,7 +2,7 @@
 import schema
 from changing import LARGEST
 from schema import COLUMN_TYPES
-from tree import NOTHING, Constant, Node, clause, listed, quote
+from tree import NOTHING, Constant, Node, clause, listed, quote, stretched
 
 KEY_VALUES = {"int": [str(n) for n in range(-2, 12)], "bigint": [str(n) for n in range(-2, 12)] + ["5000000000"],
               "text": ["a", "b", "B", "é", "", "a ", "x'y", "日本", "co-op", "c", "d"],
@@ -19,7 +19,7 @@ class Statement:
         self.tree, self.classes, self.order = tree, classes, order
 
     def text(self, parameters=None):
-        return self.tree.text(parameters)
+        return stretched(self.tree.text(parameters))
 
 
 class Writes:

@@ -1,0 +1,136 @@
+"""What stands behind a statement that changes what names mean, in one text or in one pipeline: never another table's rows."""
+import contextlib
+
+import psycopg2
+import pytest
+from proxies import STANDIN, ask, start_proxy
+from rawwire import bind, error_fields, execute, kinds, parse, query, row_values, sync
+
+LAB_SHARDS = 3
+SCHEMA = """
+CREATE SCHEMA sales;
+CREATE SCHEMA archive;
+CREATE TABLE users (id bigint PRIMARY KEY, name text);
+CREATE TABLE sales.orders (id bigint, customer_id bigint, PRIMARY KEY (customer_id, id));
+"""
+TABLES = " - {name: users, key: id, function: modulo}\n - {name: sales.orders, key: customer_id, function: modulo}\n"
+
+pytestmark = pytest.mark.skipif(bool(STANDIN), reason="only the proxy knows several shards")
+
+
+@pytest.fixture(scope="module")
+def proxy(lab):
+    lab.apply_tables(SCHEMA, TABLES)
+    lab.query(0, "CREATE TABLE archive.users (id bigint PRIMARY KEY, name text)")
+    lab.query(0, "CREATE TABLE plain (id bigint PRIMARY KEY)")
+    with start_proxy(lab, {"schema_check_interval": "200ms"}) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def one(proxy, lab):
+    lab.everywhere("TRUNCATE users, sales.orders")
+    lab.query(0, "TRUNCATE archive.users, plain")
+    with contextlib.closing(proxy.psycopg2()) as connection:
+        ask(connection, "INSERT INTO users SELECT i, 'sharded' FROM generate_series(0, 8) i")
+        ask(connection, "INSERT INTO sales.orders SELECT i, i FROM generate_series(0, 8) i")
+        ask(connection, "INSERT INTO archive.users SELECT i, 'archived' FROM generate_series(0, 8) i")
+        yield connection
+
+
+def refused(connection, sql):
+    with pytest.raises(psycopg2.errors.FeatureNotSupported) as error:
+        ask(connection, sql)
+    return str(error.value)
+
+
+@pytest.mark.parametrize("set_path", ["SET search_path = {}", "SELECT set_config('search_path', '{}', false)",
+                                      "SELECT set_config('search_path', '{}' || '', false)", "DISCARD ALL; SET search_path = {}"])
+def test_a_path_that_is_set_in_the_same_text(one, set_path):
+    before = set_path.format("archive, public")
+    if "DISCARD" not in set_path:
+        refused(one, f"{before}; DELETE FROM users WHERE id = 5")
+        assert "one text" in refused(one, f"{set_path.format('sales')}; SELECT count(*) FROM orders")
+        refused(one, f"{set_path.format('sales')}; DELETE FROM orders WHERE customer_id = 7")
+    assert ask(one, "SELECT count(*) FROM public.users") == [(9,)] == ask(one, "SELECT count(*) FROM sales.orders")
+    assert ask(one, "SELECT count(*) FROM archive.users") == [(9,)]
+
+
+def test_by_itself_it_is_followed(one):
+    ask(one, "SET search_path = archive, public")
+    assert ask(one, "DELETE FROM users WHERE id = 5") == "DELETE 1"
+    assert ask(one, "SELECT count(*) FROM archive.users") == [(8,)]
+    ask(one, "RESET search_path")
+    assert ask(one, "SELECT name FROM users WHERE id = 5") == [("sharded",)]
+
+
+def test_what_no_table_of_several_shards_is_named_like_goes_on(one):
+    assert ask(one, "SET search_path = archive, public; INSERT INTO plain VALUES (1); SELECT id FROM plain") == [(1,)]
+    ask(one, "RESET search_path")
+    assert ask(one, "SET work_mem = '8MB'; SELECT name FROM users WHERE id = 5") == [("sharded",)]
+
+
+@pytest.mark.parametrize("inner", ["SET LOCAL search_path = archive, public", "SET search_path = archive, public",
+                                   "DROP TABLE archive.users", "SAVEPOINT s; SET search_path = archive, public"])
+@pytest.mark.parametrize("end", ["ROLLBACK", "COMMIT"])
+def test_behind_the_end_of_a_transaction_that_has_changed_it(one, inner, end):
+    ask(one, "SET search_path = archive, public" if "DROP" in inner else "RESET search_path")
+    ask(one, "BEGIN")
+    for sql in inner.split("; "):
+        ask(one, sql)
+    changes_back = end == "ROLLBACK" or "LOCAL" in inner
+    sql = f"{end}; DELETE FROM users WHERE id = 5"
+    if end == "COMMIT" and "DROP" in inner:
+        ask(one, "ROLLBACK")  # it would be gone for the others
+    elif changes_back:
+        refused(one, sql)
+        ask(one, "ROLLBACK")
+        assert ask(one, "SELECT count(*) FROM archive.users") == [(9,)] == ask(one, "SELECT count(*) FROM public.users")
+    else:
+        assert ask(one, sql) == "DELETE 1"
+        assert ask(one, "SELECT count(*) FROM archive.users") == [(8,)]
+    ask(one, "RESET search_path")
+
+
+def rows(messages):
+    return [row_values(body) for kind, body in messages if kind == "D"]
+
+
+def pipeline(*texts):
+    return b"".join(parse(sql) + bind() + execute() for sql in texts) + sync()
+
+
+def answer_of(wire, *texts):
+    """Rows of what was answered, and the SQLSTATE where it failed."""
+    messages = wire.exchange(pipeline(*texts))
+    return rows(messages), [error_fields(body)["C"] for kind, body in messages if kind == "E"]
+
+
+def test_in_one_pipeline(proxy, one, lab):
+    """A pipeline is one transaction, on one shard here: rows are right, or it is refused."""
+    at_home, = lab.query(0, "SELECT min(id) FROM public.users")[0]
+    for id in range(9):
+        with proxy.wire() as wire:
+            expected = [["archived"]], []
+            got = answer_of(wire, "SET search_path = archive, public", f"SELECT name FROM users WHERE id = {id}")
+            assert got == expected or got == ([], ["0A000"]), (id, got)
+            assert id != at_home or got == expected
+    with proxy.wire() as wire:
+        got = answer_of(wire, "SET search_path = sales", f"SELECT id::text FROM orders WHERE customer_id = {at_home}")
+        assert got == ([[str(at_home)]], [])
+        assert answer_of(wire, "SET search_path = public", "SELECT count(*) FROM users") == ([], ["0A000"])
+
+
+def test_a_statement_that_was_prepared_before(proxy, one, lab):
+    at_home, = lab.query(0, "SELECT min(id) FROM public.users")[0]
+    with proxy.wire() as wire:
+        def of(sql):
+            return parse(sql) + bind() + execute()
+        named = bind([], "named") + execute()
+        wire.exchange(parse(f"SELECT name FROM users WHERE id = {at_home}", "named") + named + sync())
+        answer = wire.exchange(of("SET search_path = archive, public") + named + of("SET search_path = public") + named + sync())
+        assert rows(answer) == [["archived"], ["sharded"]], [error_fields(body) for kind, body in answer if kind == "E"]
+        answer = wire.exchange(of("BEGIN") + of("SET LOCAL search_path = archive, public") + named + of("COMMIT") + named +
+                               sync())
+        assert rows(answer) == [["archived"], ["sharded"]], [error_fields(body) for kind, body in answer if kind == "E"]
+        assert "E" not in kinds(wire.exchange(query("RESET search_path")))
