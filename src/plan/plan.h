@@ -49,11 +49,17 @@ struct plan_source {
     bool reads_clock;
 };
 
+/* A reference table besides the one that is written. */
+struct plan_turn {
+    const struct table *table;
+    bool is_shared; /* it is read; else foreign keys' actions write it */
+};
+
 /*
  * A write on several shards. All parts stand in one transaction, or none does. Where tags are the same (a reference
  * table), whoever writes must have the first part's shard to himself before the others are told, as by LOCK TABLE …
- * IN SHARE ROW EXCLUSIVE MODE there: else two writers could follow each other in another order elsewhere. The same of
- * what takes_turns.
+ * IN SHARE ROW EXCLUSIVE MODE there, and then each of them: else two writers could follow each other in another order
+ * elsewhere. The first part's alone of what takes_turns.
  */
 struct plan_write {
     const struct plan_write_part *parts; /* ascending by shard; at least 2; 1 with a source, or keys that were made */
@@ -88,6 +94,8 @@ struct plan_write {
     bool is_script; /* script.h: what the home shard says is told, and of the others only whether it went well */
     const char *leftovers;
     const struct table *makes;
+    const struct plan_turn *turns; /* TAGS_SAME: what else must be as it is, or its writer's alone, meanwhile */
+    size_t turn_count;
 };
 
 struct plan {

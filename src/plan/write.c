@@ -422,6 +422,61 @@ static enum keys_outcome want_ids(const struct keys_input *input, struct plan *p
     return KEYS_REFUSED;
 }
 
+struct turns {
+    const struct schema *schema;
+    struct plan_turn *list; /* NULL: they are counted only */
+    size_t count;
+};
+
+static void add_turn(struct turns *turns, const struct schema_relation *relation, bool is_shared)
+{
+    if (turns->list)
+        turns->list[turns->count] = (struct plan_turn){relation->table, is_shared};
+    turns->count++;
+}
+
+/* What the actions of foreign keys to it write. */
+static void add_cascades(struct turns *turns, const struct schema_relation *relation, int depth)
+{
+    enum { DEPTH_MOST = 8 }; /* deeper ones are refused: sql/hidden.c */
+    for (size_t i = 0; i < relation->key_count && depth < DEPTH_MOST; i++) {
+        const struct schema_foreign_key *key = &relation->keys[i];
+        const struct schema_relation *other = schema_relation_by_oid(turns->schema, key->from);
+        bool cascades = strchr("cn", key->on_delete) || strchr("cn", key->on_update);
+        if (key->to != relation->oid || !cascades || !other || other == relation)
+            continue;
+        if (other->placement == PLACE_REFERENCE)
+            add_turn(turns, other, false);
+        add_cascades(turns, other, depth + 1);
+    }
+}
+
+static void find_turns(const struct facts *facts, struct turns *turns)
+{
+    turns->count = 0;
+    for (size_t i = 0; i < facts->relation_count; i++) {
+        const struct schema_relation *relation = facts->relations[i].relation;
+        if (relation->placement == PLACE_REFERENCE && !facts->relations[i].is_written)
+            add_turn(turns, relation, true);
+        if (facts->relations[i].is_written)
+            add_cascades(turns, relation, 0);
+    }
+}
+
+static bool fill_turns(const struct keys_input *input, struct plan_write *write)
+{
+    struct turns turns = {.schema = input->input->schema};
+    find_turns(input->facts, &turns);
+    if (!turns.count)
+        return true;
+    turns.list = arena_allocate(input->arena, turns.count * sizeof *turns.list);
+    if (!turns.list)
+        return false;
+    find_turns(input->facts, &turns);
+    write->turns = turns.list, write->turn_count = turns.count;
+    return true;
+}
+
 bool write_fill(const struct keys_input *input, struct plan_write *write)
 {
     const struct fact_write *fact = input->facts->write;
@@ -438,6 +493,8 @@ bool write_fill(const struct keys_input *input, struct plan_write *write)
     write->reads_clock = fact->reads_clock || names_moment(input);
     write->tells_clock = fact->tells_clock && !names_moment(input);
     write->stores_clock = fact->stores_clock;
+    if (write->tags == TAGS_SAME && !fill_turns(input, write))
+        return false;
     return !write->tells_clock || !input->input->moment || tell_moment(input, write);
 }
 

@@ -103,7 +103,8 @@ struct scatter {
     struct scatter_move *move;      /* rows that leave the first leg's shard for the second one's; NULL: none */
     char words[SCATTER_TAG];        /* TAGS_WORDS: the tag */
     struct buffer script;           /* the tags of all statements but the last, as messages */
-    uint32_t turn;                  /* takes_turns, and of a reference table: the number of its lock */
+    const char *turn;               /* asks for the locks of what takes_turns, or of reference tables; NULL */
+    bool turns_everywhere;          /* on each shard; else on the first leg's */
     bool checks_schema;             /* behind that lock: is the schema still `stamp`? */
     uint64_t stamp;
     struct copy_in *copy_in; /* COPY FROM; NULL: it is none */

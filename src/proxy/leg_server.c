@@ -13,9 +13,6 @@
 #include <string.h>
 
 enum { REQUEST_MOST = WIRE_LENGTH_MOST };
-enum {
-    TURN_LOCK = 7881700
-}; /* of advisory locks, on the first shard: who writes a reference table, or a schema, has it */
 
 /*
  * May its shard still be asked, by the plan that there is? Before anything was told, whatever was read anew is planned
@@ -172,10 +169,8 @@ static bool write_untold(struct leg *leg, struct buffer *out)
     server->session = settings_hold(owner->session);
     if (!leg->number && stream_checks(leg->scatter))
         done = done && ask_check(leg, out);
-    char sql[128];
-    snprintf(sql, sizeof sql, "SELECT pg_catalog.pg_advisory_xact_lock(%d, %u)", TURN_LOCK, leg->scatter->turn);
-    if (!leg->number && leg->scatter->turn)
-        done = done && ask_before(server, sql, out);
+    if (leg->scatter->turn && (!leg->number || leg->scatter->turns_everywhere))
+        done = done && ask_before(server, leg->scatter->turn, out);
     if (leg->scatter->checks_schema && leg->shard == leg->scatter->worker->world->home)
         done = done && ask_schema(leg, out);
     return done;

@@ -15,6 +15,7 @@
 #include "proxy/proxy.h"
 #include "proxy/route.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -78,17 +79,59 @@ static bool find_order(struct scatter *scatter, const struct plan_write *write)
     return order != NULL;
 }
 
-enum { TURN_OF_SCHEMA = 1 };
+/* Of advisory locks: who writes a reference table has one of them on every shard, who changes the schema on the first.
+ */
+enum { TURN_LOCK = 7881700, TURN_OF_SCHEMA = 1 };
 
-/* The number of the lock that keeps others from the same until its transaction ends; 0: none does. */
-static uint32_t turn_of(const struct plan_write *write)
+/* The number of a lock that keeps others from the same until its transaction ends. */
+struct turn {
+    uint32_t number;
+    bool is_shared;
+};
+
+static struct turn turn_of(const struct table *table, bool is_shared)
 {
+    const char *name = table->display;
+    return (struct turn){((uint32_t)settings_hash(0, name, strlen(name)) & INT32_MAX) | 2, is_shared};
+}
+
+/* All take them in one order. */
+static int compare_turns(const void *a, const void *b)
+{
+    const struct turn *one = a, *two = b;
+    if (one->number != two->number)
+        return one->number < two->number ? -1 : 1;
+    return one->is_shared - two->is_shared;
+}
+
+static bool write_turns(struct scatter *made, struct turn *turns, size_t count)
+{
+    struct buffer sql = BUFFER_INIT(1 << 20);
+    qsort(turns, count, sizeof *turns, compare_turns);
+    for (size_t i = 0; i < count; i++)
+        buffer_format(&sql, "%s pg_catalog.pg_advisory_xact_lock%s(%d, %" PRIu32 ")", i ? "," : "SELECT",
+                      turns[i].is_shared ? "_shared" : "", TURN_LOCK, turns[i].number);
+    made->turn = buffer_failed(&sql) ? NULL : arena_string(&made->arena, buffer_string(&sql));
+    buffer_free(&sql);
+    return made->turn != NULL;
+}
+
+/* False when memory is out. */
+static bool find_turns(struct scatter *made, const struct plan_write *write)
+{
+    struct turn schema = {.number = TURN_OF_SCHEMA};
+    if (!made->joins || (!write->takes_turns && write->tags != TAGS_SAME))
+        return true;
     if (write->takes_turns)
-        return TURN_OF_SCHEMA;
-    if (write->tags != TAGS_SAME)
-        return 0;
-    const char *name = write->target->name;
-    return ((uint32_t)settings_hash(0, name, strlen(name)) & INT32_MAX) | 2;
+        return write_turns(made, &schema, 1);
+    struct turn *turns = arena_allocate(&made->arena, (write->turn_count + 1) * sizeof *turns);
+    if (!turns)
+        return false;
+    turns[0] = turn_of(write->target->table, false);
+    for (size_t i = 0; i < write->turn_count; i++)
+        turns[i + 1] = turn_of(write->turns[i].table, write->turns[i].is_shared);
+    made->turns_everywhere = true;
+    return write_turns(made, turns, write->turn_count + 1);
 }
 
 /* Where shards are databases of one server, what these share is changed once. */
@@ -173,7 +216,7 @@ struct scatter *scatter_new_write(struct client *client, const struct scatter_or
     made->in_turn = from->until_found;
     if (write) {
         write->tag = arena_string(&made->arena, from->tag ? from->tag : "");
-        write->copy = NULL, write->source = NULL, write->arrays = NULL;        /* the plan's */
+        write->copy = NULL, write->source = NULL, write->arrays = NULL, write->turns = NULL; /* the plan's */
         const struct table *table = from->target ? from->target->table : NULL; /* NULL: of the home shard alone */
         made->target_name = table ? arena_string(&made->arena, table->display) : NULL;
         write->leftovers = from->leftovers ? arena_string(&made->arena, from->leftovers) : NULL;
@@ -182,12 +225,12 @@ struct scatter *scatter_new_write(struct client *client, const struct scatter_or
         made->facts.explains = arena_string(&made->arena, from->explains);
         scatter_add_lines(made, order);
     }
-    made->turn = made->joins ? turn_of(from) : 0;
-    made->checks_schema = order->checks_schema && made->turn == TURN_OF_SCHEMA;
+    made->checks_schema = order->checks_schema && made->joins && from->takes_turns;
     made->stamp = client->worker->world->stamp;
     made->merge = merge_new(&made->facts, UINT64_MAX, 0, made->leg_count);
-    bool done = write && write->tag && (!from->explains || made->facts.explains) && made->merge &&
-                (!pick || pick_new(made, order, pick, 1)) && (!from->move || move_new(made, order, from->move)) &&
+    bool done = find_turns(made, from) && write && write->tag && (!from->explains || made->facts.explains) &&
+                made->merge && (!pick || pick_new(made, order, pick, 1)) &&
+                (!from->move || move_new(made, order, from->move)) &&
                 (!from->returning_in_row_order || find_order(made, from));
     for (size_t i = 0; done && !pick && i < made->leg_count; i++) {
         struct asking *asking = make_asking(made, order, parts[i]);

@@ -1,10 +1,13 @@
 """Writes on several shards at once: rows of INSERT dealt out, UPDATE and DELETE without a key, reference tables."""
+import concurrent.futures
 import contextlib
+import random
+import time
 
 import psycopg
 import psycopg2
 import pytest
-from proxies import STANDIN, ask, nothing_is_left, start_proxy, together
+from proxies import STANDIN, ask, eventually, nothing_is_left, start_proxy, together
 from rawwire import bind, describe, execute, flush, kinds, parse, query, sync
 
 LAB_SHARDS = 3
@@ -172,6 +175,47 @@ def test_many_that_insert_into_a_reference_table(proxy, lab, one):
 
     together(work, range(5))
     assert len(copies(lab)) == 50
+
+
+def waits_for_a_lock(lab, text):
+    return lab.query(0, f"SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '{text}%'")
+
+
+def test_what_a_write_of_copies_reads_of_others_is_the_same_everywhere(proxy, lab, one):
+    """The write that reads has read on the first shard, and waits there, when the table that it reads is written."""
+    ask(one, "INSERT INTO countries VALUES ('de', 'old')")
+    ask(one, "INSERT INTO tags (name) VALUES ('x')")
+    update = "UPDATE tags SET name = (SELECT name FROM countries WHERE code = 'de')"
+    with contextlib.closing(proxy.psycopg2()) as other, lab.connect(0) as blocker, \
+            concurrent.futures.ThreadPoolExecutor(2) as pool:
+        blocker.cursor().execute("BEGIN; SELECT * FROM tags FOR UPDATE")
+        first = pool.submit(ask, one, update)
+        eventually(lambda: waits_for_a_lock(lab, "UPDATE tags"))
+        second = pool.submit(ask, other, "UPDATE countries SET name = 'new' WHERE code = 'de'")
+        time.sleep(0.5)  # it is done by then, or waits
+        blocker.cursor().execute("ROLLBACK")
+        assert first.result(20) == second.result(20) == "UPDATE 1"
+    assert {tuple(lab.query(shard, "SELECT name FROM tags")) for shard in range(LAB_SHARDS)} == {(("old",),)}
+
+
+def test_many_that_write_copies_of_what_others_write(proxy, lab, one):
+    ask(one, "INSERT INTO countries SELECT chr(97 + i), i::text FROM generate_series(0, 4) i")
+    ask(one, "INSERT INTO tags (name) SELECT chr(97 + i) FROM generate_series(0, 4) i")
+    statements = ["UPDATE tags SET mood = 'happy' WHERE name IN (SELECT code FROM countries WHERE name > '{n}')",
+                  "UPDATE tags SET mood = 'ok' WHERE name IN (SELECT code FROM countries WHERE name > '{n}')",
+                  "UPDATE countries SET name = ((name::int + {n}) % 7)::text WHERE name > '{n}'",
+                  "INSERT INTO countries SELECT code || '{w}{n}', name FROM countries WHERE length(code) = 1",
+                  "DELETE FROM countries WHERE length(code) > 1 AND name > '{n}'"]
+
+    def work(number):
+        rng = random.Random(number)
+        with contextlib.closing(proxy.psycopg2()) as connection:
+            for i in range(30):
+                ask(connection, rng.choice(statements).format(n=rng.randrange(7), w=f"-{number}-{i}-"))
+
+    together(work, range(6))
+    for sql in ("SELECT name, mood::text FROM tags ORDER BY 1", "SELECT code, name FROM countries ORDER BY 1"):
+        assert len({tuple(lab.query(shard, sql)) for shard in range(LAB_SHARDS)}) == 1, sql
 
 
 def test_with_parameters_of_each_kind(proxy, lab, one):
