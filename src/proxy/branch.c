@@ -71,6 +71,8 @@ const char *branch_why_not(const struct client *client, size_t shard)
     if (client->has_unlisted)
         return "The session has temporary tables, or what else only its connection knows: such a transaction cannot be "
                "prepared.";
+    if (client->transaction.notifies)
+        return "The transaction has sent NOTIFY, and such a one cannot be prepared.";
     if (route_wants_snapshot(client))
         return "The transaction wants one snapshot for all its statements, and over several shards there is none.";
     return NULL;

@@ -43,7 +43,7 @@ bool effect_is(const struct facts *facts)
     case STATEMENT_CURSOR:
         return facts->closes;
     default:
-        return facts->changes_schema || facts->changes_session;
+        return facts->changes_schema || facts->changes_session || facts->notifies;
     }
 }
 
@@ -420,6 +420,7 @@ void effect_apply(struct client *client, const struct facts *facts, const char *
             client_schema_changed(client);
         if (facts->changes_session)
             client->path = NULL;
+        transaction->notifies |= facts->notifies;
         break;
     }
 }

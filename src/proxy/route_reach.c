@@ -73,6 +73,32 @@ static size_t place_of_cursor(const struct client *client, const struct facts_li
     return server ? server->pool->shard : SIZE_MAX;
 }
 
+static bool notifies(const struct facts_list *list)
+{
+    bool found = false;
+    for (size_t i = 0; list && i < list->count; i++)
+        found |= list->facts[i].notifies;
+    return found;
+}
+
+/* Has another shard than the home one a part in the transaction? */
+static bool is_spread(const struct client *client)
+{
+    const struct server *server = client->server;
+    bool elsewhere = server && !client->is_fresh && server->pool->shard != client->worker->world->home;
+    bool is_in = client->transaction.is_open || client->transaction.is_implicit;
+    return is_in && ((elsewhere && !client->is_aside) || branch_is_parked(client));
+}
+
+static enum taken refuse_notify(struct client *client)
+{
+    mosaic_error error;
+    (void)!error_set(&error, MOSAIC_UNSUPPORTED, "NOTIFY in a transaction of several shards");
+    error_detail(&error, "PostgreSQL does not prepare a transaction that has sent one.");
+    error_hint(&error, "send it by itself, behind COMMIT");
+    return client->in_segment ? extended_refuse(client, &error) : client_refuse(client, &error, true);
+}
+
 enum taken route_reach(struct client *client, const struct route *way)
 {
     struct route found = *way;
@@ -87,12 +113,16 @@ enum taken route_reach(struct client *client, const struct route *way)
         return refuse_clock(client);
     if (ends_one(client, route->facts))
         return refuse_end(client);
+    bool sends = notifies(route->facts);
+    if (sends && is_spread(client))
+        return refuse_notify(client);
     if (route->aside)
         return client_reach_beside(client, route->shard);
     enum taken taken = client_leave_coordinator(client, route->shard);
     if (taken != REACHED)
         return taken;
     taken = client_reach(client, route->shard);
+    client->transaction.notifies |= taken == REACHED && sends && client->transaction.is_open;
     for (size_t i = 0; taken == REACHED && route->facts && i < route->facts->count; i++) {
         client->transaction.has_written |= effect_writes(&route->facts->facts[i]);
         if (route->facts->facts[i].sets_unknown) {

@@ -29,6 +29,7 @@ struct transaction {
     bool is_plain;                 /* the statements kept are such that cannot fail */
     bool is_bare;                  /* they are BEGIN and savepoints alone: nothing was set by itself */
     bool has_read;                 /* a query was answered beside it: transaction_read */
+    bool notifies;                 /* NOTIFY, which cannot be prepared */
     bool changes_schema;           /* of all shards: changed.h */
     struct own_schema *own_schema; /* as it has changed it: own_schema.h; NULL: it has not, or is to be read */
     uint64_t meaning;              /* settings_sense.schema of what is prepared behind that */

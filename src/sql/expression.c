@@ -128,6 +128,7 @@ static void system_function(struct analysis *analysis, struct scope *scope, cons
     if (NAME_IS_ONE_OF(name, sessional))
         analysis->facts->changes_session = true;
     analysis->facts->sets_unknown |= strcmp(name, "set_config") == 0;
+    analysis->facts->notifies |= strcmp(name, "pg_notify") == 0;
     if (NAME_IS_ONE_OF(name, of_server) || NAME_IS_ONE_OF(name, sessional))
         analysis_bar_several(analysis, "it asks for what a server knows of itself");
     if (NAME_IS_ONE_OF(name, of_statement))

@@ -390,6 +390,7 @@ struct facts {
     const struct fact_placement *placement; /* NULL: it is none */
     const struct fact_pruning *pruning;     /* NULL: nothing to prune by. Of this text: text_bound */
     bool reads_clock;                       /* the time of its transaction: now() and its like */
+    bool notifies;                          /* NOTIFY, pg_notify: PostgreSQL does not prepare what has */
     bool sets_unknown;   /* a setting that only its connection knows: set_config of what is no literal */
     bool needs_home;     /* catalogs, home tables, sequences, advisory locks, LISTEN …: the home shard answers */
     bool reads_catalogs; /* needs_home, for catalogs alone, which it reads; what calls no volatile function */

@@ -300,7 +300,11 @@ static bool is_header(const DefElem *option)
         return false;
     if (option->arg && IsA(option->arg, Integer))
         return ((Integer *)option->arg)->ival != 0;
-    return !option->arg || !IsA(option->arg, String) || !NAME_IS_ONE_OF(strVal(option->arg), off);
+    const char *word = option->arg && IsA(option->arg, String) ? strVal(option->arg) : "";
+    for (size_t i = 0; i < sizeof off / sizeof *off; i++)
+        if (strcasecmp(word, off[i]) == 0)
+            return false;
+    return true;
 }
 
 static bool has_header(const CopyStmt *copy)
@@ -451,7 +455,7 @@ void statement_analyse(struct analysis *analysis, Node *node)
     case T_NotifyStmt:
         facts->class = STATEMENT_NOTIFY;
         facts->name = analysis_copy(analysis, ((NotifyStmt *)node)->conditionname);
-        facts->needs_home = facts->is_write = true;
+        facts->needs_home = facts->is_write = facts->notifies = true;
         break;
     case T_LockStmt:
         facts->class = STATEMENT_LOCK;

@@ -46,6 +46,30 @@ def balances(lab):
     return dict(row for i in range(LAB_SHARDS) for row in lab.query(i, "SELECT id, balance FROM accounts"))
 
 
+@pytest.mark.parametrize("send", ["NOTIFY jobs, 'new'", "SELECT pg_notify('jobs', 'new')"])
+def test_notify_and_several_shards_are_not_of_one_transaction(proxy, one, send):
+    """Its COMMIT might fail on another shard, when the listeners have been told."""
+    with contextlib.closing(proxy.psycopg2()) as listener:
+        ask(listener, "LISTEN jobs")
+        ask(one, "BEGIN")
+        ask(one, send)
+        with pytest.raises(psycopg2.errors.FeatureNotSupported, match="belongs to shard s2"):
+            ask(one, "INSERT INTO entries VALUES (1001, 1)")
+        ask(one, "ROLLBACK")
+        ask(one, "BEGIN")
+        ask(one, "INSERT INTO entries VALUES (1001, 1)")
+        with pytest.raises(psycopg2.errors.FeatureNotSupported, match="NOTIFY"):
+            ask(one, send)
+        ask(one, "ROLLBACK")
+        for sql in ("BEGIN", send, "INSERT INTO home VALUES (901, 'x') ON CONFLICT DO NOTHING", "COMMIT", send):
+            ask(one, sql)
+        ask(one, "BEGIN")  # nothing is left of it
+        ask(one, "UPDATE accounts SET balance = balance")
+        ask(one, "COMMIT")
+        eventually(lambda: listener.poll() or len(listener.notifies) >= 2)
+        assert [told.payload for told in listener.notifies] == ["new", "new"]
+
+
 @pytest.mark.parametrize("way", ["describe", "flush", "apart"])
 def test_the_home_shard_describes_its_tables_in_a_transaction_of_another_one(lab, one, proxy, way):
     """As drivers prepare: Parse and Describe of a statement come alone, and there is no Bind yet to say where."""
