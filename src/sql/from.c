@@ -68,14 +68,19 @@ static struct columns view_columns(struct analysis *analysis, const struct schem
     return columns;
 }
 
-/* An unknown relation is the home shard's to know or to refuse. */
+/*
+ * An unknown relation is the home shard's to know or to refuse. So is a view that reads no table: nothing says where it
+ * stands, and CREATE VIEW makes it there.
+ */
 static struct range *range_of_relation(struct analysis *analysis, struct scope *scope, const RangeVar *name)
 {
     bool temporary;
     const struct schema_relation *relation = name_relation(analysis, name, &temporary);
     if (relation && relation->kind == 'v' && relation->view && relation->placement == PLACE_HOME) {
+        size_t before = analysis->use_count;
         struct columns columns = view_columns(analysis, relation);
-        return range_of_columns(analysis, scope, &columns, NULL);
+        if (analysis->use_count > before)
+            return range_of_columns(analysis, scope, &columns, NULL);
     }
     struct range *range = range_new(analysis, scope);
     range_relation(analysis, range, relation);

@@ -219,6 +219,25 @@ def test_others_see_the_new_schema(proxy, lab, one):
         assert other("SELECT count(*) FROM users") == [(0,)]
 
 
+def test_a_view_that_reads_no_table_is_the_home_shards(proxy, lab, one):
+    """On other shards one of its name may be another one, or none."""
+    ask(one, "INSERT INTO users (id) VALUES (10), (11), (12)")
+    ask(one, "CREATE VIEW series AS SELECT g FROM generate_series(1, 2) g")
+    try:
+        for read in ("SELECT id, g FROM users, series", "SELECT id, g FROM series, users WHERE id IN (10, 11, 12)",
+                     "SELECT id, g FROM users, (SELECT g FROM series) s"):
+            assert sorted(ask(one, read)) == [(id, g) for id in (10, 11, 12) for g in (1, 2)], read
+        lab.query(1, "CREATE VIEW series AS SELECT g FROM generate_series(1, 5) g")
+        assert ask(one, "SELECT count(*) FROM users, series") == [(6,)]
+        assert ask(one, "SELECT count(*) FROM users, series WHERE id = 10") == [(2,)]
+        ask(one, "CREATE OR REPLACE VIEW series AS SELECT g, g * 2 AS twice FROM generate_series(1, 3) g")
+        assert ask(one, "SELECT sum(twice) FROM users, series") == [(36,)]
+    finally:
+        lab.query(1, "DROP VIEW IF EXISTS series")
+        ask(one, "DROP VIEW series")
+        ask(one, "DELETE FROM users")
+
+
 def test_within_a_segment_rows_of_shards_wait_for_its_end(proxy, lab):
     """Nobody has said BEGIN: test_proxy_own_schema.py has what a transaction may do behind a change."""
     with proxy.wire() as wire:
