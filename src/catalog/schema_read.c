@@ -79,6 +79,8 @@ static void read_namespaces(struct reader *reader)
     const char **names = rows_of(reader, &rows, sizeof *names);
     for (int row = 0; row < rows; row++)
         names[row] = text(reader, row, 0);
+    if (rows)
+        reader->schema->defaults = strtoll(value(reader, 0, 1), NULL, 10);
     reader->schema->namespaces = names;
     reader->schema->namespace_count = (size_t)rows;
 }

@@ -8,6 +8,12 @@ static const char schema_begin_sql[] =
     "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL search_path = pg_catalog;"
     " SET LOCAL jit = off";
 
+/* What a session has before it sets anything: of roles and of this database. */
+#define DEFAULTS                                                                                                       \
+    "(SELECT pg_catalog.hashtextextended(coalesce(string_agg(concat_ws(' ', s.setrole, s.setdatabase, s.setconfig), "  \
+    "';' ORDER BY s.setrole, s.setdatabase), ''), 12) FROM pg_catalog.pg_db_role_setting s WHERE s.setdatabase IN (0," \
+    " (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = current_database())))"
+
 /*
  * Of relations that ANALYZE, VACUUM, TRUNCATE and the like touch, what we read is hashed; of the others, where the row
  * stands and who wrote it: half the price.
@@ -32,9 +38,11 @@ static const char schema_stamp_sql[] =
     " UNION ALL SELECT hashtextextended(concat(x.xmin, x.ctid), 9) FROM pg_catalog.pg_policy x"
     " UNION ALL SELECT hashtextextended(concat(x.xmin, x.ctid), 10) FROM pg_catalog.pg_inherits x"
     " UNION ALL SELECT hashtextextended(concat(x.xmin, x.ctid), 11) FROM pg_catalog.pg_constraint x"
-    "  JOIN c ON c.oid = x.conrelid WHERE x.contype = 'f') q";
+    "  JOIN c ON c.oid = x.conrelid WHERE x.contype = 'f'"
+    " UNION ALL SELECT " DEFAULTS ") q";
 
-static const char schema_namespaces_sql[] = "SELECT n.nspname FROM pg_namespace n WHERE " OF_NO_SESSION " ORDER BY 1";
+static const char schema_namespaces_sql[] =
+    "SELECT n.nspname, " DEFAULTS " FROM pg_namespace n WHERE " OF_NO_SESSION " ORDER BY 1";
 
 /* A view of PostgreSQL's own needs no text: each server answers it for itself. */
 static const char schema_relations_sql[] =

@@ -505,6 +505,12 @@ static void lead_elsewhere(struct pool *pool)
         server_close(LIST_OWNER(struct server, node, node), NULL);
 }
 
+/* May new connections start with other settings, search_path among them, than those that there are? */
+static bool starts_otherwise(const struct world *before, const struct world *now)
+{
+    return before->schema && now->schema && before->schema->defaults != now->schema->defaults;
+}
+
 static void move_pool(struct pool *pool, const struct world *before, const struct world *now)
 {
     const struct shard *was = pool->shard == POOL_GONE ? NULL : &before->model.shards[pool->shard];
@@ -515,7 +521,8 @@ static void move_pool(struct pool *pool, const struct world *before, const struc
         give_up(pool, was->name);
     else if (strcmp(was->conninfo, now->model.shards[pool->shard].conninfo) != 0)
         lead_elsewhere(pool);
-    else if (before->model.epoch != now->model.epoch || pool->shard == now->model.shard_count)
+    else if (before->model.epoch != now->model.epoch || pool->shard == now->model.shard_count ||
+             starts_otherwise(before, now))
         pool_renew(pool); /* types of a coordinator that was made anew have other OIDs */
 }
 

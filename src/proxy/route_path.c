@@ -4,6 +4,7 @@
  */
 #include "base/memory.h"
 #include "proxy/route.h"
+#include "proxy/server.h"
 
 #include <string.h>
 
@@ -111,7 +112,8 @@ bool route_learn_path(struct client *client, const char *text)
     }
     path->count = kept;
     path->version = client->worker->world->version;
-    if (!client->path_is_local && !client->is_pinned)
+    bool is_old = client->server && client->server->unfit; /* it may have started with another one */
+    if (!client->path_is_local && !client->is_pinned && !is_old)
         path->state = settings_hold(client->session);
     if (user->path_count >= PATHS_MOST)
         user_forget_paths(user);

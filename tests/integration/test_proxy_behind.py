@@ -3,7 +3,7 @@ import contextlib
 
 import psycopg2
 import pytest
-from proxies import STANDIN, ask, start_proxy
+from proxies import STANDIN, ask, eventually, start_proxy
 from rawwire import bind, error_fields, execute, kinds, parse, query, row_values, sync
 
 LAB_SHARDS = 3
@@ -90,6 +90,36 @@ def test_behind_the_end_of_a_transaction_that_has_changed_it(one, inner, end):
         assert ask(one, sql) == "DELETE 1"
         assert ask(one, "SELECT count(*) FROM archive.users") == [(8,)]
     ask(one, "RESET search_path")
+
+
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_what_a_role_starts_with(proxy, one, lab, by_hand):
+    """Connections of before have the old search_path: none of them serves any more."""
+    role = lab.query(0, "SELECT current_user")[0][0]
+
+    def alter(end):
+        sql = f'ALTER ROLE "{role}" {end}'
+        if by_hand:
+            lab.everywhere(sql)
+        else:
+            ask(one, sql)
+
+    def names(count):
+        """Of row 5, as many sessions see it that are there at one time."""
+        with contextlib.ExitStack() as ends:
+            sessions = [ends.enter_context(contextlib.closing(proxy.psycopg2())) for _ in range(count)]
+            for session in sessions:
+                ask(session, "BEGIN")
+            return {ask(session, "SELECT name FROM users WHERE id = 5")[0][0] for session in sessions}
+
+    assert names(3) == {"sharded"}
+    alter("SET search_path = archive, public")
+    try:
+        eventually(lambda: names(3) == {"archived"})
+        assert [names(each) for each in (1, 3, 6)] == [{"archived"}] * 3
+    finally:
+        alter("RESET search_path")
+    eventually(lambda: names(6) == {"sharded"})
 
 
 def rows(messages):
