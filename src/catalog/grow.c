@@ -90,38 +90,44 @@ void grow_plan_leftovers(const struct difference_input *input, struct difference
 
 /* ---- what speaks against it ---- */
 
+/* Keys that refer to the table, or to a partition of it; a partition's own key is its root's. */
+static const char references_sql[] =
+    "SELECT n.nspname, c.relname, k.conname, rn.nspname, r.relname FROM pg_catalog.pg_constraint k"
+    " JOIN pg_catalog.pg_class c ON c.oid = k.conrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+    " JOIN pg_catalog.pg_class r ON r.oid = coalesce(pg_catalog.pg_partition_root(c.oid), c.oid)"
+    " JOIN pg_catalog.pg_namespace rn ON rn.oid = r.relnamespace WHERE k.contype = 'f' AND k.conparentid = 0"
+    " AND k.confrelid IN (SELECT $1::regclass UNION SELECT p.relid FROM pg_catalog.pg_partition_tree($1::regclass) p)"
+    " ORDER BY 1, 2, 3";
+
+static bool is_of_model(const struct model *model, const char *schema, const char *name)
+{
+    for (size_t i = 0; i < model->table_count; i++)
+        if (strcmp(model->tables[i].schema, schema) == 0 && strcmp(model->tables[i].name, name) == 0)
+            return true;
+    return false;
+}
+
 /* Rows of a table that stays on the home shard, or cascades from it, would meet what has moved away. */
 static mosaic_status check_references(struct apply *apply, size_t at, mosaic_error *error)
 {
     const struct model *model = apply->model;
     const struct table *table = &model->tables[at];
     struct apply_shard *home = &apply->shards[apply->catalog_shard];
-    struct buffer sql = BUFFER_INIT(GROW_SQL_MOST), name = BUFFER_INIT(4096);
+    struct buffer name = BUFFER_INIT(4096);
     PGresult *result = NULL;
     grow_add_name(&name, table);
-    buffer_text(&sql, "SELECT n.nspname, c.relname, k.conname FROM pg_catalog.pg_constraint k"
-                      " JOIN pg_catalog.pg_class c ON c.oid = k.conrelid AND NOT c.relispartition"
-                      " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-                      " WHERE k.contype = 'f' AND k.conparentid = 0 AND k.confrelid = ");
-    sql_literal(&sql, buffer_string(&name), name.size);
-    buffer_text(&sql, "::regclass");
-    mosaic_status status = buffer_failed(&sql) ? error_memory(error)
-                                               : pq_exec(home->connection, home->facts.shard, buffer_string(&sql),
-                                                         pq_deadline(apply->options.look_ms), &result, error);
-    for (int row = 0; status == MOSAIC_OK && row < PQntuples(result); row++) {
-        const struct table *other = NULL;
-        for (size_t i = 0; i < model->table_count; i++)
-            if (strcmp(model->tables[i].schema, PQgetvalue(result, row, 0)) == 0 &&
-                strcmp(model->tables[i].name, PQgetvalue(result, row, 1)) == 0)
-                other = &model->tables[i];
-        if (!other)
+    const char *text = buffer_string(&name);
+    mosaic_status status = buffer_failed(&name)
+                               ? error_memory(error)
+                               : pq_exec_params(home->connection, home->facts.shard, references_sql, 1, &text,
+                                                pq_deadline(apply->options.look_ms), &result, error);
+    for (int row = 0; status == MOSAIC_OK && row < PQntuples(result); row++)
+        if (!is_of_model(model, PQgetvalue(result, row, 3), PQgetvalue(result, row, 4)))
             finding_add(&apply->findings, true, home->facts.shard, table->display,
                         "list that table in the config, too, or drop the foreign key",
                         "foreign key %s of %s.%s, which stays on the home shard, references it",
                         PQgetvalue(result, row, 2), PQgetvalue(result, row, 0), PQgetvalue(result, row, 1));
-    }
     PQclear(result);
-    buffer_free(&sql);
     buffer_free(&name);
     return status;
 }

@@ -158,16 +158,20 @@ static mosaic_status lock_all(struct grow *grow, mosaic_error *error)
 
 /* ---- what moves goes ---- */
 
-/* Triggers that the user made are not told of rows that move. */
+/* Triggers that the user made are not told of rows that move. What is said of one goes to those made from it on
+ * partitions, which come behind it. */
 void grow_set_triggers(struct buffer *sql, const struct growing *growing, bool enable)
 {
     for (size_t i = 0; i < growing->facts->trigger_count; i++) {
         const struct trigger_facts *trigger = &growing->facts->triggers[i];
-        if (trigger->enabled == 'D')
+        bool off = trigger->enabled == 'D';
+        if (off && !(enable && trigger->parent))
             continue;
         buffer_text(sql, "ALTER TABLE ");
-        grow_add_name(sql, growing->table);
-        buffer_text(sql, !enable                   ? " DISABLE TRIGGER "
+        sql_identifier(sql, trigger->schema);
+        buffer_char(sql, '.');
+        sql_identifier(sql, trigger->table);
+        buffer_text(sql, !enable || off            ? " DISABLE TRIGGER "
                          : trigger->enabled == 'R' ? " ENABLE REPLICA TRIGGER "
                          : trigger->enabled == 'A' ? " ENABLE ALWAYS TRIGGER "
                                                    : " ENABLE TRIGGER ");

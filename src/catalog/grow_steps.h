@@ -114,7 +114,7 @@ bool grow_is_lock_timeout(const struct grow *grow, size_t shard);
 void grow_pause(void);
 /* They were tried for long enough. */
 mosaic_status grow_in_use(const struct grow *grow, size_t shard, mosaic_error *error);
-/* Appends what switches the table's own triggers off, or on again as they were. */
+/* Appends what switches the triggers of the table and of its partitions off, or on again as they were. */
 void grow_set_triggers(struct buffer *sql, const struct growing *growing, bool enable);
 
 #endif

@@ -65,15 +65,16 @@ static void check_references(const struct check *check)
 /* ---- what hangs on it on a shard where it is dropped ---- */
 
 static const char dependents_sql[] =
-    "SELECT n.nspname, c.relname, k.conname FROM pg_catalog.pg_constraint k"
-    " JOIN pg_catalog.pg_class c ON c.oid = k.conrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-    " WHERE k.contype = 'f' AND k.conparentid = 0 AND k.conrelid <> k.confrelid AND NOT c.relispartition"
-    " AND k.confrelid = $1::regclass"
+    "WITH t AS (SELECT $1::regclass AS relid UNION SELECT p.relid FROM pg_catalog.pg_partition_tree($1::regclass) p)"
+    " SELECT n.nspname, c.relname, k.conname FROM pg_catalog.pg_constraint k"
+    " JOIN pg_catalog.pg_class c ON c.oid = coalesce(pg_catalog.pg_partition_root(k.conrelid), k.conrelid)"
+    " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE k.contype = 'f' AND k.conparentid = 0"
+    " AND k.confrelid IN (SELECT relid FROM t) AND k.conrelid NOT IN (SELECT relid FROM t)"
     " UNION ALL SELECT DISTINCT n.nspname, c.relname, NULL FROM pg_catalog.pg_depend d"
     " JOIN pg_catalog.pg_rewrite r ON r.oid = d.objid AND d.classid = 'pg_catalog.pg_rewrite'::regclass"
     " JOIN pg_catalog.pg_class c ON c.oid = r.ev_class JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
     " WHERE d.refclassid = 'pg_catalog.pg_class'::regclass AND c.oid <> d.refobjid AND c.relkind IN ('v', 'm')"
-    " AND d.refobjid IN (SELECT $1::regclass UNION SELECT p.relid FROM pg_catalog.pg_partition_tree($1::regclass) p)"
+    " AND d.refobjid IN (SELECT relid FROM t)"
     " ORDER BY 1, 2, 3";
 
 static mosaic_status check_dependents(const struct check *check, size_t shard)

@@ -87,10 +87,16 @@ static const char indexes_sql[] =
     "  ON a.attrelid = i.indrelid AND a.attnum = u.num WHERE u.o <= i.indnkeyatts ORDER BY u.o)::text";
 static const char indexes_from[] = " JOIN pg_index i ON i.indrelid = c.oid JOIN pg_class ic ON ic.oid = i.indexrelid"
                                    " ORDER BY t.n, ic.relname";
-static const char triggers_sql[] = "SELECT t.n, g.tgname, pg_get_triggerdef(g.oid), p.prosrc, l.lanname, g.tgenabled";
+/* Of the partitions, too, behind their parents'. */
+static const char triggers_sql[] =
+    "SELECT t.n, g.tgname, pg_get_triggerdef(g.oid), p.prosrc, l.lanname, g.tgenabled, gn.nspname, gc.relname,"
+    " coalesce((SELECT o.tgenabled FROM pg_trigger o WHERE o.oid = g.tgparentid)::text, '')";
 static const char triggers_from[] =
-    " JOIN pg_trigger g ON g.tgrelid = c.oid AND NOT g.tgisinternal JOIN pg_proc p ON p.oid = g.tgfoid"
-    " JOIN pg_language l ON l.oid = p.prolang ORDER BY t.n, g.tgname";
+    " CROSS JOIN LATERAL (SELECT c.oid AS relid, 0 AS level"
+    "  UNION SELECT x.relid, x.level FROM pg_partition_tree(c.oid) x) w"
+    " JOIN pg_trigger g ON g.tgrelid = w.relid AND NOT g.tgisinternal JOIN pg_proc p ON p.oid = g.tgfoid"
+    " JOIN pg_class gc ON gc.oid = g.tgrelid JOIN pg_namespace gn ON gn.oid = gc.relnamespace"
+    " JOIN pg_language l ON l.oid = p.prolang ORDER BY t.n, w.level, gn.nspname, gc.relname, g.tgname";
 static const char owned_sql[] = "SELECT n.nspname, c.relname FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid"
                                 " JOIN pg_namespace n ON n.oid = c.relnamespace"
                                 " WHERE k.conname = '" OWNER_CONSTRAINT "' AND k.contype = 'c' AND k.coninhcount = 0"
@@ -263,6 +269,9 @@ static void read_trigger(struct reader *reader, int row, struct trigger_facts *t
         .source = text_at(reader, row, 3),
         .language = text_at(reader, row, 4),
         .enabled = letter_at(reader, row, 5),
+        .schema = text_at(reader, row, 6),
+        .table = text_at(reader, row, 7),
+        .parent = letter_at(reader, row, 8),
     };
 }
 

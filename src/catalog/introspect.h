@@ -56,7 +56,9 @@ struct index_facts {
 
 struct trigger_facts {
     const char *name, *definition, *source, *language;
-    char enabled; /* pg_trigger.tgenabled */
+    const char *schema, *table; /* that it is on: the table's, or a partition of it */
+    char enabled;               /* pg_trigger.tgenabled */
+    char parent;                /* the same of the one that it was made from, on the partition's parent; 0: none */
 };
 
 struct table_facts {

@@ -190,13 +190,20 @@ static bool may_touch_rows(const struct trigger_facts *trigger)
     return false;
 }
 
+static const char *trigger_table(const struct check *check, const struct trigger_facts *trigger)
+{
+    bool own = strcmp(trigger->schema, check->table->schema) == 0 && strcmp(trigger->table, check->table->name) == 0;
+    return own ? check->table->display : finding_text(check->findings, "%s.%s", trigger->schema, trigger->table);
+}
+
 static void check_triggers(const struct check *check)
 {
     for (size_t i = 0; i < check->facts->trigger_count; i++) {
         const struct trigger_facts *trigger = &check->facts->triggers[i];
-        const char *fix = finding_text(check->findings, "DROP TRIGGER %s ON %s, or ALTER TABLE %s DISABLE TRIGGER %s",
-                                       trigger->name, check->table->display, check->table->display, trigger->name);
-        if (trigger->enabled == 'D')
+        const char *fix =
+            finding_text(check->findings, "DROP TRIGGER %s ON %s, or ALTER TABLE %s DISABLE TRIGGER %s", trigger->name,
+                         trigger_table(check, trigger), trigger_table(check, trigger), trigger->name);
+        if (trigger->enabled == 'D' || (trigger->parent && trigger->parent != 'D'))
             continue;
         if (may_touch_rows(trigger))
             SAY(check, true, fix, "trigger %s may read or write other rows, which can stand on other shards",

@@ -215,6 +215,68 @@ def test_what_cannot_move_is_refused_before_anything_is_done(cluster):
     cluster.refused("table l on shard s2", "the table is not there")
 
 
+def test_foreign_keys_of_partitions_and_to_them_are_seen(cluster):
+    """Rows of what stays at home would be deleted by a cascade of the deletion of what has moved."""
+    cluster.lab.query(0, """
+        CREATE TABLE users (id bigint PRIMARY KEY); INSERT INTO users SELECT generate_series(1, 9);
+        CREATE TABLE logs (user_id bigint, at int) PARTITION BY RANGE (at);
+        CREATE TABLE logs_1 PARTITION OF logs (CONSTRAINT own FOREIGN KEY (user_id) REFERENCES users ON DELETE CASCADE)
+            FOR VALUES FROM (0) TO (5);
+        INSERT INTO logs SELECT i, 1 FROM generate_series(1, 9) i;
+        CREATE TABLE events (id bigint PRIMARY KEY, what text) PARTITION BY RANGE (id);
+        CREATE TABLE events_1 PARTITION OF events FOR VALUES FROM (0) TO (50);
+        INSERT INTO events SELECT generate_series(1, 9);
+        CREATE TABLE notes (event bigint CONSTRAINT of_part REFERENCES events_1 ON DELETE CASCADE);
+        INSERT INTO notes SELECT generate_series(1, 9)""")
+    cluster.tables = ["name: users, key: id, function: modulo"]
+    cluster.refused("foreign key own of public.logs_1, which stays on the home shard, references it")
+    cluster.tables = ["name: events, key: id, function: modulo"]
+    cluster.refused("foreign key of_part of public.notes, which stays on the home shard, references it")
+    assert cluster.lab.query(0, "SELECT (SELECT count(*) FROM logs), (SELECT count(*) FROM notes)") == [(9, 9)]
+    cluster.tables = ["name: users, key: id, function: modulo", "name: logs, key: user_id, function: modulo"]
+    cluster.applied()
+    moved(cluster, "logs", [(i, 1) for i in range(1, 10)], "SELECT user_id, at FROM logs")
+    cluster.tables = ["name: logs, key: user_id, function: modulo"]
+    cluster.refused("foreign key own of public.logs references the table, which is to be dropped here")
+
+
+def test_triggers_of_partitions_are_not_told_of_rows_that_move(cluster):
+    cluster.lab.query(0, """
+        CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE ''told by %'', TG_NAME; END';
+        CREATE TABLE logs (user_id bigint, at int) PARTITION BY RANGE (at);
+        CREATE TABLE logs_1 PARTITION OF logs FOR VALUES FROM (0) TO (5);
+        CREATE TABLE logs_2 PARTITION OF logs FOR VALUES FROM (5) TO (10) PARTITION BY RANGE (at);
+        CREATE TABLE logs_2a PARTITION OF logs_2 FOR VALUES FROM (5) TO (7);
+        CREATE TABLE logs_2b PARTITION OF logs_2 FOR VALUES FROM (7) TO (10);
+        INSERT INTO logs SELECT i, n FROM generate_series(1, 9) i, generate_series(0, 9) n;
+        CREATE TRIGGER all_of_them AFTER DELETE ON logs FOR EACH ROW EXECUTE FUNCTION no();
+        CREATE TRIGGER one AFTER DELETE ON logs_1 FOR EACH ROW EXECUTE FUNCTION no();
+        CREATE TRIGGER two AFTER DELETE ON logs_2 FOR EACH ROW EXECUTE FUNCTION no();
+        ALTER TABLE logs DISABLE TRIGGER all_of_them; ALTER TABLE logs_2b ENABLE ALWAYS TRIGGER all_of_them;
+        ALTER TABLE logs_2a DISABLE TRIGGER two""")
+    states = "SELECT tgrelid::regclass::text, tgname, tgenabled FROM pg_trigger WHERE NOT tgisinternal ORDER BY 1, 2"
+    before, rows = cluster.lab.query(0, states), cluster.lab.query(0, "SELECT * FROM logs ORDER BY 1, 2")
+    assert ("logs_2b", "all_of_them", "A") in before and ("logs_2a", "two", "D") in before
+    cluster.tables = ["name: logs, key: user_id, function: modulo"]
+    cluster.applied()
+    moved(cluster, "logs", rows, "SELECT * FROM logs ORDER BY 1, 2")
+    assert cluster.lab.query(0, states) == before
+    cluster.tables = []
+    cluster.applied()
+    at_home(cluster, "logs", rows, "SELECT * FROM logs ORDER BY 1, 2")
+    assert cluster.lab.query(0, states) == before
+
+
+def test_a_trigger_of_a_partition_that_could_touch_other_rows_is_refused(cluster):
+    cluster.lab.query(0, """
+        CREATE TABLE seen (n int); CREATE TABLE logs (user_id bigint, at int) PARTITION BY RANGE (at);
+        CREATE TABLE logs_1 PARTITION OF logs FOR VALUES FROM (0) TO (5);
+        CREATE FUNCTION notes() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO seen VALUES (1); RETURN NEW; END';
+        CREATE TRIGGER one AFTER INSERT ON logs_1 FOR EACH ROW EXECUTE FUNCTION notes()""")
+    cluster.tables = ["name: logs, key: user_id, function: modulo"]
+    assert "DROP TRIGGER one ON public.logs_1" in cluster.refused("trigger one may read or write other rows")
+
+
 def test_what_stands_beside_a_table_that_moves(cluster):
     """Views stay at home: where that breaks a statement it is said before. Publications would delete at subscribers."""
     cluster.lab.query(0, "CREATE TABLE t (id int PRIMARY KEY, n int); INSERT INTO t SELECT i, i FROM generate_series(1, 99) i;"

@@ -183,7 +183,7 @@ static void test_a_trigger_is_judged_by_its_words(void **state)
         {"anything", "plpython3u", true},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct trigger_facts trigger = {"g", "", cases[i].source, cases[i].language, 'O'};
+        struct trigger_facts trigger = {"g", "", cases[i].source, cases[i].language, "public", "t", 'O', 0};
         CASE((bench.tables[0].triggers = &trigger, bench.tables[0].trigger_count = 1), cases[i].fatal, "s0",
              "trigger g");
         trigger.enabled = 'D';
