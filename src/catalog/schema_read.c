@@ -100,6 +100,7 @@ static void read_relations(struct reader *reader)
             .has_rules = is_true(reader, row, 6),
             .has_triggers = is_true(reader, row, 7),
             .view = PQgetisnull(reader->result, row, 8) ? NULL : text(reader, row, 8),
+            .has_truncate_triggers = is_true(reader, row, 9),
         };
     }
     reader->relations = relations;

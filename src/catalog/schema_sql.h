@@ -48,10 +48,12 @@ static const char schema_namespaces_sql[] =
 static const char schema_relations_sql[] =
     "SELECT n.nspname, c.relname, c.oid, c.relkind, c.relrowsecurity, c.relispartition,"
     " r.ev_class IS NOT NULL, t.tgrelid IS NOT NULL, CASE WHEN c.relkind IN ('v', 'm') AND n.nspname NOT IN"
-    "  ('pg_catalog', 'information_schema') THEN pg_get_viewdef(c.oid) END"
+    "  ('pg_catalog', 'information_schema') THEN pg_get_viewdef(c.oid) END,"
+    " coalesce(t.truncates, false)"
     " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
     " LEFT JOIN (SELECT DISTINCT ev_class FROM pg_rewrite WHERE rulename <> '_RETURN') r ON r.ev_class = c.oid"
-    " LEFT JOIN (SELECT DISTINCT tgrelid FROM pg_trigger WHERE NOT tgisinternal) t ON t.tgrelid = c.oid"
+    " LEFT JOIN (SELECT tgrelid, bool_or(tgtype & 32 <> 0) AS truncates FROM pg_trigger WHERE NOT tgisinternal"
+    "  GROUP BY tgrelid) t ON t.tgrelid = c.oid"
     " WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S', 'c') AND " OF_NO_SESSION " ORDER BY c.oid";
 
 /*

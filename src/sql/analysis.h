@@ -317,7 +317,12 @@ bool name_is_one_of(const char *name, const char *const *list, size_t count);
 /* hidden.c: what stands behind a relation that is used, and behind one that is written. */
 struct use *use_add(struct analysis *analysis, struct range *range, const struct schema_relation *relation,
                     int location, bool inherits);
-void use_written(struct analysis *analysis, struct use *use);
+/* Rows that are there may be … */
+enum written_how { WRITTEN_DELETED = 1, WRITTEN_UPDATED = 2 };
+/* how: of enum written_how; 0: it inserts rows and does nothing else. */
+void use_written(struct analysis *analysis, struct use *use, int how);
+void relation_truncated(struct analysis *analysis, const struct schema_relation *relation, const RangeVar *name,
+                        bool cascades);
 
 /* query.c */
 struct columns query_analyse(struct analysis *analysis, struct scope *parent, bool sees_parent, Node *statement);

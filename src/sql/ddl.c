@@ -388,6 +388,18 @@ static void on_relation(struct analysis *analysis, const RangeVar *name)
     (void)ddl_relation(analysis, name, NULL);
 }
 
+static void truncate_statement(struct analysis *analysis, const TruncateStmt *truncate)
+{
+    ListCell *cell;
+    foreach (cell, truncate->relations) {
+        const struct schema_relation *relation;
+        (void)ddl_relation(analysis, lfirst(cell), &relation);
+        if (relation)
+            relation_truncated(analysis, relation, lfirst(cell), truncate->behavior == DROP_CASCADE);
+    }
+    analysis->facts->changes_schema = false;
+}
+
 /* A sequence of a serial column has been set so that no two shards give the same number. */
 static void alter_sequence(struct analysis *analysis, const AlterSeqStmt *alter)
 {
@@ -419,8 +431,7 @@ static void ddl_of(struct analysis *analysis, Node *node)
         drop_statement(analysis, (DropStmt *)node);
         break;
     case T_TruncateStmt:
-        ddl_relations(analysis, ((TruncateStmt *)node)->relations);
-        analysis->facts->changes_schema = false;
+        truncate_statement(analysis, (TruncateStmt *)node);
         break;
     case T_RenameStmt:
         rename_statement(analysis, (RenameStmt *)node);

@@ -59,7 +59,7 @@ static const struct schema_relation *written_through(struct analysis *analysis, 
     return is_table && shows_first_columns(view, table, select->targetList) ? table : NULL;
 }
 
-static struct range *target_range(struct analysis *analysis, struct scope *scope, RangeVar *name)
+static struct range *target_range(struct analysis *analysis, struct scope *scope, RangeVar *name, int how)
 {
     bool temporary;
     const struct schema_relation *named = name_relation(analysis, name, &temporary), *relation = named;
@@ -79,7 +79,7 @@ static struct range *target_range(struct analysis *analysis, struct scope *scope
     if (relation) {
         struct use *use = use_add(analysis, range, relation, name->location, name->inh || named != relation);
         use->is_target = true;
-        use_written(analysis, use);
+        use_written(analysis, use, how);
     } else {
         analysis->facts->needs_home = analysis->home_else = true;
     }
@@ -381,7 +381,9 @@ static struct columns insert_analyse(struct analysis *analysis, struct scope *sc
 {
     query_with(analysis, scope, insert->withClause);
     struct scope *rows = scope_new(analysis, scope, true);
-    struct range *target = target_range(analysis, scope, insert->relation);
+    const OnConflictClause *conflict = insert->onConflictClause;
+    int how = conflict && conflict->action == ONCONFLICT_UPDATE ? WRITTEN_UPDATED : 0;
+    struct range *target = target_range(analysis, scope, insert->relation, how);
     note_written(analysis, scope, insert, insert->relation, target);
     if (analysis->written.target == target)
         analysis->written.rows = rows;
@@ -396,7 +398,7 @@ static struct columns insert_analyse(struct analysis *analysis, struct scope *sc
 static struct columns update_analyse(struct analysis *analysis, struct scope *scope, UpdateStmt *update)
 {
     query_with(analysis, scope, update->withClause);
-    struct range *target = target_range(analysis, scope, update->relation);
+    struct range *target = target_range(analysis, scope, update->relation, WRITTEN_UPDATED);
     note_written(analysis, scope, update, update->relation, target);
     query_from(analysis, scope, update->fromClause);
     condition_where(analysis, scope, filter_new(analysis, scope, 0, scope->range_count), update->whereClause);
@@ -407,7 +409,7 @@ static struct columns update_analyse(struct analysis *analysis, struct scope *sc
 static struct columns delete_analyse(struct analysis *analysis, struct scope *scope, DeleteStmt *delete)
 {
     query_with(analysis, scope, delete->withClause);
-    struct range *target = target_range(analysis, scope, delete->relation);
+    struct range *target = target_range(analysis, scope, delete->relation, WRITTEN_DELETED);
     note_written(analysis, scope, delete, delete->relation, target);
     query_from(analysis, scope, delete->usingClause);
     condition_where(analysis, scope, filter_new(analysis, scope, 0, scope->range_count), delete->whereClause);
@@ -466,6 +468,17 @@ bool modify_only_matched(const MergeStmt *merge)
     return true;
 }
 
+static int merge_how(const MergeStmt *merge)
+{
+    const ListCell *cell;
+    int how = 0;
+    foreach (cell, merge->mergeWhenClauses) {
+        CmdType command = ((const MergeWhenClause *)lfirst(cell))->commandType;
+        how |= command == CMD_UPDATE ? WRITTEN_UPDATED : command == CMD_DELETE ? WRITTEN_DELETED : 0;
+    }
+    return how;
+}
+
 /*
  * MERGE joins the target to the source, like a LEFT JOIN of the target where there is WHEN NOT MATCHED: its condition
  * filters the target in any case, the source only where nothing is done for what is not matched.
@@ -473,7 +486,7 @@ bool modify_only_matched(const MergeStmt *merge)
 static struct columns merge_analyse(struct analysis *analysis, struct scope *scope, MergeStmt *merge)
 {
     query_with(analysis, scope, merge->withClause);
-    struct range *target = target_range(analysis, scope, merge->relation);
+    struct range *target = target_range(analysis, scope, merge->relation, merge_how(merge));
     note_written(analysis, scope, merge, merge->relation, target);
     query_from_item(analysis, scope, merge->sourceRelation);
     ListCell *cell;

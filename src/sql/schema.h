@@ -60,6 +60,7 @@ struct schema_relation {
     size_t view_path_count;
     bool has_rules;                /* other than a view's own _RETURN */
     bool has_triggers;             /* of the user: not internal ones */
+    bool has_truncate_triggers;    /* some are for TRUNCATE */
     bool has_row_security;         /* relrowsecurity */
     const uint32_t *policies_read; /* OIDs of relations that its policies' expressions name (pg_depend) */
     size_t policies_read_count;

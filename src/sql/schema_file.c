@@ -194,11 +194,16 @@ static void take_define(struct schema_file *file, const Node *node)
     file_define(file, (const DefineStmt *)node);
 }
 
+enum { FOR_TRUNCATE = 1 << 5 }; /* TRIGGER_TYPE_TRUNCATE of PostgreSQL's catalog/pg_trigger.h */
+
 static void take_trigger(struct schema_file *file, const Node *node)
 {
-    struct draft_relation *relation = file_relation(file, ((const CreateTrigStmt *)node)->relation);
-    if (relation)
-        relation->made.has_triggers = true;
+    const CreateTrigStmt *statement = (const CreateTrigStmt *)node;
+    struct draft_relation *relation = file_relation(file, statement->relation);
+    if (!relation)
+        return;
+    relation->made.has_triggers = true;
+    relation->made.has_truncate_triggers |= (statement->events & FOR_TRUNCATE) != 0;
 }
 
 static void take_rule(struct schema_file *file, const Node *node)

@@ -287,7 +287,7 @@ static void copy_table(struct analysis *analysis, const CopyStmt *copy)
         analysis->copied = use;
     if (!copy->is_from)
         return;
-    use_written(analysis, use);
+    use_written(analysis, use, 0);
     if (deals_out)
         copy_from_analyse(analysis, copy, scope, use);
 }

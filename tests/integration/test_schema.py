@@ -40,6 +40,7 @@ CREATE FUNCTION app.allowed(bigint, text DEFAULT 'x') RETURNS boolean STABLE STR
 CREATE FUNCTION app.many() RETURNS SETOF users LANGUAGE sql AS 'SELECT * FROM users';
 CREATE FUNCTION app.note() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
 CREATE TRIGGER noted BEFORE INSERT ON app.orders FOR EACH ROW EXECUTE FUNCTION app.note();
+CREATE TRIGGER emptied AFTER DELETE OR TRUNCATE ON app.orders FOR EACH STATEMENT EXECUTE FUNCTION app.note();
 CREATE RULE quiet AS ON DELETE TO settings DO INSTEAD NOTHING;
 ALTER TABLE app.orders ENABLE ROW LEVEL SECURITY;
 CREATE POLICY mine ON app.orders USING (user_id IN (SELECT id FROM users) AND app.allowed(user_id));
@@ -76,7 +77,7 @@ def having(lines, start):
 def test_relations_have_their_kind_place_and_hidden_readers(lines):
     relations = dict(line.removeprefix("relation ").split(" ", 1) for line in having(lines, "relation "))
     assert relations == {
-        "public.users": "r sharded", "app.orders": "r sharded triggers rls policy_function",
+        "public.users": "r sharded", "app.orders": "r sharded triggers truncate_triggers rls policy_function",
         "public.events": "p sharded", "public.events_old": "p sharded partition",
         "app.events_old_0": "r sharded partition", "public.countries": "r reference",
         "public.settings": "r home rules", "public.plain": "r home", "public.other": "r home",

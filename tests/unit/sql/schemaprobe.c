@@ -57,10 +57,10 @@ static void print_relation(const struct schema *schema, const struct schema_rela
     static const char *const places[] = {"home", "sharded", "reference", "system"};
     char name[256];
     snprintf(name, sizeof name, "%s.%s", relation->schema, relation->name);
-    printf("relation %s %c %s%s%s%s%s%s\n", name, relation->kind, places[relation->placement],
+    printf("relation %s %c %s%s%s%s%s%s%s\n", name, relation->kind, places[relation->placement],
            relation->has_rules ? " rules" : "", relation->has_triggers ? " triggers" : "",
-           relation->has_row_security ? " rls" : "", relation->has_policy_function ? " policy_function" : "",
-           relation->is_partition ? " partition" : "");
+           relation->has_truncate_triggers ? " truncate_triggers" : "", relation->has_row_security ? " rls" : "",
+           relation->has_policy_function ? " policy_function" : "", relation->is_partition ? " partition" : "");
     for (size_t i = 0; i < relation->column_count; i++)
         print_column(schema, name, &relation->columns[i]);
     for (size_t i = 0; i < relation->parent_count; i++)
