@@ -67,11 +67,10 @@ static void create_table(struct analysis *analysis, const CreateStmt *create)
     const RangeVar *name = create->relation;
     check_no_temporary(analysis, name);
     const struct table *table = name->relpersistence == 't' ? NULL : ddl_configured(analysis, name);
-    bool is_partition = create->partbound && list_length(create->inhRelations) == 1;
-    if (is_partition && !table)
+    bool is_partition = create->partbound && list_length(create->inhRelations) == 1, of_parent = is_partition && !table;
+    if (of_parent)
         table = ddl_relation(analysis, linitial(create->inhRelations), NULL);
-    else
-        ddl_check_new_table(analysis, create, table);
+    ddl_check_new_table(analysis, create, table, of_parent);
     if (name->relpersistence == 't')
         note_temporary(analysis, name);
     else if (table)

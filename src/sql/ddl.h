@@ -45,8 +45,9 @@ void ddl_refuse(struct analysis *analysis, int location, const char *message, co
 
 /* ---- ddl_table.c: what may be said of a table's columns, keys and constraints ---- */
 
-/* Of one that is made. `table`: the config's; NULL: a home table. */
-void ddl_check_new_table(struct analysis *analysis, const CreateStmt *create, const struct table *table);
+/* Of one that is made. `table`: the config's; NULL: a home table. of_parent: it is a partition of that table. */
+void ddl_check_new_table(struct analysis *analysis, const CreateStmt *create, const struct table *table,
+                         bool of_parent);
 void ddl_check_alter(struct analysis *analysis, const AlterTableCmd *command, const struct table *table);
 void ddl_check_index(struct analysis *analysis, const IndexStmt *index, const struct table *table);
 bool ddl_is_key(const struct table *table, const char *column);

@@ -43,6 +43,40 @@ static void refuse_unique(struct analysis *analysis, const struct table *table, 
                analysis_text(analysis, "Put %s into it.", key));
 }
 
+/* Is it a name of PostgreSQL's own, one of the list? */
+static bool is_builtin(const struct analysis *analysis, const List *names, const char *const *list, size_t count)
+{
+    bool first = analysis->path_count && strcmp(analysis->path[0], "pg_catalog") == 0;
+    bool ours = list_length(names) == 1 ? first : strcmp(strVal(linitial(names)), "pg_catalog") == 0;
+    return ours && list_length(names) <= 2 && name_is_one_of(strVal(llast(names)), list, count);
+}
+
+/* Collations by which two keys are equal where their bytes are; of others the schema does not know. */
+static bool is_bytewise(const struct analysis *analysis, const List *collation)
+{
+    static const char *const names[] = {"C", "POSIX", "default", "ucs_basic", "unicode"};
+    bool qualified = list_length(collation) == 2 && strcmp(strVal(linitial(collation)), "pg_catalog") == 0;
+    return !collation || qualified || is_builtin(analysis, collation, names, sizeof names / sizeof *names);
+}
+
+/* Does a unique index find two keys equal that are not, and stand on different shards? */
+static bool compares_otherwise(const struct analysis *analysis, const IndexElem *element)
+{
+    static const char *const classes[] = {
+        "bpchar_ops",       "bpchar_pattern_ops", "bytea_ops",       "date_ops",    "int2_ops",
+        "int4_ops",         "int8_ops",           "numeric_ops",     "text_ops",    "uuid_ops",
+        "text_pattern_ops", "timestamp_ops",      "timestamptz_ops", "varchar_ops", "varchar_pattern_ops"};
+    return !is_bytewise(analysis, element->collation) ||
+           (element->opclass && !is_builtin(analysis, element->opclass, classes, sizeof classes / sizeof *classes));
+}
+
+static void refuse_equality(struct analysis *analysis, const char *column, int location)
+{
+    ddl_refuse(analysis, location,
+               analysis_text(analysis, "%s, of the sharding key, by another equality than the column's", column),
+               "Leave out COLLATE, and the operator class: keys that are equal by them can stand on different shards.");
+}
+
 static void check_unique(struct analysis *analysis, const Constraint *constraint, const char *column,
                          const struct table *table)
 {
@@ -63,8 +97,11 @@ static void check_exclusion(struct analysis *analysis, const Constraint *constra
         foreach (cell, constraint->exclusions) {
             const IndexElem *element = linitial(lfirst(cell));
             const List *operator= lsecond(lfirst(cell));
-            found |= element->name && strcmp(element->name, table->columns[i]) == 0 &&
-                     strcmp(strVal(llast(operator)), "=") == 0;
+            bool is_key = element->name && strcmp(element->name, table->columns[i]) == 0 &&
+                          strcmp(strVal(llast(operator)), "=") == 0;
+            if (is_key && !is_bytewise(analysis, element->collation))
+                refuse_equality(analysis, table->columns[i], constraint->location);
+            found |= is_key;
         }
         if (!found)
             refuse_unique(analysis, table, "EXCLUDE", constraint->location);
@@ -78,7 +115,10 @@ void ddl_check_index(struct analysis *analysis, const IndexStmt *index, const st
         ListCell *cell;
         foreach (cell, index->indexParams) {
             const IndexElem *element = lfirst(cell);
-            found |= element->name && strcmp(element->name, table->columns[i]) == 0;
+            bool is_key = element->name && strcmp(element->name, table->columns[i]) == 0;
+            if (is_key && compares_otherwise(analysis, element))
+                refuse_equality(analysis, table->columns[i], index->relation->location);
+            found |= is_key;
         }
         if (!found)
             refuse_unique(analysis, table, "a unique index", index->relation->location);
@@ -206,6 +246,8 @@ static void check_key(struct analysis *analysis, const CreateStmt *create, const
             continue;
         if (!table->map)
             return;
+        if (column->collClause && !is_bytewise(analysis, column->collClause->collname))
+            refuse_equality(analysis, column->colname, column->collClause->location);
         bool serial = is_numbered(column) && !column->typeName->arrayBounds;
         if (type_by_oid(name_type(analysis, column->typeName, &modified), &type) && type == table->rule.types[at])
             return;
@@ -232,14 +274,40 @@ static void check_parents(struct analysis *analysis, const CreateStmt *create, c
     }
 }
 
-void ddl_check_new_table(struct analysis *analysis, const CreateStmt *create, const struct table *table)
+static bool has_own_default(const struct schema_relation *relation)
+{
+    for (size_t i = 0; i < relation->column_count; i++) {
+        const struct schema_column *column = &relation->columns[i];
+        if (column->has_default && !column->is_generated && !column->default_same && !column->default_id)
+            return true;
+    }
+    return false;
+}
+
+/* What comes along with LIKE is not written out: indexes could leave out the key, sequences would be one shard's. */
+static void check_like(struct analysis *analysis, const TableLikeClause *like, const struct table *table)
+{
+    bool temporary;
+    const struct schema_relation *from = name_relation(analysis, like->relation, &temporary);
+    bool numbers = like->options & (CREATE_TABLE_LIKE_DEFAULTS | CREATE_TABLE_LIKE_IDENTITY);
+    if (like->options & CREATE_TABLE_LIKE_INDEXES || (numbers && (!from || has_own_default(from))))
+        ddl_refuse(analysis, like->relation->location,
+                   analysis_text(analysis, "%s made LIKE another table, with its indexes, identity or defaults",
+                                 table->display),
+                   "Write them out.");
+}
+
+void ddl_check_new_table(struct analysis *analysis, const CreateStmt *create, const struct table *table, bool of_parent)
 {
     ListCell *cell;
-    check_parents(analysis, create, table);
-    for (size_t i = 0; table && i < table->column_count; i++)
+    if (!of_parent)
+        check_parents(analysis, create, table);
+    for (size_t i = 0; table && !of_parent && i < table->column_count; i++)
         check_key(analysis, create, table, i);
     foreach (cell, create->tableElts) {
         const ColumnDef *column = lfirst(cell);
+        if (IsA(column, TableLikeClause) && table && table->kind == TABLE_SHARDED)
+            check_like(analysis, (const TableLikeClause *)column, table);
         if (!IsA(column, ColumnDef)) {
             check_constraint(analysis, lfirst(cell), NULL, table);
             continue;

@@ -114,3 +114,56 @@ def test_triggers_of_truncate(one):
         assert ask(one, "TRUNCATE events_23") == "TRUNCATE TABLE"
     with trigger(one, "orders", "AFTER DELETE"):
         assert ask(one, "TRUNCATE users, orders") == "TRUNCATE TABLE"
+
+
+# ---- constraints that do not hold over shards -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("said", ["UNIQUE (day, what)", "what UNIQUE", "what WITH OPTIONS UNIQUE",
+                                  "EXCLUDE (what WITH =)", "CONSTRAINT own FOREIGN KEY (day) REFERENCES users",
+                                  "FOREIGN KEY (day) REFERENCES home"])
+@pytest.mark.parametrize("of", ["events", "events_22"])
+def test_a_partitions_own_constraints(one, of, said):
+    refused(one, f"CREATE TABLE events_24 PARTITION OF {of} ({said}) FOR VALUES FROM (2290) TO (2299)",
+            "a foreign key to" if "FOREIGN" in said else "leaves out the sharding key (id)")
+
+
+def test_a_partitions_constraints_that_hold(one):
+    assert ask(one, "CREATE TABLE events_24 PARTITION OF events (UNIQUE (id, day), FOREIGN KEY (id) REFERENCES users,"
+                    " what DEFAULT 'x' NOT NULL) FOR VALUES FROM (2400) TO (2500)") == "CREATE TABLE"
+    ask(one, "DROP TABLE events_24")
+
+
+@pytest.mark.parametrize(("like", "fine"), [
+    ("countries INCLUDING ALL", False), ("countries INCLUDING INDEXES", False), ("orders INCLUDING IDENTITY", False),
+    ("orders_old INCLUDING DEFAULTS", False), ("countries INCLUDING DEFAULTS INCLUDING CONSTRAINTS", True),
+    ("countries", True)])
+def test_like(one, like, fine):
+    ask(one, "BEGIN")
+    ask(one, "DROP TABLE made")
+    text = f"CREATE TABLE made (id bigint NOT NULL, LIKE {like})"
+    if fine:
+        assert ask(one, text) == "CREATE TABLE"
+    else:
+        refused(one, text, "made made LIKE another table", "Write them out")
+    ask(one, "ROLLBACK")
+
+
+@pytest.mark.parametrize(("element", "fine"), [
+    ("tag COLLATE blind", False), ("tag COLLATE public.blind", False), ("tag mine_ops", False), ("body COLLATE blind, tag", True),
+    ('tag COLLATE "C"', True), ('tag COLLATE pg_catalog."en-x-icu"', True), ("tag text_pattern_ops", True),
+    ("tag DESC", True)])
+def test_unique_indexes_by_another_equality(one, element, fine):
+    text = f"CREATE UNIQUE INDEX docs_tag ON docs ({element})"
+    if fine:
+        assert ask(one, text) == "CREATE INDEX"
+        ask(one, "DROP INDEX docs_tag")
+    else:
+        refused(one, text, "tag, of the sharding key, by another equality")
+
+
+def test_a_key_of_another_collation(one):
+    ask(one, "BEGIN")
+    ask(one, "DROP TABLE docs")
+    refused(one, "CREATE TABLE docs (tag text COLLATE blind PRIMARY KEY)", "by another equality")
+    ask(one, "ROLLBACK")
