@@ -170,6 +170,7 @@ static void read_types(struct reader *reader)
             .array = oid(reader, row, 8),
             .relation = oid(reader, row, 9),
             .within = oid(reader, row, 10),
+            .default_varies = is_true(reader, row, 11),
         };
     }
     reader->schema->types = types;

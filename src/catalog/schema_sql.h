@@ -64,6 +64,9 @@ static const char schema_relations_sql[] =
     "regexp_replace(regexp_replace(regexp_replace(s.said, '''([^'']|'''')*''', '''''', 'g')," \
     " '::[a-z ]+[(]', '::(', 'g'), '[[:<:]](now|transaction_timestamp|timezone|date_trunc|"   \
     "CURRENT_TIMESTAMP|CURRENT_TIME|LOCALTIME|LOCALTIMESTAMP)[(]', '(', 'g')"
+#define DEFAULT_CLOCK                                                                                         \
+    "f.said ~* '[[:<:]](now|today|tomorrow|yesterday|transaction_timestamp|statement_timestamp|current_date|" \
+    "current_time|current_timestamp|localtime|localtimestamp)[[:>:]]'"
 #define DEFAULT_IS_SAME                  \
     "f.bare !~ '[A-Za-z0-9_\".][(]' AND" \
     " f.bare !~ '[[:<:]](CURRENT_(USER|ROLE|CATALOG|SCHEMA)|SESSION_USER|USER)[[:>:]]'"
@@ -75,8 +78,7 @@ static const char schema_columns_sql[] =
     " coalesce(CASE co.collprovider WHEN 'd' THEN d.bytewise WHEN 'c' THEN co.collcollate IN ('C', 'POSIX')"
     "  WHEN 'b' THEN to_jsonb(co) ->> 'colllocale' IN ('C', 'C.UTF-8') END, false),"
     " coalesce(" DEFAULT_IS_SAME ", false),"
-    " coalesce(f.said ~* '[[:<:]](now|today|tomorrow|yesterday|transaction_timestamp|statement_timestamp|"
-    "current_date|current_time|current_timestamp|localtime|localtimestamp)[[:>:]]', false),"
+    " coalesce(" DEFAULT_CLOCK ", false),"
     " coalesce(f.said = 'mosaic.next_id()', false)"
     " FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace"
     " JOIN pg_type y ON y.oid = a.atttypid LEFT JOIN pg_collation co ON co.oid = a.attcollation"
@@ -96,8 +98,10 @@ static const char schema_types_sql[] =
     " CASE t.typtype WHEN 'r' THEN (SELECT r.rngsubtype FROM pg_range r WHERE r.rngtypid = t.oid)"
     /* PostgreSQL 13 has no multiranges, and no such column. */
     "  WHEN 'm' THEN (SELECT r.rngtypid FROM pg_range r WHERE (to_jsonb(r) ->> 'rngmultitypid')::oid = t.oid)"
-    "  ELSE 0 END"
-    " FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace WHERE " OF_NO_SESSION " ORDER BY t.oid";
+    "  ELSE 0 END, t.typtype = 'd' AND f.said IS NOT NULL AND (NOT (" DEFAULT_IS_SAME ") OR " DEFAULT_CLOCK ")"
+    " FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace"
+    " CROSS JOIN LATERAL (SELECT s.said, " DEFAULT_BARE
+    " AS bare FROM (SELECT t.typdefault AS said) s) f WHERE " OF_NO_SESSION " ORDER BY t.oid";
 
 /* FirstNormalObjectId: a function that somebody put into pg_catalog later is not PostgreSQL's own. */
 static const char schema_functions_sql[] =

@@ -310,6 +310,8 @@ const struct schema_relation *name_relation(struct analysis *analysis, const Ran
 struct common *name_common(struct scope *scope, const RangeVar *name);
 /* OID of a type, 0: not known; *modified: it has a modifier such as (10, 2). */
 uint32_t name_type(struct analysis *analysis, const TypeName *name, bool *modified);
+/* Is it a domain whose default could be another value on each shard, or a type that is not known? */
+bool name_default_varies(const struct analysis *analysis, const TypeName *name);
 
 bool name_is_one_of(const char *name, const char *const *list, size_t count);
 #define NAME_IS_ONE_OF(name, list) name_is_one_of(name, list, sizeof(list) / sizeof *(list))

@@ -340,10 +340,18 @@ static bool is_same(const Node *node)
            !words_name_moment(strVal(&constant->val), strlen(strVal(&constant->val)));
 }
 
+static void refuse_default(struct analysis *analysis, const ColumnDef *column, const struct table *table,
+                           const char *hint)
+{
+    ddl_refuse(analysis, column->location,
+               analysis_text(analysis, "a default that could differ on each copy of %s", table->display), hint);
+}
+
 /* Rows that are there get a value. */
 static void check_new_column(struct analysis *analysis, const ColumnDef *column, const struct table *table)
 {
     ListCell *cell;
+    bool says = false;
     if (is_numbered(column))
         ddl_refuse(
             analysis, column->location,
@@ -352,11 +360,14 @@ static void check_new_column(struct analysis *analysis, const ColumnDef *column,
             "sequences.");
     foreach (cell, column->constraints) {
         const Constraint *constraint = lfirst(cell);
+        says |= constraint->contype == CONSTR_DEFAULT || constraint->contype == CONSTR_GENERATED;
         if (table->kind == TABLE_REFERENCE && constraint->contype == CONSTR_DEFAULT && !is_same(constraint->raw_expr))
-            ddl_refuse(analysis, column->location,
-                       analysis_text(analysis, "a default that could differ on each copy of %s", table->display),
-                       "Add the column with a constant as its default, or without.");
+            refuse_default(analysis, column, table, "Add the column with a constant as its default, or without.");
     }
+    if (table->kind == TABLE_REFERENCE && !says && name_default_varies(analysis, column->typeName))
+        refuse_default(
+            analysis, column, table,
+            "The domain's default, or whether the type is one, is not known to be the same: say DEFAULT NULL.");
     check_column(analysis, column, table);
 }
 

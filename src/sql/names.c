@@ -300,6 +300,14 @@ static const struct schema_type *find_type(const struct analysis *analysis, cons
     return found;
 }
 
+bool name_default_varies(const struct analysis *analysis, const TypeName *name)
+{
+    if (!name || name->arrayBounds)
+        return false;
+    const struct schema_type *type = name->names && !name->pct_type ? find_type(analysis, name->names) : NULL;
+    return !type || type->default_varies;
+}
+
 uint32_t name_type(struct analysis *analysis, const TypeName *name, bool *modified)
 {
     *modified = name->typmods != NIL;

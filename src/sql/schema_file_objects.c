@@ -37,14 +37,17 @@ void file_create_domain(struct schema_file *file, const CreateDomainStmt *statem
         return;
     type->base = base;
     type->base_modifier = modifier;
+    struct file_default value = file_type_default(file, base); /* a copy of which is the new domain's own */
     const ListCell *cell;
     foreach (cell, statement->constraints) {
         const Constraint *constraint = lfirst(cell);
-        struct file_domain *domain =
-            constraint->contype == CONSTR_DEFAULT ? draft_append(&file->draft, &file->defaulted, sizeof *domain) : NULL;
-        if (domain)
-            *domain = (struct file_domain){type->oid, file_default(constraint->raw_expr)};
+        if (constraint->contype == CONSTR_DEFAULT)
+            value = file_default(constraint->raw_expr);
     }
+    struct file_domain *domain = value.has ? draft_append(&file->draft, &file->defaulted, sizeof *domain) : NULL;
+    if (domain)
+        *domain = (struct file_domain){type->oid, value};
+    type->default_varies = value.has && (!value.same || value.clock);
 }
 
 void file_create_range(struct schema_file *file, const CreateRangeStmt *statement)

@@ -167,3 +167,31 @@ def test_a_key_of_another_collation(one):
     ask(one, "DROP TABLE docs")
     refused(one, "CREATE TABLE docs (tag text COLLATE blind PRIMARY KEY)", "by another equality")
     ask(one, "ROLLBACK")
+
+
+# ---- values and numbers that each shard would make for itself -------------------------------------------------------
+
+
+@pytest.mark.parametrize("type_", ["token", "token2", "public.token", "moment", "nosuch"])
+def test_defaults_of_domains(one, lab, type_):
+    refused(one, f"ALTER TABLE countries ADD COLUMN t {type_}", "a default that could differ on each copy of countries",
+            "DEFAULT NULL")
+
+
+@pytest.mark.parametrize("column", ["token DEFAULT NULL", "percent", "token[]", "int", "uuid", "percent DEFAULT 3"])
+def test_defaults_of_domains_that_are_the_same(one, lab, column):
+    ask(one, "INSERT INTO countries VALUES ('de')")
+    assert ask(one, f"ALTER TABLE countries ADD COLUMN t {column}") == "ALTER TABLE"
+    assert len({str(lab.query(shard, "SELECT t FROM countries")) for shard in range(LAB_SHARDS)}) == 1
+    ask(one, "ALTER TABLE countries DROP COLUMN t")
+    ask(one, "DELETE FROM countries")
+
+
+def test_rows_with_the_default_of_a_domain(one, lab):
+    ask(one, "ALTER TABLE countries ADD COLUMN t token DEFAULT NULL")
+    ask(one, "ALTER TABLE countries ALTER t DROP DEFAULT")
+    ask(one, "INSERT INTO countries (code) VALUES ('fr'), ('it')")
+    said = [lab.query(shard, "SELECT code, t::text FROM countries ORDER BY 1") for shard in range(LAB_SHARDS)]
+    assert said[0] == said[1] == said[2] and len({row[1] for row in said[0]}) == 2 and None not in said[0][0]
+    ask(one, "ALTER TABLE countries DROP COLUMN t")
+    ask(one, "DELETE FROM countries")

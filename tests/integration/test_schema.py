@@ -12,6 +12,8 @@ SCHEMA = """
 CREATE SCHEMA app;
 CREATE TYPE mood AS ENUM ('sad', 'ok');
 CREATE DOMAIN app.positive AS numeric(10,2) DEFAULT 1 CHECK (VALUE > 0);
+CREATE DOMAIN app.token AS uuid DEFAULT gen_random_uuid(); CREATE DOMAIN app.token2 AS app.token;
+CREATE DOMAIN app.token3 AS app.token DEFAULT NULL; CREATE DOMAIN app.moment AS timestamptz DEFAULT now();
 CREATE TYPE app.place AS (city text, mood mood);
 CREATE COLLATION app.blind (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
 CREATE TABLE users (id bigint PRIMARY KEY, name text COLLATE app.blind, mood mood DEFAULT 'ok', gone int);

@@ -82,7 +82,8 @@ static void print_type(const struct schema *schema, const struct schema_type *ty
     printf("type %s.%s %c %c base %s %d element %s array %s", type->schema, type->name, type->kind, type->category,
            type_name_of(schema, type->base), type->base_modifier, type_name_of(schema, type->element),
            type_name_of(schema, type->array));
-    printf(" row %s\n", type->relation ? relation_name_of(schema, type->relation) : "-");
+    printf(" row %s%s\n", type->relation ? relation_name_of(schema, type->relation) : "-",
+           type->default_varies ? " default_varies" : "");
 }
 
 static void print_function(const struct schema *schema, const struct schema_function *function)
