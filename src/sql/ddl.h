@@ -34,6 +34,10 @@ void ddl_relations(struct analysis *analysis, List *names);
 const struct table *ddl_named(struct analysis *analysis, List *names, int count);
 /* The table that the config means by the name of one that is to be made; NULL: none. */
 const struct table *ddl_configured(struct analysis *analysis, const RangeVar *name);
+/* A sequence of a serial or identity column, which stands on every shard: its table; NULL: the home shard's alone. */
+const struct table *ddl_sequence_table(struct analysis *analysis, const struct schema_relation *sequence);
+/* Can a name without a schema be a home table's index on the home shard, and on others that of another table? */
+bool ddl_path_is_mixed(const struct analysis *analysis);
 /* Where a view of this query has to be. The analysis of the query leaves nothing behind. */
 bool ddl_query_is_everywhere(struct analysis *analysis, Node *query);
 /* A query that may name home tables alone. */

@@ -97,11 +97,36 @@ static bool view_is_everywhere(struct analysis *analysis, const struct schema_re
 
 /* ---- relations ---- */
 
+/* Is it named as the one of a column of the table? */
+static bool is_of_column(const struct schema_relation *relation, const struct schema_relation *sequence)
+{
+    size_t own = strlen(relation->name), size = strlen(sequence->name);
+    if (strcmp(relation->schema, sequence->schema) != 0 || size < own + 6 ||
+        strncmp(sequence->name, relation->name, own) != 0)
+        return false;
+    for (size_t i = 0; i < relation->column_count; i++)
+        if (strlen(relation->columns[i].name) == size - own - 5 &&
+            strncmp(sequence->name + own + 1, relation->columns[i].name, size - own - 5) == 0)
+            return true;
+    return false;
+}
+
+/* orders_old_id_seq is no sequence of orders where there is a table orders_old, at home, with a column id. */
+static bool is_of_home_table(const struct analysis *analysis, const struct schema_relation *sequence)
+{
+    for (size_t i = 0; i < analysis->schema->relation_count; i++) {
+        const struct schema_relation *relation = &analysis->schema->relations[i];
+        if (strchr("rp", relation->kind) && !relation->table && is_of_column(relation, sequence))
+            return true;
+    }
+    return false;
+}
+
 /*
  * A sequence is the home shard's, but for what a serial column has made beside its table, which stands on every shard:
  * its name is all that tells.
  */
-static const struct table *sequence_table(struct analysis *analysis, const struct schema_relation *sequence)
+const struct table *ddl_sequence_table(struct analysis *analysis, const struct schema_relation *sequence)
 {
     const struct model *model = analysis->schema->model;
     size_t size = strlen(sequence->name);
@@ -111,7 +136,7 @@ static const struct table *sequence_table(struct analysis *analysis, const struc
         if (strcmp(table->schema, sequence->schema) == 0 && size > own + 5 &&
             strncmp(sequence->name, table->name, own) == 0 && sequence->name[own] == '_' &&
             strcmp(sequence->name + size - 4, "_seq") == 0)
-            return table;
+            return is_of_home_table(analysis, sequence) ? NULL : table;
     }
     return NULL;
 }
@@ -146,7 +171,7 @@ const struct table *ddl_look(struct analysis *analysis, const RangeVar *name, co
         return NULL;
     if (!relation)
         table = ddl_configured(analysis, name);
-    else if (relation->kind == 'S' && sequence_table(analysis, relation))
+    else if (relation->kind == 'S' && ddl_sequence_table(analysis, relation))
         *everywhere = true;
     else if (relation->kind == 'v' && relation->placement == PLACE_HOME)
         *everywhere = view_is_everywhere(analysis, relation);

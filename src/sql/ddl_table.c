@@ -396,6 +396,19 @@ static void check_partition(struct analysis *analysis, const AlterTableCmd *comm
                attaches ? "Make it by CREATE TABLE … PARTITION OF." : "Drop it, or run it with pgmosaic exec --all.");
 }
 
+/* Each shard numbers from its own start, in steps that leave room for the others. */
+static void check_identity(struct analysis *analysis, const AlterTableCmd *command, const struct table *table)
+{
+    ListCell *cell;
+    foreach (cell, (const List *)command->def)
+        if (table->kind == TABLE_SHARDED && strcmp(((const DefElem *)lfirst(cell))->defname, "generated") != 0)
+            ddl_refuse(analysis, -1,
+                       analysis_text(analysis,
+                                     "another sequence of %s, a column of %s that every shard numbers for itself",
+                                     command->name, table->display),
+                       "pgmosaic apply sees to it that they give different values.");
+}
+
 /* Of a home table: a partition, a parent must be one as well. */
 static void check_home(struct analysis *analysis, const AlterTableCmd *command)
 {
@@ -434,6 +447,9 @@ void ddl_check_alter(struct analysis *analysis, const AlterTableCmd *command, co
     case AT_DetachPartition:
     case AT_DetachPartitionFinalize:
         check_partition(analysis, command, table);
+        break;
+    case AT_SetIdentity:
+        check_identity(analysis, command, table);
         break;
     case AT_AddInherit:
     case AT_DropInherit:

@@ -3,7 +3,7 @@
  * shard would answer with its part, and nobody would see that it is one. So such a function is asked of a relation that
  * is known to be whole on the home shard, and of nothing else.
  */
-#include "sql/analysis.h"
+#include "sql/ddl.h"
 
 #include <ctype.h>
 
@@ -70,10 +70,26 @@ static bool has_sharded_tables(const struct analysis *analysis)
     return false;
 }
 
-/* Moves behind a name without quotes, in lower case into `name`; false: it is none. */
+/* The same of a name in quotes. */
+static bool read_quoted(const char **text, char *name, size_t size)
+{
+    size_t used = 0;
+    for (++*text; **text && (**text != '"' || (*text)[1] == '"'); ++*text) {
+        *text += **text == '"';
+        if (used + 1 == size)
+            return false;
+        name[used++] = **text;
+    }
+    name[used] = '\0';
+    return used && *(*text)++ == '"';
+}
+
+/* Moves behind a name, which without quotes comes in lower case into `name`; false: it is none. */
 static bool read_name(const char **text, char *name, size_t size)
 {
     size_t used = 0;
+    if (**text == '"')
+        return read_quoted(text, name, size);
     for (; isalnum((unsigned char)**text) || **text == '_'; ++*text) {
         if (used + 1 == size || (!used && isdigit((unsigned char)**text)))
             return false;
@@ -106,6 +122,25 @@ static const struct schema_relation *named_by(struct analysis *analysis, Node *n
     return *text ? NULL : name_relation(analysis, &name, &temporary);
 }
 
+/* Its next numbers would be another shard's, too. */
+static void check_setval(struct analysis *analysis, const FuncCall *call)
+{
+    Node *argument = call->args ? linitial(call->args) : NULL;
+    while (argument && IsA(argument, TypeCast))
+        argument = ((TypeCast *)argument)->arg;
+    const FuncCall *inner = argument && IsA(argument, FuncCall) ? (const FuncCall *)argument : NULL;
+    bool serial = inner && strcmp(strVal(llast(inner->funcname)), "pg_get_serial_sequence") == 0 && inner->args;
+    const struct schema_relation *relation = named_by(analysis, serial ? linitial(inner->args) : argument);
+    const struct table *table = !relation               ? NULL
+                                : relation->kind == 'S' ? ddl_sequence_table(analysis, relation)
+                                                        : relation->table;
+    if (table && table->kind == TABLE_SHARDED)
+        analysis_refuse(
+            analysis, call->location,
+            analysis_text(analysis, "setval of a sequence of %s, which every shard has for itself", table->display),
+            NULL, "pgmosaic apply sees to it that the shards give different values, behind those there are.");
+}
+
 static void refuse_function(struct analysis *analysis, const FuncCall *call, const char *name, const char *of)
 {
     analysis_refuse(analysis, call->location, analysis_text(analysis, "%s would tell of %s", name, of),
@@ -118,6 +153,8 @@ void part_function(struct analysis *analysis, const FuncCall *call, const char *
         analysis_refuse(analysis, call->location, analysis_text(analysis, "%s tells what a session did before", name),
                         "A session's statements run on many connections, which other sessions use too.",
                         "Take the value from INSERT … RETURNING, or from nextval itself.");
+    if (strcmp(name, "setval") == 0)
+        check_setval(analysis, call);
     if (strcmp(name, "pg_database_size") == 0 && has_sharded_tables(analysis))
         refuse_function(analysis, call, name, "the home shard's database alone");
     if (!NAME_IS_ONE_OF(name, of_relation))
