@@ -206,6 +206,7 @@ struct unknown_name {
 struct ddl_places {
     const char *home, *everywhere; /* something that is there alone, for messages; NULL: nothing */
     bool may_miss;                 /* what a shard has not it need not have: IF EXISTS */
+    bool hides;                    /* the home shard's has a name that on other shards is another relation's */
     struct fact_write write;       /* how all shards do it */
 };
 

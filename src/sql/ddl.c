@@ -153,8 +153,12 @@ static const char *text_with(struct analysis *analysis, size_t words, const char
  * Of which table an index is the schema does not know. The home shard has the indexes of all tables: there it must be;
  * elsewhere it is dropped, or changed, where it is.
  */
-static void index_by_name(struct analysis *analysis, bool may_miss)
+static void index_by_name(struct analysis *analysis, bool has_schema, bool may_miss)
 {
+    if (!has_schema && ddl_path_is_mixed(analysis))
+        ddl_refuse(analysis, -1,
+                   "an index without its schema, where search_path has schemas of home tables before others",
+                   "Say its schema: on other shards another schema's index could have the name.");
     ddl_note_everywhere(analysis, "the index");
     if (!may_miss)
         analysis->ddl.write.others = text_with(analysis, 2, "concurrently", "IF EXISTS");
@@ -228,7 +232,7 @@ static void drop_one(struct analysis *analysis, ObjectType type, Node *object)
     else if (is_of_relation(type))
         (void)ddl_named(analysis, (List *)object, list_length((List *)object) - 1);
     else if (type == OBJECT_INDEX)
-        index_by_name(analysis, analysis->ddl.may_miss);
+        index_by_name(analysis, list_length((List *)object) > 1, analysis->ddl.may_miss);
     else
         note_common(analysis, type, "the object");
 }
@@ -250,7 +254,7 @@ static void alter_table(struct analysis *analysis, const AlterTableStmt *alter)
         return;
     }
     if (alter->objtype == OBJECT_INDEX) {
-        index_by_name(analysis, alter->missing_ok);
+        index_by_name(analysis, alter->relation->schemaname != NULL, alter->missing_ok);
         return;
     }
     analysis->ddl.may_miss = alter->missing_ok;
@@ -298,7 +302,7 @@ static void rename_statement(struct analysis *analysis, const RenameStmt *rename
         return;
     }
     if (rename->renameType == OBJECT_INDEX) {
-        index_by_name(analysis, rename->missing_ok);
+        index_by_name(analysis, rename->relation->schemaname != NULL, rename->missing_ok);
         return;
     }
     if (analysis->context->temporary_count)

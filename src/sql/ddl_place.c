@@ -30,7 +30,7 @@ void ddl_conclude(struct analysis *analysis)
         facts->needs_home = true;
         return;
     }
-    if (ddl->home && !ddl->may_miss)
+    if (ddl->home && (!ddl->may_miss || ddl->hides))
         analysis_refuse(
             analysis, -1, analysis_text(analysis, "a statement for %s and %s", ddl->everywhere, ddl->home),
             analysis_text(analysis, "%s is on every shard, %s on the home shard alone.", ddl->everywhere, ddl->home),
@@ -181,6 +181,41 @@ const struct table *ddl_look(struct analysis *analysis, const RangeVar *name, co
     return table;
 }
 
+static bool is_spread(const struct schema_relation *relation)
+{
+    return relation->placement == PLACE_SHARDED || relation->placement == PLACE_REFERENCE;
+}
+
+/* A home relation's name, which on another shard would be that of one in a schema further down the path. */
+static bool hides_other(const struct analysis *analysis, const RangeVar *name, const struct schema_relation *found)
+{
+    for (size_t i = 0; !name->schemaname && i < analysis->path_count; i++) {
+        const struct schema_relation *other = schema_relation(analysis->schema, analysis->path[i], name->relname);
+        if (other && other != found && (is_spread(other) || strchr("vS", other->kind)))
+            return true;
+    }
+    return false;
+}
+
+bool ddl_path_is_mixed(const struct analysis *analysis)
+{
+    bool at_home = analysis->context->temporary_count > 0;
+    for (size_t i = 0; i < analysis->path_count; i++) {
+        bool spread = false, home = false;
+        for (size_t j = 0; j < analysis->schema->relation_count; j++) {
+            const struct schema_relation *relation = &analysis->schema->relations[j];
+            if (!strchr("rpm", relation->kind) || strcmp(relation->schema, analysis->path[i]) != 0)
+                continue;
+            spread |= is_spread(relation);
+            home |= relation->placement == PLACE_HOME;
+        }
+        if (at_home && spread)
+            return true;
+        at_home |= home;
+    }
+    return false;
+}
+
 const struct table *ddl_relation(struct analysis *analysis, const RangeVar *name,
                                  const struct schema_relation **relation)
 {
@@ -191,6 +226,8 @@ const struct table *ddl_relation(struct analysis *analysis, const RangeVar *name
         ddl_note_everywhere(analysis, table ? table->display : analysis_copy(analysis, name->relname));
     else
         ddl_note_home(analysis, analysis_copy(analysis, name->relname));
+    if (!everywhere)
+        analysis->ddl.hides |= hides_other(analysis, name, found);
     if (relation)
         *relation = found;
     return table;

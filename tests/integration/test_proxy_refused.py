@@ -212,3 +212,54 @@ def test_setval_of_sequences_of_sharded_tables(one):
     for name in ("'mine'", "'orders_old_id_seq'", "pg_get_serial_sequence('orders_old', 'id')"):
         assert ask(one, f"SELECT setval({name}, 9)") == [(9,)]
     assert ask(one, "ALTER SEQUENCE orders_old_id_seq RESTART WITH 20") == "ALTER SEQUENCE"
+
+
+# ---- names that mean something else on another shard ----------------------------------------------------------------
+
+
+@pytest.fixture
+def two_schemas(one):
+    ask(one, "CREATE TABLE a.settings (name text)")
+    ask(one, "CREATE INDEX idx_name ON a.settings (name)")
+    ask(one, "CREATE UNIQUE INDEX idx_name ON users (id, name)")
+    ask(one, "SET search_path = a, public")
+    yield one
+    ask(one, "SET search_path = public")
+    ask(one, "DROP TABLE a.settings")
+    ask(one, "DROP INDEX IF EXISTS public.idx_name")
+
+
+def indexes(lab):
+    return [lab.query(shard, "SELECT count(*) FROM pg_indexes WHERE schemaname = 'public' AND indexname = 'idx_name'")[0][0]
+            for shard in range(LAB_SHARDS)]
+
+
+def test_an_index_of_several_schemas(two_schemas, lab):
+    for text in ("DROP INDEX idx_name", "DROP INDEX IF EXISTS idx_name", "ALTER INDEX idx_name RENAME TO idx_other",
+                 "ALTER INDEX idx_name SET (fillfactor = 50)"):
+        refused(two_schemas, text, "an index without its schema", "Say its schema")
+    assert ask(two_schemas, "DROP INDEX a.idx_name") == "DROP INDEX"
+    assert indexes(lab) == [1, 1, 1]
+    ask(two_schemas, "SET search_path = public, a")  # whose home tables hide nothing but each other
+    ask(two_schemas, "DROP INDEX public.idx_name")
+    assert indexes(lab) == [0, 0, 0]
+
+
+def test_an_index_where_one_schema_is_asked(two_schemas, lab):
+    ask(two_schemas, "SET search_path = public")
+    assert ask(two_schemas, "DROP INDEX idx_name") == "DROP INDEX"
+    assert indexes(lab) == [0, 0, 0]
+    assert lab.query(0, "SELECT count(*) FROM pg_indexes WHERE schemaname = 'a'") == [(1,)]
+
+
+def test_a_table_of_several_schemas(one, lab):
+    ask(one, "CREATE TABLE a.made (id int)")
+    ask(one, "CREATE TABLE a.more (id int)")
+    ask(one, "SET search_path = a, public")
+    refused(one, "DROP TABLE IF EXISTS made, docs", "a statement for docs and made")
+    ask(one, "BEGIN")
+    assert ask(one, "DROP TABLE IF EXISTS more, docs") == "DROP TABLE"
+    ask(one, "ROLLBACK")
+    assert ask(one, "DROP TABLE IF EXISTS made") == "DROP TABLE"
+    ask(one, "DROP TABLE a.more")
+    assert all(lab.query(shard, "SELECT to_regclass('public.made')::text") == [("made",)] for shard in range(LAB_SHARDS))
