@@ -123,6 +123,8 @@ static bool want_options(struct client *client, const char *options, mosaic_erro
         for (char *each = setting; *each; each++)
             if (*each == '-')
                 *each = '_';
+        if (!effect_is_allowed(&client->worker->world->model, setting, equals + 1, error))
+            return false;
         if (!want(client, setting, equals + 1)) {
             error_memory(error);
             return false;

@@ -64,26 +64,40 @@ static bool hint_is_allowed(const struct model *model, const char *name, const c
     return status == MOSAIC_OK;
 }
 
+/* Of settings that change what a statement means: what each must be. */
+static const struct fixed {
+    const char *name;
+    const char *const *values; /* as clients write it; the first one is told */
+    const char *changes;       /* what another value does */
+} fixed_settings[] = {
+    {"client_encoding", (const char *const[]){"UTF8", "utf-8", "unicode", "'utf8'", "'utf-8'", NULL},
+     "It changes what a literal is."},
+    {"standard_conforming_strings", (const char *const[]){"on", "true", "yes", "1", "t", "y", NULL},
+     "It changes what a literal is."},
+    {"transform_null_equals", (const char *const[]){"off", "false", "no", "0", "f", "n", NULL},
+     "It makes `= NULL` another condition than the one by which shards are chosen."},
+};
+
 bool effect_is_allowed(const struct model *model, const char *name, const char *value, mosaic_error *error)
 {
-    static const char *const utf8[] = {"utf8", "utf-8", "unicode", "'utf8'", "'utf-8'", NULL};
-    static const char *const on[] = {"on", "true", "yes", "1", "t", "y", NULL};
-    bool is_encoding = name && strcmp(name, "client_encoding") == 0;
-    if (value && name && strncasecmp(name, "mosaic.", 7) == 0)
+    if (!value || !name)
+        return true;
+    if (strncasecmp(name, "mosaic.", 7) == 0)
         return hint_is_allowed(model, name, value, error);
-    if (value && name && strcmp(name, "search_path") == 0 && strncasecmp(value, "pg_temp", 7) == 0) {
+    if (strcmp(name, "search_path") == 0 && strncasecmp(value, "pg_temp", 7) == 0) {
         (void)!error_set(error, MOSAIC_UNSUPPORTED, "search_path \"%.100s\" is not supported", value);
         error_detail(error, "What is made there would be temporary without saying so.");
         return error_hint(error, "name pg_temp behind another schema, and say CREATE TEMPORARY"), false;
     }
-    if (!value || !name || (!is_encoding && strcmp(name, "standard_conforming_strings") != 0))
-        return true;
-    if (is_one_of(value, is_encoding ? utf8 : on))
-        return true;
-    (void)!error_set(error, MOSAIC_UNSUPPORTED, "%s \"%.100s\" is not supported", name, value);
-    error_detail(error, "It changes what a literal is.");
-    error_hint(error, "use %s", is_encoding ? "UTF8" : "on");
-    return false;
+    for (size_t i = 0; i < sizeof fixed_settings / sizeof *fixed_settings; i++) {
+        const struct fixed *fixed = &fixed_settings[i];
+        if (strcasecmp(name, fixed->name) != 0 || is_one_of(value, fixed->values))
+            continue;
+        (void)!error_set(error, MOSAIC_UNSUPPORTED, "%s \"%.100s\" is not supported", name, value);
+        error_detail(error, "%s", fixed->changes);
+        return error_hint(error, "use %s", fixed->values[0]), false;
+    }
+    return true;
 }
 
 static bool refuse_local(const char *name, mosaic_error *error)

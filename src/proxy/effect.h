@@ -17,8 +17,9 @@
 bool effect_writes(const struct facts *facts);
 bool effect_is(const struct facts *facts);
 /*
- * SET of what would change the meaning of a literal's bytes is refused: the encoding, and backslashes in strings. And a
- * hint (mosaic.shard …) that names what the cluster has not.
+ * SET of what would change the meaning of a literal's bytes is refused: the encoding, and backslashes in strings. So is
+ * that of transform_null_equals, which makes IS NULL of `= NULL`. And a hint (mosaic.shard …) that names what the
+ * cluster has not.
  */
 MOSAIC_MUST_CHECK bool effect_is_allowed(const struct model *model, const char *name, const char *value,
                                          mosaic_error *error);

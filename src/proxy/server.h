@@ -24,7 +24,7 @@ struct login_client;
 struct server_check {
     unsigned answered;
     PGresult *answer; /* to engine->question; NULL: no such table */
-    bool read_only, standby, keeps_snapshot, reads_otherwise;
+    bool read_only, standby, keeps_snapshot, reads_otherwise, equals_null;
 };
 
 enum server_state {

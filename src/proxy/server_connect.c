@@ -254,7 +254,8 @@ static void begin_check(struct server *server)
     wire_query(&queries, engine->question);
     wire_query(&queries, "SELECT pg_catalog.concat(pg_catalog.current_setting('transaction_isolation'), ' ', "
                          "pg_catalog.current_setting('array_nulls'), ' ', pg_catalog.current_setting('xmloption')), "
-                         "pg_catalog.current_setting('transaction_read_only'), pg_catalog.pg_is_in_recovery()");
+                         "pg_catalog.current_setting('transaction_read_only'), pg_catalog.pg_is_in_recovery(), "
+                         "pg_catalog.current_setting('transform_null_equals')");
     bool sent = server->check && !buffer_failed(&queries) && channel_send(&server->channel, queries.data, queries.size);
     buffer_free(&queries);
     if (!sent)
@@ -354,6 +355,12 @@ static void judge(struct server *server)
         server_fail_login(server, &error);
         return;
     }
+    /* The role's own, or the database's: no ParameterStatus tells it. */
+    if (check->equals_null && !effect_is_allowed(&world->model, "transform_null_equals", "on", &error)) {
+        error_shard(&error, shard_name(server));
+        server_fail_login(server, &error);
+        return;
+    }
     server->pool->user->keeps_snapshot |= check->keeps_snapshot;
     server->pool->user->reads_otherwise |= check->reads_otherwise;
     server_check_free(server);
@@ -398,7 +405,7 @@ static bool check_row(struct server_check *check, const char *message, const str
             sizes[i] = size < 0 ? 0 : size;
         }
     }
-    if (reader.failed || columns != 3)
+    if (reader.failed || columns != (check->answered == 0 ? 3 : 4))
         return false;
     if (check->answered == 0) {
         static PGresAttDesc columns_of[3] = {
@@ -411,7 +418,7 @@ static bool check_row(struct server_check *check, const char *message, const str
                 return false;
         return true;
     }
-    if (!values[0] || !values[1] || !values[2])
+    if (!values[0] || !values[1] || !values[2] || !values[3])
         return false;
     static const char usual[] = " on content"; /* array_nulls, xmloption */
     int tail = (int)sizeof usual - 1;
@@ -419,6 +426,7 @@ static bool check_row(struct server_check *check, const char *message, const str
     check->reads_otherwise = sizes[0] < tail || memcmp(values[0] + sizes[0] - tail, usual, (size_t)tail) != 0;
     check->read_only = sizes[1] == 2; /* "on" */
     check->standby = values[2][0] == 't';
+    check->equals_null = sizes[3] == 2; /* "on" */
     return true;
 }
 

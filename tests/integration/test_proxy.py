@@ -148,6 +148,24 @@ def test_another_reading_of_literals_never_begins(lab, proxy):
         lab.everywhere(f"ALTER ROLE {owner} RESET standard_conforming_strings")
 
 
+def test_a_null_equals_nothing(lab, proxy):
+    """What is `= NULL` is true of no row: by that an outer join is taken for an inner one."""
+    connection = proxy.psycopg2()
+    for way in ("SET transform_null_equals = on", "SELECT set_config('transform_null_equals', 'on', true)"):
+        with pytest.raises(psycopg2.errors.FeatureNotSupported, match="transform_null_equals"):
+            ask(connection, way)
+    ask(connection, "SET transform_null_equals = off")
+    with pytest.raises(psycopg2.Error, match="transform_null_equals"):
+        proxy.psycopg2(options="-c transform_null_equals=on")
+    owner = lab.query(0, "SELECT current_user")[0][0]
+    try:
+        lab.everywhere(f"ALTER ROLE {owner} SET transform_null_equals = on")
+        with start_proxy(lab) as another, pytest.raises(psycopg2.Error, match="transform_null_equals"):
+            ask(another.psycopg2(), "SELECT name FROM users WHERE id = 1")
+    finally:
+        lab.everywhere(f"ALTER ROLE {owner} RESET transform_null_equals")
+
+
 MIB = 1 << 20
 
 
