@@ -121,6 +121,13 @@ struct plan_value {
     int32_t size;   /* bytes; -1: NULL */
     int16_t format; /* 0 text, 1 binary */
     uint32_t type;  /* OID; 0: an unknown literal ('42' in quotes, or a parameter that nothing types) */
+    /*
+     * An argument of EXECUTE, which PostgreSQL makes a value of the parameter's type by an assignment's cast: the OID
+     * of the type in which it is written, 0: none, in quotes. UINT32_MAX: it cannot be read.
+     */
+    bool is_argument;
+    uint32_t written;
+    bool is_cast; /* written::type */
 };
 
 /* Who knows better: SET mosaic.shard, SET mosaic.key …, or the statement's leading comment. */

@@ -52,6 +52,31 @@ uint32_t value_parameter_type(const struct facts *facts, const struct plan_input
     return number <= facts->parameter_count ? facts->parameter_types[number - 1] : 0;
 }
 
+/* 7, not 007 or -0: an integer as PostgreSQL writes it. */
+static bool is_canonical(const char *digits, size_t size)
+{
+    size_t sign = size > 1 && *digits == '-';
+    return size - sign == 1 ? digits[sign] != '0' || !sign : size > sign && digits[sign] != '0';
+}
+
+/* Does PostgreSQL make of EXECUTE's argument, for a parameter of this type, just what is written? */
+static bool argument_is_exact(const struct plan_value *value, uint32_t type)
+{
+    enum { INT8 = 20, INT2 = 21, INT4 = 23, TEXT = 25, BPCHAR = 1042, VARCHAR = 1043, NUMERIC = 1700 };
+    uint32_t from = value->written;
+    bool from_integer = from == INT2 || from == INT4 || from == INT8;
+    if (!from || from == type)
+        return true;
+    if (from == TEXT || from == VARCHAR)
+        return type == TEXT || type == VARCHAR;
+    if (!from_integer)
+        return false;
+    if (type == INT2 || type == INT4 || type == INT8 || type == NUMERIC)
+        return true;
+    return (type == TEXT || type == VARCHAR || type == BPCHAR) && !value->is_cast &&
+           is_canonical(value->data, (size_t)value->size);
+}
+
 static enum value_outcome parameter_content(const struct facts *facts, const struct plan_input *input,
                                             const struct fact_value *fact, struct content *content, mosaic_error *error)
 {
@@ -75,11 +100,19 @@ static enum value_outcome parameter_content(const struct facts *facts, const str
         error_hint(error, "send $%u as the type below the domain", (unsigned)fact->number);
         return refused(error, "0A000");
     }
+    uint32_t base = type ? schema_base_type(input->schema, type, NULL) : fact->type;
+    if (parameter->is_argument && !argument_is_exact(parameter, base)) {
+        error_set(error, MOSAIC_UNSUPPORTED, "what EXECUTE gives to $%u is of another type than the parameter",
+                  (unsigned)fact->number);
+        error_detail(error, "PostgreSQL casts it, and the key may become another one by that.");
+        error_hint(error, "write the argument in quotes, without a cast");
+        return refused(error, "0A000");
+    }
     *content = (struct content){.data = parameter->data,
                                 .size = parameter->size < 0 ? 0 : (size_t)parameter->size,
                                 .binary = parameter->format == 1,
                                 .is_null = parameter->size < 0,
-                                .type = type ? schema_base_type(input->schema, type, NULL) : fact->type};
+                                .type = base};
     return OUTCOME_VALUE;
 }
 

@@ -169,8 +169,7 @@ static const char *skip_name(const char *at, const char *end)
     return at;
 }
 
-/* The arguments as parameters. A literal that its parameter's type does not read as it stands is refused by the plan.
- */
+/* The arguments as parameters. Where a key is one, the plan refuses what is not the same in its parameter's type. */
 static bool read_arguments(struct client *client, const struct route *route, struct plan_value **values)
 {
     const struct facts *facts = &route->facts->facts[0];
@@ -180,11 +179,14 @@ static bool read_arguments(struct client *client, const struct route *route, str
         const struct fact_value *argument = &facts->arguments[i];
         struct plan_value *value = &(*values)[i];
         *value = (struct plan_value){.size = -1};
-        if (argument->source != VALUE_LITERAL || argument->number >= route->literal_count)
+        if (argument->source != VALUE_LITERAL)
             continue;
+        value->is_argument = true, value->is_cast = argument->is_cast;
+        value->written = UINT32_MAX;
+        if (argument->number >= route->literal_count || !route->literals[argument->number].data)
+            continue;
+        value->written = argument->type;
         const struct plan_value *literal = &route->literals[argument->number];
-        if (literal->size < 0)
-            continue;
         const char *sign = argument->is_negative ? "-" : "";
         value->data = arena_format(scratch, "%s%.*s", sign, literal->size, literal->data);
         if (!value->data)

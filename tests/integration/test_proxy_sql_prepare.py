@@ -11,7 +11,8 @@ from rawwire import bind, close, describe, execute, parse, query, sync
 from wireprograms import ran
 
 LAB_SHARDS = 3
-SCHEMA = "CREATE TABLE thing (id bigint PRIMARY KEY, name text); CREATE TABLE land (code int PRIMARY KEY)"
+SCHEMA = ("CREATE TABLE thing (id bigint PRIMARY KEY, name text); CREATE TABLE land (code int PRIMARY KEY);"
+          "CREATE TABLE docs (tag text PRIMARY KEY)")
 ROWS = "INSERT INTO thing VALUES ({0}, 'thing {0}')"
 
 
@@ -29,7 +30,8 @@ def alone(make_lab):
 @pytest.fixture(scope="module")
 def proxy(lab):
     lab.everywhere(SCHEMA)
-    lab.add_tables("  - {name: thing, key: id, function: modulo}\n  - {name: land, kind: reference}")
+    lab.add_tables("  - {name: thing, key: id, function: modulo}\n  - {name: land, kind: reference}\n"
+                   "  - {name: docs, key: tag}")
     lab.run("apply", "--yes", check=True)
     with start_proxy(lab, {"threads": 1, "pool_size": 2}) as started:
         with started.wire() as wire:
@@ -117,10 +119,56 @@ def code(messages):
     return next((rawwire.error_fields(body)["C"] for kind, body in messages if kind == "E"), None)
 
 
+TAGS = ["7", "-7", "0", "007", "7.0", "7  ", "a\\b"]
+ARGUMENTS = [
+    # What PostgreSQL makes of it is what is written; or another text; or a number.
+    ("text", True, ["7", "-7", "0", "'7'", "'007'", "'7.0'", "'7  '", "E'a\\\\b'", "$$007$$", "text '7'", "'007'::text",
+                    "'7  '::varchar", "NULL", "'a\\b'", "(-7)"]),
+    ("text", False, ["007", "-0", "7.0", "'7  '::bpchar", "'007'::int", "'7.0'::numeric", "0700"]),
+    ("bigint", True, ["7", "007", "-7", "'7'", "'7'::int", "7::bigint", "'007'::smallint", "NULL"]),
+    ("bigint", False, ["7.0", "7e0", "'7.4'::numeric", "'7'::float8"]),
+    ("numeric", True, ["7", "7.0", "'7.0'", "'7'::int"]),
+    ("int", False, ["6.6"]),
+]
+
+
+def insert_tags(target):
+    with target.wire() as wire:
+        for tag in TAGS:
+            wire.ask(f"INSERT INTO docs VALUES ('{tag}') ON CONFLICT DO NOTHING")
+
+
+@pytest.mark.parametrize("type, exact, arguments", ARGUMENTS)
+def test_an_argument_is_what_postgresql_casts_it_to(alone, proxy, type, exact, arguments):
+    """EXECUTE gives it to the parameter by an assignment's cast: 007 is the text 7."""
+    insert_tags(alone)
+    insert_tags(proxy)
+    table, column, key = ("docs", "tag", "tag") if type == "text" else ("thing", "name", "id")
+    select = f"PREPARE p ({type}) AS SELECT {column} FROM {table} WHERE {key} = $1"
+    delete = f"PREPARE p ({type}) AS DELETE FROM {table} WHERE {key} = $1"
+    for argument in arguments:
+        for way in (query, lambda sql: ran(sql) + sync()):
+            execution = f"EXECUTE p({argument})"
+            same(alone, proxy, [way(select), way(execution)])
+            if exact:
+                same(alone, proxy, [query("BEGIN"), way(delete), way(execution), query("ROLLBACK")])
+                continue
+            with proxy.wire() as wire:  # what no shard is known for the coordinator reads; it does not write
+                assert code(wire.exchange(way(delete))) is None
+                assert code(wire.exchange(way(execution))) == "0A000", argument
+
+
+def test_an_argument_that_names_no_shard_may_be_anything(alone, proxy):
+    for argument in ("7", "'7'::bpchar", "007", "7.5", "'1.5'::numeric"):
+        same(alone, proxy, [query("PREPARE p (bigint, text) AS SELECT name || $2 FROM thing WHERE id = $1"),
+                            query(f"EXECUTE p(3, {argument})")])
+
+
 def test_what_is_not_proved_is_refused(proxy):
     with proxy.wire() as wire:
         for sql, expected in (("PREPARE every AS DELETE FROM thing", None), ("EXECUTE every", "0A000"), (ONE, None),
-                              ("EXECUTE one (1 + (SELECT 1))", "0A000"), ("EXECUTE one (2)", None)):
+                              ("EXECUTE one (1 + (SELECT 1))", "0A000"), ("EXECUTE one (2)", None),
+                              ("EXECUTE one (U&'2')", "0A000"), ("EXECUTE one (N'2')", "0A000")):
             assert code(wire.exchange(ran(sql) + sync())) == expected, sql
         # By the protocol anything can be prepared.
         wire.exchange(parse("BEGIN", "begins") + parse("SET search_path = other", "sets") + sync())
