@@ -171,6 +171,7 @@ static void read_types(struct reader *reader)
             .relation = oid(reader, row, 9),
             .within = oid(reader, row, 10),
             .default_varies = is_true(reader, row, 11),
+            .text_alone = is_true(reader, row, 12),
         };
     }
     reader->schema->types = types;

@@ -98,7 +98,8 @@ static const char schema_types_sql[] =
     " CASE t.typtype WHEN 'r' THEN (SELECT r.rngsubtype FROM pg_range r WHERE r.rngtypid = t.oid)"
     /* PostgreSQL 13 has no multiranges, and no such column. */
     "  WHEN 'm' THEN (SELECT r.rngtypid FROM pg_range r WHERE (to_jsonb(r) ->> 'rngmultitypid')::oid = t.oid)"
-    "  ELSE 0 END, t.typtype = 'd' AND f.said IS NOT NULL AND (NOT (" DEFAULT_IS_SAME ") OR " DEFAULT_CLOCK ")"
+    "  ELSE 0 END, t.typtype = 'd' AND f.said IS NOT NULL AND (NOT (" DEFAULT_IS_SAME ") OR " DEFAULT_CLOCK "),"
+    " t.typsend = 0 OR t.typreceive = 0"
     " FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace"
     " CROSS JOIN LATERAL (SELECT s.said, " DEFAULT_BARE
     " AS bare FROM (SELECT t.typdefault AS said) s) f WHERE " OF_NO_SESSION " ORDER BY t.oid";

@@ -87,11 +87,15 @@ uint32_t partials_modifier(const struct partials *partials, size_t column)
 
 /* ---- types ---- */
 
-/* May arrays have it as an element, which unnest then gives back as it was? */
-static bool is_element(const struct schema_type *type)
+/* May arrays have it as an element, in binary, which unnest then gives back as it was? */
+static bool is_element(const struct schema *schema, const struct schema_type *type)
 {
-    return type && type->array && type->category != 'A' &&
-           (type->kind == 'b' || type->kind == 'e' || type->kind == 'r');
+    if (!type || !type->array || type->category == 'A' || type->text_alone)
+        return false;
+    if (type->kind != 'r')
+        return type->kind == 'b' || type->kind == 'e';
+    const struct schema_type *within = schema_type_by_oid(schema, schema_base_type(schema, type->within, NULL));
+    return within && !within->text_alone;
 }
 
 static bool is_wanted(const struct schema_type *type, enum fact_partial want)
@@ -118,7 +122,7 @@ mosaic_status partials_describe(struct partials *partials, const char *body, siz
         if (!field)
             return error_set(error, MOSAIC_DATA, "a malformed RowDescription");
         const struct schema_type *type = schema_type_by_oid(schema, wire_get32(field + WIRE_COLUMN_TYPE));
-        if (!is_element(type) || !is_wanted(type, wants[i]))
+        if (!is_element(schema, type) || !is_wanted(type, wants[i]))
             return MOSAIC_UNSUPPORTED;
         partials->columns[i].type = type->oid;
         partials->columns[i].modifier = wire_get32(field + WIRE_COLUMN_MODIFIER);

@@ -59,6 +59,7 @@ struct term {
     bool nulled;            /* of a query that may put NULL in its place: GROUPING SETS */
     bool plain;             /* its collation is the database's default */
     bool bytewise;          /* a text that is ordered by its bytes */
+    bool mixed;             /* a join's USING has it for a column of another type, which is then not what it is */
     struct term *next;      /* all terms that have sources, or are recursive */
 };
 
@@ -314,6 +315,7 @@ uint32_t name_type(struct analysis *analysis, const TypeName *name, bool *modifi
 /* Is it a domain whose default could be another value on each shard, or a type that is not known? */
 bool name_default_varies(const struct analysis *analysis, const TypeName *name);
 
+bool name_is_domain(const struct analysis *analysis, const TypeName *name);
 bool name_is_one_of(const char *name, const char *const *list, size_t count);
 #define NAME_IS_ONE_OF(name, list) name_is_one_of(name, list, sizeof(list) / sizeof *(list))
 

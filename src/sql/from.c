@@ -227,6 +227,10 @@ static struct column merged_column(struct analysis *analysis, struct range *rang
     struct column merged = {.name = name, .down = true};
     struct term *a = left ? column_term(analysis, left) : NULL, *b = right ? column_term(analysis, right) : NULL;
     analysis->mixes_types |= !a || !b || a->domain != b->domain || a->plain != b->plain || a->bytewise != b->bytewise;
+    if (a)
+        a->mixed |= !b || a->domain != b->domain;
+    if (b)
+        b->mixed |= !a || a->domain != b->domain;
     if (type != JOIN_FULL)
         merged.term = type == JOIN_RIGHT ? b : a;
     else if (a && b && family_of(a->type) == family_of(b->type) && family_of(a->type) && !a->nondeterministic &&

@@ -59,7 +59,7 @@ struct term *term_derived(struct analysis *analysis, struct range *range, struct
 {
     struct term *term = term_new(analysis, range, 0, like->nondeterministic);
     term->type = like->type, term->domain = like->domain;
-    term->plain = like->plain, term->bytewise = like->bytewise;
+    term->plain = like->plain, term->bytewise = like->bytewise, term->mixed = like->mixed;
     term->sources = analysis_new(analysis, sources, sizeof *term->sources);
     term->source_count = sources;
     term->next = analysis->derived;
@@ -331,4 +331,10 @@ uint32_t name_type(struct analysis *analysis, const TypeName *name, bool *modifi
     if (type->oid == 1042)
         analysis_bar_coordinator(analysis, "postgres_fdw sends a char(n) constant as text, with its blanks");
     return name->arrayBounds ? type->array : type->oid;
+}
+
+bool name_is_domain(const struct analysis *analysis, const TypeName *name)
+{
+    const struct schema_type *type = name->names ? find_type(analysis, name->names) : NULL;
+    return type && type->kind == 'd';
 }

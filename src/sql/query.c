@@ -70,7 +70,7 @@ static struct term *widened(struct analysis *analysis, struct term *term, const 
     if (!widens || modified)
         return NULL;
     struct term *wide = term_derived(analysis, NULL, term, 1);
-    wide->type = wide->domain = to;
+    wide->type = to, wide->domain = name_is_domain(analysis, cast->typeName) ? 0 : to;
     wide->sources[0] = (struct term_source){term, true};
     return wide;
 }

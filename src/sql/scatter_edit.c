@@ -2,6 +2,7 @@
 #include "sql/scatter_final.h"
 
 const char final_unclear[] = "what stands behind its WHERE is not understood";
+const char final_domain[] = "a value of a domain stands within an expression, where it would be one of its base type";
 
 static bool same_word(const struct word *a, const struct word *b)
 {

@@ -64,28 +64,50 @@ static bool sorts_are_targets(const struct final *final)
     return all;
 }
 
+/* May a function of the user's give a domain, perhaps that of its argument? */
+static bool gives_domain(const struct schema *schema, const char *name)
+{
+    size_t count;
+    const struct schema_function *functions = schema_functions(schema, name, &count);
+    for (size_t i = 0; i < count; i++) {
+        const struct schema_type *result = schema_type_by_oid(schema, functions[i].result);
+        if (!functions[i].is_system && (!result || result->kind == 'd' || result->kind == 'p'))
+            return true;
+    }
+    return false;
+}
+
+/* Does this call of GROUP BY stand there, as a whole? *behind: where it ends. */
+static bool is_called_at(const struct final *final, const struct group *group, size_t place, size_t *behind)
+{
+    const char *text = final->analysis->text;
+    struct word after = {0};
+    if (!group->called || !final_is_upper(final, place) || final_edit_at(final, place) ||
+        stands_before(text, place, '.') || !final_begins_with(final, place, final->end, &group->piece, behind))
+        return false;
+    size_t next = *behind;
+    bool more = words_next(text, final->end, &next, &after);
+    return !more || !((after.kind == WORD_SIGN && strchr(".[(", *after.text)) || word_is(&after, "over") ||
+                      word_is(&after, "filter") || word_is(&after, "within"));
+}
+
 /* Calls that GROUP BY has, within larger expressions: nothing binds closer than a call. */
-static void edit_calls(struct final *final)
+static const char *edit_calls(struct final *final)
 {
     const char *text = final->analysis->text;
     struct word word;
-    for (size_t at = final->clauses.select_end, before; words_next(text, final->end, &at, &word);) {
-        before = (size_t)(word.text - text);
+    for (size_t at = final->clauses.select_end, behind; words_next(text, final->end, &at, &word);) {
+        size_t before = (size_t)(word.text - text);
         for (size_t i = 0; i < final->group_count; i++) {
-            size_t behind, next;
-            struct word after = {0};
-            if (!final->groups[i].is_call || !final_is_upper(final, before) || final_edit_at(final, before) ||
-                stands_before(text, before, '.') ||
-                !final_begins_with(final, before, final->end, &final->groups[i].piece, &behind))
+            const struct group *group = &final->groups[i];
+            if (!is_called_at(final, group, before, &behind))
                 continue;
-            next = behind;
-            bool more = words_next(text, final->end, &next, &after);
-            if (more && ((after.kind == WORD_SIGN && strchr(".[(", *after.text)) || word_is(&after, "over") ||
-                         word_is(&after, "filter") || word_is(&after, "within")))
-                continue;
-            final_edit(final, (struct piece){before, behind}, final->groups[i].reference);
+            if (gives_domain(final->analysis->schema, group->called))
+                return final_domain;
+            final_edit(final, (struct piece){before, behind}, group->reference);
         }
     }
+    return NULL;
 }
 
 /* PostgreSQL takes either of two outputs that are the same; in the second statement they may be two columns. */
@@ -122,6 +144,15 @@ static bool names_output(const struct final *final, const ColumnRef *reference, 
     return *output || (by_output && shape_may_be_output(select, shape_bare_name((Node *)reference)));
 }
 
+/* Is it all of a target? Then its type shows as that below a domain. */
+static bool is_target(const struct final *final, const struct piece *piece)
+{
+    for (size_t i = 0; i < final->clauses.target_count; i++)
+        if (final_same_words(final, piece, &final->clauses.targets[i]))
+            return true;
+    return false;
+}
+
 static const char *edit_column(struct final *final, const ColumnRef *reference)
 {
     struct piece piece;
@@ -138,6 +169,10 @@ static const char *edit_column(struct final *final, const ColumnRef *reference)
     for (size_t i = 0; term && i < final->group_count; i++) {
         if (final->groups[i].term != term)
             continue;
+        if (term->mixed)
+            return final_unclear;
+        if (term->domain != term->type && !is_target(final, &piece))
+            return final_domain;
         final_edit(final, piece, final->groups[i].reference);
         return NULL;
     }
@@ -219,6 +254,27 @@ const struct fact_final *shape_final_fact(struct analysis *analysis, const char 
     return fact;
 }
 
+void final_write_source(const struct final *final, struct writing *out, bool typed)
+{
+    struct analysis *analysis = final->analysis;
+    bool collates = false;
+    for (size_t i = 0; i < final->count; i++)
+        collates |= final->bytewise[i];
+    if (!typed && !collates) {
+        shape_write_source(out, analysis->parameter_count, final->count);
+        return;
+    }
+    writing_text(out, " FROM (SELECT ");
+    for (size_t i = 1; i <= final->count; i++) {
+        const char *collation = final->bytewise[i - 1] ? " COLLATE pg_catalog.\"C\"" : "";
+        const char *type = typed ? analysis_text(analysis, "::\1%zu\1", i) : "";
+        writing_text(out, analysis_text(analysis, "%s\"mosaic:%zu\"%s%s AS \"mosaic:%zu\"", i > 1 ? ", " : "", i, type,
+                                        collation, i));
+    }
+    shape_write_source(out, analysis->parameter_count, final->count);
+    writing_text(out, ") AS \"mosaic\" ");
+}
+
 /* Which of the shards' columns each target is. */
 static const size_t *find_shown(struct final *final)
 {
@@ -250,7 +306,7 @@ static void write_both(struct final *final)
         writing_text(&first, analysis_text(analysis, "%s%zu", i == 0 ? " GROUP BY " : ", ", final->grouped[i]));
     writing_text(&second, "SELECT");
     final_write_edited(final, &second, clauses->select_end, clauses->targets_end);
-    shape_write_source(&second, analysis->parameter_count, final->count);
+    final_write_source(final, &second, false);
     final_write_edited(final, &second, clauses->lower, final->end);
     struct fact_scatter *fact = final->split->fact;
     *fact = (struct fact_scatter){.columns = clauses->target_count, .hidden = final->count};
@@ -275,9 +331,10 @@ const char *shape_final(struct split *split, struct scope *scope)
     const char *reason = final_add_groups(&final);
     if (!reason) {
         edit_pieces(&final);
-        edit_calls(&final);
-        reason = final_edit_marks(&final, MARK_AGGREGATE);
+        reason = edit_calls(&final);
     }
+    if (!reason)
+        reason = final_edit_marks(&final, MARK_AGGREGATE);
     if (!reason)
         reason = final_edit_marks(&final, MARK_COLUMN);
     if (!reason)

@@ -19,9 +19,8 @@ struct edit {
 /* An expression by which each shard groups. */
 struct group {
     struct piece piece;
-    struct term *term; /* NULL: it is no column */
-    bool is_call;
-    bool bytewise;         /* of scatter_rows.c: its collation is C */
+    struct term *term;     /* NULL: it is no column */
+    const char *called;    /* the function that it is a call of; NULL: it is none */
     size_t column;         /* in the second statement, from 1 */
     const char *reference; /* to it */
 };
@@ -42,6 +41,7 @@ struct final {
     size_t end; /* of the statement */
     struct writing list;
     enum fact_partial kinds[SHAPE_COLUMNS_MOST];
+    bool bytewise[SHAPE_COLUMNS_MOST]; /* their collation is C */
     struct part parts[SHAPE_COLUMNS_MOST];
     size_t count; /* of columns that the shards give */
     struct group groups[SHAPE_COLUMNS_MOST];
@@ -52,7 +52,7 @@ struct final {
 };
 
 /* scatter_edit.c */
-extern const char final_unclear[]; /* a clause why not */
+extern const char final_unclear[], final_domain[]; /* clauses why not */
 /* Does the text from `at` on, up to `end`, begin with the words of a piece? *behind: where they end. */
 bool final_begins_with(const struct final *final, size_t at, size_t end, const struct piece *piece, size_t *behind);
 bool final_same_words(const struct final *final, const struct piece *a, const struct piece *b);
@@ -66,6 +66,11 @@ bool final_is_upper(const struct final *final, size_t place);
 void final_write_edited(struct final *final, struct writing *out, size_t start, size_t end);
 
 /* scatter_final.c */
+/*
+ * FROM of the second statement. Columns get the types, modifiers and collations that they had by an inner SELECT: all
+ * of them, or only the collations; what is written outside would be an explicit collation, which a column's is not.
+ */
+void final_write_source(const struct final *final, struct writing *out, bool typed);
 /* What stands instead of the marks of one kind. A clause: one cannot be replaced. */
 const char *final_edit_marks(struct final *final, int kind);
 /* Each target has the name that PostgreSQL gives it. A clause: that is not known. */

@@ -3,10 +3,9 @@
 
 static const char many[] = "it would have too many partial columns";
 
-static const char *reference_to(struct final *final, size_t column, bool bytewise)
+static const char *reference_to(struct final *final, size_t column)
 {
-    return analysis_text(final->analysis, bytewise ? "(\"mosaic:%zu\" COLLATE pg_catalog.\"C\")" : "\"mosaic:%zu\"",
-                         column);
+    return analysis_text(final->analysis, "\"mosaic:%zu\"", column);
 }
 
 size_t final_begin_column(struct final *final, enum fact_partial kind)
@@ -72,13 +71,17 @@ static const char *add_group(struct final *final, struct piece piece, Node *node
 {
     enum fact_partial kind;
     bool bytewise;
-    struct group group = {.piece = piece, .is_call = IsA(node, FuncCall)};
+    struct group group = {.piece = piece};
+    if (IsA(node, FuncCall))
+        group.called = strVal(llast(((const FuncCall *)node)->funcname));
     if (final->count == SHAPE_COLUMNS_MOST)
         return many;
     if (IsA(node, GroupingSet) || IsA(node, RowExpr) || IsA(node, CollateClause) || IsA(node, ParamRef))
         return final_unclear;
     if (IsA(node, ColumnRef) && !(group.term = name_resolve(final->analysis, final->scope, (ColumnRef *)node)))
         return final_unclear;
+    if (group.term && group.term->mixed)
+        return "it groups by a column that USING makes of two of different types";
     if (clauses_untyped(final->analysis, &piece))
         return "it groups by a parameter whose type is not said";
     const char *reason = shape_collation(final->analysis, node, group.term, &kind, &bytewise);
@@ -92,7 +95,8 @@ static const char *add_group(struct final *final, struct piece piece, Node *node
     writing_text(&final->list, ")");
     final_end_column(final);
     group.column = column;
-    group.reference = reference_to(final, column, bytewise);
+    final->bytewise[column - 1] = bytewise;
+    group.reference = reference_to(final, column);
     final->grouped[final->grouped_count++] = column;
     final->groups[final->group_count++] = group;
     return NULL;
@@ -248,7 +252,8 @@ const char *final_add_aggregate(struct final *final, const FuncCall *call)
             kind = PARTIAL_ANY;
     }
     size_t column = add_call(final, &pieces, name, kind);
-    const char *reference = reference_to(final, column, bytewise);
+    final->bytewise[column - 1] = bytewise;
+    const char *reference = reference_to(final, column);
     if (is_named(call, "count"))
         format = "(coalesce(pg_catalog.sum(%2$s), 0)::pg_catalog.int8)";
     else if (is_named(call, "sum"))

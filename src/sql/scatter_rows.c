@@ -60,8 +60,8 @@ static const char *give(struct final *final, struct term *term, const char *writ
     if (final->count == SHAPE_COLUMNS_MOST)
         return "it would have too many partial columns";
     struct group *group = &final->groups[final->group_count++];
-    *group = (struct group){.term = term, .bytewise = type_oid_is_text(term->type) && !term->plain};
-    group->column = final_begin_column(final, PARTIAL_ANY);
+    *group = (struct group){.term = term, .column = final_begin_column(final, PARTIAL_ANY)};
+    final->bytewise[group->column - 1] = type_oid_is_text(term->type) && !term->plain;
     writing_text(&final->list, analysis_text(final->analysis, "(%s)", written));
     final_end_column(final);
     *reference = group->reference = analysis_text(final->analysis, "\"mosaic:%zu\"", group->column);
@@ -120,25 +120,6 @@ static const char *expand_stars(struct final *final)
     return reason;
 }
 
-/* FROM of the second statement. */
-static void write_source(const struct final *final, struct writing *out)
-{
-    struct analysis *analysis = final->analysis;
-    if (!final->group_count) { /* as many rows as there are */
-        shape_write_source(out, analysis->parameter_count, 1);
-        return;
-    }
-    writing_text(out, " FROM (SELECT ");
-    for (size_t i = 0; i < final->group_count; i++) {
-        const struct group *group = &final->groups[i];
-        writing_text(out, analysis_text(analysis, "%s\"mosaic:%zu\"::\1%zu\1%s AS \"mosaic:%zu\"", i ? ", " : "",
-                                        group->column, group->column,
-                                        group->bytewise ? " COLLATE pg_catalog.\"C\"" : "", group->column));
-    }
-    shape_write_source(out, analysis->parameter_count, final->count);
-    writing_text(out, ") AS \"mosaic\" ");
-}
-
 static void write_both(struct final *final)
 {
     const struct clauses *clauses = &final->clauses;
@@ -156,7 +137,10 @@ static void write_both(struct final *final)
     writing_piece(&first, clauses->targets_end, clauses->lower);
     writing_text(&second, "SELECT");
     final_write_edited(final, &second, clauses->select_end, clauses->targets_end);
-    write_source(final, &second);
+    if (final->group_count)
+        final_write_source(final, &second, true);
+    else /* as many rows as there are */
+        shape_write_source(&second, analysis->parameter_count, 1);
     final_write_edited(final, &second, clauses->lower, final->end);
     const size_t *shown = analysis_new(analysis, columns + 1, sizeof *shown); /* none: they are the second's own */
     struct fact_scatter *fact = final->split->fact;

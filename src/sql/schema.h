@@ -84,8 +84,9 @@ struct schema_type {
     uint32_t element;    /* of an array (typcategory A), else 0 */
     uint32_t array;      /* its array type, or 0 */
     uint32_t relation;   /* of a row type, else 0 */
-    bool default_varies; /* a domain that has a default, which could be another value on each shard */
     uint32_t within;     /* of a range its subtype, of a multirange its range, else 0 */
+    bool default_varies; /* a domain that has a default, which could be another value on each shard */
+    bool text_alone;     /* it has no binary form: typsend or typreceive is 0 */
 };
 
 struct schema_function {
