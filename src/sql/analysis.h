@@ -135,8 +135,9 @@ struct scope {
     struct join *joins;
     struct window *windows; /* what functions are OVER */
     bool has_window, has_set_function, has_volatile, has_aggregate;
-    bool touched;   /* a column was named that is one of its ranges' for sure */
-    bool looks_out; /* one may have been that is an outer query's */
+    bool touched;      /* a column was named that is one of its ranges' for sure */
+    bool looks_out;    /* one may have been that is an outer query's */
+    const char *picks; /* what of it the order of rows decides, a subject; NULL: nothing */
     /* Once it was analysed: */
     SelectStmt *select;
     struct columns outputs;
@@ -314,8 +315,8 @@ struct common *name_common(struct scope *scope, const RangeVar *name);
 uint32_t name_type(struct analysis *analysis, const TypeName *name, bool *modified);
 /* Is it a domain whose default could be another value on each shard, or a type that is not known? */
 bool name_default_varies(const struct analysis *analysis, const TypeName *name);
-
 bool name_is_domain(const struct analysis *analysis, const TypeName *name);
+
 bool name_is_one_of(const char *name, const char *const *list, size_t count);
 #define NAME_IS_ONE_OF(name, list) name_is_one_of(name, list, sizeof(list) / sizeof *(list))
 
@@ -329,7 +330,21 @@ void use_written(struct analysis *analysis, struct use *use, int how);
 void relation_truncated(struct analysis *analysis, const struct schema_relation *relation, const RangeVar *name,
                         bool cascades);
 
+/* copies.c */
+/* Equal values of its type are the same. */
+bool copies_look_alike(const struct analysis *analysis, const struct term *term);
+/* Is the aggregate's result the same in whatever order rows come; as a window function, `over`. */
+bool copies_any_order(struct analysis *analysis, struct scope *scope, const FuncCall *call, const char *name);
+bool copies_any_order_over(struct analysis *analysis, struct scope *scope, const FuncCall *call, const char *name);
+/*
+ * Does the subquery, whose relations are `first` and what follows, pick, once for all rows, of copies alone by their
+ * order? `why`: it does, a subject (`a window function`); NULL: it is looked at.
+ */
+void copies_note(struct analysis *analysis, struct scope *scope, const struct use *first, const char *why);
+
 /* query.c */
+/* LIMIT NULL is none. */
+bool query_is_limit(const Node *node);
 struct columns query_analyse(struct analysis *analysis, struct scope *parent, bool sees_parent, Node *statement);
 /* The window whose PARTITION BY counts for this one; NULL: not known. */
 const WindowDef *query_window(const SelectStmt *select, const WindowDef *window);

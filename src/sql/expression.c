@@ -218,29 +218,15 @@ static void mark_aggregate(struct scope *scope, bool is_own)
         scope->has_aggregate = true;
 }
 
-/* Of integers and the like each is what it looks like, and sums are exact; so the order of rows makes no difference. */
-static bool is_of_any_order(struct analysis *analysis, struct scope *scope, const FuncCall *call, const char *name)
-{
-    static const char *const all[] = {"count", "bool_and", "bool_or", "every"};
-    static const char *const sums[] = {"sum", "avg", "bit_and", "bit_or", "bit_xor"}, *const ends[] = {"min", "max"};
-    const Node *argument = list_length(call->args) == 1 ? linitial(call->args) : NULL;
-    const struct term *term =
-        argument && IsA(argument, ColumnRef) ? name_resolve(analysis, scope, (const ColumnRef *)argument) : NULL;
-    uint32_t type = term ? term->type : 0;
-    bool integer = type == 20 || type == 21 || type == 23, moment = type == 1082 || type == 1114 || type == 1184;
-    if (call->agg_within_group || call->func_variadic)
-        return false;
-    return NAME_IS_ONE_OF(name, all) || (NAME_IS_ONE_OF(name, sums) && integer) ||
-           (NAME_IS_ONE_OF(name, ends) && (integer || moment));
-}
-
-static void note_window(struct analysis *analysis, struct scope *scope, const WindowDef *definition)
+static void note_window(struct analysis *analysis, struct scope *scope, const FuncCall *call, const char *name)
 {
     struct window *window = analysis_new(analysis, 1, sizeof *window);
-    *window = (struct window){definition, scope->windows};
+    *window = (struct window){call->over, scope->windows};
     scope->windows = window;
     scope->has_window = true;
     analysis_note_order(analysis, "a window function looks at rows in their order");
+    if (!copies_any_order_over(analysis, scope, call, name))
+        scope->picks = "a window function";
 }
 
 static void walk_function(struct analysis *analysis, struct scope *scope, FuncCall *call)
@@ -271,11 +257,13 @@ static void walk_function(struct analysis *analysis, struct scope *scope, FuncCa
     bool is_own = scope->touched || analysis->names == names_before;
     scope->touched |= touched;
     if (call->over)
-        note_window(analysis, scope, call->over);
+        note_window(analysis, scope, call, name);
     else if (found.aggregate || call->agg_star || call->agg_within_group)
         mark_aggregate(scope, is_own);
-    if (found.aggregate && !is_of_any_order(analysis, scope, call, name))
+    if (found.aggregate && !copies_any_order(analysis, scope, call, name)) {
         analysis_note_order(analysis, "an aggregate may depend on the order of rows");
+        scope->picks = call->over ? scope->picks : "an aggregate";
+    }
     if (!call->over && (found.aggregate || call->agg_star || call->agg_within_group))
         mark_add(analysis, MARK_AGGREGATE, call->location, call);
     expression_walk(analysis, scope, (Node *)call->over);
@@ -322,10 +310,13 @@ static void walk_cast(struct analysis *analysis, struct scope *scope, TypeCast *
 
 static void walk_sublink(struct analysis *analysis, struct scope *scope, SubLink *link)
 {
+    struct use **first = analysis->last_use;
     expression_walk(analysis, scope, link->testexpr);
-    if (link->subLinkType == ARRAY_SUBLINK)
-        analysis_note_order(analysis, "an array is made of rows in their order");
     query_analyse(analysis, scope, true, link->subselect);
+    if (link->subLinkType != ARRAY_SUBLINK)
+        return;
+    analysis_note_order(analysis, "an array is made of rows in their order");
+    copies_note(analysis, analysis->top, *first, "ARRAY");
 }
 
 /* Long chains such as 1+1+1… lean to the left: that side is walked by the loop, not by recursion. */

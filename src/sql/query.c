@@ -134,7 +134,7 @@ static bool is_grouped(struct analysis *analysis, struct scope *scope, const Sel
     return found;
 }
 
-static bool is_limit(const Node *node)
+bool query_is_limit(const Node *node)
 {
     return node && !(IsA(node, A_Const) && ((const A_Const *)node)->isnull);
 }
@@ -192,7 +192,7 @@ static bool is_own(const struct scope *scope, const struct term *term)
 static void close_outputs(struct analysis *analysis, struct scope *scope, const SelectStmt *select,
                           struct columns *outputs)
 {
-    bool picks = is_limit(select->limitCount) || is_limit(select->limitOffset) || select->lockingClause ||
+    bool picks = query_is_limit(select->limitCount) || query_is_limit(select->limitOffset) || select->lockingClause ||
                  (select->distinctClause && linitial(select->distinctClause)) || scope->has_set_function ||
                  scope->has_volatile;
     bool groups = scope->has_aggregate || select->groupClause || select->havingClause, sets = false;
@@ -280,30 +280,13 @@ static void values_rows(struct analysis *analysis, struct scope *scope, List *ro
 /* Of equal values one is shown, and they may look unlike: 1.0 and 1.00. */
 static void note_order(struct analysis *analysis, const SelectStmt *select)
 {
-    if (is_limit(select->limitCount) || is_limit(select->limitOffset))
+    if (query_is_limit(select->limitCount) || query_is_limit(select->limitOffset))
         analysis_note_order(analysis, "its LIMIT or OFFSET may pick other rows");
     if (select->distinctClause || select->groupClause || (select->op != SETOP_NONE && !select->all) ||
         (select->op != SETOP_NONE && select->op != SETOP_UNION))
         analysis_note_order(analysis, "it shows one of several values that are equal");
     if (select->windowClause)
         analysis_note_order(analysis, "a window function looks at rows in their order");
-}
-
-/* Does a LIMIT pick, once for all rows, of what has `first` and the uses after it? Of nothing but copies each shard may
- * pick others. */
-static void note_picks(struct analysis *analysis, const struct scope *scope, const struct use *first)
-{
-    const SelectStmt *select = scope->select;
-    bool copies = false;
-    if (!scope->parent || scope->looks_out || (!is_limit(select->limitCount) && !is_limit(select->limitOffset)))
-        return;
-    for (const struct use *use = first; use; use = use->next) {
-        if (use->fact.relation->placement == PLACE_SHARDED)
-            return; /* what is bound to a key is picked for it alone */
-        copies |= use->fact.relation->placement == PLACE_REFERENCE;
-    }
-    if (copies)
-        analysis->picks_of_copies = "a LIMIT or OFFSET may pick other rows of each copy of a reference table";
 }
 
 /* What stands behind FROM; `from` is done. */
@@ -366,8 +349,8 @@ static struct columns set_analyse(struct analysis *analysis, struct scope *scope
     scope->left = analysis->top;
     struct columns right = query_analyse(analysis, scope, true, (Node *)set->rarg);
     scope->right = analysis->top;
-    bool down =
-        !is_limit(set->limitCount) && !is_limit(set->limitOffset) && !set->lockingClause && !scope->has_volatile;
+    bool down = !query_is_limit(set->limitCount) && !query_is_limit(set->limitOffset) && !set->lockingClause &&
+                !scope->has_volatile;
     struct columns outputs = {.opaque = left.opaque || right.opaque || left.count != right.count,
                               .unnamed = left.unnamed};
     for (size_t i = 0; i < left.count && !outputs.opaque; i++) {
@@ -403,7 +386,7 @@ struct columns query_analyse(struct analysis *analysis, struct scope *parent, bo
         outputs = set_analyse(analysis, scope, select);
     scope->select = select;
     scope->outputs = outputs;
-    note_picks(analysis, scope, *before);
+    copies_note(analysis, scope, *before, NULL);
     analysis->top = scope;
     analysis_leave(analysis);
     return outputs;

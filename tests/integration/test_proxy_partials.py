@@ -101,3 +101,37 @@ def test_the_answer_is_one_postgresql_s(session, oracle, sql, expected):
         return
     assert outcome(session, sql) == outcome(lambda text: ask(oracle, text), sql)
     assert tier(session, sql) == expected
+
+
+REGIONS = "SELECT d.name, count(*) FROM users u, ({}) d WHERE d.region = 'north' GROUP BY d.name"
+COUNTED = "SELECT count(*), max(u.id) FROM users u, ({}) d WHERE d.region = 'north' AND d.name > ''"
+
+
+@pytest.mark.parametrize("subquery", [
+    "SELECT DISTINCT ON (region) region, name FROM countries",
+    "SELECT region, name FROM (SELECT region, name, row_number() OVER () AS n FROM countries) c WHERE n = 4",
+    "SELECT region, string_agg(name, ',') AS name FROM countries GROUP BY region",
+    "SELECT region, (array_agg(name))[1] AS name FROM countries GROUP BY region",
+    "SELECT 'north' AS region, (ARRAY(SELECT name FROM countries))[2] AS name",
+    "SELECT 'north' AS region, sum(f)::text AS name FROM countries",
+    "SELECT 'north' AS region, name FROM countries LIMIT 1",
+])
+def test_each_copy_of_a_reference_table_has_an_order_of_its_own(lab, session, oracle, subquery):
+    """One PostgreSQL picks once for all keys."""
+    lab.query(1, "UPDATE countries SET name = name WHERE code < 5")
+    assert [count for _, count in session(REGIONS.format(subquery))] == [ROWS]
+    assert tier(session, COUNTED.format(subquery)) == "tier 4"
+
+
+@pytest.mark.parametrize("subquery", [
+    "SELECT region, max(name) AS name, sum(weight), count(*), avg(code) FROM countries GROUP BY region",
+    "SELECT DISTINCT region, region AS name FROM countries",
+    "SELECT region, string_agg(name, ',' ORDER BY name) AS name FROM countries GROUP BY 1",
+    "SELECT region, name FROM (SELECT region, name, rank() OVER (PARTITION BY region ORDER BY name) AS n FROM countries) c"
+    " WHERE n = 1",
+    "SELECT region, region AS name FROM countries UNION SELECT region, name FROM countries",
+])
+def test_what_is_the_same_in_any_order_every_shard_answers(session, oracle, subquery):
+    sql = COUNTED.format(subquery)
+    assert tier(session, sql) == "tier 2"
+    assert session(sql) == ask(oracle, sql)
