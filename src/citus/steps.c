@@ -36,10 +36,14 @@ static const struct table_facts *facts_of(const struct work *work, const struct 
 static void check_triggers(const struct work *work, const struct table *table)
 {
     const struct table_facts *facts = facts_of(work, table);
-    for (size_t i = 0; i < facts->trigger_count && !found_of(work, table)->distributed; i++)
-        SAY(work, true, table,
-            finding_text(work->findings, "DROP TRIGGER %s ON %s", facts->triggers[i].name, table->display),
-            "trigger %s: Citus has no triggers on distributed tables", facts->triggers[i].name);
+    for (size_t i = 0; i < facts->trigger_count && !found_of(work, table)->distributed; i++) {
+        const struct trigger_facts *trigger = &facts->triggers[i];
+        if (!trigger->parent) /* it goes with that */
+            SAY(work, true, table,
+                finding_text(work->findings, "DROP TRIGGER %s ON %s.%s", trigger->name, trigger->schema,
+                             trigger->table),
+                "trigger %s: Citus has no triggers on distributed tables", trigger->name);
+    }
 }
 
 static const struct table *group_of(const struct table *table)

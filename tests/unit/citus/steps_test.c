@@ -233,7 +233,13 @@ static void a_trigger_is_refused(void **state)
 {
     (void)state;
     struct bench bench;
-    struct trigger_facts trigger = {.name = "t1", .definition = "", .source = "", .language = "c", .enabled = 'O'};
+    struct trigger_facts trigger = {.name = "t1",
+                                    .definition = "",
+                                    .source = "",
+                                    .language = "c",
+                                    .schema = "public",
+                                    .table = "users",
+                                    .enabled = 'O'};
     start(&bench);
     bench.facts[USERS].triggers = &trigger;
     bench.facts[USERS].trigger_count = 1;
