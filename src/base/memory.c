@@ -113,17 +113,24 @@ char *arena_string(struct arena *arena, const char *zero_terminated)
     return arena_copy(arena, zero_terminated, strlen(zero_terminated));
 }
 
-char *arena_format(struct arena *arena, const char *format, ...)
+char *arena_vformat(struct arena *arena, const char *format, va_list arguments)
 {
-    va_list arguments, again;
-    va_start(arguments, format);
+    va_list again;
     va_copy(again, arguments);
-    int size = vsnprintf(NULL, 0, format, arguments);
-    va_end(arguments);
+    int size = vsnprintf(NULL, 0, format, again);
+    va_end(again);
     char *text = size < 0 ? NULL : arena_allocate(arena, (size_t)size + 1);
     if (text)
-        vsnprintf(text, (size_t)size + 1, format, again);
-    va_end(again);
+        vsnprintf(text, (size_t)size + 1, format, arguments);
+    return text;
+}
+
+char *arena_format(struct arena *arena, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    char *text = arena_vformat(arena, format, arguments);
+    va_end(arguments);
     return text;
 }
 

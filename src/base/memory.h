@@ -35,6 +35,7 @@ void *arena_zeroed(struct arena *arena, size_t count, size_t size);
 void *arena_copy(struct arena *arena, const void *bytes, size_t size);
 char *arena_string(struct arena *arena, const char *zero_terminated);
 char *arena_format(struct arena *arena, const char *format, ...) __attribute__((format(printf, 2, 3)));
+char *arena_vformat(struct arena *arena, const char *format, va_list arguments) __attribute__((format(printf, 2, 0)));
 /* Frees everything; the arena is empty and usable again. */
 void arena_free(struct arena *arena);
 /* Forgets everything but keeps the newest chunk for reuse. */

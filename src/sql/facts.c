@@ -37,15 +37,10 @@ const char *analysis_copy(struct analysis *analysis, const char *text)
 
 const char *analysis_text(struct analysis *analysis, const char *format, ...)
 {
-    va_list arguments, again;
+    va_list arguments;
     va_start(arguments, format);
-    va_copy(again, arguments);
-    int size = vsnprintf(NULL, 0, format, arguments) + 1;
+    char *text = arena_vformat(analysis->arena, format, arguments); /* all of it: statements are made by this, too */
     va_end(arguments);
-    char *text = arena_allocate(analysis->arena, (size_t)size); /* statements are told by it too: all of it counts */
-    if (text)
-        vsnprintf(text, (size_t)size, format, again);
-    va_end(again);
     if (!text)
         longjmp(analysis->out, OUT_OF_MEMORY);
     return text;
