@@ -114,19 +114,27 @@ static enum taken refuse_end_with_more(struct client *client)
     return client_refuse(client, &error, true);
 }
 
-/* Behind the end of a transaction that has changed what names mean, they mean what they did before it. */
-static bool names_else_behind_end(const struct client *client, const struct facts_list *list, const char *text)
+static bool is_hint(const struct facts *facts)
+{
+    return facts->class == STATEMENT_SET && facts->name && strncmp(facts->name, "mosaic.", 7) == 0;
+}
+
+/*
+ * Behind the end of a transaction that has changed what names mean, they mean what they did before it; behind a hint
+ * that is set or taken back, a statement goes elsewhere.
+ */
+static bool means_else_behind(const struct client *client, const struct facts_list *list, const char *text)
 {
     const struct transaction *transaction = &client->transaction;
     bool local = client->path_is_local, behind = false;
     bool undone = local || transaction->changes_schema || client->schema_dirty ||
                   (transaction->before && transaction->before != client->session);
-    for (size_t i = 0; undone && i < list->count; i++) {
+    for (size_t i = 0; i < list->count; i++) {
         const struct facts *facts = &list->facts[i];
         bool goes_back = facts->class == STATEMENT_ROLLBACK || facts->class == STATEMENT_ROLLBACK_TO;
         if (behind && behind_names_others(client->worker->world->schema, text + facts->start, (size_t)facts->length))
             return true;
-        behind |= goes_back || (local && facts->class == STATEMENT_COMMIT);
+        behind |= (undone && goes_back) || (local && facts->class == STATEMENT_COMMIT) || is_hint(facts);
     }
     return false;
 }
@@ -134,9 +142,10 @@ static bool names_else_behind_end(const struct client *client, const struct fact
 static enum taken refuse_names_else(struct client *client)
 {
     mosaic_error error;
-    (void)!error_set(&error, MOSAIC_UNSUPPORTED,
-                     "tables are named in one text behind the end of a transaction that has changed what names mean");
-    error_hint(&error, "send COMMIT or ROLLBACK by itself; nothing of the text was done");
+    (void)!error_set(
+        &error, MOSAIC_UNSUPPORTED,
+        "tables are named in one text behind what changes where they are: a hint, or the end of a transaction");
+    error_hint(&error, "send SET, COMMIT or ROLLBACK by itself; nothing of the text was done");
     return client_refuse(client, &error, true);
 }
 
@@ -154,6 +163,24 @@ static enum taken refuse_placement_with_more(struct client *client)
     mosaic_error error;
     (void)!error_set(&error, MOSAIC_UNSUPPORTED, "mosaic.shard_table and its like, with other statements in one text");
     error_hint(&error, "send it by itself; nothing of the text was done");
+    return client_refuse(client, &error, true);
+}
+
+/* Is one of several statements PREPARE, EXECUTE or DEALLOCATE? Their names are the proxy's, of which no server knows.
+ */
+static bool prepares(const struct facts_list *list)
+{
+    for (size_t i = 0; i < list->count; i++)
+        if (prepare_sql_is(&list->facts[i]))
+            return true;
+    return false;
+}
+
+static enum taken refuse_prepare_with_more(struct client *client)
+{
+    mosaic_error error;
+    (void)!error_set(&error, MOSAIC_UNSUPPORTED, "PREPARE, EXECUTE or DEALLOCATE, with other statements in one text");
+    error_hint(&error, "send each by itself; nothing of the text was done");
     return client_refuse(client, &error, true);
 }
 
@@ -215,13 +242,15 @@ enum taken client_query(struct client *client, const char *message, const struct
         return client_placement_query(client, only);
     if (route.facts && route.facts->count > 1 && places(route.facts))
         return refuse_placement_with_more(client);
+    if (route.facts && route.facts->count > 1 && client->status != 'E' && prepares(route.facts))
+        return refuse_prepare_with_more(client);
     if (only && client->portals)
         cursor_forget(client, only);
     if (only && local_applies(client, only))
         return answer_here(client, only, text, size);
     if (route.facts && route.facts->count > 1 && ends_failure(client, &route.facts->facts[0]))
         return refuse_end_with_more(client);
-    if (route.facts && route.facts->count > 1 && names_else_behind_end(client, route.facts, text))
+    if (route.facts && route.facts->count > 1 && means_else_behind(client, route.facts, text))
         return refuse_names_else(client);
     if (route.facts && route.facts->count && local_has_failed(client))
         return answer_here(client, &route.facts->facts[0], text, size);

@@ -234,18 +234,36 @@ static void set_client_alone(struct client *client, struct settings_state *sessi
     client->path = NULL;
 }
 
-static void reset_all(struct client *client)
+/* Who one is, which RESET ALL leaves (GUC_NO_RESET_ALL in guc_tables.c), in the order in which it is set. */
+static const char *const identity[] = {"session_authorization", "role"};
+
+/* What RESET ALL, or all the same and an identity of its own, leaves of `before`, where `start` is what one began with.
+ */
+static struct settings_state *left_of(struct settings_state *start, const struct settings_state *before, bool keeps)
+{
+    struct settings_state *left = settings_leave_empty(start, before);
+    for (size_t i = 0; keeps && left && i < sizeof identity / sizeof *identity; i++) {
+        const struct setting *had = settings_lookup(before, identity[i]);
+        struct settings_state *next =
+            had ? settings_with(left, identity[i], had->replay, had->value) : settings_without(left, identity[i]);
+        settings_release(left);
+        left = next;
+    }
+    return left;
+}
+
+static void reset_all(struct client *client, bool keeps_identity)
 {
     struct server *server = client->server;
     struct settings_state *had = settings_hold(client->session);
     if (server) {
-        struct settings_state *left = settings_leave_empty(client->worker->settings_table.empty, server->session);
+        struct settings_state *left = left_of(client->worker->settings_table.empty, server->session, keeps_identity);
         if (left) {
             settings_release(server->session);
             server->session = left;
         }
     }
-    set_client_alone(client, settings_leave_empty(client->startup, had));
+    set_client_alone(client, left_of(client->startup, had, keeps_identity));
     settings_release(had);
 }
 
@@ -258,17 +276,26 @@ static void set_back(struct client *client, struct settings_state *session)
     settings_release(session);
 }
 
+/* Does it end with the transaction, whoever sets it? */
+static bool is_of_transaction(const struct facts *facts)
+{
+    return facts->is_local || (facts->name && strncmp(facts->name, "transaction_", 12) == 0);
+}
+
 static void apply_set(struct client *client, const struct facts *facts, const char *text, size_t size)
 {
     struct buffer replay = BUFFER_INIT(REPLAY_MOST);
-    if (facts->is_local) {
+    bool is_login = facts->name && strcmp(facts->name, "session_authorization") == 0;
+    if (is_of_transaction(facts)) {
         client->path = NULL;
         client->path_is_local |=
-            !facts->name || strcmp(facts->name, "search_path") == 0 || strcmp(facts->name, "role") == 0;
+            !facts->name || is_login || strcmp(facts->name, "search_path") == 0 || strcmp(facts->name, "role") == 0;
         return;
     }
+    if (is_login) /* it sets the role back */
+        effect_set_session(client, settings_without(client->session, "role"));
     if (!facts->name || strcmp(facts->name, "all") == 0) {
-        reset_all(client);
+        reset_all(client, true);
     } else if (!facts->value) {
         bool at_start = settings_lookup(client->startup, facts->name) != NULL;
         struct settings_state *next = without(client, facts->name);
@@ -314,7 +341,7 @@ static void apply_discard(struct client *client, const struct facts *facts)
 {
     if (!facts->name || strcmp(facts->name, "all") != 0)
         return;
-    reset_all(client);
+    reset_all(client, false);
     client_statements_clear(&client->statements);
     if (client->server)
         server_statements_clear(&client->server->statements);

@@ -182,8 +182,10 @@ static void reset(struct server *server)
 {
     server->state = SERVER_RESETTING;
     server_statements_clear(&server->statements);
+    struct settings_state *empty = server->worker->settings_table.empty;
+    struct settings_state *left = settings_leave_empty(empty, server->session);
     settings_release(server->session);
-    server->session = settings_hold(server->worker->settings_table.empty);
+    server->session = left ? left : settings_hold(empty);
     const char *query = server->worker->settings->server_reset_query;
     if (!server_ask(server, query && *query ? query : "DISCARD ALL"))
         server_close(server, NULL);

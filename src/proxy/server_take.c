@@ -146,6 +146,7 @@ static bool take_error(struct server *server, const char *message, const struct 
         return true;
     case EXPECT_SYNC:
     case EXPECT_SYNC_OURS:
+        effect_failed(server);
         pass(server, message, frame->size); /* a deferred constraint, at the commit that Sync is */
         return true;
     case EXPECT_REFUSED:

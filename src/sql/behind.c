@@ -7,10 +7,11 @@
 
 bool behind_means_else(const struct facts *facts)
 {
-    static const char *const names[] = {"search_path", "role", "session_authorization", "all"};
+    static const char *const names[] = {"search_path", "role", "session_authorization", "all",
+                                        "default_transaction_isolation"};
     if (facts->class != STATEMENT_SET)
         return facts->class == STATEMENT_DISCARD || facts->changes_schema || facts->sets_unknown;
-    bool found = !facts->name;
+    bool found = !facts->name || strncmp(facts->name, "mosaic.", 7) == 0; /* a hint: where a statement goes */
     for (size_t i = 0; !found && i < sizeof names / sizeof *names; i++)
         found = strcmp(facts->name, names[i]) == 0;
     return found;

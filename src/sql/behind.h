@@ -7,7 +7,7 @@
 
 #include "sql/facts.h"
 
-/* Behind this statement, may a name be another one's than before? */
+/* Behind this statement, may a name be another one's than before, or a statement go elsewhere? */
 bool behind_means_else(const struct facts *facts);
 /* Is a word in the text the name of anything in any schema but of a home table? Then it may come to be that one's. */
 bool behind_names_others(const struct schema *schema, const char *text, size_t size);

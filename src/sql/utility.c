@@ -163,6 +163,11 @@ static void transaction_statement(struct analysis *analysis, const TransactionSt
     };
     struct facts *facts = analysis->facts;
     facts->class = classes[statement->kind];
+    if (facts->class == STATEMENT_TWO_PHASE && analysis->schema->model->shard_count > 1)
+        analysis_refuse(
+            analysis, -1, "PREPARE TRANSACTION, COMMIT PREPARED or ROLLBACK PREPARED over several shards",
+            "Each shard has transactions of its own, and the proxy does not know on which one this name is.",
+            "COMMIT does all of them in two phases; or name the shard: SET mosaic.shard.");
     facts->text_bound = true;
     facts->chain = statement->chain;
     facts->has_modes = statement->options != NULL;
@@ -231,6 +236,8 @@ static void explain_statement(struct analysis *analysis, const ExplainStmt *expl
         analyze |= option_is(option, "analyze");
     }
     statement_analyse(analysis, explain->query);
+    if (analysis->facts->class == STATEMENT_SET) /* set_config, which ANALYZE calls */
+        analysis->facts->changes_session = analysis->facts->sets_unknown = true;
     if (analysis->facts->class == STATEMENT_EXECUTE || analysis->facts->class == STATEMENT_DDL)
         analysis_refuse(analysis, -1, "EXPLAIN of EXECUTE or of CREATE TABLE AS", NULL, "EXPLAIN the query itself.");
     if (analysis->facts->placement)

@@ -164,3 +164,29 @@ def test_a_statement_that_was_prepared_before(proxy, one, lab):
                                sync())
         assert rows(answer) == [["archived"], ["sharded"]], [error_fields(body) for kind, body in answer if kind == "E"]
         assert "E" not in kinds(wire.exchange(query("RESET search_path")))
+
+
+def test_a_hint_that_is_taken_back(proxy, one):
+    """Behind it statements go where they go."""
+    ask(one, "SET mosaic.shard = 's1'")
+    refused(one, "RESET mosaic.shard; DELETE FROM users WHERE name = 'sharded'")
+    refused(one, "SET mosaic.shard = 's2'; DELETE FROM users WHERE name = 'sharded'")
+    ask(one, "RESET mosaic.shard")
+    assert ask(one, "SELECT count(*) FROM users") == [(9,)]
+    with proxy.wire() as wire:
+        wire.ask("SET mosaic.shard = 's1'")
+        got = answer_of(wire, "RESET mosaic.shard", "SELECT count(*)::text FROM users")
+        assert got in (([["9"]], []), ([], ["0A000"])), got
+
+
+def test_a_prepared_transaction_is_one_shards(one):
+    ask(one, "BEGIN")
+    ask(one, "UPDATE users SET name = 'x' WHERE id = 5")
+    with pytest.raises(psycopg2.errors.FeatureNotSupported, match="PREPARE TRANSACTION"):
+        ask(one, "PREPARE TRANSACTION 'mine'")
+    ask(one, "ROLLBACK")
+    refused(one, "COMMIT PREPARED 'mine'")
+    ask(one, "SET mosaic.shard = 's1'")
+    with pytest.raises(psycopg2.errors.UndefinedObject):
+        ask(one, "COMMIT PREPARED 'mine'")
+    ask(one, "RESET mosaic.shard")

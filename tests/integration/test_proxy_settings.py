@@ -5,6 +5,7 @@ import contextlib
 import psycopg2
 import psycopg2.extras
 import pytest
+from conftest import superuser
 from proxies import start_proxy
 from rawwire import bind, error_fields, execute, parse, query, sync
 
@@ -95,3 +96,86 @@ def test_a_hint_must_name_what_is_there_on_one_shard_too(proxy_of):
         assert wire.ask("/* mosaic: shard=s0 */ SELECT 1") == [["1"]]
         wire.ask("SET mosaic.shard = 's0'")
         assert wire.ask("SHOW mosaic.shard") == [["s0"]]
+
+
+def code(messages):
+    return [error_fields(body)["C"] for kind, body in messages if kind == "E"]
+
+
+@pytest.fixture
+def reader(lab, user):
+    with superuser(lab, 0) as cursor:
+        cursor.execute(f"CREATE ROLE reader; GRANT reader TO \"{user}\"")
+        yield "reader"
+        cursor.execute("DROP ROLE reader")
+
+
+def test_reset_all_leaves_the_role(proxy_of, user, reader):
+    """As GUC_NO_RESET_ALL has it; and nobody else becomes who the client is."""
+    proxy = proxy_of({"pool_size": 1})
+    with proxy.wire() as wire, proxy.wire() as other:
+        wire.ask(f"SET ROLE {reader}")
+        wire.ask("RESET ALL")
+        assert wire.ask("SELECT current_user") == [[reader]]
+        assert other.ask("SELECT current_user") == [[user]]
+        assert wire.ask("SELECT current_user") == [[reader]]
+        wire.ask("DISCARD ALL")
+        assert wire.ask("SELECT current_user") == [[user]] == other.ask("SELECT current_user")
+
+
+def test_reset_session_authorization_resets_the_role(proxy_of, user, reader):
+    proxy = proxy_of({"pool_size": 1})
+    with proxy.wire() as wire, proxy.wire() as other:
+        wire.ask(f"SET ROLE {reader}")
+        wire.ask("RESET SESSION AUTHORIZATION")
+        assert wire.ask("SELECT current_user") == [[user]]
+        other.ask(f"SET ROLE {reader}")
+        assert other.ask("SELECT current_user") == [[reader]]
+        assert wire.ask("SELECT current_user") == [[user]]
+
+
+def test_an_error_at_sync_takes_settings_back(proxy_of):
+    proxy = proxy_of({"pool_size": 1})
+    with proxy.wire() as wire, proxy.wire() as other:
+        wire.ask("CREATE TABLE parents (id int PRIMARY KEY)")
+        wire.ask("CREATE TABLE children (id int REFERENCES parents DEFERRABLE INITIALLY DEFERRED)")
+        try:
+            messages = wire.exchange(parse("SET work_mem = '77MB'") + bind() + execute() +
+                                     parse("INSERT INTO children VALUES (1)") + bind() + execute() + sync())
+            assert code(messages) == ["23503"]
+            assert wire.ask("SHOW work_mem") == [["4MB"]]
+            other.ask("SET work_mem = '77MB'")
+            assert other.ask("SHOW work_mem") == [["77MB"]] and wire.ask("SHOW work_mem") == [["4MB"]]
+        finally:
+            wire.ask("DROP TABLE children, parents")
+
+
+def test_what_ends_with_its_transaction_is_replayed_nowhere(proxy_of):
+    proxy = proxy_of({"pool_size": 2})
+    with proxy.wire(parameters={"TimeZone": "Europe/Berlin"}) as wire, proxy.wire() as other:
+        wire.ask("BEGIN")
+        wire.ask("SET transaction_isolation = 'serializable'")
+        assert wire.ask("SHOW transaction_isolation") == [["serializable"]]
+        wire.ask("COMMIT")
+        other.ask("BEGIN")  # it takes the connection that there is
+        other.ask("SELECT 1")
+        assert wire.ask("SHOW transaction_isolation") == [["read committed"]]
+        other.ask("COMMIT")
+
+
+def test_a_connection_that_was_reset_still_knows_the_names(proxy_of):
+    proxy = proxy_of({"pool_size": 1})
+    with proxy.wire() as wire:
+        wire.ask("SET app.who = 'ann'")
+        wire.ask("LISTEN something")  # its connection is its own, and reset behind it
+    with proxy.wire() as wire:
+        assert unset(wire)
+
+
+def test_explain_of_set_config(proxy_of):
+    proxy = proxy_of({"pool_size": 1})
+    with proxy.wire() as wire:
+        wire.ask("EXPLAIN ANALYZE SELECT set_config('work_mem', '77MB', false)")
+        assert wire.ask("SHOW work_mem") == [["77MB"]]
+    with proxy.wire() as wire:
+        assert wire.ask("SHOW work_mem") == [["4MB"]]

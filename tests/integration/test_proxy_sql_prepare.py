@@ -242,3 +242,16 @@ def test_psycopg3(proxy):
         cursor.execute("DEALLOCATE one")
         with pytest.raises(psycopg.errors.InvalidSqlStatementName):
             cursor.execute("EXECUTE one (1)")
+
+
+@pytest.mark.parametrize("sql", ["PREPARE many AS SELECT count(*) FROM thing; EXECUTE many", "SELECT 1; EXECUTE other",
+                                 "PREPARE gone AS DELETE FROM thing WHERE name = 'thing 4'; EXECUTE gone",
+                                 "DEALLOCATE ALL; SELECT 1", "EXECUTE row(1); EXECUTE row(2)"])
+def test_with_other_statements_in_one_text_they_are_refused(proxy, sql):
+    """A server would be told of names that are the proxy's."""
+    with proxy.wire() as wire, proxy.wire() as other:
+        assert code(other.exchange(query("PREPARE other AS SELECT 2"))) is None
+        wire.exchange(query("PREPARE row (int) AS SELECT name FROM thing WHERE id = $1"))
+        assert code(wire.exchange(query(sql))) == "0A000"
+        assert len(wire.ask("SELECT id FROM thing")) == 9 and wire.ask("EXECUTE row(3)") == [["thing 3"]]
+        assert other.ask("EXECUTE other") == [["2"]]
