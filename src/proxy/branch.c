@@ -160,7 +160,7 @@ void branches_roll_back(struct client *client)
 {
     struct settings_state *before = client->transaction.is_open ? client->transaction.before : client->session;
     struct list *node, *next;
-    client->is_opening = false;
+    client->is_opening = client->asks = client->asks_types = client->asks_shape = false; /* nobody answers now */
     if (client->server && client->server->status != 'I')
         server_roll_back(client->server, before);
     for (node = client->kept.next; node != &client->kept; node = next) {

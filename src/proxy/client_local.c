@@ -343,8 +343,10 @@ static enum taken take_path(struct client *client)
     client->asks = false;
     if (!known && client->asks_for == ASK_SCHEMA)
         own_schema_drop(&client->transaction);
-    if (!server)
-        return TAKEN_LATER; /* lost: it will be told */
+    if (!server) { /* lost: it is told, if it has not been */
+        loop_again(&client->worker->loop, &client->channel.source);
+        return TAKEN_LATER;
+    }
     if (!known) {
         mosaic_error error = server->error;
         if (!server->ours_failed)

@@ -1,6 +1,8 @@
 """Changes of the schema through the proxy: on every shard that has the table, in one transaction, or on none."""
 import concurrent.futures
 import contextlib
+import os
+import signal
 import subprocess
 import time
 
@@ -413,6 +415,31 @@ def test_a_shard_that_goes_down_undoes_all(lab, one):
     one.cursor().execute("ROLLBACK")
     time.sleep(0.2)
     assert column(lab, "users", "lost") == []
+
+
+OPEN = "state = 'idle in transaction' AND datname = current_database()"
+
+
+def test_a_shard_that_goes_down_while_another_is_asked_what_names_mean(lab, one):
+    """Behind a change of the schema the search_path is asked for anew: here while it is, the transaction breaks."""
+    ask(one, "BEGIN")
+    ask(one, "ALTER TABLE users ADD COLUMN lost int")
+    asked = [pid for shard in (0, 2) for pid, in lab.query(shard, f"SELECT pid FROM pg_stat_activity WHERE {OPEN}")]
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        for pid in asked:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            committed = pool.submit(ask, one, "COMMIT")
+            time.sleep(0.2)
+            lab.query(1, f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {OPEN}")
+            time.sleep(0.2)
+        finally:
+            for pid in asked:
+                os.kill(pid, signal.SIGCONT)
+        with pytest.raises(psycopg2.Error):
+            committed.result(20 * PATIENCE)
+        assert pool.submit(ask, one, "ROLLBACK").result(20 * PATIENCE) == "ROLLBACK"
+    eventually(lambda: column(lab, "users", "lost") == [])
 
 
 HARD = "SELECT count(b.{0}) FROM users a JOIN users b ON a.id = b.id + 1"  # what the coordinator alone can say

@@ -66,5 +66,5 @@ def test_indexes_of_which_many_are_dropped(one, lab):
 def test_explain_with_a_long_comment(one):
     plan = ask(one, f"EXPLAIN /* {'long ' * 200}*/ (MOSAIC) SELECT count(*) FROM wide")
     assert plan[0] == ("tier 2: all 3 shards, merged here",)
-    done = ask(one, f"EXPLAIN (ANALYZE, MOSAIC) /* {'long ' * 200}*/ UPDATE wide SET {COLUMNS[0]} = 5")
+    done = ask(one, f"EXPLAIN (ANALYZE) /* {'long ' * 200}*/ UPDATE wide SET {COLUMNS[0]} = 5")
     assert done and ask(one, f"SELECT DISTINCT {COLUMNS[0]} FROM wide") == [(5,)]
