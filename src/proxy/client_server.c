@@ -64,7 +64,8 @@ void client_server_lost(struct client *client, const mosaic_error *why, bool cut
         settings_release(transaction_end(&client->transaction));
     if (was_open) {
         /* What the transaction did is gone. It is not over for the client: nothing more may run outside of it. */
-        error_detail(&error, "The transaction was rolled back by the end of the connection.");
+        if (error.status != MOSAIC_IN_DOUBT)
+            error_detail(&error, "The transaction was rolled back by the end of the connection.");
         if (!client->transaction.is_open)
             transaction_opened(&client->transaction, client->session);
         client->transaction.has_failed = true;

@@ -193,6 +193,21 @@ bool effect_note(struct client *client, const struct facts_list *list, const cha
     return true;
 }
 
+const struct effect *effect_first(const struct client *client)
+{
+    return client->effects ? client->effects->first : NULL;
+}
+
+const struct effect *effect_next(const struct effect *effect)
+{
+    return effect->next;
+}
+
+const struct facts *effect_facts(const struct effect *effect)
+{
+    return &effect->facts;
+}
+
 /* ---- settings ---- */
 
 void effect_set_session(struct client *client, struct settings_state *session)

@@ -57,6 +57,11 @@ MOSAIC_MUST_CHECK bool effect_report_is_allowed(const struct server *server, con
 void effect_shape(struct server *server, struct client_statement *statement, uint64_t shape);
 /* ParameterStatus while settings are replayed. */
 void effect_reported(struct server *server, const char *message, const struct wire_frame *frame);
+/* What is awaited of a simple query, in order; NULL: nothing more. */
+struct effect;
+const struct effect *effect_first(const struct client *client);
+const struct effect *effect_next(const struct effect *effect);
+const struct facts *effect_facts(const struct effect *effect);
 /* Forgets what is awaited. */
 void effects_free(struct client *client);
 

@@ -5,6 +5,7 @@
 #include "proxy/cancel.h"
 #include "proxy/client.h"
 #include "proxy/commit.h"
+#include "proxy/doubt.h"
 #include "proxy/effect.h"
 #include "proxy/login_client.h"
 #include "proxy/proxy.h"
@@ -129,6 +130,9 @@ void server_close(struct server *server, const mosaic_error *why)
         static const char terminate[] = {'X', 0, 0, 0, 4};
         channel_send(&server->channel, terminate, sizeof terminate);
     }
+    mosaic_error doubt;
+    if (client && doubt_of_loss(client, why, &doubt))
+        why = &doubt;
     drop_expected(server);
     leave_list(server);
     cancel_forget(server);

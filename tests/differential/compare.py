@@ -10,7 +10,7 @@ from rawwire import bind, close, columns, describe, error_fields, execute, parse
 MODES = ["simple", "simple", "extended", "binary", "parameters", "binary parameters", "prepared parameters", "in batches", "copy",
          "transaction"]
 FLOATS, NUMERIC, BLANKED = {"float4", "float8"}, "numeric", "bpchar"
-FAILED = {"57014", "57P01", "08006", "08003"}
+FAILED = {"57014", "57P01", "08006", "08007", "08003"}
 
 
 class Answer:

@@ -17,7 +17,7 @@ import psycopg2
 import pytest
 from conftest import superuser
 from proxies import STANDIN, ask, direct_target, eventually, start_proxy
-from rawwire import bind, error_fields, execute, flush, parse, query, sync
+from rawwire import bind, error_fields, execute, flush, parse, query, row_values, sync
 from test_twophase import Cutter, kill_server, restart, stop_server, wait_stopped, with_shard_elsewhere
 
 LAB_SHARDS = 3
@@ -563,3 +563,52 @@ def test_a_commit_that_waits_is_cancelled(lab, how, other_shard):
                 other.rollback()
         for shard in range(2):
             assert ask(connection, f"SELECT count(*) FROM slow WHERE id = {9000 + shard}") == [(0,)]
+
+
+WRITE = "UPDATE accounts SET balance = {} WHERE id = {}"
+# What is lost on its way, and the state in which the client then is.
+ENDS = {
+    "COMMIT": ([query("BEGIN"), query(WRITE.format(7, 950))], query("COMMIT"), "its COMMIT"),
+    "a prepared COMMIT": ([query("BEGIN"), query(WRITE.format(7, 950))], parse("COMMIT") + bind() + execute() + sync(), "its COMMIT"),
+    "COMMIT behind it": ([query("BEGIN")], query(WRITE.format(7, 950) + "; COMMIT"), "its COMMIT"),
+    "autocommit": ([], query(WRITE.format(7, 950)), "did not answer it"),
+    "Sync": ([], parse(WRITE.format("$1", "$2")) + bind(["7", "950"]) + execute() + sync(), "did not answer it"),
+}
+
+
+@pytest.mark.parametrize("case", ENDS)
+@pytest.mark.parametrize("after", [False, True])
+def test_the_end_of_a_transaction_of_one_shard_is_lost(lab, case, after):
+    """It may have been heard: it was not rolled back for certain."""
+    before, last, says = ENDS[case]
+    lab.query(2, WRITE.format(100, 950))
+    words = b"COMMIT" if "COMMIT" in case else b"UPDATE"
+    elsewhere = Elsewhere(lab, 2, words, after)
+    with contextlib.closing(elsewhere.cutter), start_proxy(elsewhere, {"recovery_interval": "1h"}) as proxy, proxy.wire() as wire:
+        for text in before:
+            assert "E" not in [kind for kind, _ in wire.exchange(text)]
+        *answers, (error, fields), (ready, status) = wire.exchange(last)
+        fields = error_fields(fields)
+        assert (error, ready, status, fields["C"]) == ("E", "Z", b"I", "08007"), fields
+        assert "is not known" in fields["M"] and says in fields["M"] and "rolled back" not in str(fields), fields
+        [[found]] = [row_values(body) for kind, body in
+                     wire.exchange(query("SELECT balance FROM accounts WHERE id = 950")) if kind == "D"]
+        assert found == ("7" if after else "100")
+    assert elsewhere.cutter.cuts == 1
+    lab.query(2, WRITE.format(100, 950))
+
+
+READS = {"reading": ([], query("SELECT balance FROM accounts WHERE id = 950"), b"balance", b"I"),
+         "within": ([query("BEGIN")], query(WRITE.format(7, 950)), b"UPDATE", b"E"),
+         "rolled back": ([query("BEGIN"), query(WRITE.format(7, 950))], query("ROLLBACK"), b"ROLLBACK", b"E")}
+
+
+@pytest.mark.parametrize("case", READS)
+def test_what_is_lost_and_was_not_to_stay_is_no_doubt(lab, case):
+    before, last, words, status = READS[case]
+    elsewhere = Elsewhere(lab, 2, words, True)
+    with contextlib.closing(elsewhere.cutter), start_proxy(elsewhere, {"recovery_interval": "1h"}) as proxy, proxy.wire() as wire:
+        for text in before:
+            wire.exchange(text)
+        (error, fields), ready = wire.exchange(last)
+        assert (error_fields(fields)["C"], ready) == ("08006", ("Z", status)), error
