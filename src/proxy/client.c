@@ -7,6 +7,7 @@
 #include "proxy/commit.h"
 #include "proxy/console.h"
 #include "proxy/effect.h"
+#include "proxy/lasting.h"
 #include "proxy/login_server.h"
 #include "proxy/placement.h"
 #include "proxy/proxy.h"
@@ -120,6 +121,7 @@ static void free_session(struct client *client)
     memory_free(client->tally);
     client->tally = NULL;
     client_forget_temporary(client);
+    lasting_clear(client);
     memory_free(client->tentative);
     client->tentative = NULL;
     memory_free(client->failure);

@@ -128,6 +128,7 @@ struct client {
     struct settings_state *session; /* as of the last statement that was confirmed */
     struct settings_state *startup; /* what RESET goes back to */
     struct transaction transaction;
+    struct cursor_place *lasting;    /* cursors that outlast their transactions; lasting.h */
     const struct session_path *path; /* route.h; NULL: to be looked for */
     char **temporary;                /* names of temporary tables */
     size_t temporary_count;

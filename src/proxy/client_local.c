@@ -4,6 +4,7 @@
 #include "proxy/branch.h"
 #include "proxy/commit.h"
 #include "proxy/effect.h"
+#include "proxy/lasting.h"
 #include "proxy/own_schema.h"
 #include "proxy/proxy.h"
 #include "proxy/route.h"
@@ -119,6 +120,8 @@ void local_forget(struct client *client, bool committed)
     commit_leave(client); /* it has ended, unless nobody waits for that */
     if (!committed)
         branches_roll_back(client);
+    if (committed)
+        lasting_keep(client);
     struct settings_state *before = transaction_end(&client->transaction);
     client->status = 'I';
     client->path_is_local = false;

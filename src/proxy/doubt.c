@@ -46,7 +46,7 @@ static void look_at_entry(struct client *client, const struct expect_entry *entr
         owed->ends = true;
         break;
     case EXPECT_EXECUTE:
-        if (entry->subject && route_facts(client, entry->subject, &route) && route.facts && route.facts->count == 1)
+        if (entry->subject && route_effect(client, entry->subject, &route) && route.facts && route.facts->count == 1)
             look(owed, &route.facts->facts[0]);
         break;
     default:

@@ -4,6 +4,7 @@
 #include "plan/hint.h"
 #include "proxy/branch.h"
 #include "proxy/client.h"
+#include "proxy/lasting.h"
 #include "proxy/route.h"
 
 #include <string.h>
@@ -340,10 +341,12 @@ static void end_transaction(struct client *client, bool committed, bool chain)
     bool wanted_snapshot = client->transaction.wants_snapshot; /* the next one has the same characteristics */
     if (chain && !committed)
         branches_leave(client); /* what was done there is of the one that ends */
-    if (committed)
+    if (committed) {
+        lasting_keep(client);
         settings_release(transaction_end(&client->transaction));
-    else
+    } else {
         restore(client);
+    }
     client->path_is_local = false;
     client->path = NULL;
     if (chain) {
@@ -364,6 +367,7 @@ static void apply_discard(struct client *client, const struct facts *facts)
     client->is_pinned = client->worker->settings->pool_mode == POOL_SESSION;
     client->has_unknown = client->has_unlisted = false;
     client_forget_temporary(client);
+    lasting_clear(client);
     if (client->is_pinned)
         return;
     if (client->server)
@@ -462,8 +466,12 @@ void effect_apply(struct client *client, const struct facts *facts, const char *
         apply_set(client, facts, text, size);
         break;
     case STATEMENT_DECLARE:
-        if (facts->name && client->server && !transaction_declare(transaction, facts->name, client->server->number))
+        if (facts->name && client->server && !lasting_declared(client, facts))
             client->has_unlisted = client->is_pinned = true;
+        break;
+    case STATEMENT_CURSOR:
+        if (facts->closes)
+            lasting_closed(client, facts->name);
         break;
     case STATEMENT_DISCARD:
         apply_discard(client, facts);
@@ -499,7 +507,7 @@ static void complete_query(struct client *client, const char *tag)
 static void complete_execute(struct client *client, struct prepared *prepared, const char *tag)
 {
     struct route route;
-    if (!prepared || !route_facts(client, prepared, &route) || !route.facts || route.facts->count != 1)
+    if (!prepared || !route_effect(client, prepared, &route) || !route.facts || route.facts->count != 1)
         return;
     const struct facts *facts = &route.facts->facts[0];
     size_t start = facts->length ? (size_t)facts->start : 0;

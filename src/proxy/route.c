@@ -54,6 +54,7 @@ static uint64_t text_hash(const struct worker *worker, const struct sql_context 
 
 /* NULL and *way ROUTE_ASK: the search_path must be asked for. *context: what the facts are true of; NULL: never mind.
  */
+/* `way`: ROUTE_ASK where the path is not known yet; NULL: it does not matter. */
 static bool find_facts(struct client *client, const char *text, size_t size, struct prepared *prepared,
                        struct sql_context *given, struct plan_cached *found, enum route_way *way)
 {
@@ -70,7 +71,7 @@ static bool find_facts(struct client *client, const char *text, size_t size, str
         path = route_path(client);
         /* In a transaction that has failed nothing can be asked, and no name has to mean anything: only its end counts.
          */
-        if (!path && client->status != 'E') {
+        if (!path && client->status != 'E' && way) {
             client->asks_for = ASK_PATH;
             *way = ROUTE_ASK;
             return true;
@@ -109,6 +110,16 @@ bool route_facts(struct client *client, struct prepared *prepared, struct route 
     struct plan_cached found = {0};
     *route = (struct route){.way = ROUTE_ANY, .bucket = PLAN_NO_BUCKET};
     if (!find_facts(client, prepared->text, prepared->size, prepared, NULL, &found, &route->way))
+        return false;
+    route->facts = found.list;
+    return true;
+}
+
+bool route_effect(struct client *client, struct prepared *prepared, struct route *route)
+{
+    struct plan_cached found = {0};
+    *route = (struct route){.way = ROUTE_ANY, .bucket = PLAN_NO_BUCKET};
+    if (!find_facts(client, prepared->text, prepared->size, prepared, NULL, &found, NULL))
         return false;
     route->facts = found.list;
     return true;

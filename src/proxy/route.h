@@ -57,6 +57,8 @@ enum taken route_reach(struct client *client, const struct route *route);
 /* The facts alone, of a text or of a prepared statement. */
 MOSAIC_MUST_CHECK bool route_text_facts(struct client *client, const char *text, size_t size, struct route *route);
 MOSAIC_MUST_CHECK bool route_facts(struct client *client, struct prepared *prepared, struct route *route);
+/* The same of what was executed: what it does to the session says its text, whatever the search_path is meanwhile. */
+MOSAIC_MUST_CHECK bool route_effect(struct client *client, struct prepared *prepared, struct route *route);
 /* A shard that serves what every shard can: the one that is open, else one that is up; the home shard first. */
 size_t route_any(const struct client *client);
 

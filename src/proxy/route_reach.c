@@ -5,6 +5,7 @@
 #include "proxy/branch.h"
 #include "proxy/client_extended.h"
 #include "proxy/effect.h"
+#include "proxy/lasting.h"
 #include "proxy/proxy.h"
 #include "proxy/route.h"
 #include "proxy/server.h"
@@ -109,6 +110,11 @@ enum taken route_reach(struct client *client, const struct route *way)
         return refuse_declared(client, way->facts->facts[0].name);
     if (place != SIZE_MAX && way->facts->facts[0].class == STATEMENT_CURSOR)
         found.shard = place;
+    if (place == SIZE_MAX && client->status != 'E' && lasting_shard(client, way->facts) != SIZE_MAX)
+        found.shard = lasting_shard(client, way->facts);
+    mosaic_error error;
+    if (client->status != 'E' && !lasting_allows(client, way->facts, &error))
+        return client->in_segment ? extended_refuse(client, &error) : client_refuse(client, &error, true);
     if (reads_another_clock(client, route))
         return refuse_clock(client);
     if (ends_one(client, route->facts))

@@ -11,13 +11,6 @@ struct savepoint {
     char name[];
 };
 
-struct cursor_place {
-    struct cursor_place *next;
-    uint64_t server;
-    bool is_sure;
-    char name[];
-};
-
 bool transaction_begin(struct transaction *transaction, struct settings_state *session, const char *text, size_t size)
 {
     transaction_opened(transaction, session);
@@ -133,17 +126,29 @@ struct settings_state *transaction_rollback_to(struct transaction *transaction, 
     return settings_hold(found->session);
 }
 
-static struct cursor_place *find_cursor(const struct transaction *transaction, const char *name)
+struct cursor_place *cursors_find(struct cursor_place *places, const char *name)
 {
-    struct cursor_place *each = transaction->cursors;
-    while (each && strcmp(each->name, name) != 0)
-        each = each->next;
-    return each;
+    while (places && strcmp(places->name, name) != 0)
+        places = places->next;
+    return places;
 }
 
-bool transaction_declare(struct transaction *transaction, const char *name, uint64_t server)
+void cursors_remove(struct cursor_place **places, const char *name)
 {
-    struct cursor_place *place = find_cursor(transaction, name);
+    while (*places) {
+        struct cursor_place *place = *places;
+        if (name && strcmp(place->name, name) != 0) {
+            places = &place->next;
+            continue;
+        }
+        *places = place->next;
+        memory_free(place);
+    }
+}
+
+bool transaction_declare(struct transaction *transaction, const char *name, uint64_t server, bool is_held)
+{
+    struct cursor_place *place = cursors_find(transaction->cursors, name);
     size_t size = strlen(name) + 1;
     if (!place) {
         place = memory_allocate(sizeof *place + size);
@@ -155,30 +160,22 @@ bool transaction_declare(struct transaction *transaction, const char *name, uint
     }
     place->server = server;
     place->is_sure = true;
+    place->is_held = is_held;
     return true;
 }
 
 uint64_t transaction_cursor(const struct transaction *transaction, const char *name, bool *is_sure)
 {
-    const struct cursor_place *place = find_cursor(transaction, name);
+    const struct cursor_place *place = cursors_find(transaction->cursors, name);
     *is_sure = place && place->is_sure;
     return place ? place->server : 0;
-}
-
-static void free_cursors(struct transaction *transaction)
-{
-    while (transaction->cursors) {
-        struct cursor_place *place = transaction->cursors;
-        transaction->cursors = place->next;
-        memory_free(place);
-    }
 }
 
 struct settings_state *transaction_end(struct transaction *transaction)
 {
     struct settings_state *before = transaction->before;
     drop(transaction, NULL, true);
-    free_cursors(transaction);
+    cursors_remove(&transaction->cursors, NULL);
     buffer_free(&transaction->kept);
     buffer_free(&transaction->made);
     own_schema_drop(transaction);

@@ -11,9 +11,16 @@
 #include "base/buffer.h"
 #include "proxy/session.h"
 
-struct cursor_place;
 struct own_schema;
 struct savepoint;
+
+struct cursor_place {
+    struct cursor_place *next;
+    uint64_t server; /* server.number */
+    bool is_sure;    /* it was not undone by ROLLBACK TO */
+    bool is_held;    /* WITH HOLD: it outlasts its transaction; lasting.h */
+    char name[];
+};
 
 struct transaction {
     bool is_open;                  /* BEGIN was answered */
@@ -76,7 +83,10 @@ void transaction_release(struct transaction *transaction, const char *name);
 /* ROLLBACK TO: the settings that it brings back; a reference of the caller's. NULL: no such savepoint. */
 struct settings_state *transaction_rollback_to(struct transaction *transaction, const char *name);
 /* A cursor was declared on this server (server.number). False when memory is out. */
-bool transaction_declare(struct transaction *transaction, const char *name, uint64_t server);
+bool transaction_declare(struct transaction *transaction, const char *name, uint64_t server, bool is_held);
+struct cursor_place *cursors_find(struct cursor_place *places, const char *name);
+/* NULL: all. */
+void cursors_remove(struct cursor_place **places, const char *name);
 /* The server that has it; 0: none is known. *is_sure: it was not undone by ROLLBACK TO. */
 uint64_t transaction_cursor(const struct transaction *transaction, const char *name, bool *is_sure);
 /* It is over. Returns the settings before it, a reference of the caller's (NULL: it was not open). */

@@ -233,7 +233,7 @@ def test_home_tables_and_portals_on_another_shard(proxy, lab, one):
         connection.execute("INSERT INTO home VALUES (1, 'a'), (2, 'b') ON CONFLICT DO NOTHING")
         connection.execute("UPDATE accounts SET note = 'x' WHERE id = 2")
         connection.execute("UPDATE accounts SET note = 'y' WHERE id = 1")
-        assert connection.execute("SELECT word FROM home ORDER BY id").fetchall() == [("a",), ("b",)]
+        assert connection.execute("SELECT word FROM home WHERE id < 900 ORDER BY id").fetchall() == [("a",), ("b",)]
         connection.commit()
     with proxy.wire() as wire:
         wire.ask("BEGIN")
@@ -683,3 +683,58 @@ def test_a_session_keeps_its_temporary_tables_over_a_failed_transaction(proxy, o
     ask(one, "COMMIT")
     assert ask(one, "SELECT n FROM mine ORDER BY n") == [(1,), (3,)]
     ask(one, "DISCARD ALL")
+
+
+def declare(name, key):
+    return f"DECLARE {name} CURSOR WITH HOLD FOR SELECT id FROM accounts WHERE id = {key}"
+
+
+def test_a_held_cursor_is_found_behind_its_transaction(proxy, one):
+    """Its session has servers of its own, several; the name is one of the session's."""
+    with proxy.session() as session:
+        session("SELECT pg_advisory_lock(1)")  # of the home shard
+        for sql in ("BEGIN", declare("c", 1), "COMMIT"):
+            session(sql)
+        assert session("FETCH ALL FROM c") == [(1,)]
+        session("BEGIN")
+        session("MOVE ABSOLUTE 0 FROM c")
+        session("COMMIT")
+        assert session("FETCH 1 FROM c") == [(1,)]
+        for before in ((), ("BEGIN",)):
+            for sql in before:
+                session(sql)
+            with pytest.raises(psycopg2.errors.DuplicateCursor):
+                session(declare("c", 2))
+            session("ROLLBACK")
+        with pytest.raises(psycopg2.errors.DuplicateCursor):
+            session(f"BEGIN; {declare('c', 2)}; COMMIT")
+        session("CLOSE c")
+        session(declare("c", 2))  # a transaction of its own
+        session(declare("d", 1))
+        assert session("FETCH ALL FROM d") == [(1,)] and session("FETCH ALL FROM c") == [(2,)]
+        with pytest.raises(psycopg2.errors.FeatureNotSupported, match="CLOSE ALL of cursors on several shards"):
+            session("CLOSE ALL")
+        session("CLOSE c")
+        session("CLOSE ALL")
+        session(declare("d", 0))
+        assert session("FETCH ALL FROM d") == [(0,)]
+        session("DISCARD ALL")
+        with pytest.raises(psycopg2.errors.InvalidCursorName):
+            session("FETCH ALL FROM d")
+        session(declare("d", 1))
+
+
+@pytest.mark.parametrize("end", ["ROLLBACK", "COMMIT", "ROLLBACK TO a"])
+def test_a_held_cursor_ends_with_what_declared_it(proxy, one, end):
+    with proxy.wire() as wire:
+        def ask_extended(sql):
+            return kinds(wire.exchange(parse(sql) + bind() + execute() + sync()))
+        ask_extended("SELECT pg_advisory_lock(1)")
+        for sql in ("BEGIN", "SAVEPOINT a", declare("c", 1), end, "COMMIT"):
+            ask_extended(sql)
+        assert ("D" in ask_extended("FETCH ALL FROM c")) == (end == "COMMIT")
+        assert ("E" in ask_extended(declare("c", 2))) == (end == "COMMIT")
+        if end != "COMMIT":
+            assert "D" in ask_extended("FETCH ALL FROM c")
+        assert "E" not in ask_extended("CLOSE c")
+        assert "E" in ask_extended("FETCH ALL FROM c")
