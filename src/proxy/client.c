@@ -12,6 +12,7 @@
 #include "proxy/placement.h"
 #include "proxy/proxy.h"
 #include "proxy/record.h"
+#include "proxy/reported.h"
 #include "proxy/scatter.h"
 #include "proxy/server.h"
 
@@ -122,6 +123,7 @@ static void free_session(struct client *client)
     client->tally = NULL;
     client_forget_temporary(client);
     lasting_clear(client);
+    reported_free(client);
     memory_free(client->tentative);
     client->tentative = NULL;
     memory_free(client->failure);

@@ -29,6 +29,7 @@ struct placement_portal;
 struct placing;
 struct lookup_question;
 struct effects;
+struct report;
 struct explain_portal;
 struct scatter;
 struct starving;
@@ -128,6 +129,7 @@ struct client {
     struct settings_state *session; /* as of the last statement that was confirmed */
     struct settings_state *startup; /* what RESET goes back to */
     struct transaction transaction;
+    struct report *reports;       /* parameters that it was told of, the newest first; reported.h */
     struct cursor_place *lasting;    /* cursors that outlast their transactions; lasting.h */
     const struct session_path *path; /* route.h; NULL: to be looked for */
     char **temporary;                /* names of temporary tables */

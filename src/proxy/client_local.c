@@ -7,6 +7,7 @@
 #include "proxy/lasting.h"
 #include "proxy/own_schema.h"
 #include "proxy/proxy.h"
+#include "proxy/reported.h"
 #include "proxy/route.h"
 #include "proxy/server.h"
 
@@ -108,6 +109,7 @@ static bool begin(struct client *client, const char *text, size_t size, struct b
     } else {
         if (!transaction_begin(&client->transaction, client->session, text, size))
             return false;
+        reported_settle(client);
         client->status = 'T';
         client->since = client->transaction.began = client->worker->loop.now;
     }
@@ -135,6 +137,7 @@ void local_forget(struct client *client, bool committed)
 
 static void end(struct client *client, bool committed, struct buffer *answer)
 {
+    reported_undo(client, committed, answer);
     local_forget(client, committed);
     wire_complete(answer, committed ? "COMMIT" : "ROLLBACK");
 }
@@ -146,6 +149,7 @@ static bool chain(struct client *client, bool committed, struct buffer *answer)
     struct buffer begins = BUFFER_INIT(TRANSACTION_KEPT_MOST);
     transaction_first(&client->transaction, &begins);
     end(client, committed, answer);
+    reported_settle(client);
     bool begun = !buffer_failed(&begins) &&
                  transaction_begin(&client->transaction, client->session, buffer_string(&begins), begins.size);
     buffer_free(&begins);
@@ -184,6 +188,9 @@ enum taken local_end_branches(struct client *client, const struct facts *facts)
         return TAKEN_LATER;
     if (commit_end(client, &error) || undoes)
         return REACHED;
+    reported_undo(client, false, client_answer(client));
+    if (!client_answered(client))
+        return client_out_of_memory(client);
     local_forget(client, false);
     return client_refuse(client, &error, false);
 }
@@ -259,6 +266,8 @@ static bool savepoint(struct client *client, const struct facts *facts, const ch
         !transaction_keep(transaction, text, size, plain || facts->class != STATEMENT_SET_TRANSACTION))
         return false;
     transaction->is_bare &= facts->class != STATEMENT_SET_TRANSACTION;
+    if (facts->class == STATEMENT_ROLLBACK_TO)
+        reported_undo_to(client, name, answer);
     effect_apply(client, facts, text, size, "");
     if (facts->class == STATEMENT_ROLLBACK_TO) {
         client->status = 'T';

@@ -5,6 +5,7 @@
 #include "proxy/client.h"
 #include "proxy/commit.h"
 #include "proxy/effect.h"
+#include "proxy/reported.h"
 #include "proxy/scatter.h"
 #include "proxy/server_error.h"
 #include "proxy/server_rows.h"
@@ -378,6 +379,8 @@ static void take_side(struct server *server, const char *message, const struct w
         return;
     }
     if (server->client) {
+        if (frame->type == WIRE_B_PARAMETER_STATUS)
+            reported_note(server->client, message, frame);
         pass(server, message, frame->size);
     } else if (server->keeper && server->keeper->state == CLIENT_READY) {
         channel_send(&server->keeper->channel, message, frame->size);

@@ -8,6 +8,7 @@
 struct savepoint {
     struct savepoint *below;
     struct settings_state *session; /* held */
+    unsigned number;
     char name[];
 };
 
@@ -73,6 +74,7 @@ bool transaction_savepoint(struct transaction *transaction, const char *name, st
         return false;
     made->below = transaction->savepoints;
     made->session = settings_hold(session);
+    made->number = ++transaction->savepoint_count;
     memcpy(made->name, name, size);
     transaction->savepoints = made;
     return true;
@@ -89,6 +91,14 @@ static struct savepoint *find(const struct transaction *transaction, const char 
 bool transaction_has_savepoint(const struct transaction *transaction, const char *name)
 {
     return find(transaction, name) != NULL;
+}
+
+unsigned transaction_savepoint_number(const struct transaction *transaction, const char *name,
+                                      const struct settings_state **session)
+{
+    const struct savepoint *found = find(transaction, name);
+    *session = found ? found->session : NULL;
+    return found ? found->number : 0;
 }
 
 /* Frees those above `last`; with it where `too`. */

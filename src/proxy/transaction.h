@@ -47,6 +47,7 @@ struct transaction {
     uint64_t number;               /* as others know it that may wait for it; waiting.h; 0: not drawn yet */
     struct settings_state *before; /* the session's settings when it began; held */
     struct savepoint *savepoints;  /* the innermost first */
+    unsigned savepoint_count;      /* all that were made in it */
     struct cursor_place *cursors;  /* declared by SQL */
 };
 
@@ -79,6 +80,9 @@ static inline bool transaction_may_spread(const struct transaction *transaction)
 
 bool transaction_savepoint(struct transaction *transaction, const char *name, struct settings_state *session);
 bool transaction_has_savepoint(const struct transaction *transaction, const char *name);
+/* Which one of those made in it this is, from 1, and the settings at it; 0: there is none. */
+unsigned transaction_savepoint_number(const struct transaction *transaction, const char *name,
+                                      const struct settings_state **session);
 void transaction_release(struct transaction *transaction, const char *name);
 /* ROLLBACK TO: the settings that it brings back; a reference of the caller's. NULL: no such savepoint. */
 struct settings_state *transaction_rollback_to(struct transaction *transaction, const char *name);

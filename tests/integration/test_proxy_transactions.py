@@ -7,7 +7,7 @@ import psycopg2
 import pytest
 from conftest import superuser
 from proxies import STANDIN, ask, eventually, nothing_is_left, shown, start_proxy
-from rawwire import bind, describe, execute, flush, kinds, parse, query, sync
+from rawwire import bind, describe, execute, flush, kinds, parse, query, row_values, sync
 
 LAB_SHARDS = 3
 SCHEMA = """
@@ -738,3 +738,40 @@ def test_a_held_cursor_ends_with_what_declared_it(proxy, one, end):
             assert "D" in ask_extended("FETCH ALL FROM c")
         assert "E" not in ask_extended("CLOSE c")
         assert "E" in ask_extended("FETCH ALL FROM c")
+
+
+def told(wire, text, fails=False):
+    """The parameters that the answer to a text tells, and its rows."""
+    messages = wire.exchange(text)
+    assert messages[-1][0] == "Z" and ("E" in [kind for kind, _ in messages]) == fails
+    parameters = [body.decode().split("\0")[:2] for kind, body in messages if kind == "S"]
+    return dict(parameters), [row_values(body) for kind, body in messages if kind == "D"]
+
+
+@pytest.mark.parametrize("wide", [False, True])
+@pytest.mark.parametrize("local", ["", "LOCAL "])
+def test_what_going_back_undoes_of_parameters_is_told(proxy, lab, one, wide, local):
+    german, iso = {"DateStyle": "German, DMY"}, {"DateStyle": "ISO, MDY"}
+    with proxy.wire() as wire:
+        def begin():
+            wire.ask("BEGIN")
+            for key in range(2 if wide else 0):
+                wire.ask(f"UPDATE accounts SET balance = 1 WHERE id = {key}")
+        begin()
+        wire.ask("SAVEPOINT a")
+        assert told(wire, query(f"SET {local}DateStyle = 'German'"))[0] == german
+        failed = told(wire, query("SELECT 1 / (id - id) FROM accounts WHERE id = 2"), True)[0] if wide else {}  # goes back itself
+        assert {**failed, **told(wire, query("ROLLBACK TO a"))[0]} == iso
+        assert told(wire, query("SELECT date '2020-01-31'"))[1] == [["2020-01-31"]]
+        assert told(wire, query("COMMIT"))[0] == {}
+        for end in ("ROLLBACK", "COMMIT"):
+            begin()
+            assert told(wire, query(f"SET {local}DateStyle = 'German'"))[0] == german
+            assert told(wire, query(end))[0] == (iso if end == "ROLLBACK" or local else {})
+            wire.ask("SET DateStyle = 'ISO, MDY'")
+        begin()
+        for kept in ({"DateStyle": "SQL, MDY"}, {}):
+            assert told(wire, parse("SET DateStyle = 'SQL'") + bind() + execute() + parse("SAVEPOINT a") + bind() + execute() +
+                        sync())[0] == kept
+            assert told(wire, query("ROLLBACK TO a"))[0] == {}  # it stands
+        assert told(wire, query("ROLLBACK"))[0] == iso
