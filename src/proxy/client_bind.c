@@ -12,6 +12,7 @@
 #include "proxy/explain_rows.h"
 #include "proxy/placement.h"
 #include "proxy/prepare_sql.h"
+#include "proxy/reset.h"
 #include "proxy/route.h"
 #include "proxy/server.h"
 #include "proxy/tally.h"
@@ -360,6 +361,8 @@ static enum taken take_bind(struct client *client, const struct bind_message *me
     mosaic_error error;
     if (only && only->class == STATEMENT_SET && !effect_set_is_allowed(client, only, &error))
         return extended_refuse(client, &error);
+    if (!reset_route(client, only, &route))
+        return client_out_of_memory(client);
     return bind_on_server(client, message, prepared, named, &route);
 }
 

@@ -11,6 +11,7 @@
 #include "proxy/placement.h"
 #include "proxy/prepare_sql.h"
 #include "proxy/proxy.h"
+#include "proxy/reset.h"
 #include "proxy/route.h"
 #include "proxy/server.h"
 #include "proxy/tally.h"
@@ -272,6 +273,8 @@ enum taken client_query(struct client *client, const char *message, const struct
         if (facts->class == STATEMENT_SET && !effect_set_is_allowed(client, facts, &error))
             return client_refuse(client, &error, true);
     }
+    if (!reset_route(client, only, &route))
+        return client_out_of_memory(client);
     bool tentative = only && local_is_tentative(client, only);
     client->is_tentative |= tentative;
     route.aside |= only && local_is_beside(client, only);

@@ -37,8 +37,8 @@ static void look_at_entry(struct client *client, const struct expect_entry *entr
     switch (entry->kind) {
     case EXPECT_QUERY:
         owed->ends = true;
-        for (const struct effect *at = effect_first(client); at; at = effect_next(at))
-            look(owed, effect_facts(at));
+        for (const struct effect *at = client->effects ? client->effects->first : NULL; at; at = at->next)
+            look(owed, &at->facts);
         break;
     case EXPECT_FUNCTION:
     case EXPECT_SYNC:

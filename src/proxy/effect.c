@@ -5,26 +5,13 @@
 #include "proxy/branch.h"
 #include "proxy/client.h"
 #include "proxy/lasting.h"
+#include "proxy/reset.h"
 #include "proxy/route.h"
 
 #include <string.h>
 #include <strings.h>
 
 enum { REPLAY_MOST = 65536 };
-
-/* The statements of a simple query that do something to the session. */
-struct effect {
-    struct effect *next;
-    size_t number;      /* of the statement in the text */
-    struct facts facts; /* name and value are own copies; other pointers are not to be used */
-    size_t size;
-    char text[]; /* the statement */
-};
-
-struct effects {
-    struct effect *first;
-    size_t completed; /* statements of the cycle */
-};
 
 bool effect_is(const struct facts *facts)
 {
@@ -192,21 +179,6 @@ bool effect_note(struct client *client, const struct facts_list *list, const cha
         last = &(*last)->next;
     }
     return true;
-}
-
-const struct effect *effect_first(const struct client *client)
-{
-    return client->effects ? client->effects->first : NULL;
-}
-
-const struct effect *effect_next(const struct effect *effect)
-{
-    return effect->next;
-}
-
-const struct facts *effect_facts(const struct effect *effect)
-{
-    return &effect->facts;
 }
 
 /* ---- settings ---- */
@@ -524,6 +496,10 @@ void effect_complete(struct server *server, const struct expect_entry *head, con
         complete_query(client, tag);
     else if (head->kind == EXPECT_EXECUTE && head->subject)
         complete_execute(client, head->subject, tag);
+    if (reset_is_answered(head, tag)) { /* it has the value that the client goes back to */
+        settings_release(server->session);
+        server->session = settings_hold(client->session);
+    }
 }
 
 void effect_failed(struct server *server)

@@ -12,6 +12,20 @@
 #include "sql/facts.h"
 #include "wire/wire.h"
 
+/* The statements of a simple query that do something to the session. */
+struct effect {
+    struct effect *next;
+    size_t number;      /* of the statement in the text */
+    struct facts facts; /* name and value are own copies; other pointers are not to be used */
+    size_t size;
+    char text[]; /* the statement */
+};
+
+struct effects {
+    struct effect *first;
+    size_t completed; /* statements of the cycle */
+};
+
 /* Does a statement of this class do anything to the session? */
 /* May it change what a later statement of its transaction reads, rows or settings? What no list here knows may. */
 bool effect_writes(const struct facts *facts);
@@ -57,11 +71,6 @@ MOSAIC_MUST_CHECK bool effect_report_is_allowed(const struct server *server, con
 void effect_shape(struct server *server, struct client_statement *statement, uint64_t shape);
 /* ParameterStatus while settings are replayed. */
 void effect_reported(struct server *server, const char *message, const struct wire_frame *frame);
-/* What is awaited of a simple query, in order; NULL: nothing more. */
-struct effect;
-const struct effect *effect_first(const struct client *client);
-const struct effect *effect_next(const struct effect *effect);
-const struct facts *effect_facts(const struct effect *effect);
 /* Forgets what is awaited. */
 void effects_free(struct client *client);
 

@@ -6,6 +6,7 @@
 #include "proxy/commit.h"
 #include "proxy/effect.h"
 #include "proxy/reported.h"
+#include "proxy/reset.h"
 #include "proxy/scatter.h"
 #include "proxy/server_error.h"
 #include "proxy/server_rows.h"
@@ -342,7 +343,10 @@ static bool take_answer(struct server *server, const char *message, const struct
         take_asked(server, head, message, frame);
     if (ends_shape(head, frame->type) && here == frame->size)
         take_shape(server, head, message, frame);
-    if (visible)
+    bool resets = frame->type == WIRE_B_COMMAND_COMPLETE && reset_is_answered(head, message + WIRE_HEADER);
+    if (visible && resets)
+        wire_complete(batch_make(&server->worker->to_client), reset_tag(server->client, head));
+    else if (visible)
         batch_pass(&server->worker->to_client, message, here);
     server->passing = frame->size - (uint32_t)here;
     server->passing_visible = visible;

@@ -7,7 +7,7 @@ import psycopg2.extras
 import pytest
 from conftest import superuser
 from proxies import start_proxy
-from rawwire import bind, error_fields, execute, parse, query, sync
+from rawwire import bind, error_fields, execute, parse, query, row_values, sync
 
 LAB_SHARDS = 1
 
@@ -179,3 +179,43 @@ def test_explain_of_set_config(proxy_of):
         assert wire.ask("SHOW work_mem") == [["77MB"]]
     with proxy.wire() as wire:
         assert wire.ask("SHOW work_mem") == [["4MB"]]
+
+
+HOURS = "SELECT to_char(timestamptz '2020-01-01 00:00+00', 'HH24')"  # 01 in Berlin, 05 in Karachi, 00 where nothing is said
+
+
+def in_order(wire, *texts):
+    """Values and tags of a pipeline."""
+    messages = wire.exchange(b"".join(parse(text) + bind() + execute() for text in texts) + sync())
+    return [body.rstrip(b"\0").decode() if kind == "C" else error_fields(body)["M"] if kind == "E" else row_values(body)[0]
+            for kind, body in messages if kind in "CDE"]
+
+
+@pytest.mark.parametrize("reset", ["RESET TimeZone", "SET TimeZone TO DEFAULT"])
+def test_reset_gives_what_the_startup_packet_said(proxy_of, reset):
+    tag = reset.split()[0]
+    proxy = proxy_of({"pool_size": 1})
+    with proxy.wire(parameters={"TimeZone": "Europe/Berlin"}) as wire:
+        for before, behind in (((), ()), (("BEGIN",), ("COMMIT",)), (("BEGIN",), ("ROLLBACK",))):
+            wire.ask("SET TimeZone = 'Asia/Karachi'")
+            for sql in before:
+                wire.ask(sql)
+            told = wire.exchange(query(reset))
+            assert [body.rstrip(b"\0").decode() for kind, body in told if kind == "C"] == [tag]
+            assert [body for kind, body in told if kind == "S"] == [b"TimeZone\0Europe/Berlin\0"]
+            assert wire.ask(HOURS) == [["01"]]
+            for sql in behind:
+                wire.ask(sql)
+            assert wire.ask(HOURS) == [["05" if behind == ("ROLLBACK",) else "01"]]
+        wire.ask("SET TimeZone = 'Asia/Karachi'")
+        assert in_order(wire, HOURS, reset, HOURS) == ["05", "SELECT 1", tag, "01", "SELECT 1"]
+        assert in_order(wire, "SET TimeZone = 'Asia/Karachi'", HOURS, reset, HOURS) == \
+            ["SET", "05", "SELECT 1", tag, "01", "SELECT 1"]
+    with proxy.wire() as other:  # the same connection of the server's
+        assert other.ask(HOURS) == [["00"]]
+    with proxy.wire(parameters={"TimeZone": "Europe/Berlin"}) as wire:
+        wire.ask("SET TimeZone = 'Asia/Karachi'")
+        wire.ask("/* first */ " + reset)
+        with proxy.wire() as other:
+            assert other.ask(HOURS) == [["00"]]
+        assert wire.ask(HOURS) == [["01"]]
