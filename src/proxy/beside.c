@@ -60,7 +60,7 @@ static bool has_own_snapshots(const struct client *client)
 }
 
 /* Is it of REPEATABLE READ or SERIALIZABLE? */
-static bool keeps_snapshot(const struct client *client)
+bool route_keeps_snapshot(const struct client *client)
 {
     const char *set = route_setting(client, "default_transaction_isolation");
     return client->transaction.wants_snapshot ||
@@ -69,7 +69,7 @@ static bool keeps_snapshot(const struct client *client)
 
 bool route_wants_snapshot(const struct client *client)
 {
-    return keeps_snapshot(client) && !has_own_snapshots(client);
+    return route_keeps_snapshot(client) && !has_own_snapshots(client);
 }
 
 static const char no_snapshot[] =
@@ -86,7 +86,7 @@ static const char *why_not_beside_branches(const struct client *client, const st
         return "The transaction has written, locked or set something, and of that the coordinator sees nothing.";
     if (transaction->is_lazy || transaction->is_implicit || route->way == ROUTE_SCATTER)
         return "The transaction is open on a shard, and of what it did there the coordinator sees nothing.";
-    return keeps_snapshot(client) ? no_snapshot : branch_why_not(client, 0);
+    return route_keeps_snapshot(client) ? no_snapshot : branch_why_not(client, 0);
 }
 
 /*

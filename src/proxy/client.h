@@ -47,6 +47,7 @@ struct bound {
     uint64_t server;             /* the number of that which has it; 0: is_local */
     bool is_local;               /* answered here: BEGIN before a shard is open, PREPARE, what says EXPLAIN (MOSAIC) */
     bool has_effect;             /* Execute does something to the session */
+    bool ends_transaction;       /* COMMIT and the like */
     bool moves_names;            /* and by that may change what names mean: sql/behind.h */
     bool names_types;            /* its rows may, in binary, by OIDs that are not the home shard's: rowmap.h */
     int32_t shift;               /* of Execute's errors: expect.h */
@@ -129,7 +130,7 @@ struct client {
     struct settings_state *session; /* as of the last statement that was confirmed */
     struct settings_state *startup; /* what RESET goes back to */
     struct transaction transaction;
-    struct report *reports;       /* parameters that it was told of, the newest first; reported.h */
+    struct report *reports;          /* parameters that it was told of, the newest first; reported.h */
     struct cursor_place *lasting;    /* cursors that outlast their transactions; lasting.h */
     const struct session_path *path; /* route.h; NULL: to be looked for */
     char **temporary;                /* names of temporary tables */

@@ -171,6 +171,7 @@ static enum taken bind_on_server(struct client *client, const struct bind_messag
     struct bound bound = {
         .prepared = prepared, .server = client->server->number, .has_effect = only && effect_is(only)};
     bound.moves_names = only && moves_names(only);
+    bound.ends_transaction = only && route_ends_transaction(only);
     bound.shift = route->pruned ? EXPECT_NO_PLACE : 0;
     bound.names_types = portal_names_types(client, bind, message->here == message->frame->size,
                                            named ? prepared->shape : client->unnamed_shape);

@@ -129,6 +129,8 @@ static enum taken pass_portal(struct client *client, const char *message, const 
     if (bound && bound->is_local)
         return portal_here(client, bound, named, kind);
     bool in_transaction = client->status == 'T' || client->transaction.is_implicit;
+    if (kind == EXPECT_EXECUTE && bound && bound->ends_transaction && in_transaction && branch_is_parked(client))
+        return route_refuse_end(client); /* it was bound before the others joined */
     const struct server *has_it = bound && in_transaction ? branch_by_number(client, bound->server) : NULL;
     if (has_it) {
         enum taken taken = client_reach(client, has_it->pool->shard);

@@ -5,6 +5,7 @@
 #include "proxy/cancel.h"
 #include "proxy/commit_part.h"
 #include "proxy/proxy.h"
+#include "proxy/route.h"
 
 #include <stddef.h>
 #include <stdio.h>
@@ -450,6 +451,7 @@ static struct commit *commit_new(struct client *client)
     commit->worker = client->worker;
     commit->is_pinned = client->is_pinned;
     commit->spreads = client->schema_spread;
+    commit->readers_first = route_keeps_snapshot(client);
     commit->is_best_effort = branch_commit_way(client) == COMMIT_BEST_EFFORT;
     commit->session = settings_hold(client->session);
     commit->before = settings_hold(client->transaction.before);

@@ -94,9 +94,9 @@ void ask_prepare(struct commit *commit)
     control_point("commit.before_prepare");
     for (size_t i = 0; i < commit->count; i++) {
         struct commit_part *part = &commit->parts[i];
-        if (!*part->xid) {
+        if (!*part->xid && commit->readers_first)
             part_ask(part, "COMMIT");
-        } else if (is_prepared_kind(part)) {
+        if (is_prepared_kind(part)) {
             struct buffer sql = BUFFER_INIT(4 * GID_SIZE);
             part->state = PART_PREPARED;
             buffer_text(&sql, "PREPARE TRANSACTION ");
@@ -156,7 +156,11 @@ void ask_finish(struct commit *commit)
     commit->phase = FINISHES;
     commit->committed = true;
     control_point("commit.decided");
-    for (size_t i = 0; i < commit->count; i++)
-        if (is_prepared_kind(&commit->parts[i]) && commit->parts[i].server)
-            finish_part(&commit->parts[i]);
+    for (size_t i = 0; i < commit->count; i++) {
+        struct commit_part *part = &commit->parts[i];
+        if (is_prepared_kind(part) && part->server)
+            finish_part(part);
+        else if (!*part->xid && part->server && part->server->status != 'I')
+            part_ask(part, "COMMIT"); /* not before: others may wait for what it has locked */
+    }
 }

@@ -58,6 +58,7 @@ struct commit {
     char hex[GID_HEX_SIZE];
     struct gid gid;
     struct commit_part *decider; /* NULL: nobody has written */
+    bool readers_first;          /* one that has written nothing may yet fail: where it wants one snapshot */
     bool is_single;              /* the decider alone has: its COMMIT is all */
     bool is_best_effort;
     bool spreads;   /* it changes the schema of all shards */

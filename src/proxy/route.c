@@ -302,9 +302,9 @@ static bool lacks_common_types(const struct plan *plan, const struct facts *fact
                                const struct route_parameters *parameters)
 {
     enum { UNKNOWN = 705 };
-    bool is_split =
-        (plan->kind == PLAN_SCATTER && (plan->scatter->final || plan->scatter->pick)) ||
-        (plan->kind == PLAN_WRITE && (plan->write->parts->parameters || plan->write->pick || plan->write->source));
+    const struct plan_write *write = plan->kind == PLAN_WRITE ? plan->write : NULL;
+    bool is_split = (plan->kind == PLAN_SCATTER && (plan->scatter->final || plan->scatter->pick)) ||
+                    (write && (write->parts->parameters || write->pick || write->source || write->move));
     if (!is_split || !parameters || !parameters->values || parameters->prepared->described)
         return false;
     const struct prepared *prepared = parameters->prepared;

@@ -64,8 +64,13 @@ size_t route_any(const struct client *client);
 
 /* A setting of the session; NULL: it is not set, or empty. */
 const char *route_setting(const struct client *client, const char *name);
+bool route_ends_transaction(const struct facts *facts);
+/* Such a statement would end a transaction of several shards on one of them. */
+enum taken route_refuse_end(struct client *client);
 /* Is the client's transaction REPEATABLE READ or SERIALIZABLE, by BEGIN, SET TRANSACTION, a setting, or the role's own?
  */
+bool route_keeps_snapshot(const struct client *client);
+/* The same, where it may not have one on each shard. */
 bool route_wants_snapshot(const struct client *client);
 
 /* Are there several shards, so that statements are looked at? */

@@ -10,17 +10,22 @@
 #include "proxy/route.h"
 #include "proxy/server.h"
 
+bool route_ends_transaction(const struct facts *facts)
+{
+    return facts->class == STATEMENT_COMMIT || facts->class == STATEMENT_ROLLBACK ||
+           facts->class == STATEMENT_TWO_PHASE;
+}
+
 /* The end of a transaction that is open on several shards, where it would end on one of them alone. */
 static bool ends_one(const struct client *client, const struct facts_list *list)
 {
     bool ends = false;
     for (size_t i = 0; list && i < list->count; i++)
-        ends |= list->facts[i].class == STATEMENT_COMMIT || list->facts[i].class == STATEMENT_ROLLBACK ||
-                list->facts[i].class == STATEMENT_TWO_PHASE;
+        ends |= route_ends_transaction(&list->facts[i]);
     return ends && client->status == 'T' && branch_is_parked(client);
 }
 
-static enum taken refuse_end(struct client *client)
+enum taken route_refuse_end(struct client *client)
 {
     mosaic_error error;
     (void)!error_set(&error, MOSAIC_UNSUPPORTED,
@@ -118,7 +123,7 @@ enum taken route_reach(struct client *client, const struct route *way)
     if (reads_another_clock(client, route))
         return refuse_clock(client);
     if (ends_one(client, route->facts))
-        return refuse_end(client);
+        return route_refuse_end(client);
     bool sends = notifies(route->facts);
     if (sends && is_spread(client))
         return refuse_notify(client);

@@ -152,6 +152,22 @@ static const char *look_at_types(struct analysis *analysis, const struct schema_
     return NULL;
 }
 
+/* Does RETURNING name old or new, as PostgreSQL 18 calls the row before and behind, and no alias is one of them? */
+static bool names_old(const struct analysis *analysis, const UpdateStmt *update)
+{
+    const ResTarget *first = update->returningList ? linitial(update->returningList) : NULL;
+    const char *alias = update->relation->alias ? update->relation->alias->aliasname : update->relation->relname;
+    struct word word;
+    bool found = false, names = false;
+    if (!first || first->location < 0)
+        return first != NULL;
+    for (size_t at = (size_t)first->location; words_next(analysis->text, analysis->size, &at, &word);) {
+        found |= names && word.kind == WORD_SIGN && *word.text == '.';
+        names = word_is(&word, "old") || word_is(&word, "new");
+    }
+    return found && strcmp(alias, "old") != 0 && strcmp(alias, "new") != 0;
+}
+
 static const char *look_at_update(struct analysis *analysis, const UpdateStmt *update, const struct use *target)
 {
     const struct schema_relation *relation = target->fact.relation;
@@ -161,6 +177,8 @@ static const char *look_at_update(struct analysis *analysis, const UpdateStmt *u
         return "ONLY a part of the table is named";
     if (analysis->has_volatile)
         return "it calls a volatile function";
+    if (names_old(analysis, update))
+        return "RETURNING names old or new rows, which are another server's";
     if (memchr(analysis->text, '\1', analysis->size))
         return "it has a character that stands for a value";
     const char *reason = look_behind(analysis, relation, 0);

@@ -240,6 +240,17 @@ def test_with_parameters_of_each_kind(proxy, both):
     assert outcome(moved, "SELECT * FROM items") == outcome(one, "SELECT * FROM items")
 
 
+def test_a_parameter_used_twice_has_one_type(proxy, both):
+    """WHERE makes an integer of it, and so it is stored."""
+    connection, _ = both
+    ask(connection, "INSERT INTO items (id, n) VALUES (100, 7)")
+    with proxy.wire() as wire:
+        messages = wire.exchange(parse("UPDATE items SET id = $1, word = $2 WHERE id = $3 AND n = $2") +
+                                 bind(["102", "007", "100"]) + execute() + sync())
+        assert "C" in kinds(messages) and "E" not in kinds(messages)
+    assert ask(connection, "SELECT word FROM items WHERE id = 102") == [("7",)]
+
+
 def test_in_one_segment(proxy, lab, both):
     update = parse("UPDATE items SET id = 5 WHERE id = 1 RETURNING id") + bind() + describe() + execute()
     empty = parse("UPDATE items SET id = 6 WHERE id = 77") + bind() + describe() + execute()

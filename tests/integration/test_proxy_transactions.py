@@ -6,7 +6,7 @@ import psycopg
 import psycopg2
 import pytest
 from conftest import superuser
-from proxies import STANDIN, ask, eventually, nothing_is_left, shown, start_proxy
+from proxies import STANDIN, ask, eventually, nothing_is_left, shown, start_proxy, together
 from rawwire import bind, describe, execute, flush, kinds, parse, query, row_values, sync
 
 LAB_SHARDS = 3
@@ -68,6 +68,35 @@ def test_notify_and_several_shards_are_not_of_one_transaction(proxy, one, send):
         ask(one, "COMMIT")
         eventually(lambda: listener.poll() or len(listener.notifies) >= 2)
         assert [told.payload for told in listener.notifies] == ["new", "new"]
+
+
+def test_what_a_part_that_has_written_nothing_has_locked_is_held_to_the_end(proxy, one):
+    """An advisory lock is the home shard's, the row another one's: who has the lock sees what the one before it wrote."""
+    def work(_):
+        with contextlib.closing(proxy.psycopg2()) as connection:
+            for _ in range(50):
+                ask(connection, "BEGIN")
+                ask(connection, "SELECT pg_advisory_xact_lock(7)")
+                (balance,), = ask(connection, "SELECT balance FROM accounts WHERE id = 1")
+                ask(connection, f"UPDATE accounts SET balance = {balance + 1} WHERE id = 1")
+                ask(connection, "COMMIT")
+
+    together(work, range(4))
+    assert ask(one, "SELECT balance FROM accounts WHERE id = 1") == [(300,)]
+
+
+@pytest.mark.parametrize("end", ["COMMIT", "ROLLBACK", "COMMIT AND CHAIN"])
+def test_an_end_that_was_bound_before_another_shard_joined(lab, one, proxy, end):
+    """Its portal is the first shard's, which would end the transaction there alone."""
+    with proxy.wire() as wire:
+        for sql in ("BEGIN", "UPDATE accounts SET balance = 1 WHERE id = 0"):
+            wire.exchange(query(sql))
+        wire.exchange(parse(end) + bind(portal="end") + sync())
+        wire.exchange(query("UPDATE accounts SET balance = 1 WHERE id = 1"))
+        messages = wire.exchange(execute("end") + sync())
+        assert "E" in kinds(messages)
+        wire.exchange(query("ROLLBACK"))
+    assert (balances(lab)[0], balances(lab)[1]) == (100, 100)
 
 
 @pytest.mark.parametrize("way", ["describe", "flush", "apart"])
