@@ -205,7 +205,9 @@ void move_take_row(struct leg *leg, const char *body, size_t size)
     move->count++;
     wire_32(&move->rows, has_values ? (uint32_t)(size - 2) : 0);
     buffer_add(&move->rows, body + 2, has_values ? size - 2 : 0);
-    if (!buffer_failed(&move->rows))
+    const struct leg *last = &scatter->legs[scatter->leg_count - 1]; /* it gets the client's parameters with each row */
+    size_t repeated = move->count * last->asking->bound.values.size;
+    if (!buffer_failed(&move->rows) && repeated <= move->rows.maximum - move->rows.size)
         return;
     (void)!error_set(&error, MOSAIC_LIMIT, "the rows that go to another shard are more than scatter_memory (%zu bytes)",
                      move->rows.maximum);

@@ -6,7 +6,7 @@ import psycopg
 import psycopg2
 import pytest
 from proxies import STANDIN, ask, nothing_is_left, start_proxy, together
-from rawwire import bind, describe, execute, kinds, parse, sync
+from rawwire import bind, describe, error_fields, execute, kinds, parse, sync
 
 LAB_SHARDS = 3
 COMMON = """
@@ -267,6 +267,15 @@ def test_many_rows_and_no_more_than_memory_allows(lab, both):
     assert ask(moved, "UPDATE items SET id = 101, n = -n WHERE id = 100") == "UPDATE 5000"
     assert len(ask(moved, "UPDATE items SET id = 102 WHERE id = 101 RETURNING n")) == 5000
     assert lab.query(0, "SELECT count(*), sum(n) FROM items WHERE id = 102") == [(5000, -sum(range(100, 5100)))]
+
+
+def test_parameters_that_go_with_each_row_count_as_memory(proxy, both):
+    ask(both[0], "INSERT INTO items (id, n) SELECT 100, i FROM generate_series(100, 1099) i")
+    with proxy.wire() as wire:
+        messages = wire.exchange(parse("UPDATE items SET id = 101, raw = $1 WHERE id = 100") +
+                                 bind(["x" * 100_000]) + execute() + sync())
+        assert [error_fields(body)["C"] for kind, body in messages if kind == "E"] == ["54000"]
+    assert ask(both[0], "SELECT count(*) FROM items WHERE id = 100") == [(1000,)]
 
 
 def test_settings_do_not_change_values(both):
