@@ -569,7 +569,8 @@ WRITE = "UPDATE accounts SET balance = {} WHERE id = {}"
 # What is lost on its way, and the state in which the client then is.
 ENDS = {
     "COMMIT": ([query("BEGIN"), query(WRITE.format(7, 950))], query("COMMIT"), "its COMMIT"),
-    "a prepared COMMIT": ([query("BEGIN"), query(WRITE.format(7, 950))], parse("COMMIT") + bind() + execute() + sync(), "its COMMIT"),
+    "a prepared COMMIT": ([query("BEGIN"), query(WRITE.format(7, 950))], parse("COMMIT") + bind() + execute() + sync(),
+                          "its COMMIT"),
     "COMMIT behind it": ([query("BEGIN")], query(WRITE.format(7, 950) + "; COMMIT"), "its COMMIT"),
     "autocommit": ([], query(WRITE.format(7, 950)), "did not answer it"),
     "Sync": ([], parse(WRITE.format("$1", "$2")) + bind(["7", "950"]) + execute() + sync(), "did not answer it"),
