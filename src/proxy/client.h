@@ -61,6 +61,7 @@ struct bound {
 struct portal {
     struct portal *next;
     struct bound bound;
+    unsigned savepoints; /* how many its transaction had made before */
     char name[];
 };
 

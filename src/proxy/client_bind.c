@@ -329,8 +329,6 @@ static enum taken take_bind(struct client *client, const struct bind_message *me
     if (route.way == ROUTE_TYPES)
         return extended_ask_types(client, prepared, named);
     const struct facts *only = route.facts && route.facts->count == 1 ? &route.facts->facts[0] : NULL;
-    if (only && client->portals)
-        cursor_forget(client, only);
     if (only && client->transaction.is_implicit && effect_is(only))
         return extended_fail(client, "0A000", "%s behind a write over several shards, without Sync in between",
                              statement_class_name(only->class));

@@ -18,17 +18,6 @@ bool cursor_is(struct client *client, const struct facts *facts)
     return facts->class == STATEMENT_CURSOR && client->portals && scatter_of(client, facts);
 }
 
-void cursor_forget(struct client *client, const struct facts *facts)
-{
-    bool all =
-        facts->class == STATEMENT_ROLLBACK_TO || (facts->class == STATEMENT_CURSOR && facts->closes && !facts->name);
-    for (struct portal *portal = client->portals, *next; all && portal; portal = next) {
-        next = portal->next;
-        if (portal->bound.scatter)
-            portal_remove(client, portal->name);
-    }
-}
-
 static enum taken refuse(struct client *client, const char *sqlstate, const char *format, const char *name)
 {
     mosaic_error error;

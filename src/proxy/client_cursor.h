@@ -10,8 +10,6 @@
 struct route;
 struct scatter;
 
-/* CLOSE ALL, and ROLLBACK TO, which ends those that came behind the savepoint: no such cursor is left. */
-void cursor_forget(struct client *client, const struct facts *facts);
 /* May this DECLARE begin? TAKEN: it was refused. */
 enum taken cursor_check(struct client *client, const struct facts *facts);
 /* Is it FETCH or CLOSE of such a cursor? */

@@ -2,6 +2,7 @@
 
 #include "base/memory.h"
 #include "proxy/branch.h"
+#include "proxy/client_portal.h"
 #include "proxy/commit.h"
 #include "proxy/effect.h"
 #include "proxy/lasting.h"
@@ -138,6 +139,7 @@ void local_forget(struct client *client, bool committed)
 static void end(struct client *client, bool committed, struct buffer *answer)
 {
     reported_undo(client, committed, answer);
+    portals_drop_scattered(client, 0);
     local_forget(client, committed);
     wire_complete(answer, committed ? "COMMIT" : "ROLLBACK");
 }

@@ -70,6 +70,17 @@ bool portal_has_scatter(const struct client *client)
     return client->bound.scatter || portal;
 }
 
+void portals_drop_scattered(struct client *client, unsigned savepoint)
+{
+    if (!savepoint && client->bound.scatter)
+        release(&client->bound);
+    for (struct portal *portal = client->portals, *next; portal; portal = next) {
+        next = portal->next;
+        if (portal->bound.scatter && portal->savepoints >= savepoint)
+            portal_remove(client, portal->name);
+    }
+}
+
 bool portal_add(struct client *client, const char *name, const struct bound *bound)
 {
     size_t size = strlen(name) + 1;
@@ -88,6 +99,7 @@ bool portal_add(struct client *client, const char *name, const struct bound *bou
     }
     memcpy(made->name, name, size);
     made->bound = kept;
+    made->savepoints = client->transaction.savepoint_count;
     made->next = client->portals;
     client->portals = made;
     return true;

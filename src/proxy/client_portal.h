@@ -17,6 +17,11 @@ bool portal_names_types(const struct client *client, const struct wire_bind *bin
 bool portal_give(struct client *client, const char *from, const char *to);
 /* The one that has this scatter. */
 void portal_forget(struct client *client, const struct scatter *scatter);
+/*
+ * Those that several shards answer end with their transaction, or by ROLLBACK TO `savepoint`, its number, where they
+ * were made behind that; 0: all do.
+ */
+void portals_drop_scattered(struct client *client, unsigned savepoint);
 /* Is there one that several shards answer? */
 bool portal_has_scatter(const struct client *client);
 

@@ -245,8 +245,6 @@ enum taken client_query(struct client *client, const char *message, const struct
         return refuse_placement_with_more(client);
     if (route.facts && route.facts->count > 1 && client->status != 'E' && prepares(route.facts))
         return refuse_prepare_with_more(client);
-    if (only && client->portals)
-        cursor_forget(client, only);
     if (only && local_applies(client, only))
         return answer_here(client, only, text, size);
     if (route.facts && route.facts->count > 1 && ends_failure(client, &route.facts->facts[0]))

@@ -63,9 +63,9 @@ static enum taken begin(struct client *client, struct scatter_order *order, cons
     const struct facts *facts = &route->facts->facts[0];
     bool declares = facts->class == STATEMENT_DECLARE;
     mosaic_error error;
-    enum taken taken = declares ? cursor_check(client, facts) : REACHED;
-    if (taken == REACHED)
-        taken = client_leave_server(client);
+    enum taken taken = client_leave_server(client);
+    if (taken == REACHED && declares)
+        taken = cursor_check(client, facts); /* now that all before it is answered */
     if (taken != REACHED)
         return taken;
     order->plan = route->plan;

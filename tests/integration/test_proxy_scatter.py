@@ -516,6 +516,58 @@ def test_cursors_are_fetched_forward(session, oracle, proxy):
     assert session("SELECT count(*) FROM users") == [(ROWS,)]
 
 
+def test_cursors_outlast_what_is_undone_behind_them(session, wire):
+    def fails_and_goes_back(name):
+        with pytest.raises(psycopg2.errors.UniqueViolation):
+            session("INSERT INTO users SELECT * FROM users WHERE id = 5")
+        session(f"ROLLBACK TO {name}")
+    session("BEGIN")
+    session("DECLARE c CURSOR FOR SELECT id FROM users ORDER BY id")
+    assert session("FETCH c") == [(1,)]
+    session("SAVEPOINT a")
+    session("DECLARE d CURSOR FOR SELECT id FROM users ORDER BY id")
+    fails_and_goes_back("a")
+    assert session("FETCH c") == [(2,)]
+    with pytest.raises(psycopg2.errors.InvalidCursorName):
+        session("FETCH d")
+    session("ROLLBACK TO a")
+    assert session("FETCH c") == [(3,)]
+    session("ROLLBACK")
+    session("BEGIN")
+    session("DECLARE c CURSOR FOR SELECT id FROM users ORDER BY id")
+    session("SAVEPOINT a")
+    session("DECLARE d CURSOR FOR SELECT id FROM users ORDER BY id")
+    session("SAVEPOINT a")
+    session("DECLARE e CURSOR FOR SELECT id FROM users ORDER BY id")
+    with pytest.raises(psycopg2.errors.InvalidSavepointSpecification):
+        session("ROLLBACK TO nosuch")
+    session("ROLLBACK TO a")
+    assert session("FETCH c") == [(1,)] and session("FETCH d") == [(1,)]
+    with pytest.raises(psycopg2.errors.InvalidCursorName):
+        session("FETCH e")
+    session("ROLLBACK")
+    wire.exchange(query("BEGIN"), ready=1)  # rows of a portal, some at a time
+    messages = wire.exchange(parse("SELECT id FROM users ORDER BY id") + bind(portal="p") + execute("p", 1) + sync(), ready=1)
+    assert kinds(messages) == "12DsZ"
+    wire.exchange(query("SAVEPOINT a") + query("SELECT nosuch") + query("ROLLBACK TO a"), ready=3)
+    assert kinds(wire.exchange(execute("p", 1) + sync(), ready=1)) == "DsZ"
+    wire.exchange(query("ROLLBACK"), ready=1)
+
+
+@pytest.mark.parametrize("opened", ["", "SELECT id FROM users WHERE id = 8"])
+@pytest.mark.parametrize("end", ["COMMIT", "ROLLBACK"])
+def test_cursors_end_with_a_transaction_that_is_chained(session, opened, end):
+    session("BEGIN")
+    session("DECLARE c CURSOR FOR SELECT id FROM users ORDER BY id")
+    assert session("FETCH c") == [(1,)]
+    if opened:
+        session(opened)
+    session(f"{end} AND CHAIN")
+    with pytest.raises(psycopg2.errors.InvalidCursorName):
+        session("FETCH c")
+    session("ROLLBACK")
+
+
 def test_cursors_by_the_extended_protocol(proxy, oracle, wire):
     with psycopg.connect(proxy.dsn) as connection:
         with connection.cursor("named") as cursor:
