@@ -3,6 +3,7 @@
 #include "proxy/client_extended.h"
 #include "proxy/client_portal.h"
 #include "proxy/client_scatter.h"
+#include "proxy/lasting.h"
 #include "proxy/proxy.h"
 #include "proxy/route.h"
 #include "proxy/scatter.h"
@@ -32,6 +33,9 @@ enum taken cursor_check(struct client *client, const struct facts *facts)
         return refuse(client, "25P01", "%s can only be used in transaction blocks", "DECLARE CURSOR");
     if (portal_find(client, facts->name))
         return refuse(client, "42P03", "cursor \"%s\" already exists", facts->name);
+    mosaic_error error;
+    if (!lasting_allows(client, &(struct facts_list){facts, 1}, &error))
+        return client->in_segment ? extended_refuse(client, &error) : client_refuse(client, &error, true);
     return REACHED;
 }
 

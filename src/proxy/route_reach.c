@@ -4,6 +4,7 @@
 #include "proxy/beside.h"
 #include "proxy/branch.h"
 #include "proxy/client_extended.h"
+#include "proxy/client_portal.h"
 #include "proxy/effect.h"
 #include "proxy/lasting.h"
 #include "proxy/proxy.h"
@@ -79,6 +80,23 @@ static size_t place_of_cursor(const struct client *client, const struct facts_li
     return server ? server->pool->shard : SIZE_MAX;
 }
 
+/* Does it declare a cursor whose name one over several shards has, of which no server knows? That is its name; NULL. */
+static const char *declared_twice(struct client *client, const struct facts_list *list)
+{
+    for (size_t i = 0; client->portals && client->status != 'E' && list && i < list->count; i++) {
+        const struct facts *facts = &list->facts[i];
+        enum statement_class class = facts->class;
+        bool may_end_it = class == STATEMENT_COMMIT || class == STATEMENT_ROLLBACK || class == STATEMENT_ROLLBACK_TO ||
+                          (class == STATEMENT_CURSOR && facts->closes);
+        const struct bound *bound = class == STATEMENT_DECLARE && facts->name ? portal_find(client, facts->name) : NULL;
+        if (may_end_it)
+            return NULL;
+        if (bound && bound->scatter)
+            return facts->name;
+    }
+    return NULL;
+}
+
 static bool notifies(const struct facts_list *list)
 {
     bool found = false;
@@ -113,6 +131,9 @@ enum taken route_reach(struct client *client, const struct route *way)
     size_t place = place_of_cursor(client, way->facts, &is_sure);
     if (place != SIZE_MAX && way->facts->facts[0].class == STATEMENT_DECLARE && is_sure)
         return refuse_declared(client, way->facts->facts[0].name);
+    const char *declared = declared_twice(client, way->facts);
+    if (declared)
+        return refuse_declared(client, declared);
     if (place != SIZE_MAX && way->facts->facts[0].class == STATEMENT_CURSOR)
         found.shard = place;
     if (place == SIZE_MAX && client->status != 'E' && lasting_shard(client, way->facts) != SIZE_MAX)

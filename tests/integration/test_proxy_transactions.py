@@ -714,6 +714,37 @@ def test_a_session_keeps_its_temporary_tables_over_a_failed_transaction(proxy, o
     ask(one, "DISCARD ALL")
 
 
+def test_a_cursor_that_is_closed_leaves_its_name(one):
+    """Wherever its rows were: on one shard, on another one, or on several."""
+    def declares(condition):
+        return f"DECLARE c CURSOR FOR SELECT id FROM accounts WHERE {condition} ORDER BY id"
+    for close in ("CLOSE c", "CLOSE ALL"):
+        ask(one, "BEGIN")
+        ask(one, declares("id = 0"))
+        assert ask(one, "FETCH ALL c") == [(0,)]
+        ask(one, close)
+        ask(one, "UPDATE accounts SET balance = 1 WHERE id = 1")
+        ask(one, declares("id = 1"))
+        assert ask(one, "FETCH ALL c") == [(1,)]
+        ask(one, "SELECT balance FROM accounts WHERE id = 2")
+        ask(one, close)
+        ask(one, declares("id = 2"))
+        assert ask(one, "FETCH ALL c") == [(2,)]
+        ask(one, "ROLLBACK")
+        ask(one, "BEGIN")
+        ask(one, declares("id < 3"))
+        assert ask(one, "FETCH c") == [(0,)]
+        ask(one, "SAVEPOINT a")
+        with pytest.raises(psycopg2.errors.DuplicateCursor):
+            ask(one, declares("id = 1"))
+        ask(one, "ROLLBACK TO a")
+        assert ask(one, "FETCH c") == [(1,)]
+        ask(one, close)
+        ask(one, declares("id = 1"))
+        assert ask(one, "FETCH ALL c") == [(1,)]
+        ask(one, "ROLLBACK")
+
+
 def declare(name, key):
     return f"DECLARE {name} CURSOR WITH HOLD FOR SELECT id FROM accounts WHERE id = {key}"
 
@@ -741,6 +772,10 @@ def test_a_held_cursor_is_found_behind_its_transaction(proxy, one):
         session(declare("c", 2))  # a transaction of its own
         session(declare("d", 1))
         assert session("FETCH ALL FROM d") == [(1,)] and session("FETCH ALL FROM c") == [(2,)]
+        session("BEGIN")
+        with pytest.raises(psycopg2.errors.DuplicateCursor):
+            session("DECLARE c CURSOR FOR SELECT id FROM accounts ORDER BY id")
+        session("ROLLBACK")
         with pytest.raises(psycopg2.errors.FeatureNotSupported, match="CLOSE ALL of cursors on several shards"):
             session("CLOSE ALL")
         session("CLOSE c")
