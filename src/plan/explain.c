@@ -83,6 +83,7 @@ static bool is_session(enum statement_class class)
     case STATEMENT_ROLLBACK_TO:
     case STATEMENT_SET:
     case STATEMENT_SET_TRANSACTION:
+    case STATEMENT_CONSTRAINTS:
     case STATEMENT_SHOW:
     case STATEMENT_DISCARD:
     case STATEMENT_DEALLOCATE:

@@ -70,6 +70,7 @@ enum client_asks {
     ASK_PATH,   /* the session's search_path */
     ASK_IDS,    /* new ids: ids.h */
     ASK_SCHEMA, /* the schema as the transaction has changed it: own_schema.h */
+    ASK_CHECKS, /* whether constraints hold on a shard: constraints.h */
 };
 
 struct client {

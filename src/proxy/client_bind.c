@@ -7,6 +7,7 @@
 #include "proxy/client_local.h"
 #include "proxy/client_portal.h"
 #include "proxy/client_scatter.h"
+#include "proxy/constraints.h"
 #include "proxy/copy_binary.h"
 #include "proxy/effect.h"
 #include "proxy/explain_rows.h"
@@ -360,6 +361,9 @@ static enum taken take_bind(struct client *client, const struct bind_message *me
     mosaic_error error;
     if (only && only->class == STATEMENT_SET && !effect_set_is_allowed(client, only, &error))
         return extended_refuse(client, &error);
+    taken = constraints_check(client, route.facts);
+    if (taken != REACHED)
+        return taken;
     if (!reset_route(client, only, &route))
         return client_out_of_memory(client);
     return bind_on_server(client, message, prepared, named, &route);

@@ -56,6 +56,8 @@ bool local_applies(const struct client *client, const struct facts *facts)
         return lazy;
     case STATEMENT_SET_TRANSACTION:
         return lazy && !transaction->has_read;
+    case STATEMENT_CONSTRAINTS:
+        return lazy && !facts->name; /* of ALL none can be missing, nor is one broken yet */
     default:
         return false;
     }
@@ -63,7 +65,8 @@ bool local_applies(const struct client *client, const struct facts *facts)
 
 bool local_is_tried(const struct facts *facts)
 {
-    return facts->class == STATEMENT_SET || facts->class == STATEMENT_SHOW || facts->class == STATEMENT_SET_TRANSACTION;
+    return facts->class == STATEMENT_SET || facts->class == STATEMENT_SHOW ||
+           facts->class == STATEMENT_SET_TRANSACTION || facts->class == STATEMENT_CONSTRAINTS;
 }
 
 bool local_is_tentative(const struct client *client, const struct facts *facts)
@@ -255,9 +258,10 @@ static bool savepoint(struct client *client, const struct facts *facts, const ch
     } tags[] = {{STATEMENT_SAVEPOINT, "SAVEPOINT"},
                 {STATEMENT_RELEASE, "RELEASE"},
                 {STATEMENT_ROLLBACK_TO, "ROLLBACK"},
-                {STATEMENT_SET_TRANSACTION, "SET"}};
-    bool known = facts->class == STATEMENT_SAVEPOINT || facts->class == STATEMENT_SET_TRANSACTION ||
-                 transaction_has_savepoint(transaction, name);
+                {STATEMENT_SET_TRANSACTION, "SET"},
+                {STATEMENT_CONSTRAINTS, "SET CONSTRAINTS"}};
+    bool sets = facts->class == STATEMENT_SET_TRANSACTION || facts->class == STATEMENT_CONSTRAINTS;
+    bool known = sets || facts->class == STATEMENT_SAVEPOINT || transaction_has_savepoint(transaction, name);
     if (!known) {
         mosaic_error error;
         (void)!error_set(&error, MOSAIC_USAGE, "savepoint \"%s\" does not exist", name);
@@ -267,7 +271,7 @@ static bool savepoint(struct client *client, const struct facts *facts, const ch
     if (transaction->is_lazy &&
         !transaction_keep(transaction, text, size, plain || facts->class != STATEMENT_SET_TRANSACTION))
         return false;
-    transaction->is_bare &= facts->class != STATEMENT_SET_TRANSACTION;
+    transaction->is_bare &= !sets;
     if (facts->class == STATEMENT_ROLLBACK_TO)
         reported_undo_to(client, name, answer);
     effect_apply(client, facts, text, size, "");
@@ -332,6 +336,7 @@ static const char *const asked_for[] = {
     [ASK_PATH] = "the session's search_path",
     [ASK_IDS] = "new ids",
     [ASK_SCHEMA] = "the schema as the transaction has changed it",
+    [ASK_CHECKS] = "whether constraints hold",
 };
 
 static bool learn(struct client *client, const char *answer)
@@ -342,6 +347,9 @@ static bool learn(struct client *client, const char *answer)
         return ids_learn(&client->worker->ids, answer, client->worker->loop.now);
     case ASK_SCHEMA:
         return own_schema_answered(client, &ignored) == MOSAIC_OK;
+    case ASK_CHECKS:
+        client->transaction.checked++;
+        return true;
     default:
         return route_learn_path(client, answer);
     }
@@ -352,9 +360,11 @@ static enum taken take_path(struct client *client)
 {
     struct server *server = client->server;
     bool is_answered = server && !server->ours_failed && server->expect.count == 0 &&
-                       (server->failure.size || client->asks_for == ASK_SCHEMA);
+                       (server->failure.size || client->asks_for >= ASK_SCHEMA);
     bool known = is_answered && learn(client, buffer_string(&server->failure));
     client->asks = false;
+    if (!known)
+        client->transaction.checked = 0;
     if (!known && client->asks_for == ASK_SCHEMA)
         own_schema_drop(&client->transaction);
     if (!server) { /* lost: it is told, if it has not been */
@@ -376,6 +386,8 @@ static bool add_question(struct client *client, struct buffer *sql)
         ids_query(client->ids_wanted, sql);
     else if (client->asks_for == ASK_SCHEMA)
         own_schema_question(client, sql);
+    else if (client->asks_for == ASK_CHECKS)
+        buffer_add(sql, client->worker->text, client->worker->text_size);
     else
         buffer_text(sql, path_query);
     return !buffer_failed(sql);
@@ -386,9 +398,10 @@ enum taken local_ask_path(struct client *client)
     if (client->asks)
         return take_path(client);
     bool was_fresh = has_no_server(client);
-    size_t shard = client->asks_for == ASK_SCHEMA ? own_schema_shard(client)
-                   : client->server               ? client->server->pool->shard
-                                                  : route_any(client);
+    size_t shard = client->asks_for == ASK_SCHEMA   ? own_schema_shard(client)
+                   : client->asks_for == ASK_CHECKS ? client->transaction.checked
+                   : client->server                 ? client->server->pool->shard
+                                                    : route_any(client);
     if (!client_flush(client))
         return TAKEN_CLOSED;
     /* A segment that is under way may fail, and what is asked within it would never be answered. */

@@ -5,6 +5,7 @@
 #include "proxy/client_cursor.h"
 #include "proxy/client_local.h"
 #include "proxy/client_scatter.h"
+#include "proxy/constraints.h"
 #include "proxy/copy_binary.h"
 #include "proxy/effect.h"
 #include "proxy/explain_rows.h"
@@ -271,6 +272,9 @@ enum taken client_query(struct client *client, const char *message, const struct
         if (facts->class == STATEMENT_SET && !effect_set_is_allowed(client, facts, &error))
             return client_refuse(client, &error, true);
     }
+    taken = constraints_check(client, route.facts);
+    if (taken != REACHED)
+        return taken;
     if (!reset_route(client, only, &route))
         return client_out_of_memory(client);
     bool tentative = only && local_is_tentative(client, only);

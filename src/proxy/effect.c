@@ -24,6 +24,7 @@ bool effect_is(const struct facts *facts)
     case STATEMENT_ROLLBACK_TO:
     case STATEMENT_SET:
     case STATEMENT_SET_TRANSACTION:
+    case STATEMENT_CONSTRAINTS:
     case STATEMENT_DISCARD:
     case STATEMENT_DEALLOCATE:
     case STATEMENT_DECLARE:
@@ -308,6 +309,7 @@ bool effect_writes(const struct facts *facts)
     case STATEMENT_RELEASE:
     case STATEMENT_ROLLBACK_TO:
     case STATEMENT_SET_TRANSACTION:
+    case STATEMENT_CONSTRAINTS:
     case STATEMENT_SHOW:
     case STATEMENT_DEALLOCATE:
     case STATEMENT_PREPARE:
@@ -324,10 +326,10 @@ static bool is_followed(const struct facts *facts)
     enum statement_class class = facts->class;
     return (class == STATEMENT_CURSOR && !facts->name) || class == STATEMENT_SAVEPOINT || class == STATEMENT_RELEASE ||
            class == STATEMENT_ROLLBACK_TO || class == STATEMENT_SET || class == STATEMENT_SET_TRANSACTION ||
-           (class == STATEMENT_BEGIN && facts->has_modes);
+           class == STATEMENT_CONSTRAINTS || (class == STATEMENT_BEGIN && facts->has_modes);
 }
 
-/* Of the transaction as such: what AND CHAIN gives to the next one. SET CONSTRAINTS, which has no name, does not. */
+/* Of the transaction as such: what AND CHAIN gives to the next one. */
 static bool sets_modes(const struct facts *facts)
 {
     switch (facts->class) {
@@ -351,7 +353,8 @@ void effect_apply(struct client *client, const struct facts *facts, const char *
     if (is_followed(facts) && !transaction_follow(transaction, text, size) && branch_is_parked(client))
         branch_overflow(client);
     transaction->has_modes |= sets_modes(facts);
-    transaction->is_bare &= facts->class != STATEMENT_SET && facts->class != STATEMENT_SET_TRANSACTION;
+    transaction->is_bare &= facts->class != STATEMENT_SET && facts->class != STATEMENT_SET_TRANSACTION &&
+                            facts->class != STATEMENT_CONSTRAINTS;
     switch (facts->class) {
     case STATEMENT_COMMIT:
     case STATEMENT_ROLLBACK:

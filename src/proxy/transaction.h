@@ -49,6 +49,7 @@ struct transaction {
     struct savepoint *savepoints;  /* the innermost first */
     unsigned savepoint_count;      /* all that were made in it */
     struct cursor_place *cursors;  /* declared by SQL */
+    size_t checked;                /* so many shards were seen by the SET CONSTRAINTS in hand; constraints.h */
 };
 
 enum { TRANSACTION_KEPT_MOST = 1 << 20 };

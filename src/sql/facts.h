@@ -51,6 +51,7 @@ struct sql_context {
     X(TWO_PHASE, "PREPARE TRANSACTION") /* also COMMIT PREPARED, ROLLBACK PREPARED */                     \
     X(SET, "SET")                       /* also RESET; of the session or, is_local, of the transaction */ \
     X(SET_TRANSACTION, "SET TRANSACTION")                                                                 \
+    X(CONSTRAINTS, "SET CONSTRAINTS") /* `name`: the first one's; NULL: ALL */                            \
     X(SHOW, "SHOW")                                                                                       \
     X(DISCARD, "DISCARD")                                                                                 \
     X(PREPARE, "PREPARE") /* `inner_*` is the statement prepared */                                       \
@@ -395,6 +396,7 @@ struct facts {
     bool needs_home;     /* catalogs, home tables, sequences, advisory locks, LISTEN …: the home shard answers */
     bool reads_catalogs; /* needs_home, for catalogs alone, which it reads; what calls no volatile function */
     bool is_write;
+    bool checks;          /* SET CONSTRAINTS IMMEDIATE */
     bool is_local;        /* SET LOCAL, DECLARE without WITH HOLD */
     bool chain;           /* COMMIT or ROLLBACK AND CHAIN */
     bool has_modes;       /* BEGIN with READ ONLY, ISOLATION LEVEL, … */

@@ -384,6 +384,16 @@ static void listen_statement(struct analysis *analysis, const char *name)
     analysis->facts->name = name ? analysis_copy(analysis, name) : NULL;
 }
 
+static void constraints_statement(struct analysis *analysis, const ConstraintsSetStmt *set)
+{
+    struct facts *facts = analysis->facts;
+    facts->class = STATEMENT_CONSTRAINTS;
+    facts->text_bound = true;
+    facts->checks = !set->deferred;
+    if (set->constraints)
+        facts->name = analysis_copy(analysis, ((RangeVar *)linitial(set->constraints))->relname);
+}
+
 void statement_analyse(struct analysis *analysis, Node *node)
 {
     struct facts *facts = analysis->facts;
@@ -430,8 +440,7 @@ void statement_analyse(struct analysis *analysis, Node *node)
         set_statement(analysis, (VariableSetStmt *)node);
         break;
     case T_ConstraintsSetStmt:
-        facts->class = STATEMENT_SET_TRANSACTION;
-        facts->text_bound = true;
+        constraints_statement(analysis, (ConstraintsSetStmt *)node);
         break;
     case T_VariableShowStmt:
         facts->class = STATEMENT_SHOW;

@@ -535,6 +535,64 @@ def test_constraints_that_were_set_are_no_hindrance_to_a_chain(lab, one):
     assert [balances(lab)[key] for key in range(3)] == [1, 1, 2]
 
 
+@pytest.fixture(params=["simple", "extended"])
+def stepwise(request, proxy, one):
+    """Says what each statement got: its SQLSTATE, or its tag."""
+    with proxy.wire() as wire:
+        def run(sql):
+            sent = query(sql) if request.param == "simple" else parse(sql) + bind() + execute() + sync()
+            messages = wire.exchange(sent)
+            told = [body.split(b"\0C")[1][:5] if kind == "E" else body[:-1] for kind, body in messages if kind in "CE"]
+            return told[0].decode()
+        yield run
+
+
+@pytest.mark.parametrize("last", [0, 1])
+def test_constraints_are_checked_at_once_on_each_shard(stepwise, lab, last):
+    for sql in ("BEGIN", "SAVEPOINT a", "INSERT INTO entries VALUES (12, 1)"):
+        stepwise(sql)
+    for key in (1, last):
+        assert stepwise(f"SELECT id FROM accounts WHERE id = {key}") == "SELECT 1"
+    assert stepwise("SET CONSTRAINTS ALL DEFERRED") == "SET CONSTRAINTS"
+    assert stepwise("SET CONSTRAINTS ALL IMMEDIATE") == "23503"
+    assert stepwise("SELECT id FROM accounts WHERE id = 1") == "25P02"
+    assert stepwise("ROLLBACK TO a") == "ROLLBACK"
+    assert stepwise("SET CONSTRAINTS ALL IMMEDIATE") == "SET CONSTRAINTS"
+    for key in range(3):
+        assert stepwise(f"UPDATE accounts SET balance = 7 WHERE id = {key}") == "UPDATE 1"
+    assert stepwise("INSERT INTO entries VALUES (12, 1)") == "23503"
+    assert stepwise("ROLLBACK TO a") == "ROLLBACK"
+    assert stepwise("UPDATE accounts SET balance = 8 WHERE id < 3") == "UPDATE 3"
+    assert stepwise("SET CONSTRAINTS entries_account_id_fkey IMMEDIATE") == "SET CONSTRAINTS"
+    assert stepwise("COMMIT") == "COMMIT"
+    assert [balances(lab)[key] for key in range(3)] == [8, 8, 8]
+    for end in ("ROLLBACK", "COMMIT"):
+        for sql in ("BEGIN", "INSERT INTO entries VALUES (12, 1)", "UPDATE accounts SET balance = 9 WHERE id = 1"):
+            stepwise(sql)
+        assert stepwise("SET CONSTRAINTS ALL IMMEDIATE") == "23503"
+        assert stepwise(end) == "ROLLBACK"
+    assert [balances(lab)[key] for key in range(3)] == [8, 8, 8]
+    nothing_is_left(lab)
+
+
+def test_constraints_that_are_not_there_are_told_before_the_first_shard(stepwise):
+    stepwise("BEGIN")
+    assert stepwise("SET CONSTRAINTS ALL DEFERRED") == "SET CONSTRAINTS"
+    stepwise("SAVEPOINT a")
+    assert stepwise("SET CONSTRAINTS nosuch IMMEDIATE") == "42704"
+    assert stepwise("ROLLBACK TO a") == "ROLLBACK"
+    assert stepwise("SET CONSTRAINTS entries_account_id_fkey IMMEDIATE") == "SET CONSTRAINTS"
+    assert stepwise("INSERT INTO entries VALUES (13, 1)") == "23503"
+    assert stepwise("ROLLBACK") == "ROLLBACK"
+
+
+def test_checking_constraints_of_several_shards_comes_by_itself(one):
+    ask(one, "BEGIN")
+    for key in range(2):
+        ask(one, f"UPDATE accounts SET balance = 1 WHERE id = {key}")
+    refused(one, "SET CONSTRAINTS ALL IMMEDIATE; SELECT 1", match="in one text")
+
+
 def test_a_transaction_that_has_written_and_is_read_only_then_is_refused_its_commit(lab, one):
     ask(one, "BEGIN")
     for key in range(2):
