@@ -141,7 +141,7 @@ static void statements_tell_what_they_are(void **state)
         {"SAVEPOINT \"A\"", STATEMENT_SAVEPOINT, "A", NULL, NULL},
         {"RELEASE a", STATEMENT_RELEASE, "a", NULL, NULL},
         {"ROLLBACK TO a", STATEMENT_ROLLBACK_TO, "a", NULL, NULL},
-        {"PREPARE TRANSACTION 'g'", STATEMENT_TWO_PHASE, "g", NULL, NULL},
+        {"PREPARE TRANSACTION 'g'", STATEMENT_TWO_PHASE, NULL, NULL, NULL},
         {"SET Work_Mem = '4MB'", STATEMENT_SET, "work_mem", "4MB", NULL},
         {"SET search_path TO a, \"B c\", \"$user\"", STATEMENT_SET, "search_path", "a, \"B c\", \"$user\"", NULL},
         {"SET x.y = -1.5", STATEMENT_SET, "x.y", "-1.5", NULL},
