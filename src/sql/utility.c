@@ -133,12 +133,13 @@ static bool set_config_statement(struct analysis *analysis, const SelectStmt *se
     bool qualified = list_length(call->funcname) == 2 && strcmp(strVal(linitial(call->funcname)), "pg_catalog") == 0;
     const char *name = literal_text(linitial(call->args)), *value = literal_text(lsecond(call->args));
     const A_Const *local = lthird(call->args);
-    if (!(plain || qualified) || !name || !*name || !value || !IsA(local, A_Const) || local->isnull ||
-        !IsA(&local->val, Boolean))
+    if (!(plain || qualified) || !name || !value || !IsA(local, A_Const) || local->isnull || !IsA(&local->val, Boolean))
         return false;
     struct facts *facts = analysis->facts;
-    facts->class = STATEMENT_SET;
     facts->text_bound = true;
+    if (!*name)
+        return false;
+    facts->class = STATEMENT_SET;
     facts->is_local = local->val.boolval.boolval;
     facts->name = lowered(analysis, name);
     facts->value = analysis_copy(analysis, value);
@@ -340,6 +341,7 @@ static void copy_statement(struct analysis *analysis, const CopyStmt *copy)
     analysis->facts->copies_binary = copies_binary(copy);
     analysis->facts->class = copy->is_from ? STATEMENT_COPY_FROM : STATEMENT_COPY_TO;
     analysis->has_header = has_header(copy);
+    analysis->facts->text_bound |= copy->options != NULL; /* their words may be literals */
     if (copy->filename)
         analysis->facts->needs_home = true; /* a file, or a program, of the server */
     if (copy->filename || !copy->query)

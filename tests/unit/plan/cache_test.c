@@ -109,6 +109,25 @@ static void what_else_decides(void **state)
     plan_cache_free(cache);
 }
 
+/* What a quoted literal says of COPY's form, and which setting set_config sets, another one does not. */
+static void words_that_literals_say(void **state)
+{
+    (void)state;
+    struct plan_cache *cache = plan_cache_new(1 << 20, 7);
+    assert_false(look_up(cache, "COPY (SELECT v FROM c2 WHERE a = 1 AND b = 2) TO STDOUT (FORMAT 'text')")
+                     .list->facts[0]
+                     .copies_binary);
+    assert_true(look_up(cache, "COPY (SELECT v FROM c2 WHERE a = 1 AND b = 2) TO STDOUT (FORMAT 'binary')")
+                    .list->facts[0]
+                    .copies_binary);
+    assert_null(look_up(cache, "COPY t TO STDOUT (FORMAT 'binary')").list->facts[0].scatter);
+    assert_non_null(look_up(cache, "COPY t TO STDOUT (FORMAT 'csv')").list->facts[0].scatter);
+    assert_int_equal(look_up(cache, "SELECT set_config('', 'x', false)").list->facts[0].class, STATEMENT_SELECT);
+    assert_int_equal(look_up(cache, "SELECT set_config('search_path', 'x', false)").list->facts[0].class,
+                     STATEMENT_SET);
+    plan_cache_free(cache);
+}
+
 static void texts_that_bind(void **state)
 {
     (void)state;
@@ -194,6 +213,7 @@ int main(void)
         cmocka_unit_test(a_hash_may_be_kept),
         cmocka_unit_test(what_else_decides),
         cmocka_unit_test(texts_that_bind),
+        cmocka_unit_test(words_that_literals_say),
         cmocka_unit_test(model),
         cmocka_unit_test(memory_runs_out),
     };
