@@ -73,6 +73,12 @@ enum keys_outcome keys_each(const struct keys_input *input, const struct fact_re
         const struct fact_value *values = &keys->values[row * keys->columns];
         struct key_value key[KEY_COLUMNS_MAX];
         bool none = false;
+        for (size_t i = 0; i < keys->columns && keys->columns > 1; i++)
+            if (values[i].is_array) {
+                error_set(input->error, MOSAIC_INTERNAL, "table %s: an array for a part of the key",
+                          fact->relation->table->display);
+                return KEYS_REFUSED;
+            }
         if (values[0].is_array) {
             outcome = each_element(input, fact->relation, values, visit, state);
             continue;

@@ -379,6 +379,9 @@ static struct statement *branch_rows(struct place *branch, struct term *const *t
         parts[i] = find_statement(branch->statements, &terms[i], 1);
         if (!parts[i] || parts[i]->rows * rows > ALTERNATIVES_MOST)
             return NULL;
+        for (size_t row = 0; width > 1 && row < parts[i]->rows; row++)
+            if (parts[i]->values[row].is_array) /* as many values as it has, which a row of a key cannot say */
+                return NULL;
         rows *= parts[i]->rows;
     }
     struct statement *product = statement_add(branch, width, rows);

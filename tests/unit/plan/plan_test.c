@@ -22,6 +22,21 @@ static struct world world;
         assert_int_equal(wrong, 0);                                                               \
     } while (0)
 
+/* A list of values for one column of several is none of keys. */
+static void arrays_of_a_key_s_part(void **state)
+{
+    (void)state;
+    static const struct row rows[] = {
+        {"SELECT * FROM c2 WHERE (a = ANY('{1}') AND b = 5) OR (a = 1 AND b = 5)", "refused", "no condition"},
+        {"SELECT * FROM c2 WHERE (a = 1 AND b = 5) OR (a = 1 AND b = ANY('{5}'))", "refused", "no condition"},
+        {"SELECT * FROM c2 WHERE (a = ANY($1) AND b = 5) OR (a = 1 AND b = 5)", "refused", "no condition"},
+        {"SELECT * FROM c2 WHERE a = ANY('{1}') AND b = 2", "refused", "no condition"},
+        {"SELECT * FROM c2 WHERE (a IN (1) AND b = 2) OR (a = 1 AND b = ANY(ARRAY[2]))", "s1"},
+        {"SELECT * FROM t WHERE (id = ANY('{1,5}') AND v = 5) OR (id = 1 AND v = 6)", "s1"},
+    };
+    CHECK_ALL(rows);
+}
+
 static void single_table(void **state)
 {
     (void)state;
@@ -631,6 +646,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(single_table),
+        cmocka_unit_test(arrays_of_a_key_s_part),
         cmocka_unit_test(other_keys),
         cmocka_unit_test(writes),
         cmocka_unit_test(joins_and_subqueries),
