@@ -9,6 +9,7 @@
 const char parse_memory[] = "out of memory";
 
 static const char not_utf8[] = "it is not valid UTF-8, or has a zero byte";
+static const char out_of_range[] = "it is out of the type's range";
 static const char malformed_integer[] = "it is not an integer";
 static const char newer_integer[] =
     "hexadecimal, octal, binary and underscores are read by PostgreSQL 16 and later only; write it in decimal";
@@ -112,12 +113,18 @@ static const char *integer_from_text(const char *text, size_t size, struct key_v
             return newer ? newer_integer : malformed_integer;
         }
         if (__builtin_mul_overflow(result, 10, &result) || __builtin_sub_overflow(result, text[i] - '0', &result))
-            return "it is out of the type's range";
+            return out_of_range;
     }
     if (!negative && __builtin_sub_overflow(0, result, &result))
-        return "it is out of the type's range";
+        return out_of_range;
     value->integer = result;
-    return integer_fits(value->type, result) ? NULL : "it is out of the type's range";
+    return integer_fits(value->type, result) ? NULL : out_of_range;
+}
+
+bool key_integer_overflows(enum key_type type, const char *text, size_t size)
+{
+    struct key_value value = {.type = type};
+    return type_is_integer(type) && integer_from_text(text, size, &value) == out_of_range;
 }
 
 static int64_t read_integer(const unsigned char *bytes, size_t size)
@@ -285,7 +292,7 @@ static const char *from_binary(const unsigned char *bytes, size_t size, struct a
     if (size != binary_size(value->type))
         return wrong_size;
     value->integer = read_integer(bytes, size);
-    return type_is_integer(value->type) || datetime_in_range(value) ? NULL : "it is out of the type's range";
+    return type_is_integer(value->type) || datetime_in_range(value) ? NULL : out_of_range;
 }
 
 mosaic_status key_from_binary(enum key_type type, const char *name, const void *bytes, size_t size, struct arena *arena,

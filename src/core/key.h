@@ -46,6 +46,8 @@ struct key_value {
  */
 MOSAIC_MUST_CHECK mosaic_status key_from_text(enum key_type type, const char *name, const char *text, size_t size,
                                               struct arena *arena, struct key_value *value, mosaic_error *error);
+/* Does key_from_text refuse this text because it is an integer beyond the type's range? */
+bool key_integer_overflows(enum key_type type, const char *text, size_t size);
 /* From the binary form of the type's send function, as in COPY BINARY and binary parameters. */
 MOSAIC_MUST_CHECK mosaic_status key_from_binary(enum key_type type, const char *name, const void *bytes, size_t size,
                                                 struct arena *arena, struct key_value *value, mosaic_error *error);

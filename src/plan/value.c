@@ -137,9 +137,11 @@ static enum value_outcome content_of(const struct facts *facts, const struct pla
 }
 
 /* PostgreSQL's SQLSTATE for a text that is no value; 0A000 where it may take what is not taken here. */
-static const char *sqlstate_of(enum key_type type, const mosaic_error *error)
+static const char *sqlstate_of(enum key_type type, const struct content *content)
 {
-    if (error && strstr(error->message, "range"))
+    if (content->binary)
+        return "22P03";
+    if (key_integer_overflows(type, content->data, content->size))
         return "22003";
     switch (type) {
     case KEY_INT2:
@@ -162,7 +164,7 @@ static enum value_outcome read_as(enum key_type type, const char *name, const st
         return OUTCOME_VALUE;
     if (status == MOSAIC_MEMORY)
         return OUTCOME_MEMORY;
-    return refused(error, content->binary ? "22P03" : sqlstate_of(type, error));
+    return refused(error, sqlstate_of(type, content));
 }
 
 static enum value_outcome no_row(bool assigned, const struct value_target *target, mosaic_error *error,
