@@ -15,6 +15,8 @@
  */
 #include "sql/scatter_final.h"
 
+static const char star_stands[] = "its target list has a star";
+
 /* ---- the client's words ---- */
 
 /* A piece that is an expression of GROUP BY as a whole. */
@@ -215,7 +217,7 @@ const char *final_edit_labels(struct final *final)
         if (query_is_star(target->val) && final_edit_at(final, final->clauses.targets[i].start))
             continue;
         if (query_is_star(target->val))
-            return "its target list has a star";
+            return star_stands;
         if (target->name)
             continue;
         const char *name = figure_target(target);
@@ -314,6 +316,15 @@ static void write_both(struct final *final)
     fact->final = shape_final_fact(analysis, writing_end(&second), final->kinds, final->count, find_shown(final));
 }
 
+static bool has_star(const SelectStmt *select)
+{
+    bool found = false;
+    ListCell *cell;
+    foreach (cell, select->targetList)
+        found |= query_is_star(((const ResTarget *)lfirst(cell))->val);
+    return found;
+}
+
 const char *shape_final(struct split *split, struct scope *scope)
 {
     struct final final = {.split = split, .analysis = split->analysis, .scope = scope, .select = scope->select};
@@ -325,6 +336,8 @@ const char *shape_final(struct split *split, struct scope *scope)
         return final_unclear;
     if (!clauses_find(final.analysis, select, &final.clauses) || !final.clauses.select_end || final.clauses.with_ties)
         return final_unclear;
+    if (has_star(select)) /* from here on an output has its target's place */
+        return star_stands;
     final.end = clauses_end(final.analysis, final.clauses.tail);
     if (!sorts_are_targets(&final))
         return final_unclear;

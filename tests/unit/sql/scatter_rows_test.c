@@ -129,6 +129,27 @@ static void groups_of_many_kinds(void **state)
     CHECK(rows, 0);
 }
 
+/* An output behind a star has another place in the target list than in the result. */
+static void groups_behind_a_star(void **state)
+{
+    (void)state;
+    static const struct row rows[] = {
+        {"SELECT r.*, t.v AS m, count(*) FROM t JOIN ref r ON r.rid = t.v GROUP BY r.rid, r.tid, r.label, m",
+         "SELECT (\"rid\") AS \"mosaic:1\", (\"r\".\"tid\") AS \"mosaic:2\", (\"label\") AS \"mosaic:3\", (t.v) AS "
+         "\"mosaic:4\"  FROM t JOIN ref r ON r.rid = t.v ",
+         "SELECT \"mosaic:1\" AS \"rid\", \"mosaic:2\" AS \"tid\", \"mosaic:3\" AS \"label\", \"mosaic:4\" AS m, "
+         "count(*) AS \"count\"@GROUP BY \"mosaic:1\", \"mosaic:2\", \"mosaic:3\", m"},
+        {"SELECT r.*, count(*) FROM t JOIN ref r ON r.rid = t.v GROUP BY 3, 2, 1",
+         "SELECT (\"rid\") AS \"mosaic:1\", (\"r\".\"tid\") AS \"mosaic:2\", (\"label\") AS \"mosaic:3\"  FROM t JOIN "
+         "ref r "
+         "ON r.rid = t.v ",
+         "SELECT \"mosaic:1\" AS \"rid\", \"mosaic:2\" AS \"tid\", \"mosaic:3\" AS \"label\", count(*) AS "
+         "\"count\"@GROUP BY 3, 2, 1"},
+        {"SELECT (p).*, v, count(*) FROM k GROUP BY 2, 1", "-", NULL},
+    };
+    CHECK(rows, 0);
+}
+
 static void windows(void **state)
 {
     (void)state;
@@ -248,6 +269,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(aggregates_that_have_no_parts),
         cmocka_unit_test(groups_of_many_kinds),
+        cmocka_unit_test(groups_behind_a_star),
         cmocka_unit_test(windows),
         cmocka_unit_test(names_of_outputs),
         cmocka_unit_test(columns_are_what_they_were),
