@@ -39,9 +39,11 @@ static void edit_pieces(struct final *final)
     for (size_t i = 0; i < clauses->group_count; i++)
         if (final_named_target(final, list_nth(final->select->groupClause, (int)i)) == SIZE_MAX)
             edit_whole(final, &clauses->groups[i]);
-    for (size_t i = 0; i < clauses->sort_count; i++)
-        if (!shape_output(final->scope, ((SortBy *)list_nth(final->select->sortClause, (int)i))->node, true))
+    for (size_t i = 0; i < clauses->sort_count; i++) {
+        const Node *node = ((SortBy *)list_nth(final->select->sortClause, (int)i))->node;
+        if (!shape_output(final->scope, node, true) && !shape_may_be_output(final->select, shape_bare_name(node)))
             edit_whole(final, &clauses->sorts[i]);
+    }
 }
 
 static bool stands_before(const char *text, size_t place, char sign)

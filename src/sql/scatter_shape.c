@@ -51,6 +51,8 @@ static struct term *named_term(struct split *split, struct scope *scope, Node *n
     struct column *output = naming == NAMES_INPUT ? NULL : shape_output(scope, node, naming == NAMES_OUTPUT_FIRST);
     if (output)
         return column_term(split->analysis, output);
+    if (naming == NAMES_OUTPUT_FIRST && shape_may_be_output(scope->select, shape_bare_name(node)))
+        return NULL;
     return IsA(node, ColumnRef) ? name_resolve(split->analysis, scope, (ColumnRef *)node) : NULL;
 }
 

@@ -90,6 +90,13 @@ JOINED = "FROM users u LEFT JOIN rates r USING (country)"
     ("SELECT u.total, count(*) FROM users u GROUP BY total", "tier 3"),
     ("SELECT kind(priced(country)), count(*) FROM users GROUP BY priced(country)", "tier 3"),
     ("SELECT priced(country), count(*) FROM users GROUP BY priced(country)", "tier 3"),
+    # An output behind a star, by its label and by its place.
+    ("SELECT r.*, u.id % 2 AS m, count(*) FROM users u JOIN rates r ON r.country = u.id % 4 GROUP BY r.country, r.name, m",
+     "tier 3"),
+    ("SELECT r.*, count(*) FROM users u JOIN rates r ON r.country = u.id % 4 GROUP BY 2, 1", "tier 3"),
+    # ORDER BY names what PostgreSQL calls the CASE.
+    ("SELECT CASE WHEN country = 1 THEN 9 ELSE country END, count(*) FROM users GROUP BY country ORDER BY country LIMIT 2",
+     "tier 3"),
     # A type that nothing sends in binary: it is seen when the shards describe it, and then tier 4 answers.
     ("SELECT * FROM users ORDER BY b, id", "tier 3"),
     ("SELECT book, count(*) FROM users GROUP BY book", "tier 3"),

@@ -246,6 +246,9 @@ static void above(void **state)
         {"SELECT DISTINCT v FROM t", "-DISTINCT"},
         {"SELECT DISTINCT ON (tid) * FROM u"},
         {"SELECT DISTINCT ON (w) * FROM u", "-DISTINCT"},
+        {"SELECT DISTINCT ON (id) CASE WHEN v = 1 THEN 0 ELSE id END FROM t", "-DISTINCT"},
+        {"SELECT DISTINCT ON (id) CASE WHEN v = 1 THEN 0 ELSE v END FROM t"},
+        {"SELECT DISTINCT ON (t.id) CASE WHEN v = 1 THEN 0 ELSE id END FROM t"},
         {"SELECT generate_series(1, v) FROM t"},
         {"SELECT count(*) FROM t", "SELECT count(*), (count(*)) AS \"mosaic:1\" FROM t", "count"},
         {"SELECT count(*) AS n, sum(v) total FROM t",
@@ -452,6 +455,7 @@ static void order_and_limit(void **state)
         {"SELECT DISTINCT id, v FROM t ORDER BY v, t.id",
          "SELECT DISTINCT id, v, (v) AS \"mosaic:1\", (t.id) AS \"mosaic:2\" FROM t ORDER BY v, t.id", "a a"},
         {"SELECT DISTINCT id FROM t ORDER BY v", "-not understood"},
+        {"SELECT (p).*, id FROM k ORDER BY 2", "-columns are not known"},
         {"SELECT DISTINCT ON (id) id FROM t ORDER BY id, v",
          "SELECT DISTINCT ON (id) id, (id) AS \"mosaic:1\", (v) AS \"mosaic:2\" FROM t ORDER BY id, v", "a a"},
         {"SELECT CASE WHEN a IS DISTINCT FROM b THEN a END AS \"from\", a IS NOT DISTINCT FROM b AS from FROM c2 ORDER "
