@@ -137,6 +137,7 @@ struct scope {
     bool has_window, has_set_function, has_volatile, has_aggregate;
     bool touched;      /* a column was named that is one of its ranges' for sure */
     bool looks_out;    /* one may have been that is an outer query's */
+    bool correlated;   /* one was, in it or within it */
     const char *picks; /* what of it the order of rows decides, a subject; NULL: nothing */
     /* Once it was analysed: */
     SelectStmt *select;
@@ -338,7 +339,8 @@ bool copies_any_order(struct analysis *analysis, struct scope *scope, const Func
 bool copies_any_order_over(struct analysis *analysis, struct scope *scope, const FuncCall *call, const char *name);
 /*
  * Does the subquery, whose relations are `first` and what follows, pick, once for all rows, of copies alone by their
- * order? `why`: it does, a subject (`a window function`); NULL: it is looked at.
+ * order? `why`: it does, a subject (`a window function`); NULL: it is looked at. One that names a column of an outer
+ * query picks for each row of that: then it is the query around it that may pick once.
  */
 void copies_note(struct analysis *analysis, struct scope *scope, const struct use *first, const char *why);
 

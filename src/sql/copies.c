@@ -7,7 +7,7 @@
  * One PostgreSQL makes of it one result for all keys. Where the order of rows decides what that is, shards may make
  * others, and the statement is not asked of several of them.
  */
-#include "sql/analysis.h"
+#include "sql/scatter.h"
 
 static bool is_one_of(uint32_t type, const uint32_t *types, size_t count)
 {
@@ -71,17 +71,10 @@ bool copies_any_order_over(struct analysis *analysis, struct scope *scope, const
 /* An item of GROUP BY: a column, or an output by its place or label. */
 static bool is_alike(struct analysis *analysis, struct scope *scope, const Node *node)
 {
-    struct columns *outputs = &scope->outputs;
-    if (IsA(node, A_Const)) {
-        const A_Const *constant = (const A_Const *)node;
-        long place = !constant->isnull && IsA(&constant->val, Integer) ? constant->val.ival.ival : 0;
-        return place > 0 && (size_t)place <= outputs->count &&
-               copies_look_alike(analysis, column_term(analysis, &outputs->list[place - 1]));
-    }
-    if (!IsA(node, ColumnRef))
-        return false;
-    const struct term *term = name_resolve(analysis, scope, (const ColumnRef *)node);
-    return copies_look_alike(analysis, term);
+    struct column *output = shape_output(scope, node, false);
+    if (output)
+        return !scope->outputs.opaque && copies_look_alike(analysis, column_term(analysis, output));
+    return IsA(node, ColumnRef) && copies_look_alike(analysis, name_resolve(analysis, scope, (const ColumnRef *)node));
 }
 
 static bool outputs_are_alike(struct analysis *analysis, struct scope *scope)
@@ -115,7 +108,7 @@ static const char *find_pick(struct analysis *analysis, struct scope *scope)
 void copies_note(struct analysis *analysis, struct scope *scope, const struct use *first, const char *why)
 {
     bool copies = false;
-    if (!scope || !scope->parent || scope->looks_out || analysis->picks_of_copies)
+    if (!scope || (!scope->parent && !analysis->in_view) || analysis->picks_of_copies)
         return;
     for (const struct use *use = first; use; use = use->next) {
         if (use->fact.relation->placement == PLACE_SHARDED)
@@ -124,7 +117,11 @@ void copies_note(struct analysis *analysis, struct scope *scope, const struct us
     }
     if (copies && !why)
         why = find_pick(analysis, scope);
-    if (copies && why)
+    if (!copies || !why)
+        return;
+    if (scope->correlated) /* it picks for each row of the query around it, which may be of copies alone, too */
+        scope->parent->picks = why;
+    else
         analysis->picks_of_copies =
             analysis_text(analysis, "%s may make something else of each copy of a reference table", why);
 }

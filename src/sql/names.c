@@ -204,11 +204,13 @@ struct term *name_resolve(struct analysis *analysis, struct scope *scope, const 
             return NULL;
         names[i] = strVal(field);
     }
-    while (scope) {
+    for (struct scope *own = scope; scope;) {
         bool known = false;
         struct term *term = count == 1   ? find_unqualified(analysis, scope, names[0], &known)
                             : count == 2 ? find_qualified(analysis, scope, NULL, names[0], names[1], &known)
                                          : find_qualified(analysis, scope, names[0], names[1], names[2], &known);
+        for (; known && own != scope; own = own->parent)
+            own->correlated = true;
         if (known)
             return term;
         /* A subquery in FROM without LATERAL does not see its neighbours, but what is around them. */

@@ -17,6 +17,7 @@ CREATE FUNCTION priced(int) RETURNS amount LANGUAGE sql IMMUTABLE AS 'SELECT $1 
 CREATE TABLE users (id bigint PRIMARY KEY, country int, c text COLLATE "C", b text, book isbn, total amount);
 CREATE TABLE rates (country numeric PRIMARY KEY, name text);
 CREATE TABLE countries (code int PRIMARY KEY, name text, region text, weight numeric, f float8);
+CREATE VIEW firsts AS SELECT DISTINCT ON (region) region, name FROM countries;
 """
 TABLES = (" - {name: users, key: id, function: modulo}\n - {name: rates, kind: reference}\n"
           " - {name: countries, kind: reference}\n")
@@ -122,6 +123,9 @@ COUNTED = "SELECT count(*), max(u.id) FROM users u, ({}) d WHERE d.region = 'nor
     "SELECT 'north' AS region, (ARRAY(SELECT name FROM countries))[2] AS name",
     "SELECT 'north' AS region, sum(f)::text AS name FROM countries",
     "SELECT 'north' AS region, name FROM countries LIMIT 1",
+    "SELECT * FROM firsts",
+    "SELECT r.region, (SELECT c.name FROM countries c WHERE c.region = r.region LIMIT 1) AS name"
+    " FROM (SELECT DISTINCT region FROM countries) r",
 ])
 def test_each_copy_of_a_reference_table_has_an_order_of_its_own(lab, session, oracle, subquery):
     """One PostgreSQL picks once for all keys."""

@@ -425,6 +425,37 @@ static void what_is_pruned(void **state)
     assert_int_equal(wrong, 0);
 }
 
+static void picks_of_copies(void **state)
+{
+    (void)state;
+    static const struct row rows[] = {
+        {"SELECT id, d.label FROM t, (SELECT DISTINCT ON (tid) tid, label FROM ref) d", "-each copy"},
+        {"SELECT id, d.label FROM t, refd d", "-each copy"},
+        {"SELECT id, (SELECT label FROM refd LIMIT 1) FROM t", "-each copy"},
+        {"SELECT id, d.tid FROM t, refs d"},
+        {"SELECT id, d.x FROM t, (SELECT label AS x, count(*) FROM ref GROUP BY x) d"},
+        {"SELECT id, (SELECT label FROM ref r WHERE r.tid = t.tid LIMIT 1) FROM t"},
+        {"SELECT id, (SELECT x FROM (SELECT label AS x FROM ref r WHERE r.tid = t.tid LIMIT 1) q) FROM t"},
+        {"SELECT id, l.label FROM t, LATERAL (SELECT label FROM ref r WHERE r.tid = t.tid LIMIT 1) l"},
+        {"SELECT id, s.n FROM t, (SELECT r.tid, (SELECT c.label FROM ref c WHERE c.tid = r.tid LIMIT 1) AS n FROM "
+         "(SELECT "
+         "DISTINCT tid FROM ref) r) s",
+         "-each copy"},
+        {"SELECT id, s.n FROM t, (SELECT r.tid, ARRAY(SELECT c.label FROM ref c WHERE c.tid = r.tid) AS n FROM refs r) "
+         "s",
+         "-each copy"},
+        {"SELECT id, s.n FROM t, (SELECT r.tid, l.label AS n FROM refs r, LATERAL (SELECT label FROM ref c WHERE c.tid "
+         "= "
+         "r.tid LIMIT 1) l) s",
+         "-each copy"},
+        {"SELECT id, d.x FROM t, (SELECT rid AS x FROM ref ORDER BY x LIMIT 1) d", "-each copy"},
+        {"SELECT id, s.n FROM t, LATERAL (SELECT r.tid, (SELECT c.label FROM ref c WHERE c.tid = r.tid LIMIT 1) AS n "
+         "FROM "
+         "refs r WHERE r.tid = t.v) s"},
+    };
+    CHECK_ALL(rows);
+}
+
 static void order_and_limit(void **state)
 {
     (void)state;
@@ -686,6 +717,7 @@ int main(void)
         cmocka_unit_test(what_is_combined),
         cmocka_unit_test(what_is_pruned),
         cmocka_unit_test(order_and_limit),
+        cmocka_unit_test(picks_of_copies),
         cmocka_unit_test(a_set_operation_is_ordered_around),
         cmocka_unit_test(shards_are_those_that_own_a_key),
         cmocka_unit_test(limits_are_read_of_parameters),

@@ -99,6 +99,8 @@ static const char world_ddl[] =
     "CREATE VIEW ti AS SELECT id, v FROM t;"
     "CREATE TRIGGER instead INSTEAD OF UPDATE ON ti FOR EACH ROW EXECUTE FUNCTION trf();"
     "CREATE VIEW refv AS SELECT rid, tid FROM ref;"
+    "CREATE VIEW refd AS SELECT DISTINCT ON (tid) tid, label FROM ref;"
+    "CREATE VIEW refs AS SELECT DISTINCT tid FROM ref;"
     "CREATE VIEW t7 AS SELECT * FROM t WHERE id = 7;"
     "CREATE VIEW tu AS SELECT t.id, u.w FROM t JOIN u ON u.tid = t.id;"
     "CREATE VIEW hv AS SELECT * FROM home;"
