@@ -59,6 +59,7 @@ struct term {
     bool nulled;            /* of a query that may put NULL in its place: GROUPING SETS */
     bool plain;             /* its collation is the database's default */
     bool bytewise;          /* a text that is ordered by its bytes */
+    bool retyped;           /* it is part of a column of another type, which is then not what `type` is */
     bool mixed;             /* a join's USING has it for a column of another type, which is then not what it is */
     struct term *next;      /* all terms that have sources, or are recursive */
 };
@@ -304,6 +305,8 @@ void columns_rename(struct analysis *analysis, struct columns *columns, const Li
 struct column *columns_add(struct analysis *analysis, struct columns *columns);
 struct term *column_term(struct analysis *analysis, struct column *column);
 struct term *term_new(struct analysis *analysis, struct range *range, uint32_t type, bool nondeterministic);
+/* Has a column that is made of both the type of `a`? b NULL: it is not known. */
+bool term_rules(const struct term *a, const struct term *b);
 struct term *term_derived(struct analysis *analysis, struct range *range, struct term *like, size_t sources);
 struct column *columns_find(const struct columns *columns, const char *name);
 struct term *name_resolve(struct analysis *analysis, struct scope *scope, const ColumnRef *reference);
@@ -400,6 +403,7 @@ void part_relation(struct analysis *analysis, const struct schema_relation *rela
 /* operand.c: a side of a comparison, or a target, which is walked in any case. */
 struct operand {
     struct term *term; /* a column, or what a scalar subquery gives; NULL: none */
+    uint32_t cast;     /* the type that a cast makes of the column; 0: there is none */
     bool is_value;     /* a literal or a parameter, with a cast or none */
     struct fact_value value;
 };

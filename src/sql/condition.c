@@ -72,15 +72,22 @@ static uint32_t compared_type(uint32_t type)
     return type == 1043 ? 25 : type;
 }
 
-/* Makes a value one that `term` is compared with; false: the comparison is not one that is understood. */
-static bool compare_value(struct analysis *analysis, struct term *term, struct fact_value *value)
+/* Makes a value one that the operand's term is compared with; false: the comparison is not one that is understood. */
+static bool compare_value(struct analysis *analysis, const struct operand *operand, struct fact_value *value)
 {
-    uint32_t type = value->type;
+    struct term *term = operand->term;
+    uint32_t type = value->type, own = operand->cast ? operand->cast : term->type;
     enum family family = family_of(term->type);
+    bool unknown = term->retyped && !operand->cast && !type && value->source != VALUE_NULL;
     if (value->source == VALUE_PARAMETER && !type)
-        value_use(analysis, value, compared_type(term->type), family != FAMILY_NONE);
+        value_use(analysis, value, unknown ? 0 : compared_type(own), family != FAMILY_NONE);
     else
         value_use(analysis, value, type, family != FAMILY_NONE);
+    if (unknown) {
+        unproved(analysis, term, "the key is part of a column of another type, which a value without a type gets",
+                 "Cast the value to the key's type.");
+        return false;
+    }
     if (family == FAMILY_NONE)
         return false;
     if (term->nondeterministic) {
@@ -93,7 +100,7 @@ static bool compare_value(struct analysis *analysis, struct term *term, struct f
         return false;
     }
     if (value->source == VALUE_NULL || !type) {
-        value->type = term->type;
+        value->type = own;
         return true;
     }
     enum family other = family_of(type);
@@ -101,9 +108,9 @@ static bool compare_value(struct analysis *analysis, struct term *term, struct f
     if (other == family || (family == FAMILY_BPCHAR && other == FAMILY_TEXT))
         return true;
     const struct schema_type *found = schema_type_by_oid(analysis->schema, type);
-    const struct schema_type *own = schema_type_by_oid(analysis->schema, term->type);
+    const struct schema_type *key = schema_type_by_oid(analysis->schema, term->type);
     unproved(analysis, term,
-             analysis_text(analysis, "the key (%s) is compared with a value of type %s", own ? own->name : "?",
+             analysis_text(analysis, "the key (%s) is compared with a value of type %s", key ? key->name : "?",
                            found ? found->name : "?"),
              "Cast the value to the key's type.");
     return false;
@@ -156,6 +163,7 @@ static void compare(struct place *place, const struct operand *left, const struc
         return;
     }
     struct term *term = left->term ? left->term : right->term;
+    const struct operand *subject = left->term ? left : right;
     struct operand other = left->term ? *right : *left;
     if (!term || !other.is_value) {
         value_lost(analysis, left);
@@ -163,7 +171,7 @@ static void compare(struct place *place, const struct operand *left, const struc
         return;
     }
     other.value.null_is_a_value = distinct;
-    if (!compare_value(analysis, term, &other.value) || (distinct && other.value.source == VALUE_NULL))
+    if (!compare_value(analysis, subject, &other.value) || (distinct && other.value.source == VALUE_NULL))
         return;
     struct statement *statement = statement_add(place, 1, 1);
     statement->terms[0] = term;
@@ -221,7 +229,7 @@ static void gather_list(struct place *place, Node *subject, List *elements, uint
             continue;
         }
         values[known] = element.value;
-        known += compare_value(analysis, left.term, &values[known]);
+        known += compare_value(analysis, &left, &values[known]);
     }
     value_lost(analysis, &left);
     if (!left.term || known != rows || !rows)
@@ -238,12 +246,13 @@ static void gather_rows(struct place *place, List *subject, List *elements)
     struct analysis *analysis = place->analysis;
     size_t width = (size_t)list_length(subject), rows = (size_t)list_length(elements);
     struct term **terms = analysis_new(analysis, width, sizeof *terms);
+    struct operand *lefts = analysis_new(analysis, width, sizeof *lefts);
     struct fact_value *values = analysis_new(analysis, width * rows, sizeof *values);
     bool understood = true;
     for (size_t column = 0; column < width; column++) {
         struct operand left = operand_of(analysis, place->scope, list_nth(subject, (int)column));
         value_lost(analysis, &left);
-        terms[column] = left.term;
+        terms[column] = left.term, lefts[column] = left;
         understood &= left.term != NULL;
     }
     for (size_t row = 0; row < rows; row++) {
@@ -260,7 +269,7 @@ static void gather_rows(struct place *place, List *subject, List *elements)
             if (!part.is_value || !terms[column])
                 value_lost(analysis, &part), understood = false;
             else
-                understood &= compare_value(analysis, terms[column], value);
+                understood &= compare_value(analysis, &lefts[column], value);
         }
     }
     if (!understood || !rows)
@@ -304,10 +313,12 @@ static void gather_array(struct place *place, A_Expr *operation)
     }
     struct fact_value element = array.value;
     element.source = VALUE_CONSTANT; /* so that the use of a parameter is noted once, as an array */
-    element.type = array.value.type ? element_of(analysis, array.value.type) : compared_type(left.term->type);
+    element.type = array.value.type                   ? element_of(analysis, array.value.type)
+                   : left.term->retyped && !left.cast ? 0
+                                                      : compared_type(left.cast ? left.cast : left.term->type);
     uint32_t type = array.value.type ? array.value.type : array_of(analysis, element.type);
     value_use(analysis, &array.value, type, family_of(left.term->type) != FAMILY_NONE);
-    if (!element.type || !type || !compare_value(analysis, left.term, &element))
+    if (!element.type || !type || !compare_value(analysis, &left, &element))
         return;
     struct statement *statement = statement_add(place, 1, 1);
     statement->terms[0] = left.term;

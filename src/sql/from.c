@@ -231,11 +231,15 @@ static struct column merged_column(struct analysis *analysis, struct range *rang
         a->mixed |= !b || a->domain != b->domain;
     if (b)
         b->mixed |= !a || a->domain != b->domain;
-    if (type != JOIN_FULL)
-        merged.term = type == JOIN_RIGHT ? b : a;
-    else if (a && b && family_of(a->type) == family_of(b->type) && family_of(a->type) && !a->nondeterministic &&
-             !b->nondeterministic) {
-        merged.term = term_derived(analysis, range, a, 2);
+    struct term *shown = type == JOIN_RIGHT ? b : a, *other = type == JOIN_RIGHT ? a : b;
+    if (type != JOIN_FULL) {
+        merged.term = shown;
+        if (shown)
+            shown->retyped |= !term_rules(shown, other);
+    } else if (a && b && family_of(a->type) == family_of(b->type) && family_of(a->type) && !a->nondeterministic &&
+               !b->nondeterministic) {
+        merged.term = term_derived(analysis, range, term_rules(a, b) || !term_rules(b, a) ? a : b, 2);
+        merged.term->retyped |= a->retyped || b->retyped || (!term_rules(a, b) && !term_rules(b, a));
         merged.term->sources[0] = (struct term_source){a, true};
         merged.term->sources[1] = (struct term_source){b, true};
     }

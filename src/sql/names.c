@@ -60,11 +60,34 @@ struct term *term_derived(struct analysis *analysis, struct range *range, struct
     struct term *term = term_new(analysis, range, 0, like->nondeterministic);
     term->type = like->type, term->domain = like->domain;
     term->plain = like->plain, term->bytewise = like->bytewise, term->mixed = like->mixed;
+    term->retyped = like->retyped;
     term->sources = analysis_new(analysis, sources, sizeof *term->sources);
     term->source_count = sources;
     term->next = analysis->derived;
     analysis->derived = term;
     return term;
+}
+
+/* Of numbers, which grow wider; 0: none of them. */
+static size_t width_of(uint32_t type)
+{
+    static const uint32_t widening[] = {21, 23, 20, 1700};
+    for (size_t i = 0; i < sizeof widening / sizeof *widening; i++)
+        if (widening[i] == type)
+            return i + 1;
+    return 0;
+}
+
+/* A text reads what has no type as it is, whichever text it is. */
+static bool is_text(uint32_t type)
+{
+    return family_of(type) == FAMILY_TEXT || family_of(type) == FAMILY_BPCHAR;
+}
+
+bool term_rules(const struct term *a, const struct term *b)
+{
+    bool texts = b && is_text(a->type) && is_text(b->type);
+    return b && (a->type == b->type || texts || (width_of(b->type) && width_of(a->type) > width_of(b->type)));
 }
 
 struct term *column_term(struct analysis *analysis, struct column *column)

@@ -212,12 +212,13 @@ struct term *operand_constant(struct analysis *analysis, const struct fact_value
     return term;
 }
 
-/* Of a cast column, equal values stay equal and unequal ones unequal: the term itself. */
-static struct term *cast_column(struct analysis *analysis, struct scope *scope, const TypeCast *cast)
+/* Of a cast column, equal values stay equal and unequal ones unequal: the term itself, and the type that it gets. */
+static struct term *cast_column(struct analysis *analysis, struct scope *scope, const TypeCast *cast, uint32_t *type)
 {
     struct term *term = name_resolve(analysis, scope, (ColumnRef *)cast->arg);
     bool modified;
     uint32_t to = name_type(analysis, cast->typeName, &modified), from = term ? term->type : 0;
+    *type = to;
     clock_cast(analysis, scope, to, cast->arg);
     if (!from || modified)
         return NULL;
@@ -235,7 +236,7 @@ struct operand operand_of(struct analysis *analysis, struct scope *scope, Node *
     } else if (operand_value(analysis, node, &operand.value)) {
         operand.is_value = true;
     } else if (IsA(node, TypeCast) && IsA(((TypeCast *)node)->arg, ColumnRef)) {
-        operand.term = cast_column(analysis, scope, (TypeCast *)node);
+        operand.term = cast_column(analysis, scope, (TypeCast *)node, &operand.cast);
     } else if (IsA(node, SubLink) && ((SubLink *)node)->subLinkType == EXPR_SUBLINK) {
         struct columns columns = query_analyse(analysis, scope, true, ((SubLink *)node)->subselect);
         if (columns.count == 1 && !columns.opaque)

@@ -333,7 +333,8 @@ static struct column united_column(struct analysis *analysis, const SelectStmt *
         a->nondeterministic || b->nondeterministic)
         return united;
     united.down = down;
-    united.term = term_derived(analysis, NULL, a, 2);
+    united.term = term_derived(analysis, NULL, term_rules(a, b) || !term_rules(b, a) ? a : b, 2);
+    united.term->retyped = a->retyped || b->retyped || (!term_rules(a, b) && !term_rules(b, a));
     united.term->sources[0] = (struct term_source){a, down && left->down};
     united.term->sources[1] = (struct term_source){b, down && right->down};
     united.term->bytewise = a->bytewise && b->bytewise;

@@ -98,6 +98,9 @@ JOINED = "FROM users u LEFT JOIN rates r USING (country)"
     # ORDER BY names what PostgreSQL calls the CASE.
     ("SELECT CASE WHEN country = 1 THEN 9 ELSE country END, count(*) FROM users GROUP BY country ORDER BY country LIMIT 2",
      "tier 3"),
+    # What has no type gets that of the other side.
+    ("SELECT id FROM users WHERE id::numeric IN ('5.0', '8')", "tier 1"),
+    ("SELECT id FROM (SELECT country AS id FROM users UNION ALL SELECT id FROM users) u WHERE id = '5000000000'", "tier 4"),
     # A type that nothing sends in binary: it is seen when the shards describe it, and then tier 4 answers.
     ("SELECT * FROM users ORDER BY b, id", "tier 3"),
     ("SELECT book, count(*) FROM users GROUP BY book", "tier 3"),

@@ -22,6 +22,30 @@ static struct world world;
         assert_int_equal(wrong, 0);                                                               \
     } while (0)
 
+/* What has no type gets that of the other side, which need not be the key's. */
+static void untyped_values(void **state)
+{
+    (void)state;
+    static const struct row rows[] = {
+        {"SELECT * FROM t WHERE id::numeric = '5.0'", "s1"},
+        {"SELECT * FROM t WHERE id::numeric IN ('5.0', '9')", "s1"},
+        {"SELECT * FROM t WHERE id::numeric = ANY('{5.0,9}')", "s1"},
+        {"SELECT * FROM t WHERE id::numeric = '5.5'", "any"},
+        {"SELECT * FROM i WHERE id::bigint = '5000000000'", "any"},
+        {"SELECT * FROM i WHERE (id::bigint, v) IN (('5000000000', 1), ('5', 2))", "s1"},
+        {"SELECT * FROM i WHERE id = '5000000000'", "refused", "22003"},
+        {"SELECT * FROM (SELECT id FROM i UNION ALL SELECT id FROM t) x WHERE id = '5000000001'", "s1"},
+        {"SELECT * FROM (SELECT id FROM t UNION ALL SELECT id FROM i) x WHERE id = '5000000001'", "s1"},
+        {"SELECT * FROM i JOIN t USING (id) WHERE id = '5000000001'", "refused", "0A000"},
+        {"SELECT * FROM i JOIN t USING (id) WHERE id = 5", "s1"},
+        {"SELECT * FROM i JOIN t USING (id) WHERE id = '5'::bigint", "s1"},
+        {"SELECT * FROM t JOIN i USING (id) WHERE id = '5000000001'", "s1"},
+        {"SELECT * FROM i RIGHT JOIN t USING (id) WHERE id = '5000000001'", "s1"},
+        {"SELECT * FROM t JOIN u USING (tid) WHERE u.tid = '5' AND t.id = '5'", "s1"},
+    };
+    CHECK_ALL(rows);
+}
+
 /* A list of values for one column of several is none of keys. */
 static void arrays_of_a_key_s_part(void **state)
 {
@@ -650,6 +674,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(single_table),
         cmocka_unit_test(arrays_of_a_key_s_part),
+        cmocka_unit_test(untyped_values),
         cmocka_unit_test(other_keys),
         cmocka_unit_test(writes),
         cmocka_unit_test(joins_and_subqueries),
