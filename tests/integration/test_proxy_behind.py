@@ -15,7 +15,7 @@ CREATE TABLE sales.orders (id bigint, customer_id bigint, PRIMARY KEY (customer_
 """
 TABLES = " - {name: users, key: id, function: modulo}\n - {name: sales.orders, key: customer_id, function: modulo}\n"
 
-pytestmark = pytest.mark.skipif(bool(STANDIN), reason="only the proxy knows several shards")
+pytestmark = [pytest.mark.skipif(bool(STANDIN), reason="only the proxy knows several shards"), pytest.mark.light]
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ CREATE TABLE wide (id bigint PRIMARY KEY, {", ".join(f"{name} int" for name in C
 TABLES = " - {name: jobs, key: id, function: modulo}\n - {name: wide, key: id, function: modulo}\n"
 ONES = f"(id, {', '.join(COLUMNS)}) VALUES " + "({}, " + ", ".join("1" for _ in COLUMNS) + ")"
 
-pytestmark = pytest.mark.skipif(bool(STANDIN), reason="only the proxy knows several shards")
+pytestmark = [pytest.mark.skipif(bool(STANDIN), reason="only the proxy knows several shards"), pytest.mark.light]
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ RATES = "INSERT INTO rates SELECT i, 'r' || i FROM generate_series(1, 9) i"
 USERS = [f"INSERT INTO users VALUES ({i}, {i % 5 + 1}, 'c{i % 4}', 'b{i % 3}', '97808044291{i % 7}0!'::isbn, {i % 6})"
          for i in range(1, ROWS + 1)]
 
-pytestmark = pytest.mark.skipif(bool(STANDIN), reason="only the proxy combines")
+pytestmark = [pytest.mark.skipif(bool(STANDIN), reason="only the proxy combines"), pytest.mark.light]
 
 
 def extend(lab, database=None):

@@ -210,7 +210,7 @@ def test_many_that_write_copies_of_what_others_write(proxy, lab, one):
     def work(number):
         rng = random.Random(number)
         with contextlib.closing(proxy.psycopg2()) as connection:
-            for i in range(30):
+            for i in range(15):
                 ask(connection, rng.choice(statements).format(n=rng.randrange(7), w=f"-{number}-{i}-"))
 
     together(work, range(6))
