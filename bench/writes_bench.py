@@ -101,8 +101,8 @@ CASES = [
     Case(f"INSERT of {INSERTED} rows", insert, insert, 2.0, ROUNDS),
     Case("transaction on two shards, to one on one", two_updates(1), two_updates(SHARDS), 2.8, 10 * ROUNDS),
     Case(f"UPDATE of {ROWS} rows", update_all, update_all, None, max(3, ROUNDS // 8)),
-    Case(f"\\copy of {COPIED_ROWS} rows", copy, copy, 1 / 1.1, max(3, ROUNDS // 8), empty),
-    Case(f"\\copy of {COPIED_ROWS} rows, to pgmosaic load", copy, load, 1 / 0.9, max(3, ROUNDS // 8), empty),
+    Case(f"\\copy of {COPIED_ROWS} rows", copy, copy, 1 / 1.1, max(3, ROUNDS // 4), empty),
+    Case(f"\\copy of {COPIED_ROWS} rows, to pgmosaic load", copy, load, 1 / 0.9, max(3, ROUNDS // 4), empty),
 ]
 
 
