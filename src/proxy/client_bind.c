@@ -138,8 +138,7 @@ static bool ends_segment(const struct client *client, const struct wire_bind *bi
 /* May names mean something else behind it? A transaction's end takes back what was set in it. */
 static bool moves_names(const struct facts *facts)
 {
-    return behind_means_else(facts) || facts->class == STATEMENT_COMMIT || facts->class == STATEMENT_ROLLBACK ||
-           facts->class == STATEMENT_ROLLBACK_TO;
+    return behind_means_else(facts) || route_ends_transaction(facts) || facts->class == STATEMENT_ROLLBACK_TO;
 }
 
 static enum taken bind_on_server(struct client *client, const struct bind_message *message, struct prepared *prepared,

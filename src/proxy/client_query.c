@@ -116,11 +116,6 @@ static enum taken refuse_end_with_more(struct client *client)
     return client_refuse(client, &error, true);
 }
 
-static bool is_hint(const struct facts *facts)
-{
-    return facts->class == STATEMENT_SET && facts->name && strncmp(facts->name, "mosaic.", 7) == 0;
-}
-
 /*
  * Behind the end of a transaction that has changed what names mean, they mean what they did before it; behind a hint
  * that is set or taken back, a statement goes elsewhere.
@@ -136,7 +131,7 @@ static bool means_else_behind(const struct client *client, const struct facts_li
         bool goes_back = facts->class == STATEMENT_ROLLBACK || facts->class == STATEMENT_ROLLBACK_TO;
         if (behind && behind_names_others(client->worker->world->schema, text + facts->start, (size_t)facts->length))
             return true;
-        behind |= (undone && goes_back) || (local && facts->class == STATEMENT_COMMIT) || is_hint(facts);
+        behind |= (undone && goes_back) || (local && facts->class == STATEMENT_COMMIT) || behind_is_hint(facts);
     }
     return false;
 }

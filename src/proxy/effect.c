@@ -151,8 +151,7 @@ static void set_client_alone(struct client *client, struct settings_state *sessi
 /* Who one is, which RESET ALL leaves (GUC_NO_RESET_ALL in guc_tables.c), in the order in which it is set. */
 static const char *const identity[] = {"session_authorization", "role"};
 
-/* What RESET ALL, or all the same and an identity of its own, leaves of `before`, where `start` is what one began with.
- */
+/* What is left of `before` by RESET ALL (`keeps` who one is) or DISCARD ALL, where `start` is what one began with. */
 static struct settings_state *left_of(struct settings_state *start, const struct settings_state *before, bool keeps)
 {
     struct settings_state *left = settings_leave_empty(start, before);

@@ -5,13 +5,18 @@
 
 #include "sql/words.h"
 
+bool behind_is_hint(const struct facts *facts)
+{
+    return facts->class == STATEMENT_SET && facts->name && strncmp(facts->name, "mosaic.", 7) == 0;
+}
+
 bool behind_means_else(const struct facts *facts)
 {
     static const char *const names[] = {"search_path", "role", "session_authorization", "all",
                                         "default_transaction_isolation"};
     if (facts->class != STATEMENT_SET)
         return facts->class == STATEMENT_DISCARD || facts->changes_schema || facts->sets_unknown;
-    bool found = !facts->name || strncmp(facts->name, "mosaic.", 7) == 0; /* a hint: where a statement goes */
+    bool found = !facts->name || behind_is_hint(facts);
     for (size_t i = 0; !found && i < sizeof names / sizeof *names; i++)
         found = strcmp(facts->name, names[i]) == 0;
     return found;

@@ -7,6 +7,8 @@
 
 #include "sql/facts.h"
 
+/* SET or RESET of a hint, which says where statements go. */
+bool behind_is_hint(const struct facts *facts);
 /* Behind this statement, may a name be another one's than before, or a statement go elsewhere? */
 bool behind_means_else(const struct facts *facts);
 /* Is a word in the text the name of anything in any schema but of a home table? Then it may come to be that one's. */
