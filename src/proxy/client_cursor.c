@@ -24,7 +24,7 @@ static enum taken refuse(struct client *client, const char *sqlstate, const char
     mosaic_error error;
     (void)!error_set(&error, MOSAIC_DATA, format, name);
     error_sqlstate(&error, sqlstate);
-    return client->in_segment ? extended_refuse(client, &error) : client_refuse(client, &error, true);
+    return extended_refuse_any(client, &error);
 }
 
 enum taken cursor_check(struct client *client, const struct facts *facts)
@@ -35,7 +35,7 @@ enum taken cursor_check(struct client *client, const struct facts *facts)
         return refuse(client, "42P03", "cursor \"%s\" already exists", facts->name);
     mosaic_error error;
     if (!lasting_allows(client, &(struct facts_list){facts, 1}, &error))
-        return client->in_segment ? extended_refuse(client, &error) : client_refuse(client, &error, true);
+        return extended_refuse_any(client, &error);
     return REACHED;
 }
 
@@ -56,7 +56,7 @@ static enum taken refuse_way(struct client *client)
     mosaic_error error;
     (void)!error_set(&error, MOSAIC_UNSUPPORTED, "a cursor over several shards is only fetched forward");
     error_hint(&error, "FETCH n, FETCH ALL and CLOSE are what it knows");
-    return client->in_segment ? extended_refuse(client, &error) : client_refuse(client, &error, true);
+    return extended_refuse_any(client, &error);
 }
 
 static enum taken fetch(struct client *client, const struct facts *facts, struct scatter *scatter)

@@ -12,6 +12,8 @@
 enum taken extended_parse(struct client *client, const char *message, const struct wire_frame *frame);
 /* Behind the Parses that came before it, which may fail first. */
 enum taken extended_refuse(struct client *client, const mosaic_error *error);
+/* The same where a statement may be a simple query, too. */
+enum taken extended_refuse_any(struct client *client, const mosaic_error *error);
 enum taken extended_fail(struct client *client, const char *sqlstate, const char *format, const char *name);
 /* One message without a body, of ours. */
 enum taken extended_answer_empty(struct client *client, char type);

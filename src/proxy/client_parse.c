@@ -26,6 +26,11 @@ enum taken extended_refuse(struct client *client, const mosaic_error *error)
     return client_refuse(client, &kept, true);
 }
 
+enum taken extended_refuse_any(struct client *client, const mosaic_error *error)
+{
+    return client->in_segment ? extended_refuse(client, error) : client_refuse(client, error, true);
+}
+
 enum taken extended_fail(struct client *client, const char *sqlstate, const char *format, const char *name)
 {
     mosaic_error error;

@@ -27,7 +27,7 @@ bool client_placement_is(const struct facts *facts)
 
 static enum taken refuse(struct client *client, const mosaic_error *error)
 {
-    return client->in_segment ? extended_refuse(client, error) : client_refuse(client, error, true);
+    return extended_refuse_any(client, error);
 }
 
 /* ---- what is asked ---- */

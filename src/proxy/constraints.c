@@ -21,7 +21,7 @@ static enum taken refuse_with_more(struct client *client)
                      "SET CONSTRAINTS IMMEDIATE in a transaction of several shards, with other statements in one text");
     error_detail(&error, "Each of the shards must be asked whether its constraints hold.");
     error_hint(&error, "send it by itself; nothing of the text was done");
-    return client->in_segment ? extended_refuse(client, &error) : client_refuse(client, &error, true);
+    return extended_refuse_any(client, &error);
 }
 
 /* Is the transaction open on this shard? */

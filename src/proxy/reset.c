@@ -11,12 +11,7 @@ enum { RESET_MOST = 4096 };
 /* Of a list of names each is quoted by itself: such a value is not written as one text. */
 static bool is_list_of_names(const char *name, const char *value)
 {
-    static const char *const lists[] = {"search_path", "temp_tablespaces", "local_preload_libraries",
-                                        "session_preload_libraries"};
-    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
-        if (strcmp(name, lists[i]) == 0)
-            return strpbrk(value, ",\" ") || !*value;
-    return false;
+    return setting_is_name_list(name) && (strpbrk(value, ",\" ") || !*value);
 }
 
 bool reset_route(struct client *client, const struct facts *only, struct route *route)
@@ -31,13 +26,9 @@ bool reset_route(struct client *client, const struct facts *only, struct route *
     settings_quote_name(&sql, only->name);
     buffer_text(&sql, " = ");
     settings_quote_text(&sql, at_start->value);
-    bool fits = !buffer_failed(&sql);
-    char *text = fits ? arena_zeroed(&client->worker->scratch, 1, sql.size + 1) : NULL;
-    if (text)
-        memcpy(text, sql.data, sql.size);
+    route->pruned = buffer_failed(&sql) ? NULL : arena_string(&client->worker->scratch, buffer_string(&sql));
     buffer_free(&sql);
-    route->pruned = text;
-    return text != NULL;
+    return route->pruned != NULL;
 }
 
 bool reset_is_answered(const struct expect_entry *head, const char *tag)

@@ -32,7 +32,7 @@ enum taken route_refuse_end(struct client *client)
     (void)!error_set(&error, MOSAIC_UNSUPPORTED,
                      "the end of a transaction that is open on several shards must be a COMMIT or ROLLBACK by itself");
     error_hint(&error, "send it as a text of its own");
-    return client->in_segment ? extended_refuse(client, &error) : client_refuse(client, &error, true);
+    return extended_refuse_any(client, &error);
 }
 
 /* Does it ask for the time of a transaction that is open on another shard as well? */
@@ -57,7 +57,7 @@ static enum taken refuse_clock(struct client *client)
                      "this statement asks for the time of a transaction that is open on several shards");
     error_detail(&error, "Each of them has its own.");
     error_hint(&error, BESIDE_CLOCK_HINT);
-    return client->in_segment ? extended_refuse(client, &error) : client_refuse(client, &error, true);
+    return extended_refuse_any(client, &error);
 }
 
 static enum taken refuse_declared(struct client *client, const char *name)
@@ -65,7 +65,7 @@ static enum taken refuse_declared(struct client *client, const char *name)
     mosaic_error error;
     (void)!error_set(&error, MOSAIC_DATA, "cursor \"%s\" already exists", name);
     error_sqlstate(&error, "42P03");
-    return client->in_segment ? extended_refuse(client, &error) : client_refuse(client, &error, true);
+    return extended_refuse_any(client, &error);
 }
 
 /* The shard where a cursor was declared, of a transaction that is on others as well; SIZE_MAX: it does not matter. */
@@ -120,7 +120,7 @@ static enum taken refuse_notify(struct client *client)
     (void)!error_set(&error, MOSAIC_UNSUPPORTED, "NOTIFY in a transaction of several shards");
     error_detail(&error, "PostgreSQL does not prepare a transaction that has sent one.");
     error_hint(&error, "send it by itself, behind COMMIT");
-    return client->in_segment ? extended_refuse(client, &error) : client_refuse(client, &error, true);
+    return extended_refuse_any(client, &error);
 }
 
 enum taken route_reach(struct client *client, const struct route *way)
@@ -140,7 +140,7 @@ enum taken route_reach(struct client *client, const struct route *way)
         found.shard = lasting_shard(client, way->facts);
     mosaic_error error;
     if (client->status != 'E' && !lasting_allows(client, way->facts, &error))
-        return client->in_segment ? extended_refuse(client, &error) : client_refuse(client, &error, true);
+        return extended_refuse_any(client, &error);
     if (reads_another_clock(client, route))
         return refuse_clock(client);
     if (ends_one(client, route->facts))

@@ -73,6 +73,8 @@ enum statement_class {
 };
 
 const char *statement_class_name(enum statement_class class);
+/* Is the setting a list of names, each of which is quoted where it needs to be? */
+bool setting_is_name_list(const char *name);
 
 /* Where the value that bounds a key column comes from. */
 enum value_source {

@@ -5,8 +5,7 @@
 
 /* ---- settings ---- */
 
-/* Settings that are lists of names: each is quoted where it needs to be. */
-static bool is_name_list(const char *name)
+bool setting_is_name_list(const char *name)
 {
     static const char *const lists[] = {"search_path", "temp_tablespaces", "local_preload_libraries",
                                         "session_preload_libraries", "createrole_self_grant"};
@@ -48,7 +47,7 @@ static const char *set_argument(struct analysis *analysis, const char *name, Nod
     if (!IsA(&constant->val, String))
         analysis_refuse(analysis, -1, "a value of SET that no rule knows", NULL, "Give it as a literal.");
     const char *value = analysis_copy(analysis, constant->val.sval.sval);
-    return is_name_list(name) ? quoted_name(analysis, value) : value;
+    return setting_is_name_list(name) ? quoted_name(analysis, value) : value;
 }
 
 static const char *joined(struct analysis *analysis, const char *const *parts, size_t count)
