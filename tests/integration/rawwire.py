@@ -13,7 +13,9 @@ import os
 import socket
 import struct
 
-TIMEOUT = 20
+from conftest import PATIENCE
+
+TIMEOUT = 20 * PATIENCE
 
 
 def message(kind, *parts):

@@ -15,6 +15,7 @@ import subprocess
 import time
 
 import pytest
+from conftest import PATIENCE
 from proxies import STANDIN, direct_target, start_proxy
 
 pytestmark = pytest.mark.light
@@ -77,7 +78,7 @@ def call(target, words, timeout=100, **options):
     env = {**target.env, "PYTHONDONTWRITEBYTECODE": "1", **options.pop("env", {})}
     done = subprocess.run([str(word) for word in words], env=env, capture_output=True, text=True,
                           stdin=subprocess.DEVNULL,
-                          timeout=timeout, **options)
+                          timeout=timeout * PATIENCE, **options)
     return done
 
 
