@@ -19,16 +19,22 @@ enum { LOCK_WAIT_MS = 10000, LOCK_RETRY_MS = 200 };
 
 const char apply_lock_sql[] = "SELECT pg_try_advisory_lock(hashtext('pgmosaic apply'), 1)";
 
+mosaic_status apply_connect(struct apply *apply, size_t at, PGconn **connection)
+{
+    const struct shard *config = &apply->model->shards[at];
+    return pq_connect_with(config->conninfo, config->name, "pgmosaic apply", PQ_DURABLE,
+                           pq_deadline(apply->options.connect_ms), connection, &apply->shards[at].error);
+}
+
 static void connect_and_identify(void *context, size_t at)
 {
     struct apply *apply = context;
     struct apply_shard *shard = &apply->shards[at];
-    const struct shard *config = &apply->model->shards[at];
-    shard->status = pq_connect(config->conninfo, config->name, "pgmosaic apply", pq_deadline(apply->options.connect_ms),
-                               &shard->connection, &shard->error);
+    shard->status = apply_connect(apply, at, &shard->connection);
     if (shard->status == MOSAIC_OK)
-        shard->status = state_identity(shard->connection, config->name, pq_deadline(apply->options.look_ms),
-                                       &shard->arena, &shard->identity, &shard->error);
+        shard->status =
+            state_identity(shard->connection, apply->model->shards[at].name, pq_deadline(apply->options.look_ms),
+                           &shard->arena, &shard->identity, &shard->error);
 }
 
 static void introspect(void *context, size_t at)

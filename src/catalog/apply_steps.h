@@ -35,6 +35,11 @@ struct apply {
     void *say_context;
 };
 
+/*
+ * Connects to a shard; what it fails with is the shard's error. A step that a shard has committed is counted on by the
+ * others, which may drop rows because of it: so none of its commits may be lost in a crash.
+ */
+MOSAIC_MUST_CHECK mosaic_status apply_connect(struct apply *apply, size_t at, PGconn **connection);
 /* Preflight: copies of reference tables that differ between shards. Adds findings. */
 MOSAIC_MUST_CHECK mosaic_status steps_check_copies(struct apply *apply, mosaic_error *error);
 /* Preflight: rows that stand where they may not, by the constraints that are to be added; changes nothing. Adds

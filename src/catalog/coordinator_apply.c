@@ -302,8 +302,8 @@ mosaic_status coordinator_look(const struct coordinator_input *input, struct coo
     *look = (struct coordinator_look){.state = COORDINATOR_NONE, .why = "", .fix = ""};
     if (!input->model->coordinator)
         return MOSAIC_OK;
-    mosaic_status status = pq_connect(input->model->coordinator, COORDINATOR_NAME, "pgmosaic apply",
-                                      pq_deadline(input->connect_ms), &look->connection, &why);
+    mosaic_status status = pq_connect_with(input->model->coordinator, COORDINATOR_NAME, "pgmosaic apply", PQ_DURABLE,
+                                           pq_deadline(input->connect_ms), &look->connection, &why);
     if (status == MOSAIC_OK)
         status = look_inside(input, look, &why);
     else if (status == MOSAIC_NOT_FOUND) {

@@ -101,9 +101,7 @@ mosaic_status decision_connect(const struct shard *shard, int64_t deadline, PGco
 {
     static const char settings[] =
         "SET default_transaction_isolation = 'read committed'; SET default_transaction_read_only = off; "
-        "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; "
-        "SELECT pg_catalog.set_config('synchronous_commit', 'on', false) WHERE "
-        "pg_catalog.current_setting('synchronous_commit') OPERATOR(pg_catalog.=) ANY ('{off,local,remote_write}')";
+        "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; " PQ_DURABLE;
     return pq_connect_with(shard->conninfo, shard->name, "pgmosaic recovery", settings, deadline, connection, error);
 }
 

@@ -314,6 +314,8 @@ static mosaic_status run_dump(struct grow *grow, size_t shard, const struct buff
 
 static const char settings[] = "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0;"
                                " SET LOCAL row_security = off; ";
+/* What the dump has set goes; what apply's sessions have (apply_connect) stays. */
+#define RESET_ALL "RESET ALL; " PQ_DURABLE "; "
 
 /* What an apply that was cut off has made of a table goes, and nothing else: who has made one of his own meanwhile is
  * told so when it is to be created. */
@@ -343,7 +345,7 @@ static mosaic_status begin(struct grow *grow, size_t shard)
 static mosaic_status guard(struct grow *grow, size_t shard)
 {
     struct buffer sql = BUFFER_INIT(GROW_SQL_MOST);
-    buffer_format(&sql, "RESET ALL; %s%s; ", settings, checksum_settings);
+    buffer_format(&sql, RESET_ALL "%s%s; ", settings, checksum_settings);
     for (size_t i = 0; i < grow->table_count; i++) {
         const struct growing *growing = &grow->tables[i];
         if (!growing->owners)
@@ -383,7 +385,7 @@ mosaic_status grow_finish(struct grow *grow, size_t shard)
 {
     struct buffer sql = BUFFER_INIT(GROW_SQL_MOST);
     mosaic_status status = run_dump(grow, shard, &grow->behind);
-    buffer_format(&sql, "RESET ALL; %s%s", settings, checksum_settings);
+    buffer_format(&sql, RESET_ALL "%s%s", settings, checksum_settings);
     if (status == MOSAIC_OK)
         status = grow_run_buffer(grow, shard, &sql, GROW_STEP_MS, NULL);
     buffer_free(&sql);

@@ -235,7 +235,6 @@ static mosaic_status lock(struct grow *grow, mosaic_error *error)
 static mosaic_status raise_epoch(struct grow *grow, size_t shard)
 {
     struct apply *apply = grow->apply;
-    const struct shard *config = &apply->model->shards[shard];
     mosaic_error *error = &apply->shards[shard].error;
     struct buffer sql = BUFFER_INIT(GROW_SQL_MOST);
     PGconn *connection = NULL;
@@ -250,12 +249,11 @@ static mosaic_status raise_epoch(struct grow *grow, size_t shard)
         buffer_text(&sql, ") ON CONFLICT DO NOTHING; ");
     }
     buffer_format(&sql, "UPDATE mosaic.epoch SET epoch = %" PRIu64, apply->difference.wanted.epoch);
-    mosaic_status status = buffer_failed(&sql) ? error_memory(error)
-                                               : pq_connect(config->conninfo, config->name, "pgmosaic apply",
-                                                            pq_deadline(apply->options.connect_ms), &connection, error);
+    mosaic_status status = buffer_failed(&sql) ? error_memory(error) : apply_connect(apply, shard, &connection);
     grow->made[shard] = true;
     if (status == MOSAIC_OK)
-        status = pq_exec(connection, config->name, buffer_string(&sql), pq_deadline(GROW_STEP_MS), NULL, error);
+        status = pq_exec(connection, apply->model->shards[shard].name, buffer_string(&sql), pq_deadline(GROW_STEP_MS),
+                         NULL, error);
     PQfinish(connection);
     buffer_free(&sql);
     control_point("homeward.raised_one");

@@ -54,6 +54,11 @@ MOSAIC_MUST_CHECK mosaic_status pq_connect(const char *conninfo, const char *sha
 MOSAIC_MUST_CHECK mosaic_status pq_connect_with(const char *conninfo, const char *shard, const char *application_name,
                                                 const char *settings, int64_t deadline, PGconn **connection,
                                                 mosaic_error *error);
+/* For it: what this session commits survives a crash, whatever the settings of role, database and server are. */
+#define PQ_DURABLE                                                                 \
+    "SELECT pg_catalog.set_config('synchronous_commit', 'on', false) WHERE "       \
+    "pg_catalog.current_setting('synchronous_commit') OPERATOR(pg_catalog.=) ANY " \
+    "('{off,local,remote_write}')"
 /*
  * Starts the same without blocking (but for the look-up of a host name): then drive it by PQconnectPoll, and call
  * pq_connected when that says OK, pq_connect_failure when it says FAILED. NULL when memory is out or the conninfo is

@@ -719,6 +719,30 @@ def test_killed_on_the_way_home_and_put_back(cluster, control_points, point):
     assert [cluster.lab.query(shard, "SELECT count(*) FROM r") for shard in range(3)] == [[(10,)]] * 3
 
 
+def test_nothing_is_committed_that_a_crash_could_lose(cluster):
+    """A shard's rows go because another has committed them: a weaker synchronous_commit of the role's is not kept."""
+    def written():
+        return [cluster.lab.query(shard, "DELETE FROM public.told RETURNING how") for shard in range(3)]
+    role = cluster.lab.query(0, "SELECT quote_ident(current_user)")[0][0]
+    cluster.applied()
+    cluster.lab.everywhere("CREATE TABLE told (how text); CREATE FUNCTION tell() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN"
+                           " INSERT INTO public.told VALUES (current_setting(''synchronous_commit'')); RETURN NULL; END';"
+                           "CREATE TRIGGER tell AFTER UPDATE ON mosaic.epoch FOR EACH ROW EXECUTE FUNCTION tell()")
+    cluster.lab.query(0, "CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t SELECT generate_series(1, 9)")
+    try:
+        cluster.lab.everywhere(f"ALTER ROLE {role} SET synchronous_commit = off")
+        for tables in ["name: t, key: id, function: modulo"], []:
+            cluster.tables = tables
+            cluster.applied()
+            assert [set(how) for how in written()] == [{("on",)}] * 3
+        cluster.lab.everywhere(f"ALTER ROLE {role} SET synchronous_commit = remote_apply")
+        cluster.tables = ["name: t, key: id, function: modulo"]
+        cluster.applied()
+        assert [set(how) for how in written()] == [{("remote_apply",)}] * 3
+    finally:
+        cluster.lab.everywhere(f"ALTER ROLE {role} RESET synchronous_commit")
+
+
 # ---- sequences ------------------------------------------------------------------------------------------------------
 
 
