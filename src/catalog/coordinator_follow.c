@@ -58,13 +58,19 @@ static mosaic_status take_lock(struct follow *follow)
     }
 }
 
-/* Behind the definitions' part of a fingerprint stands that of map and addresses. */
-static bool has_our_map(const struct model *model, const PGresult *answer, const char *fingerprint)
+/*
+ * Behind the definitions' part of a fingerprint stands that of map and addresses. An apply that was cut off has left a
+ * later epoch and the old fingerprint (grow_fence): none is at work now, so the home shard says which of the two it is.
+ */
+static bool has_our_map(const struct follow *follow, const PGresult *answer, const char *fingerprint)
 {
+    uint64_t ours = follow->model->epoch, home = follow->facts.mosaic.present ? follow->facts.mosaic.epoch : 0;
     if (!answer || PQntuples(answer) != 1)
         return false;
-    const char *theirs = strchr(PQgetvalue(answer, 0, 3), '-'), *ours = strchr(fingerprint, '-');
-    return strtoull(PQgetvalue(answer, 0, 0), NULL, 10) == model->epoch && theirs && ours && strcmp(theirs, ours) == 0;
+    uint64_t theirs = strtoull(PQgetvalue(answer, 0, 0), NULL, 10);
+    const char *their_map = strchr(PQgetvalue(answer, 0, 3), '-'), *our_map = strchr(fingerprint, '-');
+    return (theirs == ours || (theirs > ours && home == ours)) && their_map && our_map &&
+           strcmp(their_map, our_map) == 0;
 }
 
 static mosaic_status check_map(struct follow *follow)
@@ -75,7 +81,7 @@ static mosaic_status check_map(struct follow *follow)
                                                    fingerprint, follow->error);
     if (status == MOSAIC_OK)
         status = coordinator_ask(follow->look.connection, within(follow, LOOK_MS), &answer, follow->error);
-    if (status == MOSAIC_OK && !has_our_map(follow->model, answer, fingerprint) &&
+    if (status == MOSAIC_OK && !has_our_map(follow, answer, fingerprint) &&
         (status = coordinator_judge(follow->model, answer, fingerprint, follow->error)) == MOSAIC_OK)
         status = error_set(follow->error, MOSAIC_STALE, "the coordinator is not known to be of this map");
     PQclear(answer);

@@ -288,6 +288,7 @@ void grow_undo(struct grow *grow, void (*step)(struct grow *grow, size_t shard))
         if (*connection)
             step(grow, i);
     }
+    grow_lower_coordinator(grow);
     pq_hold_interrupts(false);
 }
 

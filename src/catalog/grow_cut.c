@@ -244,10 +244,16 @@ mosaic_status grow_end_sessions(PGconn *connection, const char *name, mosaic_err
     return status;
 }
 
-/* It reads home tables by connections of its own, which no router checks: it must refuse who is behind. */
-static mosaic_status fence_coordinator(struct apply *apply, mosaic_error *error)
+static void add_epoch(struct buffer *sql, const struct grow *grow, uint64_t epoch)
 {
-    PGconn *connection = apply->coordinator.connection;
+    buffer_format(sql, "UPDATE mosaic.epoch SET epoch = %" PRIu64 " WHERE cluster = ", epoch);
+    sql_literal(sql, grow->apply->model->name, strlen(grow->apply->model->name));
+}
+
+/* It reads home tables by connections of its own, which no router checks: it must refuse who is behind. */
+static mosaic_status fence_coordinator(struct grow *grow, mosaic_error *error)
+{
+    PGconn *connection = grow->apply->coordinator.connection;
     PGresult *result = NULL;
     struct buffer sql = BUFFER_INIT(64 * 1024);
     mosaic_error ignored;
@@ -260,21 +266,33 @@ static mosaic_status fence_coordinator(struct apply *apply, mosaic_error *error)
     PQclear(result);
     if (!there)
         return status;
-    buffer_format(&sql,
-                  "BEGIN; LOCK TABLE mosaic.epoch IN ACCESS EXCLUSIVE MODE; UPDATE mosaic.epoch SET epoch = %" PRIu64
-                  " WHERE cluster = ",
-                  apply->difference.wanted.epoch);
-    sql_literal(&sql, apply->model->name, strlen(apply->model->name));
+    buffer_text(&sql, "BEGIN; LOCK TABLE mosaic.epoch IN ACCESS EXCLUSIVE MODE; ");
+    add_epoch(&sql, grow, grow->apply->difference.wanted.epoch);
     status = buffer_failed(&sql)
                  ? error_memory(error)
                  : pq_exec(connection, COORDINATOR_NAME, buffer_string(&sql), pq_deadline(GROW_STEP_MS), NULL, error);
     buffer_free(&sql);
     if (status == MOSAIC_OK)
         status = grow_end_sessions(connection, COORDINATOR_NAME, error);
+    grow->coordinator_raised = status == MOSAIC_OK; /* whatever the answer to COMMIT is */
     if (status == MOSAIC_OK)
         return pq_exec(connection, COORDINATOR_NAME, "COMMIT", pq_deadline(GROW_STEP_MS), NULL, error);
     (void)!pq_exec(connection, COORDINATOR_NAME, "ROLLBACK", pq_deadline(GROW_STEP_MS), NULL, &ignored);
     return status;
+}
+
+void grow_lower_coordinator(struct grow *grow)
+{
+    struct buffer sql = BUFFER_INIT(64 * 1024);
+    mosaic_error ignored;
+    if (!grow->coordinator_raised)
+        return;
+    add_epoch(&sql, grow, grow->apply->difference.epoch_before);
+    if (!buffer_failed(&sql))
+        (void)!pq_exec(grow->apply->coordinator.connection, COORDINATOR_NAME, buffer_string(&sql),
+                       pq_deadline(GROW_STEP_MS), NULL, &ignored);
+    grow->coordinator_raised = false;
+    buffer_free(&sql);
 }
 
 mosaic_status grow_fence(struct grow *grow, mosaic_error *error)
@@ -282,7 +300,7 @@ mosaic_status grow_fence(struct grow *grow, mosaic_error *error)
     mosaic_status status = lock_all(grow, error);
     control_point("grow.cut");
     if (status == MOSAIC_OK)
-        status = fence_coordinator(grow->apply, error);
+        status = fence_coordinator(grow, error);
     return status == MOSAIC_OK ? grow_end_sessions(grow->connection, grow->apply->model->shards[grow->home].name, error)
                                : status;
 }

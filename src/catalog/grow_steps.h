@@ -34,6 +34,7 @@ struct grow {
     size_t pattern_count;
     struct buffer others, before, behind; /* pg_dump: what is no table; of the tables, before and behind the rows */
     bool *made;                           /* of each shard: its part was committed */
+    bool coordinator_raised;              /* to the new epoch; or the answer to that was lost */
 };
 
 /* A COPY into a table of one shard. */
@@ -63,7 +64,7 @@ MOSAIC_MUST_CHECK mosaic_status grow_commit(struct grow *grow, size_t shard);
 MOSAIC_MUST_CHECK mosaic_status grow_judge_commit(struct grow *grow, void (*undo)(struct grow *grow),
                                                   mosaic_error *error);
 /* Runs `step` for each shard whose connection is there; one that is in a COPY, or in a statement whose end nobody waits
- * for, is ended instead. */
+ * for, is ended instead. Then the coordinator's epoch is put back. */
 void grow_undo(struct grow *grow, void (*step)(struct grow *grow, size_t shard));
 /* ROLLBACK on a shard that is in a transaction. */
 MOSAIC_MUST_CHECK mosaic_status grow_roll_back(struct grow *grow, size_t shard);
@@ -106,6 +107,8 @@ MOSAIC_MUST_CHECK mosaic_status grow_lock(struct grow *grow, mosaic_error *error
 MOSAIC_MUST_CHECK mosaic_status grow_delete(struct grow *grow, mosaic_error *error);
 /* From here on, until the commit, nobody reads the tables. */
 MOSAIC_MUST_CHECK mosaic_status grow_fence(struct grow *grow, mosaic_error *error);
+/* It has come to nothing, and the home shard is rolled back: the coordinator's epoch is the old one again. */
+void grow_lower_coordinator(struct grow *grow);
 /* Ends all other sessions of a database, and waits until they are gone. */
 MOSAIC_MUST_CHECK mosaic_status grow_end_sessions(PGconn *connection, const char *name, mosaic_error *error);
 /* Did the shard's statement fail because others have the table, so that it may be tried again? */

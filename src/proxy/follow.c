@@ -209,6 +209,14 @@ void follow_ask(struct follow *follow, struct world *world)
     pthread_mutex_unlock(&follow->mutex);
 }
 
+/* An apply that is cut off may leave it behind without another definition. */
+void follow_found(struct follow *follow)
+{
+    pthread_mutex_lock(&follow->mutex);
+    *follow->tried = '\0';
+    pthread_mutex_unlock(&follow->mutex);
+}
+
 bool follow_begin(struct follow *follow)
 {
     return atomic_load(&follow->state) == DONE;

@@ -21,9 +21,11 @@ void follow_free(struct follow *follow);
 
 /*
  * The reload thread's. follow_ask: this world, which is about to be the current one, has a coordinator that is behind.
+ * follow_found: it has one that is not; what was tried before does not count any more.
  * follow_read: a reading ended; `began` is what follow_begin said before it.
  */
 void follow_ask(struct follow *follow, struct world *world);
+void follow_found(struct follow *follow);
 bool follow_begin(struct follow *follow);
 void follow_read(struct follow *follow, bool began);
 /* Why it could not be brought up to date from these definitions, one line, in the arena; NULL: it was not tried. */

@@ -317,7 +317,9 @@ static mosaic_status read_numbered(struct reload *reload, struct world **world, 
 
 static void ask_to_follow(struct reload *reload, struct world *world)
 {
-    if (!world->has_coordinator && *world->coordinator_fingerprint)
+    if (world->has_coordinator)
+        follow_found(reload->proxy->follow);
+    else if (*world->coordinator_fingerprint)
         follow_ask(reload->proxy->follow, world);
 }
 

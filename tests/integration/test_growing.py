@@ -3,14 +3,16 @@ unique over all shards."""
 import concurrent.futures
 import contextlib
 import copy
+import pathlib
 import signal
+import subprocess
 import threading
 import time
 
 import psycopg2
 import pytest
 
-from conftest import at_points, run_command, superuser
+from conftest import COMMAND, at_points, environment, run_command, superuser
 from proxies import ask, eventually, start_proxy
 from test_apply import Cluster
 
@@ -505,6 +507,66 @@ def test_killed_at_any_step_of_a_move_and_run_again(cluster, control_points, poi
     cluster.applied()
     moved(cluster, "t", [(i, "b") for i in range(1, 1000)], "SELECT * FROM t")
     assert [cluster.lab.query(shard, "SELECT count(*) FROM r") for shard in range(3)] == [[(10,)]] * 3
+
+
+@contextlib.contextmanager
+def stopped_at(cluster, point):
+    """An apply that waits at a control point; behind the block it goes on. `end` has its exit code and what it said."""
+    cluster.write()
+    process = subprocess.Popen([COMMAND, "apply", cluster.path, "--yes"], cwd=cluster.directory, text=True,
+                               env=environment({"MOSAIC_CONTROL_POINT": f"{point}=stop"}), stdin=subprocess.DEVNULL,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    end = {}
+    try:
+        eventually(lambda: pathlib.Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T", 30)
+        yield end
+    finally:
+        process.send_signal(signal.SIGCONT)
+        end["text"] = "".join(process.communicate(timeout=60))
+        end["code"] = process.returncode
+
+
+BY_COORDINATOR = "SELECT (SELECT count(*) FROM t) + (SELECT count(*) FROM u WHERE id < 0)"
+
+
+@pytest.fixture
+def watched(cluster):
+    """A proxy whose coordinator sees a home table, t, and a spread one; it looks for changes once an hour."""
+    cluster.lab.everywhere("CREATE TABLE u (id int PRIMARY KEY)")
+    cluster.lab.query(0, "CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t SELECT generate_series(1, 99)")
+    cluster.tables = ["name: u, key: id, function: modulo"]
+    cluster.applied()
+    lab = copy.copy(cluster.lab)
+    lab.env, lab.name = {**lab.env, "PGMOSAIC_CONFIG": str(cluster.path)}, cluster.name
+    with start_proxy(lab, {"schema_check_interval": "1h"}) as proxy:
+        assert ask(proxy.psycopg2(), BY_COORDINATOR) == [(99,)]
+        cluster.tables.append("name: t, key: id, function: modulo")
+        yield proxy
+
+
+def answered(proxy, sql):
+    with contextlib.suppress(psycopg2.Error):
+        return ask(proxy.psycopg2(), sql)
+
+
+def test_the_coordinator_serves_on_behind_a_move_that_failed(cluster, control_points, watched):
+    with contextlib.ExitStack() as opened:
+        with stopped_at(cluster, "grow.verified") as end:
+            opened.enter_context(superuser(cluster.lab, 0))  # whose session apply may not end
+        assert end["code"] == 1 and "pg_signal_backend" in end["text"], end
+    assert eventually(lambda: answered(watched, BY_COORDINATOR)) == [(99,)]
+    assert cluster.epochs() == [1, 1, 1]
+    with superuser(cluster.lab, 0, f"{cluster.lab.name}_coordinator") as cursor:
+        cursor.execute("SELECT epoch FROM mosaic.epoch")
+        assert cursor.fetchall() == [(1,)]
+
+
+def test_the_coordinator_serves_on_behind_a_move_that_was_killed(cluster, control_points, watched):
+    """The proxies make it anew by the definitions that there are: no apply is at work."""
+    cluster.write()
+    done = run_command("apply", cluster.path, "--yes", cwd=cluster.directory, env={"MOSAIC_CONTROL_POINT": "grow.fenced=kill"})
+    assert done.returncode == -9
+    assert eventually(lambda: answered(watched, BY_COORDINATOR), 30) == [(99,)]
 
 
 @pytest.mark.parametrize("point", ["grow.made_one", "grow.made"])
