@@ -37,10 +37,22 @@ static void connect_and_identify(void *context, size_t at)
                            &shard->arena, &shard->identity, &shard->error);
 }
 
+static mosaic_status read_definitions(struct apply *apply, size_t at)
+{
+    struct apply_shard *shard = &apply->shards[at];
+    shard->definitions = arena_zeroed(&shard->arena, apply->name_count, sizeof *shard->definitions);
+    if (!shard->definitions)
+        return error_memory(&shard->error);
+    return definition_read(shard->connection, apply->model->shards[at].name, apply->names, apply->name_count,
+                           pq_deadline(apply->options.look_ms), shard->definitions, &shard->error);
+}
+
 static void introspect(void *context, size_t at)
 {
     struct apply *apply = context;
     struct apply_shard *shard = &apply->shards[at];
+    if (shard->status == MOSAIC_OK && apply->options.lock)
+        shard->status = read_definitions(apply, at);
     if (shard->status == MOSAIC_OK)
         shard->status =
             introspect_shard(shard->connection, apply->model->shards[at].name, apply->names, apply->name_count,

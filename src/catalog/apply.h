@@ -28,7 +28,7 @@ enum apply_coordinator {
 
 struct apply_options {
     enum apply_coordinator coordinator;
-    bool lock;      /* hold off other applies */
+    bool lock;      /* hold off other applies; apply_do needs it */
     bool read_rows; /* look for rows on the wrong shard and for copies that differ: scans tables */
     int connect_ms; /* deadline of each connection */
     int look_ms;    /* deadline of reading one shard's settings and tables */

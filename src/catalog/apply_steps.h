@@ -5,6 +5,7 @@
 #define MOSAIC_CATALOG_APPLY_STEPS_H
 
 #include "catalog/apply.h"
+#include "catalog/definition.h"
 
 /* One shard during an apply; one thread at a time works on it. */
 struct apply_shard {
@@ -12,7 +13,8 @@ struct apply_shard {
     struct arena arena;
     struct shard_identity identity;
     struct shard_facts facts;
-    mosaic_status status; /* of the last parallel step */
+    struct definition *definitions; /* of each name, not newer than the facts; NULL where nothing is to be done */
+    mosaic_status status;           /* of the last parallel step */
     mosaic_error error;
     bool reported; /* its failure is a finding already */
 };

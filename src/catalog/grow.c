@@ -371,6 +371,8 @@ static mosaic_status prepare(struct grow *grow, mosaic_error *error)
 {
     mosaic_status status = grow_lock(grow, error);
     control_point("grow.locked");
+    if (status == MOSAIC_OK && (status = grow_look_again(grow, grow->home)) != MOSAIC_OK)
+        *error = grow->apply->shards[grow->home].error;
     if (status == MOSAIC_OK)
         status = grow_dump(grow, error);
     if (status == MOSAIC_OK)

@@ -2,7 +2,7 @@
  * Growing out of one database: a table that stands on the home shard alone, with its rows, and that the config now
  * spreads, is brought to the other shards. Apply does it, and these are its steps:
  *
- *     home    lock           SHARE ROW EXCLUSIVE: others read, and wait with writing
+ *     home    lock           SHARE ROW EXCLUSIVE: others read, and wait with writing; are the tables as they were?
  *     others  make           one transaction on each shard: the definitions by pg_dump, and a row in mosaic.arrival
  *     both    copy           one pass over the table, each row to its owner, by COPY; then indexes, foreign keys …
  *     both    verify         count and sums of the rows of each shard, on the home shard and on theirs

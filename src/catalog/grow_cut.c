@@ -110,6 +110,41 @@ mosaic_status grow_lock(struct grow *grow, mosaic_error *error)
     }
 }
 
+static const struct table_name *name_of(const struct grow *grow, const struct growing *growing)
+{
+    const struct apply *apply = grow->apply;
+    return &apply->names[growing->facts - apply->shards[grow->home].facts.tables];
+}
+
+static mosaic_status compare_definitions(struct grow *grow, size_t shard, const struct definition *now)
+{
+    struct apply_shard *at = &grow->apply->shards[shard];
+    for (size_t i = 0; i < grow->table_count; i++) {
+        const struct table_name *name = name_of(grow, &grow->tables[i]);
+        if (strcmp(now[i].digest, at->definitions[name - grow->apply->names].digest) == 0)
+            continue;
+        error_set(&at->error, MOSAIC_PREFLIGHT, "table %s is not as it was when apply looked at it", name->display);
+        error_detail(&at->error, "Nothing was changed.");
+        error_hint(&at->error, "run apply again");
+        return error_shard(&at->error, grow->apply->model->shards[shard].name);
+    }
+    return MOSAIC_OK;
+}
+
+mosaic_status grow_look_again(struct grow *grow, size_t shard)
+{
+    struct apply_shard *at = &grow->apply->shards[shard];
+    struct table_name *names = arena_zeroed(&at->arena, grow->table_count, sizeof *names);
+    struct definition *now = arena_zeroed(&at->arena, grow->table_count, sizeof *now);
+    if (!names || !now)
+        return error_memory(&at->error);
+    for (size_t i = 0; i < grow->table_count; i++)
+        names[i] = *name_of(grow, &grow->tables[i]);
+    mosaic_status status = definition_read(at->connection, grow->apply->model->shards[shard].name, names,
+                                           grow->table_count, pq_deadline(GROW_STEP_MS), now, &at->error);
+    return status == MOSAIC_OK ? compare_definitions(grow, shard, now) : status;
+}
+
 /*
  * Who waits for our lock with a lock of his own on a table (he has read it, and now wants to write) would wait for
  * ever, as we would for him. The fence would end him anyway.

@@ -104,6 +104,8 @@ MOSAIC_MUST_CHECK mosaic_status grow_take_result(PGconn *connection, const char 
 /* May this role end the sessions of a shard? Adds findings. */
 MOSAIC_MUST_CHECK mosaic_status grow_check_sessions(struct apply *apply, size_t shard, mosaic_error *error);
 MOSAIC_MUST_CHECK mosaic_status grow_lock(struct grow *grow, mosaic_error *error);
+/* With the lock: what was read of the tables before, and judged, still holds on this shard. */
+MOSAIC_MUST_CHECK mosaic_status grow_look_again(struct grow *grow, size_t shard);
 MOSAIC_MUST_CHECK mosaic_status grow_delete(struct grow *grow, mosaic_error *error);
 /* From here on, until the commit, nobody reads the tables. */
 MOSAIC_MUST_CHECK mosaic_status grow_fence(struct grow *grow, mosaic_error *error);

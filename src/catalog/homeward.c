@@ -304,6 +304,10 @@ static mosaic_status prepare(struct grow *grow, mosaic_error *error)
     mosaic_status status = lock(grow, error);
     control_point("homeward.locked");
     if (status == MOSAIC_OK)
+        status = grow_on_others(grow, grow_look_again, error);
+    if (status == MOSAIC_OK && (status = grow_look_again(grow, grow->home)) != MOSAIC_OK)
+        return fail(grow, grow->home, error);
+    if (status == MOSAIC_OK)
         status = homeward_sum(grow, error);
     if (status == MOSAIC_OK)
         status = homeward_gather(grow, error);

@@ -2,7 +2,8 @@
  * The way back: a table that was applied and that the config does not name any more is a home table again. Where it
  * stands on the home shard and on others, apply brings its rows home; these are its steps:
  *
- *     all     lock           others: SHARE ROW EXCLUSIVE; home: ACCESS EXCLUSIVE where rows come
+ *     all     lock           others: SHARE ROW EXCLUSIVE; home: ACCESS EXCLUSIVE where rows come; are the tables as
+ *                            they were?
  *     both    gather         the rows of the other shards by COPY, under the home table's own constraints; of a
  *                            reference table nothing: its copies are compared
  *     both    verify         count and sums of what the shards had, and of what is at home now

@@ -569,6 +569,57 @@ def test_the_coordinator_serves_on_behind_a_move_that_was_killed(cluster, contro
     assert eventually(lambda: answered(watched, BY_COORDINATOR), 30) == [(99,)]
 
 
+# What may happen to a table between the look at it and the lock on it.
+CHANGES = ["ALTER TABLE t ADD note text; UPDATE t SET note = 'kept'", "ALTER TABLE t ALTER n SET DEFAULT 5",
+           "CREATE TABLE cascading (id int REFERENCES t ON DELETE CASCADE)",
+           "CREATE TRIGGER no BEFORE DELETE ON t FOR EACH ROW EXECUTE FUNCTION no()",
+           "CREATE OR REPLACE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE ''no''; END'",
+           "CREATE UNIQUE INDEX ON t (n)", "CREATE RULE quiet AS ON DELETE TO t DO INSTEAD NOTHING",
+           "ALTER TABLE t ENABLE ROW LEVEL SECURITY"]
+
+
+@pytest.fixture
+def changing(cluster):
+    cluster.lab.everywhere("CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'")
+    cluster.lab.query(0, "CREATE TABLE t (id int PRIMARY KEY, n int); INSERT INTO t SELECT i, i FROM generate_series(1, 99) i;"
+                         "CREATE TRIGGER old BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION no()")
+    cluster.tables = ["name: t, key: id, function: modulo"]
+    return cluster
+
+
+def test_a_table_that_is_changed_behind_the_look_does_not_move(changing, control_points):
+    """Nothing of it is known: columns that are not copied would be lost, and a cascade would take other rows along."""
+    with stopped_at(changing, "apply.before_catalog") as end:
+        changing.lab.query(0, CHANGES[0])
+    assert end["code"] == 1 and "table t is not as it was when apply looked at it" in end["text"], end
+    assert changing.lab.query(0, "SELECT count(*) FROM t WHERE note = 'kept'") == [(99,)]
+    assert changing.lab.query(1, "SELECT to_regclass('t')") == [(None,)] and changing.epochs() == [0, 0, 0]
+    changing.applied()
+    assert rows_of(changing, "SELECT count(*) FROM t WHERE note = 'kept'") == [(33,)] * 3
+
+
+def test_a_table_that_is_changed_behind_the_look_does_not_come_home(changing, control_points):
+    changing.applied()
+    changing.tables = []
+    for shard, change in (0, CHANGES[0]), (2, CHANGES[1]):
+        with stopped_at(changing, "apply.before_catalog") as end:
+            changing.lab.query(shard, change)
+        assert end["code"] == 1 and "table t is not as it was when apply looked at it" in end["text"], end
+        assert f"s{shard}" in end["text"] and changing.epochs() == [1, 1, 1]
+        for other in (1, 2):
+            changing.lab.query(other, CHANGES[0] if shard == 0 else "ALTER TABLE t ALTER n DROP DEFAULT")
+    changing.applied()
+    at_home(changing, "t", [(i, "kept") for i in range(1, 100)], "SELECT id, note FROM t ORDER BY 1")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("change", CHANGES[1:])
+def test_every_change_behind_the_look_is_seen(changing, control_points, change):
+    with stopped_at(changing, "apply.before_catalog") as end:
+        changing.lab.query(0, change)
+    assert end["code"] == 1 and "table t is not as it was when apply looked at it" in end["text"], end
+
+
 @pytest.mark.parametrize("point", ["grow.made_one", "grow.made"])
 def test_killed_and_given_up(cluster, control_points, point):
     """What had arrived goes, and the table is the home shard's, as before."""
