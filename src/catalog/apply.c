@@ -1,6 +1,7 @@
 #include "catalog/apply.h"
 
 #include "base/control_point.h"
+#include "catalog/adopt.h"
 #include "catalog/apply_steps.h"
 #include "catalog/grow.h"
 #include "catalog/homeward.h"
@@ -205,6 +206,12 @@ static mosaic_status look_at_coordinator(struct apply *apply, mosaic_error *erro
     return status;
 }
 
+/* Does a table change its place, so that nobody may go on by the old map? Before the first apply there is none. */
+static bool must_fence(const struct apply *apply)
+{
+    return grow_has(apply) || homeward_has(apply) || (adopt_has(apply) && apply->has_state);
+}
+
 static mosaic_status judge(struct apply *apply, mosaic_error *error)
 {
     const struct model *model = apply->model;
@@ -247,12 +254,14 @@ static mosaic_status judge(struct apply *apply, mosaic_error *error)
         status = grow_check(apply, error);
     if (status == MOSAIC_OK && homeward_has(apply) && apply->options.read_rows)
         status = homeward_check(apply, error);
+    if (status == MOSAIC_OK && adopt_has(apply) && apply->options.read_rows)
+        status = adopt_check(apply, error);
     if (status == MOSAIC_OK && !apply->findings.fatal)
         status = look_at_coordinator(apply, error);
-    if (status == MOSAIC_OK && (grow_has(apply) || homeward_has(apply)) &&
-        apply->coordinator.state == COORDINATOR_UNREACHABLE)
+    if (status == MOSAIC_OK && apply->coordinator.state == COORDINATOR_UNREACHABLE && must_fence(apply))
         finding_add(&apply->findings, true, "", "", apply->coordinator.fix,
-                    "tables move, and the coordinator, which reads them on the home shard, is out of reach: %s",
+                    "it changes where tables stand, and the coordinator, which reads them on the home shard, is out of "
+                    "reach: %s",
                     apply->coordinator.why);
     finding_merge(&apply->findings);
     return status == MOSAIC_OK && apply->findings.failed ? error_memory(error) : status;
@@ -377,6 +386,8 @@ mosaic_status apply_do(struct apply *apply, apply_say_fn say, void *context, mos
         status = grow_tables(apply, error);
     else if (status == MOSAIC_OK && homeward_has(apply))
         status = homeward_tables(apply, error);
+    else if (status == MOSAIC_OK && adopt_has(apply))
+        status = adopt_tables(apply, error);
     else if (status == MOSAIC_OK && apply->difference.catalog_changes)
         status = steps_catalog(apply, error);
     control_point("apply.after_catalog");

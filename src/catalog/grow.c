@@ -1,6 +1,7 @@
 #include "catalog/grow.h"
 
 #include "base/control_point.h"
+#include "catalog/adopt.h"
 #include "catalog/grow_steps.h"
 #include "catalog/parallel.h"
 #include "catalog/sequence.h"
@@ -464,6 +465,8 @@ mosaic_status grow_tables(struct apply *apply, mosaic_error *error)
     if (status == MOSAIC_OK)
         status = grow_fence(&grow, error);
     control_point("grow.fenced");
+    if (status == MOSAIC_OK)
+        status = adopt_compare(apply, error);
     if (status == MOSAIC_OK)
         status = decide(&grow, error);
     if (status == MOSAIC_OK)

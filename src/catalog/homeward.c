@@ -1,6 +1,7 @@
 #include "catalog/homeward.h"
 
 #include "base/control_point.h"
+#include "catalog/adopt.h"
 #include "catalog/homeward_steps.h"
 #include "core/sqlexpr.h"
 
@@ -321,6 +322,8 @@ static mosaic_status prepare(struct grow *grow, mosaic_error *error)
     if (status == MOSAIC_OK)
         status = grow_fence(grow, error);
     control_point("homeward.fenced");
+    if (status == MOSAIC_OK)
+        status = adopt_compare(grow->apply, error);
     if (status == MOSAIC_OK)
         status = steps_catalog(grow->apply, error);
     return status == MOSAIC_OK ? steps_epoch_of(grow->apply, grow->home, error) : status;

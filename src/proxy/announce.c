@@ -13,7 +13,8 @@ enum { CONFIRM_MS = 3000 };
 #define LET_GO "pg_catalog.pg_advisory_unlock_shared" LOCK
 
 static const char wait_sql[] = "SELECT pg_catalog.set_config('lock_timeout', '%d', false)";
-static const char listen_sql[] = "LISTEN mosaic_schema";
+/* On the second one apply tells of a new map. */
+static const char listen_sql[] = "LISTEN mosaic_schema; LISTEN mosaic";
 static const char share_sql[] = "SELECT " SHARE;
 static const char confirm_sql[] = "SELECT " LET_GO ", " SHARE;
 /* Two writers at a time: neither waits for the other's share. */

@@ -6,7 +6,8 @@
  *     another            hears of it: clients wait · lets go of the lock, and has it again · reads the schema
  *
  * So whoever hears from a client that the change is made, finds it through any proxy that has the lock. One that does
- * not let go within CONFIRM_MS is not waited for. What is of the home shard alone is told, and not waited for.
+ * not let go within CONFIRM_MS is not waited for. What is of the home shard alone is told, and not waited for. An apply
+ * tells of a new map in the same way, and waits for nobody: who has the old one is refused by the shards.
  *
  * It is the reload thread's alone. Where a server cannot listen (a standby, a pooler in between) the connection still
  * serves to ask whether anything has changed.

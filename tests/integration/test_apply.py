@@ -580,7 +580,8 @@ def test_a_table_in_use_is_not_locked_for_long(users):
 
 
 POINTS = ["apply.schema", "apply.schema=2", "apply.constraint", "apply.constraint=3", "apply.validated",
-          "apply.validated=3", "apply.before_catalog", "apply.after_catalog", "apply.epoch", "apply.epoch=2"]
+          "apply.validated=3", "apply.before_catalog", "adopt.locked", "adopt.fenced", "apply.after_catalog", "apply.epoch",
+          "apply.epoch=2"]
 
 
 @pytest.mark.parametrize("point", POINTS)

@@ -466,6 +466,63 @@ def test_a_proxy_whose_config_is_ahead_never_reads_what_has_not_arrived(cluster,
         assert eventually(read, 30) == [(2,)]
 
 
+@pytest.fixture
+def standing(cluster):
+    """Tables that stand on every shard, of which the config and a proxy's name one: that looks for changes once an hour."""
+    cluster.lab.everywhere("CREATE TABLE u (id int PRIMARY KEY); CREATE TABLE t (id int PRIMARY KEY, n int);"
+                           "CREATE TABLE r (id int PRIMARY KEY)")
+    cluster.tables = ["name: u, key: id, function: modulo"]
+    cluster.applied()
+    lab = copy.copy(cluster.lab)
+    lab.env, lab.name = {**lab.env, "PGMOSAIC_CONFIG": str(cluster.path)}, cluster.name
+    with start_proxy(lab, {"schema_check_interval": "1h", "query_wait_timeout": "2s"}) as proxy:
+        cluster.tables += ["name: t, key: id, function: modulo", "name: r, kind: reference"]
+        yield proxy
+
+
+def test_what_stands_everywhere_is_taken_in_behind_a_fence(cluster, standing):
+    """To a proxy of the old map it was a home table, of which it would read a part, and write one copy."""
+    statements = ["SELECT count(*) FROM t", BY_COORDINATOR, "UPDATE t SET n = 1", "INSERT INTO r VALUES (1)"]
+    with standing.session() as run:
+        assert run(statements[0]) == run(BY_COORDINATOR) == [(0,)]
+        cluster.applied()
+        for shard in range(3):
+            cluster.lab.query(shard, f"INSERT INTO t VALUES ({shard}, 0)")
+        for sql in statements:
+            for ask_it in run, lambda sql: ask(standing.psycopg2(), sql):
+                with pytest.raises(psycopg2.Error):
+                    pytest.fail(f"{sql} is {ask_it(sql)}")
+    assert [cluster.lab.query(shard, "SELECT n FROM t") for shard in range(3)] == [[(0,)]] * 3
+    assert [cluster.lab.query(shard, "SELECT count(*) FROM r") for shard in range(3)] == [[(0,)]] * 3
+    config, first = standing.config.read_text(), "{" + cluster.tables[0] + "}"
+    assert first in config
+    standing.config.write_text(config.replace(first, "\n  - ".join(f"{{{table}}}" for table in cluster.tables)))
+    standing.process.send_signal(signal.SIGHUP)
+    assert eventually(lambda: answered(standing, statements[0]), 20) == [(3,)]
+    assert ask(standing.psycopg2(), "INSERT INTO r VALUES (1) RETURNING id") == [(1,)]
+    assert eventually(lambda: answered(standing, BY_COORDINATOR), 20) == [(3,)]
+
+
+def test_a_copy_that_is_written_behind_the_look_is_not_taken_in(cluster, control_points, standing):
+    with stopped_at(cluster, "apply.before_catalog") as end:
+        assert ask(standing.psycopg2(), "INSERT INTO r VALUES (1) RETURNING id") == [(1,)]
+    assert end["code"] == 1 and "table r: 0 rows on shard s1, and 1 that it is to have" in end["text"], end
+    assert cluster.epochs() == [1, 1, 1] and ask(standing.psycopg2(), "SELECT id FROM r") == [(1,)]
+    cluster.tables.append("name: home, key: id, function: modulo")
+    cluster.lab.query(0, "DELETE FROM r; CREATE TABLE home (id int)")
+    with stopped_at(cluster, "apply.before_catalog") as end:  # along with one that moves
+        cluster.lab.query(0, "INSERT INTO r VALUES (1)")
+    assert end["code"] == 1 and "table r: 0 rows on shard s1, and 1 that it is to have" in end["text"], end
+    assert cluster.epochs() == [1, 1, 1] and cluster.lab.query(1, "SELECT to_regclass('home')") == [(None,)]
+    cluster.lab.query(0, "DELETE FROM r")
+    assert "nothing to change" not in cluster.applied().stdout and cluster.epochs() == [2, 2, 2]
+
+
+def test_a_proxy_hears_of_a_new_map(cluster, standing):
+    read = standing.log.count("epoch 1, 3 shards")
+    eventually(lambda: cluster.lab.query(0, "NOTIFY mosaic") or standing.log.count("epoch 1, 3 shards") > read)
+
+
 @pytest.mark.long
 def test_a_table_in_use_for_long_stays_as_it_is(cluster):
     cluster.lab.query(0, "CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t SELECT generate_series(1, 10)")
