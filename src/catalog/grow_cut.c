@@ -279,27 +279,51 @@ mosaic_status grow_end_sessions(PGconn *connection, const char *name, mosaic_err
     return status;
 }
 
+static void add_coordinator(struct buffer *sql, const struct grow *grow)
+{
+    buffer_text(sql, " WHERE shard = '" COORDINATOR_NAME "' AND cluster = ");
+    sql_literal(sql, grow->apply->model->name, strlen(grow->apply->model->name));
+}
+
+/* A config may name a database that is none, or another cluster's: nobody reads there, and it is left alone. */
+static mosaic_status is_coordinator(const struct grow *grow, bool *is, mosaic_error *error)
+{
+    struct buffer sql = BUFFER_INIT(64 * 1024);
+    PGresult *result = NULL;
+    buffer_text(&sql, "SELECT FROM mosaic.epoch");
+    add_coordinator(&sql, grow);
+    mosaic_status status = buffer_failed(&sql)
+                               ? error_memory(error)
+                               : pq_exec(grow->apply->coordinator.connection, COORDINATOR_NAME, buffer_string(&sql),
+                                         pq_deadline(GROW_STEP_MS), &result, error);
+    *is = status == MOSAIC_OK && PQntuples(result) == 1;
+    PQclear(result);
+    buffer_free(&sql);
+    /* undefined_table, invalid_schema_name, insufficient_privilege */
+    if (status != MOSAIC_OK && status != MOSAIC_MEMORY &&
+        (strcmp(error->sqlstate, "42P01") == 0 || strcmp(error->sqlstate, "3F000") == 0 ||
+         strcmp(error->sqlstate, "42501") == 0))
+        return MOSAIC_OK;
+    return status;
+}
+
 static void add_epoch(struct buffer *sql, const struct grow *grow, uint64_t epoch)
 {
-    buffer_format(sql, "UPDATE mosaic.epoch SET epoch = %" PRIu64 " WHERE cluster = ", epoch);
-    sql_literal(sql, grow->apply->model->name, strlen(grow->apply->model->name));
+    buffer_format(sql, "UPDATE mosaic.epoch SET epoch = %" PRIu64, epoch);
+    add_coordinator(sql, grow);
 }
 
 /* It reads home tables by connections of its own, which no router checks: it must refuse who is behind. */
 static mosaic_status fence_coordinator(struct grow *grow, mosaic_error *error)
 {
     PGconn *connection = grow->apply->coordinator.connection;
-    PGresult *result = NULL;
     struct buffer sql = BUFFER_INIT(64 * 1024);
     mosaic_error ignored;
+    bool is;
     if (!connection)
         return MOSAIC_OK;
-    mosaic_status status =
-        pq_exec(connection, COORDINATOR_NAME, "SELECT pg_catalog.to_regclass('mosaic.epoch') IS NOT NULL",
-                pq_deadline(GROW_STEP_MS), &result, error);
-    bool there = status == MOSAIC_OK && PQgetvalue(result, 0, 0)[0] == 't';
-    PQclear(result);
-    if (!there)
+    mosaic_status status = is_coordinator(grow, &is, error);
+    if (!is)
         return status;
     buffer_text(&sql, "BEGIN; LOCK TABLE mosaic.epoch IN ACCESS EXCLUSIVE MODE; ");
     add_epoch(&sql, grow, grow->apply->difference.wanted.epoch);
