@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 enum { FILE_MOST = 4 << 20 };
@@ -48,6 +49,13 @@ mosaic_status placement_file_read(struct placement_file *file, mosaic_error *err
     return access(file->path, W_OK) == 0 ? MOSAIC_OK : is_read_only(file, strerror(errno), error);
 }
 
+static void let_go(struct placement_file *file)
+{
+    if (*file->made)
+        close(file->fd);
+    *file->made = '\0';
+}
+
 static bool write_all(int fd, const char *data, size_t size)
 {
     while (size) {
@@ -60,27 +68,6 @@ static bool write_all(int fd, const char *data, size_t size)
     return true;
 }
 
-mosaic_status placement_file_write(struct placement_file *file, const struct buffer *text, mosaic_error *error)
-{
-    if (snprintf(file->made, sizeof file->made, "%s.new", file->path) >= (int)sizeof file->made)
-        return error_set(error, MOSAIC_IO, "the path of %s is too long", file->config_path);
-    int fd = open(file->made, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
-    if (fd < 0) {
-        mosaic_status status = is_read_only(file, strerror(errno), error);
-        *file->made = '\0';
-        return status;
-    }
-    /* Whose it was; where that may not be given away it is ours. */
-    if (fchown(fd, file->was.st_uid, file->was.st_gid) != 0)
-        errno = 0;
-    bool done = fchmod(fd, file->was.st_mode & 07777) == 0 && write_all(fd, text->data, text->size) && fsync(fd) == 0;
-    mosaic_status status = done ? MOSAIC_OK : is_read_only(file, strerror(errno), error);
-    close(fd);
-    if (!done)
-        placement_file_drop(file);
-    return status;
-}
-
 static bool is_as_it_was(const struct placement_file *file)
 {
     char *text = NULL;
@@ -91,6 +78,69 @@ static bool is_as_it_was(const struct placement_file *file)
                 memcmp(text, file->text, size) == 0;
     memory_free(text);
     return same;
+}
+
+/* Opens it, locked. -1, and errno: EWOULDBLOCK where another process has it. */
+static int open_locked(const char *path)
+{
+    struct stat ours, there;
+    for (;;) {
+        int fd = open(path, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+        if (fd < 0)
+            return -1;
+        if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+            int why = errno;
+            close(fd);
+            errno = why;
+            return -1;
+        }
+        if (fstat(fd, &ours) == 0 && lstat(path, &there) == 0 && ours.st_dev == there.st_dev &&
+            ours.st_ino == there.st_ino)
+            return fd;
+        close(fd); /* who had it has put it in place, or dropped it, in between */
+    }
+}
+
+static mosaic_status is_taken(const struct placement_file *file, mosaic_error *error)
+{
+    error_set(error, MOSAIC_PREFLIGHT, "another process is changing %s", file->config_path);
+    error_detail(error, "It has locked %s.new.", file->path);
+    error_hint(error, "wait until it is done");
+    error_sqlstate(error, "55006");
+    return MOSAIC_PREFLIGHT;
+}
+
+/* The text, for whom the old one was for. */
+static mosaic_status fill(const struct placement_file *file, const struct buffer *text, mosaic_error *error)
+{
+    /* Where it may not be given away it is ours. */
+    if (fchown(file->fd, file->was.st_uid, file->was.st_gid) != 0)
+        errno = 0;
+    bool done = fchmod(file->fd, file->was.st_mode & 07777) == 0 && ftruncate(file->fd, 0) == 0 &&
+                write_all(file->fd, text->data, text->size) && fsync(file->fd) == 0;
+    return done ? MOSAIC_OK : is_read_only(file, strerror(errno), error);
+}
+
+mosaic_status placement_file_write(struct placement_file *file, const struct buffer *text, mosaic_error *error)
+{
+    char made[PATH_MAX];
+    if (snprintf(made, sizeof made, "%s.new", file->path) >= (int)sizeof made)
+        return error_set(error, MOSAIC_IO, "the path of %s is too long", file->config_path);
+    file->fd = open_locked(made);
+    if (file->fd < 0)
+        return errno == EWOULDBLOCK ? is_taken(file, error) : is_read_only(file, strerror(errno), error);
+    memcpy(file->made, made, sizeof made);
+    mosaic_status status = MOSAIC_OK;
+    if (!is_as_it_was(file)) {
+        status = error_set(error, MOSAIC_CONFIG, "somebody has changed %s meanwhile", file->config_path);
+        error_hint(error, "try again");
+        error_sqlstate(error, "55000");
+    }
+    if (status == MOSAIC_OK)
+        status = fill(file, text, error);
+    if (status != MOSAIC_OK)
+        placement_file_drop(file);
+    return status;
 }
 
 /* The new name is on the disk, too. */
@@ -114,7 +164,7 @@ mosaic_status placement_file_use(struct placement_file *file, mosaic_error *erro
     const char *why = is_as_it_was(file) ? NULL : "somebody has changed it meanwhile";
     if (!why && rename(file->made, file->path) == 0) {
         sync_directory(file->path);
-        *file->made = '\0';
+        let_go(file);
         return MOSAIC_OK;
     }
     error_set(error, MOSAIC_CONFIG, "the cluster has been changed, and %s has not: %s", file->config_path,
@@ -129,11 +179,12 @@ void placement_file_drop(struct placement_file *file)
 {
     if (*file->made)
         (void)!unlink(file->made);
-    *file->made = '\0';
+    let_go(file);
 }
 
 void placement_file_free(struct placement_file *file)
 {
+    let_go(file);
     memory_free(file->text);
     file->text = NULL;
 }

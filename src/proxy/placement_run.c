@@ -120,26 +120,47 @@ static mosaic_status check_before(struct run *run)
     return status;
 }
 
+enum verdict { VERDICT_NO, VERDICT_YES, VERDICT_UNKNOWN };
+
 /* Did the catalog take it before it failed? Then what is left to do is done, as far as it can be. */
-static bool is_committed(struct run *run, uint64_t epoch_before)
+static enum verdict is_committed(struct run *run, uint64_t epoch_before)
 {
     const struct engine *engine = engine_of(run->after.engine);
     struct apply_view view = {0};
     struct model model;
     mosaic_error ignored;
     void *apply;
-    bool committed = false;
+    enum verdict verdict = VERDICT_UNKNOWN;
     if (config_parse(run->changed.data, run->changed.size, run->file.path, &model, &ignored) != MOSAIC_OK)
-        return false;
+        return verdict;
     if (look(run, &model, true, &apply, &ignored) == MOSAIC_OK) {
         engine->view(apply, &view);
-        committed = view.epoch_before > epoch_before;
-        if (committed && !view.findings->fatal && !view.is_empty)
+        if (view.epoch_before || !view.findings->fatal) /* else the catalog is out of reach */
+            verdict = view.epoch_before > epoch_before ? VERDICT_YES : VERDICT_NO;
+        if (verdict == VERDICT_YES && !view.findings->fatal && !view.is_empty)
             (void)!engine->carry_out(apply, NULL, NULL, &ignored);
         engine->close(apply);
     }
     model_free(&model);
-    return committed;
+    return verdict;
+}
+
+static mosaic_status stay_in_doubt(struct run *run, const char *why)
+{
+    error_set(run->error, MOSAIC_IN_DOUBT, "it is not known whether the cluster has been changed: %s", why);
+    error_detail(run->error, "What the proxy's config would be stands in %s.", run->file.made);
+    error_hint(run->error, "run pgmosaic apply with that file, which finds out, and finishes it; then put the file in "
+                           "place, and reload the proxy");
+    return MOSAIC_IN_DOUBT;
+}
+
+/* Its commit was in doubt, and has come to nothing. */
+static mosaic_status end_doubt(struct run *run, const char *why)
+{
+    error_set(run->error, MOSAIC_UNREACHABLE, "%s", why);
+    error_detail(run->error, "The home shard has not committed: nothing was changed.");
+    error_hint(run->error, "run pgmosaic apply, which drops what is left on other shards, and try again");
+    return MOSAIC_UNREACHABLE;
 }
 
 /* The apply is closed. */
@@ -153,12 +174,16 @@ static mosaic_status carry_out(struct run *run, void *apply, uint64_t epoch_befo
         return status;
     mosaic_error why = *run->error;
     pq_hold_interrupts(true);
-    bool committed = is_committed(run, epoch_before);
+    enum verdict verdict = is_committed(run, epoch_before);
     pq_hold_interrupts(false);
-    if (committed)
+    if (verdict == VERDICT_YES) {
         run->say(run->context, why.message);
+        return MOSAIC_OK;
+    }
     *run->error = why;
-    return committed ? MOSAIC_OK : status;
+    if (verdict == VERDICT_UNKNOWN)
+        return stay_in_doubt(run, why.message);
+    return status == MOSAIC_IN_DOUBT ? end_doubt(run, why.message) : status;
 }
 
 static mosaic_status apply_after(struct run *run)
@@ -345,7 +370,7 @@ static mosaic_status do_all(struct run *run)
         status = make_after(run);
     if (status == MOSAIC_OK)
         status = placement_file_write(&run->file, &run->changed, run->error);
-    if (status == MOSAIC_OK && (status = apply_after(run)) != MOSAIC_OK)
+    if (status == MOSAIC_OK && (status = apply_after(run)) != MOSAIC_OK && status != MOSAIC_IN_DOUBT)
         placement_file_drop(&run->file);
     if (status == MOSAIC_OK)
         status = placement_file_use(&run->file, run->error);

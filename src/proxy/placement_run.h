@@ -26,7 +26,8 @@ typedef void (*placement_say_fn)(void *context, const char *line);
 
 /*
  * MOSAIC_OK: the file at config_path is the new one, and the cluster is as it says. Otherwise the file is the old one,
- * and the cluster too, unless the error says more. Its waits end by pq_interrupt_thread.
+ * and the cluster too, unless the error says more; MOSAIC_IN_DOUBT: that is not known, and the new file is kept. Its
+ * waits end by pq_interrupt_thread.
  */
 MOSAIC_MUST_CHECK mosaic_status placement_run(const char *config_path, const struct placement_order *order,
                                               placement_say_fn say, void *context, struct placement_outcome *outcome,

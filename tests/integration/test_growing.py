@@ -3,7 +3,6 @@ unique over all shards."""
 import concurrent.futures
 import contextlib
 import copy
-import pathlib
 import signal
 import subprocess
 import threading
@@ -15,6 +14,7 @@ import pytest
 from conftest import COMMAND, at_points, environment, run_command, superuser
 from proxies import ask, eventually, start_proxy
 from test_apply import Cluster
+from test_twophase import wait_stopped
 
 LAB_SHARDS = 3
 SINCE = 1704067200000  # 2024 began, in milliseconds
@@ -575,7 +575,7 @@ def stopped_at(cluster, point):
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     end = {}
     try:
-        eventually(lambda: pathlib.Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T", 30)
+        wait_stopped(process)
         yield end
     finally:
         process.send_signal(signal.SIGCONT)

@@ -2,17 +2,21 @@
 together, while other clients go on."""
 import contextlib
 import copy
+import fcntl
 import os
+import pathlib
+import signal
 import threading
 import time
 
 import psycopg2
 import pytest
 
-from conftest import superuser
+from conftest import run_command, superuser
 from proxies import ask, eventually, start_proxy
 from rawwire import bind, describe, execute, parse, sync
 from test_apply import Cluster
+from test_twophase import wait_stopped
 
 LAB_SHARDS = 3
 COMMENTED = "tables: # what is spread\n  # users and what is theirs\n  - {name: users, key: id, function: modulo}   # by id\n"
@@ -31,10 +35,10 @@ def cluster(lab, directory):
 
 
 @contextlib.contextmanager
-def started(cluster, settings=None):
+def started(cluster, settings=None, env=None):
     lab = copy.copy(cluster.lab)
     lab.env, lab.name = {**lab.env, "PGMOSAIC_CONFIG": str(cluster.path)}, cluster.name
-    with start_proxy(lab, settings) as proxy:
+    with start_proxy(lab, settings, env=env) as proxy:
         text = proxy.config.read_text()
         head, tables, tail = text.partition("tables:\n  - {name: users, key: id, function: modulo}\n")
         assert tables, text
@@ -240,6 +244,60 @@ def test_a_client_that_goes_and_a_proxy_that_ends(cluster):
             assert "countries" not in proxy.config.read_text()
             waits.close()
     assert not cluster.lab.query(1, "SELECT FROM pg_class WHERE relname = 'countries'")
+
+
+def test_a_file_that_another_process_changes_is_left_alone(cluster):
+    """A second proxy with the same config: it must neither take nor remove the new one."""
+    with started(cluster) as proxy:
+        made = pathlib.Path(f"{proxy.config}.new")
+        with open(made, "w") as theirs:
+            theirs.write("theirs")
+            theirs.flush()
+            fcntl.flock(theirs, fcntl.LOCK_EX)
+            with pytest.raises(psycopg2.errors.ObjectInUse) as refused:
+                order(proxy, "SELECT mosaic.reference_table('countries')")
+            assert "another process is changing" in str(refused.value) and made.read_text() == "theirs"
+            assert cluster.epochs() == [1, 1, 1]
+        assert order(proxy, "SELECT mosaic.reference_table('countries')") == [("countries", 1)]
+        assert not made.exists() and "countries" in proxy.config.read_text()
+
+
+def test_a_commit_in_doubt_keeps_the_new_file(cluster, control_points):
+    """The home shard is lost at its commit, and does not answer: the table may be spread."""
+    failed = []
+
+    def run(proxy):
+        try:
+            order(proxy, "SELECT mosaic.shard_table('orders', 'customer_id')")
+        except psycopg2.Error as error:
+            failed.append(error)
+    with started(cluster, env={"MOSAIC_CONTROL_POINT": "grow.made=stop"}) as proxy:
+        thread = threading.Thread(target=run, args=[proxy])
+        thread.start()
+        wait_stopped(proxy.process)
+        with superuser(cluster.lab, 0, "postgres") as cursor:
+            try:
+                cursor.execute(f'ALTER DATABASE "{cluster.lab.name}" ALLOW_CONNECTIONS false')
+                cursor.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'pgmosaic apply'"
+                               f" AND datname = '{cluster.lab.name}'")
+                proxy.process.send_signal(signal.SIGCONT)
+                thread.join()
+            finally:
+                proxy.process.send_signal(signal.SIGCONT)
+                cursor.execute(f'ALTER DATABASE "{cluster.lab.name}" ALLOW_CONNECTIONS true')
+        made = pathlib.Path(f"{proxy.config}.new")
+        assert "it is not known whether the cluster has been changed" in str(failed[0]), failed
+        assert str(made) in failed[0].diag.message_detail and "orders" in made.read_text()
+        assert "orders" not in proxy.config.read_text()
+        done = run_command("apply", made, "--yes", cwd=cluster.directory)
+        assert done.returncode == 0, done.stderr
+        made.rename(proxy.config)
+        proxy.process.send_signal(signal.SIGHUP)
+
+        def served():
+            with contextlib.suppress(psycopg2.Error):
+                return ask(proxy.psycopg2(), "SELECT count(*) FROM orders")
+        assert eventually(served, 20) == [(999,)]
 
 
 def kinds(answers):
