@@ -322,12 +322,13 @@ static mosaic_status verify_table(struct transfer *transfer, const struct transf
 static mosaic_status begin_on(PGconn *connection, const char *name, enum engine_kind engine, int timeout_ms,
                               mosaic_error *error)
 {
-    /* Rows' texts must not depend on a session's settings; of a Citus cluster's workers neither. A source is in its
-     * snapshot's transaction already, unless nothing but a comparison was asked for. */
+    /* Rows' texts must not depend on a session's settings; of a Citus cluster's workers neither. That a policy hides
+     * rows from this role is an error. A source is in its snapshot's transaction already, unless nothing but a
+     * comparison was asked for. */
     const char *start = PQtransactionStatus(connection) == PQTRANS_IDLE ? "BEGIN ISOLATION LEVEL REPEATABLE READ;" : "";
     const char *citus = engine == ENGINE_CITUS ? "SET citus.propagate_set_commands = 'local';" : "";
     struct buffer sql = BUFFER_INIT(4096);
-    buffer_format(&sql, "%s%s%s", citus, start, checksum_settings);
+    buffer_format(&sql, "%s%sSET LOCAL row_security = off;%s", citus, start, checksum_settings);
     mosaic_status status = buffer_failed(&sql)
                                ? error_memory(error)
                                : pq_exec(connection, name, buffer_string(&sql), pq_deadline(timeout_ms), NULL, error);

@@ -228,6 +228,27 @@ def test_nothing_is_mixed_and_nothing_changed_by_a_look(four, three):
     assert three.leftovers() == [[]] * 3
 
 
+def test_rows_that_a_policy_hides_are_refused_and_not_left_behind(one, three):
+    """The owner is under its own policies where they are forced: the copy and both sums would leave the same rows out."""
+    one.query("CREATE TABLE kinds (code text PRIMARY KEY, name text); INSERT INTO kinds VALUES ('a', 'A'), ('b', 'B');"
+              "CREATE POLICY seen ON kinds USING (code = 'a'); ALTER TABLE kinds ENABLE ROW LEVEL SECURITY")
+    three.use("{name: kinds, kind: reference}")
+    copy(one, three, check=True)
+    assert three.everywhere("SELECT count(*) FROM kinds") == [[(2,)]] * 3
+    one.query("ALTER TABLE kinds FORCE ROW LEVEL SECURITY")
+    for options in (["--verify"], []):
+        three.everywhere("DROP TABLE kinds" if not options else "SELECT 1")
+        done = copy(one, three, *options)
+        assert done.returncode == 1 and "row-level security policy" in done.stderr, done.stderr
+    assert three.leftovers() == [[]] * 3
+    one.query("ALTER TABLE kinds NO FORCE ROW LEVEL SECURITY")
+    three.everywhere("CREATE TABLE kinds (code text PRIMARY KEY, name text); INSERT INTO kinds VALUES ('c', 'C');"
+                     "CREATE POLICY seen ON kinds USING (code = 'a');"
+                     "ALTER TABLE kinds ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY")
+    done = copy(one, three)
+    assert done.returncode == 1 and "row-level security policy" in done.stderr, done.stderr
+
+
 def test_an_empty_table_that_is_there_is_filled_and_emptied_again_by_a_failure(four, citus):
     citus.use("{name: things, key: id, shard_count: 4}")
     citus.query(SCHEMA + "ALTER TABLE things ADD CHECK (id <> 1001)")
