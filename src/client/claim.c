@@ -100,14 +100,19 @@ static bool is_ready(PGconn *connection, PostgresPollingStatusType polling)
 
 /* ---- greeting --------------------------------------------------------------------------------------- */
 
-static mosaic_status greet(struct claim *claim)
+/* With the first that is needed, from `greeting` on. */
+static mosaic_status greet(struct claim *claim, enum greeting greeting)
 {
     PGconn *connection = claim->lease->connection;
+    const char *sql[] = {"DISCARD ALL", pq_session_settings, engine(claim)->question};
+    if (greeting == GREETING_CLEAN && !claim->lease->dirty)
+        greeting = GREETING_SET;
+    if (greeting == GREETING_SET && pq_session_is_set(connection))
+        greeting = GREETING_ASK;
     claim->state = CLAIM_GREETING;
     claim->deadline = pq_deadline(claim->cluster->options.connect_timeout_ms);
-    claim->cleaning = claim->lease->dirty;
-    claim->failed_greeting = PQsetnonblocking(connection, 1) != 0 ||
-                             !PQsendQuery(connection, claim->cleaning ? "DISCARD ALL" : engine(claim)->question);
+    claim->greeting = greeting;
+    claim->failed_greeting = PQsetnonblocking(connection, 1) != 0 || !PQsendQuery(connection, sql[greeting]);
     claim->answer = 0;
     return MOSAIC_AGAIN;
 }
@@ -119,7 +124,7 @@ static mosaic_status continue_connecting(struct claim *claim, mosaic_error *erro
         claim->polling = PQconnectPoll(connection);
         if (claim->polling == PGRES_POLLING_OK) {
             pq_connected(connection);
-            return greet(claim);
+            return greet(claim, GREETING_CLEAN);
         }
     }
     if (claim->polling == PGRES_POLLING_FAILED)
@@ -166,10 +171,10 @@ static mosaic_status take_answer(struct claim *claim, const PGresult *result, mo
 static mosaic_status greeted(struct claim *claim)
 {
     struct lease *lease = claim->lease;
-    if (claim->cleaning) {
+    if (claim->greeting == GREETING_CLEAN)
         lease->dirty = false;
-        return greet(claim);
-    }
+    if (claim->greeting != GREETING_ASK)
+        return greet(claim, claim->greeting + 1);
     lease->epoch = claim->answer;
     pool_connected(claim->pool);
     if (lease->epoch <= atomic_load(&claim->cluster->epoch))
@@ -240,7 +245,7 @@ static mosaic_status got_place(struct claim *claim, mosaic_error *error)
     int64_t idle = pq_now_ms() - lease->idle_since;
     if (lease->dirty || idle >= claim->cluster->options.idle_check_ms ||
         lease->epoch > atomic_load(&claim->cluster->epoch))
-        return greet(claim);
+        return greet(claim, GREETING_CLEAN);
     return ready(claim);
 }
 

@@ -22,6 +22,13 @@ enum claim_state {
     CLAIM_FAILED
 };
 
+/* What a shard is told and asked, in this order; what is not needed is left out. */
+enum greeting {
+    GREETING_CLEAN, /* DISCARD ALL */
+    GREETING_SET,   /* pq_session_settings */
+    GREETING_ASK    /* the epoch */
+};
+
 struct claim {
     mosaic_cluster *cluster;
     struct pool *pool;
@@ -29,9 +36,9 @@ struct claim {
     struct waiter waiter;
     struct lease *lease;
     PostgresPollingStatusType polling;
-    int64_t deadline; /* of connecting and greeting */
-    bool fresh;       /* the connection was made by this claim: a failure is the shard's, not the pool's age */
-    bool cleaning;    /* GREETING: DISCARD ALL runs, the question comes after it */
+    int64_t deadline;       /* of connecting and greeting */
+    bool fresh;             /* the connection was made by this claim: a failure is the shard's, not the pool's age */
+    enum greeting greeting; /* GREETING: what runs */
     bool failed_greeting;
     uint64_t answer; /* GREETING: the epoch that the shard said */
     uint64_t ticket; /* REFRESHING */

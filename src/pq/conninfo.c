@@ -154,8 +154,8 @@ void pq_conninfo_address(const char *conninfo, char *text, size_t size)
     PQconninfoFree(options);
 }
 
-/* Takes part in every session: dates as ISO whatever the server's setting, backslashes plain. */
-static const char session_options[] = "-c DateStyle=ISO -c standard_conforming_strings=on";
+/* Takes part in every session: backslashes plain whatever the server's setting. */
+static const char session_options[] = "-c standard_conforming_strings=on";
 
 static char *joined_options(const char *given)
 {

@@ -136,6 +136,14 @@ void pq_connected(PGconn *connection)
     PQsetErrorVerbosity(connection, PQERRORS_DEFAULT);
 }
 
+const char pq_session_settings[] = "SET DateStyle = ISO";
+
+bool pq_session_is_set(const PGconn *connection)
+{
+    const char *dates = PQparameterStatus(connection, "DateStyle");
+    return dates && strncmp(dates, "ISO", 3) == 0;
+}
+
 /* connect_timeout of a conninfo counts too: libpq heeds it only when it blocks. */
 static int64_t connect_deadline(PGconn *connection, int64_t deadline)
 {
@@ -189,11 +197,15 @@ mosaic_status pq_connect(const char *conninfo, const char *shard, const char *ap
         return error_shard(error, shard);
     pq_conninfo_address(conninfo, address, sizeof address);
     mosaic_status status = pq_connect_wait(started, shard, address, connect_deadline(started, deadline), error);
+    if (status == MOSAIC_OK) {
+        pq_connected(started);
+        if (!pq_session_is_set(started))
+            status = pq_exec(started, shard, pq_session_settings, deadline, NULL, error);
+    }
     if (status != MOSAIC_OK) {
         PQfinish(started);
         return status;
     }
-    pq_connected(started);
     *connection = started;
     return MOSAIC_OK;
 }

@@ -44,9 +44,9 @@ MOSAIC_MUST_CHECK mosaic_status pq_wait(PGconn *connection, bool for_write, int6
 
 /*
  * Opens a connection with client_encoding UTF8, the application name, and the library's session settings (DateStyle
- * ISO, search_path as the server has it, standard_conforming_strings on, no notices printed). `shard` names it in
- * errors. Sorts a failure into UNREACHABLE, AUTH, NOT_FOUND (no such database), TIMEOUT, with a hint. On MOSAIC_OK
- * PQfinish it.
+ * ISO with the server's order of day and month, search_path as the server has it, standard_conforming_strings on, no
+ * notices printed). `shard` names it in errors. Sorts a failure into UNREACHABLE, AUTH, NOT_FOUND (no such database),
+ * TIMEOUT, with a hint. On MOSAIC_OK PQfinish it.
  */
 MOSAIC_MUST_CHECK mosaic_status pq_connect(const char *conninfo, const char *shard, const char *application_name,
                                            int64_t deadline, PGconn **connection, mosaic_error *error);
@@ -68,8 +68,16 @@ PGconn *pq_connect_start(const char *conninfo, const char *application_name, mos
 /* The same at once, for a connection that libpq was asked to start: waits until it is made. `address` names it. */
 MOSAIC_MUST_CHECK mosaic_status pq_connect_wait(PGconn *connection, const char *shard, const char *address,
                                                 int64_t deadline, mosaic_error *error);
-/* Ends what pq_connect_start began: error texts of libpq are short again. */
+/* Ends what pq_connect_start began: error texts of libpq are short again. pq_session_settings are still to be run. */
 void pq_connected(PGconn *connection);
+/*
+ * Dates are shown as ISO, and read by the order of day and month that the session has. As an option of the connection
+ * it would hide the order of ALTER DATABASE and ALTER ROLE … SET datestyle, since that counts less. To be said again
+ * when a session was reset.
+ */
+extern const char pq_session_settings[];
+/* Has the session them already, as the server has reported? Then there is nothing to run. */
+bool pq_session_is_set(const PGconn *connection);
 /* What a connection attempt that failed means; fills error. */
 mosaic_status pq_connect_failure(const PGconn *connection, const char *shard, mosaic_error *error);
 

@@ -143,6 +143,17 @@ def test_awkward_rows_arrive_unchanged(cluster, data, options, report):
     assert sorted(found) == sorted(AWKWARD)
 
 
+def test_dates_are_read_in_the_order_of_the_role(cluster):
+    cluster.everywhere("alter role current_user set datestyle = 'SQL, DMY'")
+    try:
+        assert load(cluster, "rates", "code,at,id\na,03/04/2024,1\n").returncode == 0
+        cluster.run("exec", "--all", "insert into rates (code, at, id) values ('b', '03/04/2024', 2)", check=True)
+        found = rows(cluster, "select code, extract(month from at)::int from rates order by code")
+        assert found == [("a", 4), ("b", 4)] * LAB_SHARDS
+    finally:
+        cluster.everywhere("alter role current_user reset datestyle")
+
+
 def test_header_names_are_matched(cluster):
     assert load(cluster, "users", 'note,"id",grade\nn,5,1\n').returncode == 0
     assert rows(cluster, "select id, name, note, grade from users") == [(5, None, "n", 1)]

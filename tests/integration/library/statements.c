@@ -62,6 +62,20 @@ static void sessions_are_clean(void)
     CHECK(number_on(cluster, 0, "SELECT (to_regclass('users') = to_regclass('public.users'))::int") == 1);
 }
 
+/* They are read in the role's own order, and shown as ISO, in a session that is new and in one that was cleaned. */
+static void dates_are_the_roles(const char *config)
+{
+    EXPECT(MOSAIC_OK, on(0, "ALTER ROLE CURRENT_USER SET DateStyle = 'SQL, DMY'"));
+    mosaic_cluster *fresh = open_cluster(config, &(mosaic_options){.pool_size = 1});
+    for (int i = 0; i < 2; i++) {
+        CHECK(number_on(fresh, 0, "SELECT (current_setting('DateStyle') = 'ISO, DMY')::int") == 1);
+        EXPECT(MOSAIC_OK,
+               mosaic_exec_shard(fresh, 0, &(mosaic_statement){.sql = "SET DateStyle = 'German'"}, 0, NULL, &error));
+    }
+    mosaic_close(fresh);
+    EXPECT(MOSAIC_OK, on(0, "ALTER ROLE CURRENT_USER RESET DateStyle"));
+}
+
 /* Whatever state a connection comes back in, the next user gets an idle one. */
 static void broken_ones_are_replaced(void)
 {
@@ -126,6 +140,7 @@ int main(int count, char **words)
     failures_are_told();
     ownership_is_kept();
     sessions_are_clean();
+    dates_are_the_roles(words[1]);
     broken_ones_are_replaced();
     call_frees_what_it_left();
     EXPECT(MOSAIC_OK, mosaic_refresh(cluster, &error));
