@@ -2,6 +2,7 @@
  * Definitions, by pg_dump: its first part (tables, defaults, sequences) before the rows, its last (indexes,
  * constraints, triggers) behind them. What is the source cluster's own, the constraint mosaic_owner, is left out.
  */
+#include "base/control_point.h"
 #include "catalog/parallel.h"
 #include "core/script.h"
 #include "core/sqlexpr.h"
@@ -219,6 +220,9 @@ mosaic_status schema_create(struct transfer *transfer, mosaic_error *error)
     buffer_free(&schemas);
     if (status == MOSAIC_OK)
         status = run_dump(transfer, "pre-data", error);
+    control_point("copy.made");
+    if (status == MOSAIC_OK)
+        status = marker_note(transfer, error);
     return status == MOSAIC_OK ? spread(transfer, APPLY_COORDINATOR_NOT, error) : status;
 }
 

@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { CONNECT_MS = 10000, LOOK_MS = 60000 };
+enum { CONNECT_MS = 10000, LOOK_MS = 60000, NAME_MOST = 1024 };
 
 void transfer_say(const struct transfer *transfer, const char *format, ...)
 {
@@ -27,6 +27,32 @@ void transfer_add_name(struct buffer *sql, const struct table *table)
     sql_identifier(sql, table->schema);
     buffer_char(sql, '.');
     sql_identifier(sql, table->name);
+}
+
+const char *transfer_name(struct transfer *transfer, const struct table *table)
+{
+    struct buffer name = BUFFER_INIT(NAME_MOST);
+    transfer_add_name(&name, table);
+    const char *text = buffer_failed(&name) ? NULL : arena_string(&transfer->arena, buffer_string(&name));
+    buffer_free(&name);
+    return text;
+}
+
+mosaic_status transfer_has_rows(struct transfer *transfer, size_t shard, const char *name, bool *rows,
+                                mosaic_error *error)
+{
+    /* Citus reads the subquery before it looks: it must have a column, and end at the first row. */
+    const char *sql =
+        arena_format(&transfer->arena, "SET LOCAL row_security = off; SELECT EXISTS (SELECT 1 FROM %s LIMIT 1)", name);
+    PGresult *result = NULL;
+    if (!sql)
+        return error_memory(error);
+    mosaic_status status =
+        pq_exec(transfer->targets[shard], transfer->to->shards[shard].name, sql, pq_deadline(LOOK_MS), &result, error);
+    if (status == MOSAIC_OK)
+        *rows = PQgetvalue(result, 0, 0)[0] == 't';
+    PQclear(result);
+    return status;
 }
 
 mosaic_status transfer_on_targets(struct transfer *transfer, const char *sql, mosaic_error *error)

@@ -81,31 +81,15 @@ static bool same_columns(const struct table_facts *a, const struct table_facts *
     return true;
 }
 
-static mosaic_status has_rows(struct transfer *transfer, size_t shard, const struct table *table, bool *rows,
-                              mosaic_error *error)
-{
-    struct buffer sql = BUFFER_INIT(4096);
-    PGresult *result = NULL;
-    /* Citus reads the subquery before it looks: it must have a column, and end at the first row. */
-    buffer_text(&sql, "SET LOCAL row_security = off; SELECT EXISTS (SELECT 1 FROM ");
-    transfer_add_name(&sql, table);
-    buffer_text(&sql, " LIMIT 1)");
-    mosaic_status status = buffer_failed(&sql) ? error_memory(error)
-                                               : pq_exec(transfer->targets[shard], transfer->to->shards[shard].name,
-                                                         buffer_string(&sql), pq_deadline(LOOK_MS), &result, error);
-    if (status == MOSAIC_OK)
-        *rows = PQgetvalue(result, 0, 0)[0] == 't';
-    PQclear(result);
-    buffer_free(&sql);
-    return status;
-}
-
 /* What the target has of the table: nothing, or an empty one like the source's, on all shards alike. */
 static mosaic_status judge_target(struct transfer *transfer, struct transfer_table *table, size_t at,
                                   const struct shard_facts *targets, mosaic_error *error)
 {
     const struct table *to = table->table;
+    const char *name = transfer_name(transfer, to);
     size_t there = 0;
+    if (!name)
+        return error_memory(error);
     for (size_t i = 0; i < transfer->to->shard_count; i++) {
         const struct table_facts *facts = &targets[i].tables[at];
         const char *shard = transfer->to->shards[i].name;
@@ -113,7 +97,7 @@ static mosaic_status judge_target(struct transfer *transfer, struct transfer_tab
         if (!facts->exists)
             continue;
         there++;
-        mosaic_status status = has_rows(transfer, i, to, &rows, error);
+        mosaic_status status = transfer_has_rows(transfer, i, name, &rows, error);
         if (status != MOSAIC_OK)
             return status;
         if (rows)

@@ -80,13 +80,24 @@ MOSAIC_MUST_CHECK mosaic_status transfer_open_sources(struct transfer *transfer,
 MOSAIC_MUST_CHECK mosaic_status transfer_open_targets(struct transfer *transfer, mosaic_error *error);
 /* Appends schema.name, quoted. */
 void transfer_add_name(struct buffer *sql, const struct table *table);
+/* The same as a text of the arena; NULL when memory is out. */
+const char *transfer_name(struct transfer *transfer, const struct table *table);
+/* Has the table of this name, as transfer_name gives it, rows on a shard of the target? Those that a policy hides from
+ * this role are an error. */
+MOSAIC_MUST_CHECK mosaic_status transfer_has_rows(struct transfer *transfer, size_t shard, const char *name, bool *rows,
+                                                  mosaic_error *error);
 /* Runs a statement on every shard of the target, one after the other. */
 MOSAIC_MUST_CHECK mosaic_status transfer_on_targets(struct transfer *transfer, const char *sql, mosaic_error *error);
 __attribute__((format(printf, 2, 3))) void transfer_say(const struct transfer *transfer, const char *format, ...);
 
 /* marker.c */
+/* Takes the copy's lock; transfer->unfinished is set where a copy was cut off. */
 MOSAIC_MUST_CHECK mosaic_status marker_find(struct transfer *transfer, mosaic_error *error);
 MOSAIC_MUST_CHECK mosaic_status marker_write(struct transfer *transfer, mosaic_error *error);
+/* Writes down which the tables are that stand on the target now: before rows come into them. */
+MOSAIC_MUST_CHECK mosaic_status marker_note(struct transfer *transfer, mosaic_error *error);
+/* Removes what the marker names, and then the marker. Refuses before anything is removed where a table is another now.
+ */
 MOSAIC_MUST_CHECK mosaic_status marker_undo(struct transfer *transfer, mosaic_error *error);
 MOSAIC_MUST_CHECK mosaic_status marker_remove(struct transfer *transfer, mosaic_error *error);
 

@@ -305,6 +305,15 @@ def test_a_worker_killed_in_the_middle_loses_nothing_and_leaves_nothing(four, ci
     assert citus.query("SELECT count(*) FROM pg_dist_shard") == [(4,)]
 
 
+def copy_again(source, target, *options):
+    """The server may not know yet that the one before was killed."""
+    end = time.monotonic() + 30
+    while "another copy" in (done := copy(source, target, *options)).stderr:
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    return done
+
+
 def test_a_copy_that_was_killed_is_removed_by_the_next_or_by_abort(four, three, control_points):
     three.use("{name: things, key: id, function: hash}")
     points = ("copy.marked=kill", "copy.created=kill", f"load.row={ROWS // 2}:kill", "load.before_prepare=3:kill",
@@ -313,12 +322,37 @@ def test_a_copy_that_was_killed_is_removed_by_the_next_or_by_abort(four, three, 
         killed = copy(four, three, env={"MOSAIC_CONTROL_POINT": point})
         assert killed.returncode == -signal.SIGKILL
         options = ["--abort"] if point != points[-1] else []
-        end = time.monotonic() + 30
-        while "another copy" in (done := copy(four, three, *options)).stderr:
-            assert time.monotonic() < end
-            time.sleep(0.1)
+        done = copy_again(four, three, *options)
         assert done.returncode == 0 and "cut off" in done.stdout, done.stderr
         if options:
             assert three.leftovers() == [[]] * 3
             assert three.everywhere("SELECT count(*) FROM pg_prepared_xacts") == [[(0,)]] * 3
     assert three.sums() == four.sums()
+
+
+@pytest.mark.parametrize("point", ["copy.made=kill", "copy.rows=kill"])
+def test_a_table_made_since_a_copy_was_killed_is_not_taken_for_the_copys(four, three, control_points, point):
+    three.use("{name: things, key: id, function: hash}")
+    assert copy(four, three, env={"MOSAIC_CONTROL_POINT": point}).returncode == -signal.SIGKILL
+    three.everywhere("DROP TABLE things; CREATE TABLE things (id bigint PRIMARY KEY); INSERT INTO things VALUES (1)")
+    for options in (["--abort"], []):
+        done = copy_again(four, three, *options)
+        assert done.returncode == 1 and "things is not the one of the copy that was cut off" in done.stderr, done.stderr
+        assert "DROP TABLE mosaic.copy on shard s0" in done.stderr
+        assert three.everywhere("SELECT count(*) FROM things") == [[(1,)]] * 3
+    three.query("DROP TABLE things", 0)
+    three.everywhere("ALTER TABLE IF EXISTS things RENAME TO parts")
+    copy(four, three, "--abort", check=True)
+    assert three.leftovers() == [[], [("parts",)], [("parts",)]]
+
+
+def test_an_empty_table_made_anew_since_is_not_emptied_by_the_next_copy(four, three, control_points):
+    three.use("{name: things, key: id, function: hash}")
+    three.everywhere(SCHEMA)
+    assert copy(four, three, env={"MOSAIC_CONTROL_POINT": "copy.rows=kill"}).returncode == -signal.SIGKILL
+    three.everywhere(f"DROP TABLE things; {SCHEMA} INSERT INTO things (id) VALUES (1)")
+    done = copy_again(four, three)
+    assert done.returncode == 1 and "things is not the one of the copy that was cut off" in done.stderr, done.stderr
+    three.query("DROP TABLE mosaic.copy")
+    assert copy(four, three, "--abort", check=True).stdout.startswith("there is no copy that was cut off")
+    assert three.everywhere("SELECT count(*) FROM things") == [[(1,)]] * 3
