@@ -226,41 +226,11 @@ mosaic_status schema_create(struct transfer *transfer, mosaic_error *error)
     return status == MOSAIC_OK ? spread(transfer, APPLY_COORDINATOR_NOT, error) : status;
 }
 
-/* Sequences go on behind the highest value that was copied. On several shards apply has seen to it that they differ. */
-static mosaic_status set_sequences(struct transfer *transfer, mosaic_error *error)
-{
-    mosaic_status status = MOSAIC_OK;
-    for (size_t i = 0; i < transfer->table_count && status == MOSAIC_OK; i++) {
-        const struct transfer_table *table = &transfer->tables[i];
-        for (size_t c = 0; c < table->facts->column_count && status == MOSAIC_OK; c++) {
-            const struct column_facts *column = &table->facts->columns[c];
-            struct buffer sql = BUFFER_INIT(16 * 1024), name = BUFFER_INIT(4096);
-            if (!column->sequence.name || !table->creates || transfer->to->shard_count > 1)
-                continue;
-            transfer_add_name(&name, table->table);
-            buffer_text(&sql, "SELECT pg_catalog.setval(pg_catalog.pg_get_serial_sequence(");
-            sql_literal(&sql, buffer_string(&name), name.size);
-            buffer_text(&sql, ", ");
-            sql_literal(&sql, column->name, strlen(column->name));
-            buffer_text(&sql, ")::regclass, max(");
-            sql_identifier(&sql, column->name);
-            buffer_format(&sql, ")) FROM %s HAVING max(", buffer_string(&name));
-            sql_identifier(&sql, column->name);
-            buffer_text(&sql, ") IS NOT NULL");
-            status =
-                buffer_failed(&sql) ? error_memory(error) : transfer_on_targets(transfer, buffer_string(&sql), error);
-            buffer_free(&name);
-            buffer_free(&sql);
-        }
-    }
-    return status;
-}
-
 mosaic_status schema_finish(struct transfer *transfer, mosaic_error *error)
 {
     mosaic_status status = run_dump(transfer, "post-data", error);
     if (status == MOSAIC_OK)
-        status = set_sequences(transfer, error);
+        status = sequences_set(transfer, error);
     /* Constraints that came with the last part are judged as those of any table are. */
     return status == MOSAIC_OK ? spread(transfer, APPLY_COORDINATOR_PLAN, error) : status;
 }

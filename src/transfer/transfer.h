@@ -105,6 +105,9 @@ MOSAIC_MUST_CHECK mosaic_status marker_remove(struct transfer *transfer, mosaic_
 MOSAIC_MUST_CHECK mosaic_status schema_create(struct transfer *transfer, mosaic_error *error);
 MOSAIC_MUST_CHECK mosaic_status schema_finish(struct transfer *transfer, mosaic_error *error);
 
+/* sequences.c. Of all copied tables' columns, on every shard, once the rows and the columns' defaults are there. */
+MOSAIC_MUST_CHECK mosaic_status sequences_set(struct transfer *transfer, mosaic_error *error);
+
 /* rows.c */
 MOSAIC_MUST_CHECK mosaic_status rows_copy(struct transfer *transfer, mosaic_error *error);
 

@@ -206,6 +206,30 @@ def test_one_postgresql_that_knows_nothing_is_copied_to_shards_and_to_citus(one,
             target.empty().everywhere("DROP TYPE mood")
 
 
+@pytest.mark.parametrize("made", [False, True], ids=["made-by-copy", "made-before"])
+def test_sequences_go_on_behind_what_was_copied(one, three, made):
+    tables = ("CREATE TABLE kinds (id serial PRIMARY KEY, name text);"
+              "CREATE TABLE parts (id serial, thing bigint, code text, PRIMARY KEY (thing, id));"
+              "CREATE SEQUENCE codes OWNED BY parts.code; ALTER TABLE parts ALTER code SET DEFAULT nextval('codes');"
+              "CREATE SEQUENCE down INCREMENT -1 OWNED BY kinds.id;")
+    one.query(tables + "ALTER TABLE kinds ADD depth int DEFAULT nextval('down');"
+              "INSERT INTO kinds (name) SELECT 'k' FROM generate_series(1, 20);"
+              "INSERT INTO parts (thing) SELECT g % 50 FROM generate_series(1, 2000) g;"
+              "INSERT INTO parts VALUES (1, 99, 'none')")
+    # A sharded table with a sequence is to be made, and applied, beforehand.
+    three.use("{name: kinds, kind: reference}", *["{name: parts, key: thing}"] * made)
+    if made:
+        three.everywhere(tables + "ALTER TABLE kinds ADD depth int DEFAULT nextval('down')")
+        run_command("apply", "-c", three.config, "--yes", check=True)
+        three.query("SELECT setval('kinds_id_seq', 70)", 1)
+    copy(one, three, check=True)
+    assert three.everywhere("SELECT nextval('kinds_id_seq'), nextval('down')") == \
+        [[(21, -21)], [(71 if made else 21, -21)], [(21, -21)]]
+    for sequence in ("parts_id_seq", "codes") if made else ():
+        given = [value for _ in range(2) for [(value,)] in three.everywhere(f"SELECT nextval('{sequence}')")]
+        assert min(given) > 2000 and len(set(given)) == 6, given
+
+
 # ---- what it refuses -------------------------------------------------------------------------------------------------
 
 
