@@ -373,6 +373,8 @@ const struct command exec_command = {
         "--no-transaction: "
         "then the statements run by themselves, on one shard after the other, and what was done and where is reported "
         "when one fails. A single statement on a single shard needs no flag.\n\n"
+        "exec does not look which tables the SQL writes, so it does not keep others from a reference table meanwhile, "
+        "as load and the proxy do: while others write one, its copies may come to differ.\n\n"
         "exec works before anything was applied, so that the tables can be made with it; only --key needs the catalog. "
         "Commands of psql, which begin with a backslash, and COPY FROM STDIN are refused (see pgmosaic load).\n\n"
         "Rows go to standard output as they arrive: aligned on a terminal, else CSV with a header for each statement. "

@@ -11,8 +11,11 @@
 #include "catalog/twophase.h"
 #include "client/cluster.h"
 #include "client/load_job.h"
+#include "core/turn.h"
 #include "engine/engine.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 enum {
@@ -72,6 +75,17 @@ static bool uses_report(const struct load_job *job, size_t shard)
     return job_reports(job) && (job->table->kind != TABLE_REFERENCE || shard == 0);
 }
 
+/* Shard after shard, as turns are taken. */
+static mosaic_status begin_transaction(const struct load_job *job, const struct load_stream *stream, int64_t deadline,
+                                       mosaic_error *error)
+{
+    char sql[100] = "BEGIN";
+    if (job->table->kind == TABLE_REFERENCE)
+        snprintf(sql, sizeof sql, "BEGIN; SELECT pg_catalog.pg_advisory_xact_lock(%d, %" PRIu32 ")", TURN_LOCK,
+                 turn_of_table(job->table));
+    return pq_exec(stream->connection, stream->name, sql, deadline, NULL, error);
+}
+
 static mosaic_status open_stream(struct load_job *job, const mosaic_cluster *cluster, size_t shard, mosaic_error *error)
 {
     struct load_stream *stream = &job->streams.streams[shard];
@@ -98,9 +112,7 @@ static mosaic_status open_stream(struct load_job *job, const mosaic_cluster *clu
                          "SET client_min_messages = error; SET statement_timeout = 0;"
                          " SET idle_in_transaction_session_timeout = 0",
                          deadline, NULL, error);
-    if (status == MOSAIC_OK)
-        status = pq_exec(stream->connection, of->name, "BEGIN", deadline, NULL, error);
-    return status;
+    return status == MOSAIC_OK ? begin_transaction(job, stream, deadline, error) : status;
 }
 
 /* Shard after shard, in the order of all loads, so that two that replace one table cannot wait for each other. */

@@ -7,7 +7,7 @@
 
 enum { CONFIRM_MS = 3000 };
 
-/* Behind the numbers of leg_server.c, of which 0 is none. */
+/* A turn (core/turn.h) of which 0 is no table's. */
 #define LOCK "(7881700, 0)"
 #define SHARE "pg_catalog.pg_advisory_lock_shared" LOCK
 #define LET_GO "pg_catalog.pg_advisory_unlock_shared" LOCK

@@ -9,6 +9,7 @@
 #include "catalog/introspect.h"
 #include "catalog/owner.h"
 #include "core/sqlexpr.h"
+#include "core/turn.h"
 #include "proxy/copy_in.h"
 #include "proxy/given.h"
 #include "proxy/leg.h"
@@ -79,10 +80,6 @@ static bool find_order(struct scatter *scatter, const struct plan_write *write)
     return order != NULL;
 }
 
-/* Of advisory locks: who writes a reference table has one of them on every shard, who changes the schema on the first.
- */
-enum { TURN_LOCK = 7881700, TURN_OF_SCHEMA = 1 };
-
 /* The number of a lock that keeps others from the same until its transaction ends. */
 struct turn {
     uint32_t number;
@@ -91,8 +88,7 @@ struct turn {
 
 static struct turn turn_of(const struct table *table, bool is_shared)
 {
-    const char *name = table->display;
-    return (struct turn){((uint32_t)settings_hash(0, name, strlen(name)) & INT32_MAX) | 2, is_shared};
+    return (struct turn){turn_of_table(table), is_shared};
 }
 
 /* All take them in one order. */

@@ -179,7 +179,12 @@ static mosaic_status copy_table(struct transfer *transfer, struct transfer_table
         pthread_mutex_init(&copying.mutex, NULL);
         for (size_t i = 0; i < transfer->source_count; i++)
             copying.readers[i] = (struct reader){.copying = &copying, .source = &transfer->sources[i]};
-        parallel_run(count, copy_node, &copying);
+        /* Of a reference table one load waits for the other (core/turn.h), longer perhaps than it may. */
+        bool in_turn = table->table->kind == TABLE_REFERENCE;
+        for (size_t i = 0; i < count && in_turn; i++)
+            copy_node(&copying, i);
+        if (!in_turn)
+            parallel_run(count, copy_node, &copying);
         pthread_mutex_destroy(&copying.mutex);
     }
     uint64_t bytes = 0;

@@ -187,6 +187,24 @@ def test_keys_that_the_column_rounds_go_where_they_are_stored(cluster, report):
     assert sorted(rows(cluster, "select * from prices")) == sorted(wanted)
 
 
+def test_rows_of_a_reference_table_wait_for_who_writes_it(cluster):
+    """Else two that write the same row, each first on another shard, leave copies that differ."""
+    waiting = "select 1 from pg_locks where locktype = 'advisory' and not granted and classid = 7881700"
+    with cluster.connect(1) as connection, connection.cursor() as cursor:
+        cursor.execute("begin; select pg_advisory_xact_lock(7881700, hashtext('countries') & 2147483647 | 2)")
+        process = subprocess.Popen([str(COMMAND), "load", "countries", "-"], stdin=subprocess.PIPE, cwd=cluster.directory,
+                                   stdout=subprocess.PIPE, env=environment({"PGMOSAIC_CONFIG": cluster.config}))
+        process.stdin.write(b"code,name\nde,Germany\n")
+        process.stdin.close()
+        end = time.monotonic() + 30
+        while not cluster.query(1, waiting):
+            assert process.poll() is None and time.monotonic() < end
+            time.sleep(0.01)
+        cursor.execute("insert into countries values ('fr', 'France'); commit")
+    assert process.wait(30) == 0
+    assert sorted(rows(cluster, "select code from countries")) == [("de",)] * 3 + [("fr",)]
+
+
 def test_reference_table_is_loaded_everywhere(cluster):
     assert load(cluster, "countries", "code,name\nde,Germany\nfr,France\n").returncode == 0
     for shard in range(cluster.shards):
