@@ -1,6 +1,8 @@
 #define _GNU_SOURCE /* strcasestr */
 #include "client/statement.h"
 
+#include "client/called.h"
+
 #include <ctype.h>
 #include <string.h>
 #include <strings.h>
@@ -62,14 +64,8 @@ enum statement_kind statement_kind(const char *sql)
 
 bool statement_marks_session(const char *sql)
 {
-    /* What a data statement can still do: a setting by function, a lock of the session, SELECT INTO TEMP. */
-    static const char *const traces[] = {"set_config", "advisory", "temp", "setseed", "currval", "dblink"};
-    if (statement_kind(sql) != STATEMENT_DATA)
-        return true;
-    for (size_t i = 0; i < sizeof traces / sizeof traces[0]; i++)
-        if (strcasestr(sql, traces[i]))
-            return true;
-    return false;
+    /* What a data statement can still do: SELECT INTO TEMP, and whatever a function does that it calls. */
+    return statement_kind(sql) != STATEMENT_DATA || strcasestr(sql, "temp") || !called_is_harmless(sql);
 }
 
 static bool names_byte_collation(const char *at)

@@ -39,8 +39,8 @@ enum statement_kind {
 
 /* By the first word after blanks and comments. */
 enum statement_kind statement_kind(const char *sql);
-/* May it leave something behind in its session (SET, temporary tables, advisory locks, LISTEN …)? When in doubt, yes.
- */
+/* May it leave something behind in its session (SET, temporary tables, advisory locks, LISTEN …)? When in doubt, yes;
+ * what called.h cannot see, no. */
 bool statement_marks_session(const char *sql);
 /* How often it says COLLATE "C", "POSIX" or ucs_basic: the collations whose order is that of the bytes. */
 size_t statement_byte_collations(const char *sql);

@@ -110,14 +110,11 @@ static bool makes_routine(const struct reading *reading)
            (!strcmp(reading->words[at], "FUNCTION") || !strcmp(reading->words[at], "PROCEDURE"));
 }
 
-static void take_word(struct reading *reading)
+static void take_word(struct reading *reading, const char *text, size_t size)
 {
-    struct script *script = reading->script;
     char word[WORD_SIZE] = "";
-    size_t size = 0;
-    for (; is_word(look(script, 0)); step(script))
-        if (size + 1 < WORD_SIZE)
-            word[size++] = (char)toupper((unsigned char)look(script, 0));
+    for (size_t i = 0; i < size && i + 1 < WORD_SIZE; i++)
+        word[i] = (char)toupper((unsigned char)text[i]);
     if (reading->word_count < WORDS_KEPT)
         memcpy(reading->words[reading->word_count++], word, WORD_SIZE);
     if (!strcmp(reading->last, "FROM") && !strcmp(word, "STDIN"))
@@ -160,26 +157,57 @@ static bool skip_blank(struct script *script)
     return true;
 }
 
+/* A string; false when there is something else. */
+static bool skip_text(struct script *script)
+{
+    char c = look(script, 0);
+    size_t tag = c == '$' ? dollar_tag(script) : 0;
+    bool escapes = (c == 'e' || c == 'E') && look(script, 1) == '\'';
+    if (tag)
+        skip_dollar_quoted(script, tag);
+    else if (c != '\'' && !escapes)
+        return false;
+    else {
+        if (escapes)
+            step(script);
+        skip_quoted(script, '\'', escapes);
+    }
+    return true;
+}
+
+enum script_token script_token(struct script *script)
+{
+    char c = look(script, 0);
+    if (skip_blank(script))
+        return SCRIPT_BLANK;
+    if (skip_text(script))
+        return SCRIPT_TEXT;
+    if (c == '"') {
+        skip_quoted(script, c, false);
+        return SCRIPT_NAME;
+    }
+    step(script);
+    if (!is_word(c) || c == '$')
+        return SCRIPT_SIGN;
+    bool is_number = isdigit((unsigned char)c);
+    while (is_word(look(script, 0)) || (is_number && look(script, 0) == '.'))
+        step(script);
+    return is_number ? SCRIPT_NUMBER : SCRIPT_WORD;
+}
+
 static void take_token(struct reading *reading)
 {
     struct script *script = reading->script;
-    char c = look(script, 0);
-    size_t tag = c == '$' ? dollar_tag(script) : 0;
-    if (c == '\'' || c == '"')
-        skip_quoted(script, c, false);
-    else if ((c == 'e' || c == 'E') && look(script, 1) == '\'') {
-        step(script);
-        skip_quoted(script, '\'', true);
-    } else if (tag)
-        skip_dollar_quoted(script, tag);
-    else if (is_word_start(c))
-        take_word(reading);
-    else if (isdigit((unsigned char)c))
-        while (is_word(look(script, 0)) || look(script, 0) == '.')
-            step(script);
-    else {
-        reading->parentheses += (c == '(') - (c == ')' && reading->parentheses > 0);
-        step(script);
+    const char *text = script->text + script->at;
+    switch (script_token(script)) {
+    case SCRIPT_WORD:
+        take_word(reading, text, (size_t)(script->text + script->at - text));
+        break;
+    case SCRIPT_SIGN:
+        reading->parentheses += (*text == '(') - (*text == ')' && reading->parentheses > 0);
+        break;
+    default:
+        break;
     }
 }
 

@@ -29,6 +29,19 @@ struct script {
 struct script script_start(const char *text, size_t size);
 /* The next statement. MOSAIC_DATA for a backslash command of psql or a zero byte; the message names the line. */
 MOSAIC_MUST_CHECK mosaic_status script_next(struct script *script, struct statement *statement, mosaic_error *error);
+
+enum script_token {
+    SCRIPT_BLANK, /* one, or a comment */
+    SCRIPT_WORD,
+    SCRIPT_NAME, /* in quotes; a doubled quote within reads as two of them */
+    SCRIPT_TEXT, /* a string in quotes or dollars */
+    SCRIPT_NUMBER,
+    SCRIPT_SIGN, /* one other character */
+};
+
+/* Past what stands at script->at, which is not the end. */
+enum script_token script_token(struct script *script);
+
 /* The line of a character of a statement, counted from 1 in UTF-8 characters as PostgreSQL does; its first line for 0.
  */
 size_t statement_line(const struct statement *statement, size_t position);

@@ -53,6 +53,11 @@ static void sessions_are_clean(void)
     CHECK(number_on(cluster, 0, "SELECT count(*) FROM users WHERE false") == 0);
     EXPECT(MOSAIC_OK, on(0, "SELECT set_config('search_path', 'pg_catalog', false)"));
     CHECK(number_on(cluster, 0, "SELECT count(*) FROM users WHERE false") == 0);
+    EXPECT(MOSAIC_OK, on(0, "CREATE FUNCTION login(who text) RETURNS void LANGUAGE sql"
+                            " AS $$SELECT set_config('app.who', who, false)$$"));
+    EXPECT(MOSAIC_OK, on(0, "SELECT login('bob')"));
+    CHECK(number_on(cluster, 0, "SELECT (coalesce(current_setting('app.who', true), '') = '')::int") == 1);
+    EXPECT(MOSAIC_OK, on(0, "DROP FUNCTION login"));
     EXPECT(MOSAIC_OK, mosaic_acquire(cluster, 0, 5000, &connection, &error));
     CHECK(PQtransactionStatus(connection) == PQTRANS_IDLE && !PQisnonblocking(connection));
     PQclear(PQexec(connection, "SET DateStyle = 'German'"));

@@ -57,6 +57,39 @@ static void what_may_stay_in_a_session_is_marked(void **state)
     assert_true(statement_marks_session("CALL p()"));
 }
 
+/* A function of somebody's may set, lock or make anything. */
+static void an_unknown_function_marks_its_session(void **state)
+{
+    (void)state;
+    static const char *const harmless[] = {
+        "INSERT INTO app.\"Users\" (id, name) VALUES ($1, upper($2)) ON CONFLICT (id) DO UPDATE SET (name) = ROW ($2)",
+        "select abs(x), pg_catalog.Width_Bucket(x, 1, 2, 3), mosaic.next_id() from t where id in (1, 2) and (a or (b))",
+        "SELECT count(*) FILTER (WHERE a) OVER (PARTITION BY b), x::numeric(10, 2) FROM t WHERE EXISTS (SELECT 1)",
+        "SELECT 'login(1)', E'\\'login(1)', $$login(1)$$ /* login(1) */ FROM t -- login(1)",
+        "SELECT $1(1), 2.(1), (login) (1)",
+    };
+    static const char *const others[] = {
+        "SELECT login('bob')",
+        "SELECT login /* */ ('bob')",
+        "SELECT app.login('bob')",
+        "SELECT app . abs(1)",
+        "SELECT \"login\"('bob')",
+        "SELECT \"set_config\"('a', 'b', false)",
+        "SELECT '''', login('bob')",
+        "SELECT * FROM t WHERE seen(id)",
+        "INSERT INTO t (a) VALUES (login('bob'))",
+        "SELECT pg_catalog.set_config('a', 'b', false)",
+        "SELECT currval('s')",
+        "SELECT dblink_connect('')",
+    };
+    for (size_t i = 0; i < sizeof harmless / sizeof harmless[0]; i++)
+        if (statement_marks_session(harmless[i]))
+            fail_msg("\"%s\" is said to leave something", harmless[i]);
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
+        if (!statement_marks_session(others[i]))
+            fail_msg("\"%s\" is said to leave nothing", others[i]);
+}
+
 static void collations_of_bytes_are_counted(void **state)
 {
     (void)state;
@@ -143,11 +176,9 @@ static void a_copy_without_memory_fails(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_first_word_tells_the_kind),
-        cmocka_unit_test(what_may_stay_in_a_session_is_marked),
-        cmocka_unit_test(collations_of_bytes_are_counted),
-        cmocka_unit_test(unusable_arguments_are_named),
-        cmocka_unit_test(copies_are_deep),
+        cmocka_unit_test(the_first_word_tells_the_kind),         cmocka_unit_test(what_may_stay_in_a_session_is_marked),
+        cmocka_unit_test(an_unknown_function_marks_its_session), cmocka_unit_test(collations_of_bytes_are_counted),
+        cmocka_unit_test(unusable_arguments_are_named),          cmocka_unit_test(copies_are_deep),
         cmocka_unit_test(a_copy_without_memory_fails),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
