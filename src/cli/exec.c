@@ -253,10 +253,11 @@ static mosaic_status commit(struct exec *exec)
 
 static mosaic_status run_together(struct exec *exec)
 {
+    /* A shard that is done with a statement waits for the others. */
+    static const char begin[] = "BEGIN; SET LOCAL idle_in_transaction_session_timeout = 0";
     mosaic_status status = MOSAIC_OK;
     for (size_t i = 0; i < exec->count && status == MOSAIC_OK; i++)
-        status =
-            pq_exec(exec->targets[i].connection, exec->targets[i].name, "BEGIN", exec->deadline, NULL, exec->error);
+        status = pq_exec(exec->targets[i].connection, exec->targets[i].name, begin, exec->deadline, NULL, exec->error);
     if (status == MOSAIC_OK)
         status = run_script(exec, 0, exec->count);
     if (status == MOSAIC_OK)

@@ -132,6 +132,16 @@ def test_a_failure_at_commit_changes_none(lab):
         assert [lab.query(i, "SELECT count(*) FROM pg_prepared_xacts") for i in range(3)] == [[(0,)]] * 3
 
 
+def test_a_shard_may_wait_longer_for_the_others_than_it_may_be_idle(lab):
+    lab.everywhere("ALTER ROLE CURRENT_USER SET idle_in_transaction_session_timeout = 100")
+    try:
+        sql = "INSERT INTO log VALUES ('x'); SELECT pg_sleep(0.5) FROM mosaic.epoch WHERE shard = 's1'; SELECT 1"
+        lab.run("exec", "--all", sql, check=True)
+        assert counts(lab) == [1, 1, 1]
+    finally:
+        lab.everywhere("ALTER ROLE CURRENT_USER RESET idle_in_transaction_session_timeout")
+
+
 def test_a_script_is_one_transaction_and_its_failures_name_the_line(lab, directory):
     script = directory / "script.sql"
     script.write_text("-- a comment; with a semicolon\nINSERT INTO log VALUES ('é;');\n\n"
