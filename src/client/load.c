@@ -168,6 +168,8 @@ static mosaic_status stream_ended(void *context, struct load_stream *stream, mos
         job_where(job, line, error);
     if (line == 0 && status == MOSAIC_SERVER && job->model->engine == ENGINE_CITUS)
         error_hint(error, "of what a worker refuses Citus does not say the row; --on-error report finds it");
+    else if (stream_misnames_line(stream))
+        error_hint(error, "of a row that is too big PostgreSQL does not say which it is; --on-error report finds it");
     if (status == MOSAIC_SERVER && job->table->kind == TABLE_REFERENCE && job_reports(job))
         error_hint(error, "the first shard took this row: are the copies of the reference table the same everywhere?");
     return status;

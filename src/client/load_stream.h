@@ -60,6 +60,8 @@ MOSAIC_MUST_CHECK mosaic_status streams_wait(struct load_streams *streams, mosai
 MOSAIC_MUST_CHECK mosaic_status streams_finish(struct load_streams *streams, mosaic_error *error);
 /* What went wrong in a stream's statement. Returns the status. */
 mosaic_status stream_error(const struct load_stream *stream, mosaic_error *error);
+/* Is it about a row that is too big? Which one that is the server does not say, but the line of another. */
+bool stream_misnames_line(const struct load_stream *stream);
 /* The line of its stream that the failure names, or 0. `table` is the bare name of the table. */
 uint64_t stream_failure_line(const struct load_stream *stream, const char *table);
 /* MOSAIC_INTERRUPTED once a flag is set. */

@@ -28,6 +28,8 @@ create table parents(id bigint primary key);
 create table children(id bigint references parents, note text);
 create table prices(id numeric(10, 2), at timestamp(0), kind varchar(3));
 create table prices_one(like prices);
+create table wide(id bigint primary key, c text);
+alter table wide alter c set storage plain;
 """
 TABLES = """
   - {name: users, key: id, function: modulo}
@@ -37,6 +39,7 @@ TABLES = """
   - {name: rates, kind: reference}
   - {name: parents, key: id, function: modulo}
   - {name: children, key: id, function: modulo}
+  - {name: wide, key: id, function: modulo}
   - {name: prices, key: [id, at, kind], function: hash}
 """
 
@@ -51,7 +54,7 @@ def cluster(lab):
 
 @pytest.fixture(autouse=True)
 def empty(cluster):
-    cluster.everywhere("truncate users, members, emails, countries, rates, children, parents, prices, prices_one")
+    cluster.everywhere("truncate users, members, emails, countries, rates, children, parents, prices, prices_one, wide")
 
 
 def load(cluster, table, data, *options, **more):
@@ -386,6 +389,19 @@ def test_report_mode_finds_each_of_many(cluster, directory):
     assert count(cluster, "children") == 1000 - len(orphans)
     with open(directory / "bad.csv", newline="") as file:
         assert [int(row["line"]) - 2 for row in csv.DictReader(file)] == sorted(orphans)
+
+
+def test_the_row_that_is_too_big_is_told_and_no_other(cluster, directory):
+    """PostgreSQL stores rows in batches, and names the last line that it has read."""
+    data = "id,c\n" + "".join(f"{i},{'x' * (9000 if i == 30 else 200)}\n" for i in range(1500))
+    done = load(cluster, "wide", data, "--on-error", "report", "--bad-file", directory / "bad.csv")
+    assert done.returncode == 4, done.stderr
+    with open(directory / "bad.csv", newline="") as file:
+        assert [(row["line"], row["sqlstate"]) for row in csv.DictReader(file)] == [("32", "54000")]
+    assert count(cluster, "wide") == 1499
+    cluster.everywhere("truncate wide")
+    said = refused(cluster, "wide", data, says=["row is too big", "--on-error report finds it"])
+    assert "] row is too big" in said, said
 
 
 def test_report_mode_of_a_reference_table(cluster, directory):
