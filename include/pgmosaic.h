@@ -361,7 +361,7 @@ typedef enum mosaic_format { MOSAIC_CSV, MOSAIC_TEXT, MOSAIC_BINARY } mosaic_for
 
 /* Progress of a load, for a bar. */
 typedef struct mosaic_progress {
-    uint64_t rows;
+    uint64_t rows; /* sent; at the end of a load that is kept: stored, without those that a trigger has left out */
     uint64_t bytes;
     uint64_t bad_rows;
 } mosaic_progress;

@@ -265,12 +265,13 @@ static mosaic_status commit(struct load_job *job, mosaic_error *error)
     return twophase_commit(job->model, participants, count, pq_deadline(job->streams.timeout_ms), error);
 }
 
+/* As PostgreSQL's own COPY does. */
 static void count_kept(struct load_job *job)
 {
     uint64_t rows = 0;
     for (size_t i = 0; i < job->streams.count; i++)
         if (i == 0 || job->table->kind == TABLE_SHARDED)
-            rows += job->streams.streams[i].rows;
+            rows += job->streams.streams[i].stored;
     job->done.rows = rows;
 }
 

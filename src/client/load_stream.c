@@ -96,6 +96,7 @@ static void take_results(struct load_stream *stream)
                 put(stream, binary_header, sizeof binary_header);
             return;
         }
+        stream->stored += strtoull(PQcmdTuples(result), NULL, 10); /* "" but for COPY */
         if (kind != PGRES_COMMAND_OK && kind != PGRES_TUPLES_OK && !stream->failure) {
             stream->failure = result;
             result = NULL;

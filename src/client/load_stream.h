@@ -32,7 +32,8 @@ struct load_stream {
     size_t size, sent;
     char *queue;
     size_t capacity;
-    uint64_t rows; /* that are kept when this commits */
+    uint64_t rows;   /* that were sent, and are kept when this commits */
+    uint64_t stored; /* of them, as the server counts: a trigger may leave some out */
     struct line_log lines;
     struct report *report; /* with report mode */
 };

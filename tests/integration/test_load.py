@@ -404,6 +404,19 @@ def test_the_row_that_is_too_big_is_told_and_no_other(cluster, directory):
     assert "] row is too big" in said, said
 
 
+def test_rows_are_counted_as_they_are_stored(cluster):
+    cluster.everywhere("create function even() returns trigger language plpgsql as 'begin if new.id % 2 = 1 then return null;"
+                       " end if; return new; end';"
+                       "create trigger even before insert on parents for each row execute function even()")
+    try:
+        for options in ([], ["--on-error", "report"]):
+            done = load(cluster, "parents", "id\n" + "".join(f"{i}\n" for i in range(10)), "--json", *options)
+            assert json.loads(done.stdout)["rows"] == 5 == count(cluster, "parents")
+            cluster.everywhere("truncate parents, children")
+    finally:
+        cluster.everywhere("drop function even cascade")
+
+
 def test_report_mode_of_a_reference_table(cluster, directory):
     # the rows that are refused are not refused in their order: first the NULL, then the duplicate
     data = "code,name\nde,Germany\nde,Again\nxx,\nfr,France\n"
