@@ -69,7 +69,7 @@ static bool is_of_connection(const mosaic_error *why)
 bool doubt_of_loss(struct client *client, const mosaic_error *why, mosaic_error *doubt)
 {
     const struct server *server = client->server;
-    const char *name = client->worker->world->model.shards[server->pool->shard].name;
+    const char *name = pool_shard_name(server->pool);
     struct owed owed = {0};
     if (client->is_leg || client->is_aside || client->is_tentative || client->state == CLIENT_CLOSED)
         return false;

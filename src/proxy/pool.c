@@ -70,6 +70,11 @@ struct pool *pool_get(struct user *user, size_t shard)
     return pool;
 }
 
+const char *pool_shard_name(const struct pool *pool)
+{
+    return pool->worker->proxy->slot_names[pool->slot];
+}
+
 unsigned pool_count(const struct pool *pool)
 {
     return pool->connecting_count + pool->idle_count + pool->active_count + pool->kept_count;
@@ -478,8 +483,9 @@ static size_t place_of(const struct world *world, size_t slot)
 }
 
 /* The shard is in the config no more. */
-static void give_up(struct pool *pool, const char *name)
+static void give_up(struct pool *pool)
 {
+    const char *name = pool_shard_name(pool);
     mosaic_error error;
     struct list *lists[] = {&pool->connecting, &pool->idle, &pool->active, &pool->kept}, *node;
     (void)!error_set(&error, MOSAIC_UNREACHABLE, "shard %s was taken out of the config", name);
@@ -518,7 +524,7 @@ static void move_pool(struct pool *pool, const struct world *before, const struc
     if (!was)
         return; /* it had no connections */
     if (pool->shard == POOL_GONE)
-        give_up(pool, was->name);
+        give_up(pool);
     else if (strcmp(was->conninfo, now->model.shards[pool->shard].conninfo) != 0)
         lead_elsewhere(pool);
     else if (before->model.epoch != now->model.epoch || pool->shard == now->model.shard_count ||

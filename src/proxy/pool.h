@@ -57,6 +57,8 @@ static inline struct pool *pool_find(const struct user *user, size_t shard)
     size_t slot = user->worker->world->slots[shard];
     return slot < user->pool_count ? user->pools[slot] : NULL;
 }
+/* Of its shard, whether or not the worker's world still has it. */
+const char *pool_shard_name(const struct pool *pool);
 /* NULL when memory is out. */
 struct pool *pool_get(struct user *user, size_t shard);
 

@@ -32,7 +32,7 @@ struct proxy {
     atomic_int client_count;
     atomic_int *shard_connections; /* SHARDS_MOST: over all users and threads; by slot */
     atomic_int *shard_blocked;     /* the same, of accounts' shard_blocked */
-    char **slot_names;             /* SHARDS_MOST: of the shards that were ever there; the reload thread's */
+    char **slot_names; /* SHARDS_MOST: of the shards that were ever there; whoever knows a slot may read its name */
     atomic_size_t slot_count;
     struct worker *workers;
     unsigned worker_count;

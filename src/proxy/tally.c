@@ -63,7 +63,7 @@ static bool is_slow(const struct worker *worker, int64_t duration_us)
 
 static const char *shard_of(const struct client *client)
 {
-    return client->server ? client->worker->world->model.shards[client->server->pool->shard].name : NULL;
+    return client->server ? pool_shard_name(client->server->pool) : NULL;
 }
 
 void tally_end(struct client *client)

@@ -565,9 +565,14 @@ def test_a_reload_may_put_the_shards_in_another_order(cluster):
 
 def test_a_reload_may_take_a_shard_away(make_lab):
     lab = make_lab(2, "bare")
-    with start_proxy(lab, {"threads": 2}) as proxy:
+    lab.query(1, "CREATE TABLE kept (n int)")
+    with start_proxy(lab, {"threads": 2}) as proxy, lab.connect(1) as busy, busy.cursor() as holds, proxy.session() as writer:
         text = proxy.config.read_text()
         line = [found[0] for found in SHARD_LINE.finditer(text)][1]
+        holds.execute("BEGIN; LOCK TABLE kept")
+        writer("SET mosaic.shard = 's1'")
+        writing = in_background(lambda: writer("INSERT INTO kept VALUES (1)"))
+        eventually(lambda: lab.query(1, "SELECT 1 FROM pg_locks WHERE NOT granted"))
         with contextlib.closing(proxy.psycopg2()) as client, contextlib.closing(proxy.psycopg2()) as other:
             cursor = client.cursor()
             cursor.execute("SET mosaic.shard = 's1'")
@@ -582,6 +587,8 @@ def test_a_reload_may_take_a_shard_away(make_lab):
             reload(proxy, check=True)
             with pytest.raises(psycopg2.Error, match="shard s1 was taken out of the config"):
                 waiting.result()
+            with pytest.raises(psycopg2.Error, match="the outcome of the statement is not known: shard s1 did not answer it"):
+                writing.result()
             try:
                 pausing.result()  # its transaction had gone with the shard before PAUSE looked for it again
             except psycopg2.Error as error:
