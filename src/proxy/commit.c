@@ -4,6 +4,7 @@
 #include "proxy/branch.h"
 #include "proxy/cancel.h"
 #include "proxy/commit_part.h"
+#include "proxy/lasting.h"
 #include "proxy/proxy.h"
 #include "proxy/route.h"
 
@@ -93,6 +94,8 @@ static void undo(struct commit *commit, const struct commit_part *failed)
             part_end_prepared(part, "ROLLBACK PREPARED ");
         else if (part->server->status != 'I')
             part_ask(part, "ROLLBACK");
+        else if (part->has_held && part->state == PART_ENDED)
+            ask_close_held(part);
     }
 }
 
@@ -410,6 +413,7 @@ static void take_part(struct commit *commit, struct server *server)
     part->server = server;
     part->shard = server->pool->shard;
     snprintf(part->name, sizeof part->name, "%s", model->shards[part->shard].name);
+    part->has_held = lasting_is_declared_on(commit->client, server->number);
     size_t told = server->told;
     branch_link(commit->client, server);
     commit->client->server = NULL;

@@ -94,7 +94,7 @@ void ask_prepare(struct commit *commit)
     control_point("commit.before_prepare");
     for (size_t i = 0; i < commit->count; i++) {
         struct commit_part *part = &commit->parts[i];
-        if (!*part->xid && commit->readers_first)
+        if (!*part->xid && (commit->readers_first || part->has_held))
             part_ask(part, "COMMIT");
         if (is_prepared_kind(part)) {
             struct buffer sql = BUFFER_INIT(4 * GID_SIZE);
@@ -162,5 +162,21 @@ void ask_finish(struct commit *commit)
             finish_part(part);
         else if (!*part->xid && part->server && part->server->status != 'I')
             part_ask(part, "COMMIT"); /* not before: others may wait for what it has locked */
+    }
+}
+
+/* Without its client they go by the reset. */
+void ask_close_held(struct commit_part *part)
+{
+    const struct client *client = part->commit->client;
+    const struct cursor_place *place = client ? client->transaction.cursors : NULL;
+    for (; place && part->server; place = place->next) {
+        struct buffer sql = BUFFER_INIT(COMMIT_SQL_MOST);
+        if (!place->is_held || place->server != part->server->number)
+            continue;
+        buffer_text(&sql, "CLOSE ");
+        sql_identifier(&sql, place->name);
+        part_ask(part, buffer_string(&sql));
+        buffer_free(&sql);
     }
 }

@@ -13,7 +13,7 @@ enum { COMMIT_SQL_MOST = 1 << 21, TAG_SIZE = 24, ROLE_SIZE = 64 };
 
 enum phase {
     LOOKS,    /* who has written; each is told what it lacks, and to commit under synchronous_commit = on at least */
-    PREPARES, /* all that have written but the decider; those that have not just commit */
+    PREPARES, /* all that have written but the decider; those that have not, and may yet fail, commit */
     DECIDES,  /* the decider commits, with its word that the others are to */
     ASKS,     /* its answer was lost: settle.h */
     FINISHES, /* these do */
@@ -42,6 +42,7 @@ struct commit_part {
     char role[ROLE_SIZE];  /* the setting that says so */
     char setting[24];      /* synchronous_commit of its session, outside of the transaction */
     char tag[TAG_SIZE];
+    bool has_held; /* a cursor WITH HOLD was declared on it: its COMMIT runs that one's query, and may yet fail */
     enum part_state state;
     unsigned awaited; /* answers */
     bool failed;      /* an error was among them */
@@ -90,6 +91,8 @@ void ask_decide(struct commit *commit);
 /* The decider alone has written, or nobody has. */
 void ask_commit_alone(struct commit *commit);
 void ask_finish(struct commit *commit);
+/* It has committed, and the transaction is undone: cursors that it holds since are closed. */
+void ask_close_held(struct commit_part *part);
 
 /* ---- commit_take.c ---- */
 

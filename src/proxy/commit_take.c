@@ -28,7 +28,7 @@ static bool is_done(const struct commit_part *part)
 
 static void hint_at_prepare(struct commit_part *part)
 {
-    if (part->commit->phase == PREPARES && strcmp(part->error.sqlstate, "55000") == 0)
+    if (part->commit->phase == PREPARES && is_prepared_kind(part) && strcmp(part->error.sqlstate, "55000") == 0)
         error_hint(&part->error,
                    "a commit over several shards needs prepared transactions: set max_prepared_transactions (for "
                    "example to max_connections) on shard %s and restart its server",

@@ -33,6 +33,14 @@ void lasting_keep(struct client *client)
     }
 }
 
+bool lasting_is_declared_on(const struct client *client, uint64_t server)
+{
+    for (const struct cursor_place *place = client->transaction.cursors; place; place = place->next)
+        if (place->is_held && place->server == server)
+            return true;
+    return false;
+}
+
 void lasting_clear(struct client *client)
 {
     cursors_remove(&client->lasting, NULL);

@@ -14,6 +14,8 @@ MOSAIC_MUST_CHECK bool lasting_declared(struct client *client, const struct fact
 void lasting_closed(struct client *client, const char *name);
 /* The transaction is committed, and about to be ended: what it has declared WITH HOLD stays. */
 void lasting_keep(struct client *client);
+/* Has the transaction declared one on this server (server.number)? */
+bool lasting_is_declared_on(const struct client *client, uint64_t server);
 /* None is left, nor is any server that had one. */
 void lasting_clear(struct client *client);
 /*

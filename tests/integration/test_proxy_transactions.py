@@ -862,6 +862,23 @@ def test_a_held_cursor_ends_with_what_declared_it(proxy, one, end):
         assert "E" in ask_extended("FETCH ALL FROM c")
 
 
+@pytest.mark.parametrize("divisor, entry, says", [(1, 3, psycopg2.errors.DivisionByZero),
+                                                  (2, 30, psycopg2.errors.ForeignKeyViolation)])
+def test_a_held_cursor_and_another_shard_are_kept_together_or_not_at_all(proxy, lab, one, divisor, entry, says):
+    """Its query is run by COMMIT: of the shard that has but read, before the other one's can be told."""
+    with proxy.session() as session:
+        session("BEGIN")
+        session("UPDATE accounts SET balance = 1 WHERE id = 3")
+        session(f"INSERT INTO entries VALUES ({entry}, 1)")
+        session(f"DECLARE c CURSOR WITH HOLD FOR SELECT 1 / (id - {divisor}) FROM accounts WHERE id = 1")
+        with pytest.raises(says):
+            session("COMMIT")
+        assert balances(lab)[3] == 100
+        session(declare("c", 1))  # the name is free
+        assert session("FETCH ALL FROM c") == [(1,)]
+    nothing_is_left(lab)
+
+
 def told(wire, text, fails=False):
     """The parameters that the answer to a text tells, and its rows."""
     messages = wire.exchange(text)
