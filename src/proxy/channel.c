@@ -18,6 +18,7 @@ void channel_init(struct channel *channel, struct loop *loop, int fd)
     channel->loop = loop;
     channel->fd = fd;
     channel->readable = channel->hung_up = channel->broken = channel->wants_room = false;
+    channel->told_at = loop->now;
     channel->out_at = channel->out_size = channel->out_capacity = 0;
     channel->in_size = channel->in_capacity = 0;
     channel->in = channel->out = NULL;
@@ -130,6 +131,7 @@ static size_t push(struct channel *channel, const char *bytes, size_t size)
 static void flush(struct channel *channel)
 {
     size_t took = push(channel, channel->out + channel->out_at, channel->out_size);
+    channel->told_at = channel->loop->now;
     channel->out_at += (uint32_t)took;
     channel->out_size -= (uint32_t)took;
     if (channel->out_size == 0 || channel->broken) {
@@ -348,6 +350,7 @@ bool channel_send(struct channel *channel, const void *bytes, size_t size)
 {
     if (channel->broken || channel->fd < 0)
         return false;
+    channel->told_at = channel->loop->now;
     if (__builtin_expect(channel->is_corked, 0) && send_corked(channel, bytes, size))
         return !channel->broken;
     if (channel->is_posted)

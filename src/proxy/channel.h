@@ -27,6 +27,7 @@ struct channel {
     bool is_corked;   /* `out` waits for what comes behind it, not for room */
     bool is_released; /* at the end of the turn it is corked no more */
     struct tls *tls;  /* NULL: plain */
+    int64_t told_at;  /* loop.now: when something was sent last, or the other side took more of what waits */
     uint32_t out_at, out_size, out_capacity;
     uint32_t in_size, in_capacity;
     char *in, *out;

@@ -5,6 +5,7 @@
 #include "proxy/client.h"
 #include "proxy/client_portal.h"
 #include "proxy/commit.h"
+#include "proxy/console.h"
 #include "proxy/pool.h"
 #include "proxy/proxy.h"
 #include "proxy/scatter.h"
@@ -30,10 +31,23 @@ static void look_at_waiting(struct pool *pool, int64_t now)
     }
 }
 
+/* Answers are on their way, though the client has not said Sync. */
+static bool is_owed(const struct client *client)
+{
+    return client->server && client->server->expect.count;
+}
+
 static bool is_idle_in_transaction(const struct client *client)
 {
-    return client->status != 'I' && !client->awaits_ready && !client->waits && !client->commit &&
+    return client->status != 'I' && !client->awaits_ready && !client->waits && !client->commit && !is_owed(client) &&
            client->state == CLIENT_READY;
+}
+
+/* ms: since it was heard of last, or was told something, as the end of what it had asked. */
+static int64_t idle_for(const struct client *client)
+{
+    int64_t heard = client->since, told = client->channel.told_at;
+    return client->worker->loop.now - (heard > told ? heard : told);
 }
 
 static void end_idle_transaction(struct client *client)
@@ -90,7 +104,7 @@ static void look_at_active(struct pool *pool, int64_t now)
             COUNT(&pool->worker->counters, query_timeouts, 1);
             cancel_server(server); /* PostgreSQL says so: 57014 */
         } else if (settings->idle_transaction_timeout && is_idle_in_transaction(client) &&
-                   passed > settings->idle_transaction_timeout) {
+                   idle_for(client) > settings->idle_transaction_timeout) {
             end_idle_transaction(client);
             next = pool->active.next;
         }
@@ -107,7 +121,7 @@ static bool is_idle_beside(const struct client *client)
 static bool is_idle(const struct client *client)
 {
     return client->state == CLIENT_READY && !client->server && !client->waits && !client->scatter &&
-           !client->fetching && !client->commit;
+           !client->fetching && !client->commit && !client->placement && !console_is_busy(client);
 }
 
 /* ROLLBACK is quick: who does not say so within the time of a cancel is not waited for, without query_timeout too. */
@@ -122,9 +136,10 @@ static void look_at_commit(struct client *client, int64_t most)
         COUNT(&worker->counters, query_timeouts, 1);
 }
 
-static void look_at_client(struct client *client, const struct proxy_settings *settings, int64_t passed)
+static void look_at_client(struct client *client, const struct proxy_settings *settings)
 {
     mosaic_error error;
+    int64_t passed = idle_for(client);
     look_at_commit(client, settings->query_timeout);
     if (settings->idle_transaction_timeout && passed > settings->idle_transaction_timeout && is_idle_beside(client)) {
         end_idle_transaction(client);
@@ -138,7 +153,7 @@ static void look_at_client(struct client *client, const struct proxy_settings *s
     client_close(client, &error);
 }
 
-static void look_at_clients(struct worker *worker, int64_t now)
+static void look_at_clients(struct worker *worker)
 {
     const struct proxy_settings *settings = worker->settings;
     if (!settings->client_idle_timeout && !settings->idle_transaction_timeout && !worker->commits)
@@ -146,7 +161,7 @@ static void look_at_clients(struct worker *worker, int64_t now)
     for (struct list *node = worker->clients.next, *next; node != &worker->clients; node = next) {
         struct client *client = LIST_OWNER(struct client, node, node);
         next = node->next;
-        look_at_client(client, settings, now - client->since);
+        look_at_client(client, settings);
     }
 }
 
@@ -162,5 +177,5 @@ void timeouts_look(struct worker *worker)
             look_at_active(user->pools[i], now);
         }
     }
-    look_at_clients(worker, now);
+    look_at_clients(worker);
 }

@@ -168,6 +168,16 @@ def test_pause_waits_for_transactions_and_holds_new_ones(proxy):
         waiting.result()
 
 
+def test_an_admin_whose_command_waits_is_not_idle(cluster):
+    with start_proxy(cluster, {"client_idle_timeout": "300ms"}) as proxy, proxy.session() as session:
+        session("BEGIN")
+        session("SELECT now()")
+        pausing = in_background(lambda: shown(proxy, "PAUSE"))
+        time.sleep(0.8)
+        session("COMMIT")
+        pausing.result()
+
+
 def test_pause_of_one_shard_leaves_the_others(proxy):
     shown(proxy, "PAUSE s1")
     states = {row["shard"]: row["state"] for row in shown(proxy, "SHOW SHARDS")}

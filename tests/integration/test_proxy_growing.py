@@ -184,8 +184,8 @@ def test_other_roles_may_not(cluster, directory):
 
 
 def test_others_go_on_and_a_cancel_ends_it(cluster):
-    """It waits for a lock on the table for a minute: meanwhile others are served, and it can be cancelled."""
-    with started(cluster) as proxy, cluster.lab.connect(0) as busy, busy.cursor() as holds:
+    """It waits for a lock on the table for a minute: meanwhile others are served, it is not idle, and can be cancelled."""
+    with started(cluster, {"client_idle_timeout": "1s"}) as proxy, cluster.lab.connect(0) as busy, busy.cursor() as holds:
         before = proxy.config.read_text()
         holds.execute("BEGIN; LOCK TABLE orders IN ROW EXCLUSIVE MODE")
         connection = proxy.psycopg2()

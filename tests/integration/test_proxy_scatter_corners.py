@@ -13,7 +13,8 @@ from random import Random
 import pytest
 from conftest import run_command, superuser
 from proxies import STANDIN, ask, config_with, eventually, shown, start_proxy
-from rawwire import Closed, Refused, bind, cancel_request, describe, error_fields, execute, parse, query, row_values, sync
+from rawwire import (Closed, Refused, bind, cancel_request, describe, error_fields, execute, flush, parse, query, row_values,
+                     sync)
 
 LAB_SHARDS = 3
 ROWS = 3000
@@ -173,6 +174,20 @@ def test_a_portal_that_is_fetched_is_not_idle(cluster):
     with start_proxy(cluster, {"client_idle_timeout": "300ms"}) as hasty, hasty.wire() as wire:
         messages = wire.exchange(parse(slow) + bind() + execute() + sync())
         assert kinds(messages) == "12DCZ"
+
+
+def test_who_is_owed_an_answer_is_not_idle(cluster):
+    """By Flush without Sync, too; and the time begins when it is answered."""
+    settings = {"client_idle_timeout": "600ms", "idle_transaction_timeout": "600ms"}
+    with start_proxy(cluster, settings) as hasty, hasty.wire() as wire:
+        wire.exchange(query("BEGIN"))
+        wire.send(parse("SELECT pg_sleep(0.9)") + bind() + execute() + flush())
+        assert kinds(wire.until("C")) == "12DC"
+        time.sleep(0.25)
+        assert kinds(wire.exchange(sync())) == "Z" and kinds(wire.exchange(query("COMMIT"))) == "CZ"
+        assert kinds(wire.exchange(query("SELECT pg_sleep(0.9)"))) == "TDCZ"
+        time.sleep(0.25)
+        assert kinds(wire.exchange(query("SELECT 1"))) == "TDCZ"
 
 
 def test_a_portal_left_alone_in_a_transaction_is_idle(cluster):
