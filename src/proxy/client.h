@@ -81,6 +81,7 @@ struct client {
     char status;       /* as told in the last ReadyForQuery */
     bool waits;        /* in a pool's queue */
     bool holds;        /* …while its transaction has servers of other shards */
+    bool is_let_in;    /* …of a pool that is paused, which does not hold it back: pause.h */
     bool awaits_ready; /* the cycle's last message was sent: nothing else until ReadyForQuery */
     bool names_ahead;  /* such an Execute is on its way, or was */
     bool in_segment;   /* messages of the extended protocol since the last Sync */

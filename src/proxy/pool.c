@@ -3,7 +3,7 @@
 #include "base/memory.h"
 #include "proxy/branch.h"
 #include "proxy/client.h"
-#include "proxy/operation.h"
+#include "proxy/pause.h"
 #include "proxy/proxy.h"
 #include "proxy/route.h"
 #include "proxy/scatter.h"
@@ -121,11 +121,6 @@ void worker_free_users(struct worker *worker)
     }
 }
 
-static bool is_paused(const struct pool *pool)
-{
-    return operation_paused(pool->worker->proxy->operation, pool->slot);
-}
-
 /* ---- limits over all workers ---- */
 
 static bool take_one(atomic_int *counter, int64_t most)
@@ -200,9 +195,9 @@ static bool reserve(struct pool *pool)
 /* Opens connections for those who wait and have none on its way. */
 static void open_more(struct pool *pool)
 {
-    if (pool->worker->loop.now < pool->retry_at || is_paused(pool) || pool->shard == POOL_GONE)
+    if (pool->worker->loop.now < pool->retry_at || pool->shard == POOL_GONE)
         return;
-    while (pool->connecting_count < pool->waiting_count) {
+    while (pool->connecting_count < pause_lets_through(pool)) {
         if (share_must_be_left(pool) || !reserve(pool)) {
             share_ask(pool);
             return;
@@ -217,7 +212,8 @@ static void open_more(struct pool *pool)
 
 bool pool_exceed(struct pool *pool)
 {
-    if (pool->worker->loop.now < pool->retry_at || is_paused(pool) || pool->shard == POOL_GONE || !reserve_of(pool, 0))
+    if (pool->worker->loop.now < pool->retry_at || !pause_lets_through(pool) || pool->shard == POOL_GONE ||
+        !reserve_of(pool, 0))
         return false;
     pool->exceeds = true;
     if (server_open(pool))
@@ -285,7 +281,7 @@ static struct server *choose(const struct pool *pool, const struct client *clien
 /* None of those that are idle fits who waits, and no more may be opened: the one used least makes room. */
 static void free_a_place(struct pool *pool)
 {
-    if (!list_empty(&pool->idle) && pool->connecting_count < pool->waiting_count && !is_paused(pool))
+    if (!list_empty(&pool->idle) && pool->connecting_count < pool->waiting_count && !pool_is_paused(pool))
         server_close(LIST_OWNER(struct server, node, pool->idle.previous), NULL);
 }
 
@@ -302,7 +298,7 @@ static void queue(struct pool *pool, struct client *client)
 
 enum pool_answer pool_assign(struct pool *pool, struct client *client, mosaic_error *error)
 {
-    struct server *server = is_paused(pool) ? NULL : choose(pool, client);
+    struct server *server = pool_is_paused(pool) ? NULL : choose(pool, client);
     if (server) {
         pool->idle_count--;
         link_to(pool, server, client);
@@ -316,6 +312,7 @@ enum pool_answer pool_assign(struct pool *pool, struct client *client, mosaic_er
     client->pool = pool;
     client->since = pool->worker->loop.now;
     queue(pool, client);
+    pause_look_at(pool, client);
     COUNT(&pool->worker->counters, waits, 1);
     open_more(pool);
     /* It may have failed at once: then the client was told. */
@@ -355,6 +352,8 @@ static struct client *next_waiting(const struct pool *pool, const struct server 
 {
     for (struct list *node = pool->waiting.next; node != &pool->waiting; node = node->next) {
         struct client *client = LIST_OWNER(struct client, wait_node, node);
+        if (pause_holds_back(pool, client))
+            continue;
         if (fits(server, client))
             return client;
         if (!pool->connecting_count)
@@ -373,7 +372,7 @@ void pool_return(struct server *server)
     struct client *client = next_waiting(pool, server);
     if (server->state < SERVER_IDLE)
         pool->exceeds = false;
-    if (server->unfit || is_paused(pool) || (is_beyond(pool) && !(client && client->holds)) ||
+    if (server->unfit || (pool_is_paused(pool) && !client) || (is_beyond(pool) && !(client && client->holds)) ||
         (!client && pool->waiting_count > pool->connecting_count)) {
         server_close(server, NULL);
         return;
@@ -407,18 +406,26 @@ void pool_lost(struct pool *pool)
     open_more(pool);
 }
 
+/* NULL: nobody waits whom no PAUSE holds back. */
+static struct client *first_served(const struct pool *pool)
+{
+    for (struct list *node = pool->waiting.next; node != &pool->waiting; node = node->next)
+        if (!pause_holds_back(pool, LIST_OWNER(struct client, wait_node, node)))
+            return LIST_OWNER(struct client, wait_node, node);
+    return NULL;
+}
+
 void pool_failed(struct pool *pool, const mosaic_error *error)
 {
-    struct list *node;
+    struct client *client = first_served(pool);
     pool->error = *error;
     COUNT(&pool->worker->counters, server_login_failures, 1);
-    if (pool->exceeds && !list_empty(&pool->waiting)) /* nothing else would help it */
-        pool_refuse(LIST_OWNER(struct client, wait_node, pool->waiting.next), error);
+    if (pool->exceeds && client) /* nothing else would help it */
+        pool_refuse(client, error);
     pool->exceeds = false;
     if (pool_count(pool) > pool->connecting_count)
         return; /* those who wait will be served by what there is */
-    while ((node = list_first(&pool->waiting))) {
-        struct client *client = LIST_OWNER(struct client, wait_node, node);
+    while ((client = first_served(pool))) {
         pool_forget(client);
         client_server_refused(client, error);
     }
@@ -448,9 +455,10 @@ void pool_tend(struct pool *pool)
         share_ask_no_more(pool);
     if (!list_empty(&pool->idle) && share_is_wanted(pool))
         share_give(LIST_OWNER(struct server, node, pool->idle.previous));
+    pause_look(pool);
     open_more(pool);
     help_first(pool);
-    while (keep_least && !is_paused(pool) && pool_count(pool) < settings->min_pool_size && now >= pool->retry_at &&
+    while (keep_least && !pool_is_paused(pool) && pool_count(pool) < settings->min_pool_size && now >= pool->retry_at &&
            reserve(pool)) {
         if (server_open(pool))
             continue;

@@ -168,6 +168,46 @@ def test_pause_waits_for_transactions_and_holds_new_ones(proxy):
         waiting.result()
 
 
+def test_pause_lets_transactions_come_to_their_end(proxy):
+    """On shards that they have not come to yet, too, and where another one waits for what they have locked."""
+    rows = "SELECT count(*) FROM account WHERE id = {}"
+
+    def paused():
+        return "paused" in [row["state"] for row in shown(proxy, "SHOW SHARDS")]
+    with proxy.session() as one, proxy.session() as other:
+        one("BEGIN")
+        one("UPDATE account SET n = n WHERE id = 2")
+        pausing = in_background(lambda: shown(proxy, "PAUSE"))
+        eventually(paused)
+        assert in_background(lambda: one(rows.format(3))).result(5) == [(0,)]
+        assert in_background(lambda: one("SELECT count(*) FROM account")).result(5) == [(2,)]
+        one("COMMIT")
+        pausing.result()
+        shown(proxy, "RESUME")
+        shown(proxy, "SET deadlock_check_interval = 200ms")
+        for session, key in ((one, 2), (other, 1)):
+            session("BEGIN")
+            session(f"UPDATE account SET n = n WHERE id = {key}")
+        pausing = in_background(lambda: shown(proxy, "PAUSE s1"))
+        eventually(paused)
+        needs = in_background(lambda: one(rows.format(3)))
+        waits = in_background(lambda: other("UPDATE account SET n = n WHERE id = 2"))
+        assert needs.result(5) == [(0,)]
+        one("COMMIT")
+        assert waits.result() == "UPDATE 1"
+        other("COMMIT")
+        pausing.result()
+        # Now it is paused: nobody is let through.
+        one("BEGIN")
+        one("UPDATE account SET n = n WHERE id = 2")
+        needs = in_background(lambda: one(rows.format(3)))
+        eventually(lambda: [row for row in shown(proxy, "SHOW CLIENTS") if row["state"] == "waiting"])
+        assert not [row for row in shown(proxy, "SHOW SERVERS") if row["shard"] == "s1"]
+        shown(proxy, "RESUME s1")
+        assert needs.result() == [(0,)]
+        shown(proxy, "RELOAD")
+
+
 def test_an_admin_whose_command_waits_is_not_idle(cluster):
     with start_proxy(cluster, {"client_idle_timeout": "300ms"}) as proxy, proxy.session() as session:
         session("BEGIN")
