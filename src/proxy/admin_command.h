@@ -47,7 +47,8 @@ enum admin_argument {
     X(PAUSE, "PAUSE", SHARD, false,                                                                                 \
       "let transactions end, close the server connections, and hold back new ones; answers when all are closed")    \
     X(RESUME, "RESUME", SHARD, false, "end a PAUSE or KILL")                                                        \
-    X(RECONNECT, "RECONNECT", SHARD, false, "close each server connection when its transaction ends")               \
+    X(RECONNECT, "RECONNECT", SHARD, false,                                                                         \
+      "find out anew where the shards are, and close each server connection when its transaction ends")             \
     X(WAIT_CLOSE, "WAIT_CLOSE", SHARD, false, "answer when the connections that RECONNECT named are closed")        \
     X(KILL, "KILL", SHARD, false, "close all server connections, and the clients in them, at once; then as PAUSE")  \
     X(KILL_CLIENT, "KILL_CLIENT", ID, false, "close one client")                                                    \

@@ -3,7 +3,8 @@
  * (admin_session.h) instead of going to a shard.
  *
  * A command that must ask all threads, or wait (PAUSE until every connection is closed), leaves the client waiting: its
- * next message is taken when the answer was given. The client may go meanwhile; the command goes on.
+ * next message is taken when the answer was given. The client may go meanwhile; the command goes on, but for RECONNECT,
+ * which has done nothing before it is known where the shards are.
  */
 #ifndef MOSAIC_PROXY_CONSOLE_H
 #define MOSAIC_PROXY_CONSOLE_H

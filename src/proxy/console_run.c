@@ -203,10 +203,19 @@ static void set_paused(const struct console *console, int shard, bool paused)
             atomic_store(&operation->paused[world->slots[i]], paused);
 }
 
+static bool order_all(const struct console *console, int shard)
+{
+    enum admin_command command = console->session.run.command;
+    return send_orders(console->worker->proxy,
+                       command == ADMIN_KILL     ? kill_all
+                       : command == ADMIN_RESUME ? resume
+                                                 : renew,
+                       shard == EVERY ? EVERY : (int)console->worker->world->slots[shard]);
+}
+
 /* PAUSE, KILL, RECONNECT, RESUME and WAIT_CLOSE. */
 static void run_on_shards(struct console *console)
 {
-    struct proxy *proxy = console->worker->proxy;
     enum admin_command command = console->session.run.command;
     mosaic_error error;
     int shard;
@@ -219,19 +228,18 @@ static void run_on_shards(struct console *console)
         console_gather(console, SNAPSHOT_SERVERS);
         return;
     }
-    if (command != ADMIN_RECONNECT)
-        set_paused(console, shard, command != ADMIN_RESUME);
-    bool sent = send_orders(proxy,
-                            command == ADMIN_KILL     ? kill_all
-                            : command == ADMIN_RESUME ? resume
-                                                      : renew,
-                            shard == EVERY ? EVERY : (int)console->worker->world->slots[shard]);
-    if (!sent)
+    if (command == ADMIN_RECONNECT) {
+        console->ticket = reload_ask(console->worker->proxy->reload, false);
+        console_wait(console, CONSOLE_FOUND);
+        return;
+    }
+    set_paused(console, shard, command != ADMIN_RESUME);
+    if (!order_all(console, shard))
         console_done(console, error_memory(&error), &error);
-    else if (command == ADMIN_PAUSE || command == ADMIN_KILL)
-        console_wait(console, CONSOLE_PAUSED);
-    else
+    else if (command == ADMIN_RESUME)
         console_done(console, MOSAIC_OK, NULL);
+    else
+        console_wait(console, CONSOLE_PAUSED);
 }
 
 static void run_kill_client(struct console *console)
@@ -343,6 +351,19 @@ static bool none_to_close(const struct console *console, const struct snapshot *
     return true;
 }
 
+/* The reading has ended, and each thread connects by it from now on; where it has failed, which *error says, by the one
+ * before. */
+static bool is_found(const struct console *console, mosaic_status *status, mosaic_error *error)
+{
+    struct proxy *proxy = console->worker->proxy;
+    if (!reload_is_done(proxy->reload, console->ticket, error) || !proxy_world_is_everywhere(proxy))
+        return false;
+    *status = error->status;
+    if (error->status != MOSAIC_OK)
+        error_prefix(error, "the connections are renewed, but where the shards are was not found out");
+    return true;
+}
+
 void console_look(struct console *console, const struct snapshot *snapshot)
 {
     mosaic_error error = {.status = MOSAIC_OK};
@@ -361,6 +382,10 @@ void console_look(struct console *console, const struct snapshot *snapshot)
         status = error.status;
     } else if (console->waits_for == CONSOLE_CLOSED) {
         over = none_to_close(console, snapshot, shard);
+    } else if (console->waits_for == CONSOLE_FOUND) {
+        over = is_found(console, &status, &error);
+        if (over && !order_all(console, shard))
+            status = error_memory(&error);
     } else {
         over = all_closed(console, shard);
     }

@@ -12,6 +12,7 @@ enum console_wait {
     CONSOLE_NOTHING,
     CONSOLE_PAUSED, /* PAUSE: no server connection to the shards is left */
     CONSOLE_CLOSED, /* WAIT_CLOSE: none is left that is to be closed */
+    CONSOLE_FOUND,  /* RECONNECT: it is known anew where the shards are */
     CONSOLE_RELOADED
 };
 

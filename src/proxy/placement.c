@@ -158,14 +158,8 @@ static mosaic_status reload_all(struct placer *placer, mosaic_error *error)
         error_hint(error, "RELOAD the proxy");
         return error->status;
     }
-    struct world *world = proxy_world(proxy);
-    for (unsigned i = 0; i < proxy->worker_count; i++) {
-        struct worker *worker = &proxy->workers[i];
-        while (!atomic_load(&worker->has_ended) && atomic_load(&worker->world_version) < world->version &&
-               pause_until(placer, deadline))
-            proxy_wake(proxy);
-    }
-    world_release(world);
+    while (!proxy_world_is_everywhere(proxy) && pause_until(placer, deadline))
+        proxy_wake(proxy);
     return MOSAIC_OK;
 }
 

@@ -126,6 +126,18 @@ void proxy_set_config(struct proxy *proxy, struct config *config)
     recover_wake(proxy->recover);
 }
 
+bool proxy_world_is_everywhere(struct proxy *proxy)
+{
+    struct world *world = proxy_world(proxy);
+    bool all = true;
+    for (unsigned i = 0; i < proxy->worker_count; i++) {
+        const struct worker *worker = &proxy->workers[i];
+        all &= atomic_load(&worker->has_ended) || atomic_load(&worker->world_version) >= world->version;
+    }
+    world_release(world);
+    return all;
+}
+
 uint64_t proxy_ask_reload(struct proxy *proxy)
 {
     return reload_ask(proxy->reload, false);

@@ -81,6 +81,8 @@ void config_release(struct config *config);
 MOSAIC_MUST_CHECK mosaic_status proxy_number_shards(struct proxy *proxy, struct world *world, mosaic_error *error);
 /* Every worker makes a turn, and looks at what is shared. */
 void proxy_wake(struct proxy *proxy);
+/* Has every worker that runs taken over the current world? */
+bool proxy_world_is_everywhere(struct proxy *proxy);
 /* Replace what is current, taking over the caller's reference. */
 void proxy_set_world(struct proxy *proxy, struct world *world);
 void proxy_set_config(struct proxy *proxy, struct config *config);

@@ -19,13 +19,14 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-enum { READ_MS = 30000, AGAIN_MS = 1000, TELL_MS = 5000, CHANGES_MOST = 65536 };
+enum { READ_MS = 30000, AGAIN_MS = 1000, TELL_MS = 5000, FIND_MS = 5000, CHANGES_MOST = 65536 };
 
 /* What is asked of the thread. */
 struct wish {
     bool is_asked;
     bool reads;           /* whether or not anything has changed */
     bool settings;        /* those as well */
+    bool finds;           /* where the shards' names do not mean what they did */
     bool holds;           /* no client's statement begins before */
     enum announced tells; /* others */
 };
@@ -33,11 +34,12 @@ struct wish {
 struct reload {
     struct proxy *proxy;
     pthread_t thread;
-    int wake_fd;              /* it is asked, or is to end */
-    struct announce announce; /* the thread's */
-    atomic_bool listens;      /* what others announce */
-    uint64_t stamp;           /* the thread's: of the schema as it was read last */
-    pthread_mutex_t mutex;    /* of all below */
+    int wake_fd;                  /* it is asked, or is to end */
+    struct announce announce;     /* the thread's */
+    atomic_bool listens;          /* what others announce */
+    atomic_int_fast64_t finds_at; /* pq_now_ms: names are not resolved before only since a shard cannot be reached */
+    uint64_t stamp;               /* the thread's: of the schema as it was read last */
+    pthread_mutex_t mutex;        /* of all below */
     bool stops;
     struct wish wish;
     uint64_t asked, taken, done; /* how often it was asked; the asking that is being done; that was done */
@@ -61,6 +63,7 @@ static uint64_t ask(struct reload *reload, struct wish wish)
     reload->wish.is_asked = true;
     reload->wish.reads |= wish.reads;
     reload->wish.settings |= wish.settings;
+    reload->wish.finds |= wish.finds;
     if (wish.tells > reload->wish.tells)
         reload->wish.tells = wish.tells;
     if (wish.holds)
@@ -285,6 +288,14 @@ static bool has_changed(struct reload *reload, bool all, mosaic_error *error)
     return changed;
 }
 
+static bool has_moved(struct reload *reload)
+{
+    struct world *world = proxy_world(reload->proxy);
+    bool moved = world_has_moved(world);
+    world_release(world);
+    return moved;
+}
+
 /* The settings of the file, but for those that need a restart. */
 static mosaic_status read_settings(struct proxy *proxy, mosaic_error *error)
 {
@@ -413,7 +424,7 @@ static void work(struct reload *reload, const struct wish *wish)
     mosaic_error error = {.status = MOSAIC_OK};
     if (wish->tells != ANNOUNCED_NOTHING)
         tell(reload, wish->tells);
-    if (wish->reads || has_changed(reload, !wish->is_asked, &error)) {
+    if (wish->reads || (wish->finds && has_moved(reload)) || has_changed(reload, !wish->is_asked, &error)) {
         bool follows = follow_begin(reload->proxy->follow);
         read_again(reload, wish->settings, &error);
         follow_read(reload->proxy->follow, follows);
@@ -489,6 +500,14 @@ uint64_t reload_ask_and_tell(struct reload *reload, enum announced what)
 uint64_t reload_ask_look(struct reload *reload)
 {
     return ask(reload, (struct wish){.reads = false});
+}
+
+void reload_ask_addresses(struct reload *reload)
+{
+    int64_t now = pq_now_ms();
+    int_fast64_t at = atomic_load(&reload->finds_at);
+    if (now >= at && atomic_compare_exchange_strong(&reload->finds_at, &at, now + FIND_MS))
+        (void)ask(reload, (struct wish){.finds = true});
 }
 
 bool reload_listens(struct reload *reload)

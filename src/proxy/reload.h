@@ -21,6 +21,9 @@ uint64_t reload_ask(struct reload *reload, bool settings);
 uint64_t reload_ask_and_tell(struct reload *reload, enum announced what);
 /* Look soon whether anything has changed, and read it then. */
 uint64_t reload_ask_look(struct reload *reload);
+/* The same, also whether names of the shards' hosts have come to mean other addresses: one cannot be reached. Of many
+ * such wishes within a few seconds one counts. */
+void reload_ask_addresses(struct reload *reload);
 /* Are changes that other proxies make heard of at once? */
 bool reload_listens(struct reload *reload);
 /* Was what reload_ask gave this ticket for done? Then *error is how it went (status OK: well). */

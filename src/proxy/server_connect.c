@@ -9,6 +9,7 @@
 #include "proxy/login_client.h"
 #include "proxy/proxy.h"
 #include "proxy/record.h"
+#include "proxy/reload.h"
 #include "proxy/server.h"
 #include "proxy/tls.h"
 
@@ -54,6 +55,8 @@ static void fail_unreachable(struct server *server, const char *what, int code)
     (void)!error_set(&error, MOSAIC_UNREACHABLE, "shard %s (%s) cannot be reached: %s%s%s", shard_name(server), address,
                      what, code ? ": " : "", code ? strerror(code) : "");
     error_hint(&error, "statements for other shards go on; see that this server runs");
+    if (target_of(server)->has_names) /* it may be elsewhere by now */
+        reload_ask_addresses(server->worker->proxy->reload);
     server_fail_login(server, &error);
 }
 

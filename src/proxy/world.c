@@ -4,6 +4,7 @@
 #include "pq/conninfo.h"
 #include "proxy/passfile.h"
 
+#include <arpa/inet.h>
 #include <netdb.h>
 #include <pwd.h>
 #include <stdio.h>
@@ -63,10 +64,17 @@ static bool add_unix(struct target *target, const char *directory, const char *p
     return true;
 }
 
+static bool is_number(const char *host)
+{
+    struct in6_addr ignored;
+    return inet_pton(AF_INET, host, &ignored) == 1 || inet_pton(AF_INET6, host, &ignored) == 1;
+}
+
 static mosaic_status add_name(struct target *target, const char *shard, const char *host, const char *name,
                               const char *port, mosaic_error *error)
 {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_family = AF_UNSPEC}, *found, *each;
+    target->has_names |= !is_number(name);
     int code = getaddrinfo(name, port, &hints, &found);
     if (code != 0) {
         (void)!error_set(error, MOSAIC_UNREACHABLE, "cannot find the address of host \"%s\": %s", name,
@@ -236,6 +244,29 @@ mosaic_status world_targets(struct world *world, mosaic_error *error)
     return MOSAIC_OK;
 }
 
+static bool has_endpoint(const struct target *target, const struct endpoint *endpoint)
+{
+    for (size_t i = 0; i < target->endpoint_count; i++)
+        if (target->endpoints[i].size == endpoint->size &&
+            memcmp(&target->endpoints[i].address, &endpoint->address, endpoint->size) == 0)
+            return true;
+    return false;
+}
+
+bool world_has_moved(const struct world *world)
+{
+    struct world now = {.model = world->model}; /* which stays the other one's */
+    mosaic_error ignored;
+    bool moved = false, known = world_targets(&now, &ignored) == MOSAIC_OK;
+    for (size_t i = 0; now.targets && i < model_places(&now.model); i++) {
+        for (size_t j = 0; known && j < now.targets[i].endpoint_count; j++)
+            moved |= !has_endpoint(&world->targets[i], &now.targets[i].endpoints[j]);
+        tls_context_free(now.targets[i].tls);
+    }
+    arena_free(&now.arena);
+    return moved;
+}
+
 static bool is_row(const struct schema *schema, const struct schema_type *type)
 {
     const struct schema_type *element = type->element ? schema_type_by_oid(schema, type->element) : NULL;
@@ -273,10 +304,8 @@ bool world_share_server(const struct world *world, size_t a, size_t b)
 {
     const struct target *one = &world->targets[a], *other = &world->targets[b];
     for (size_t i = 0; i < one->endpoint_count; i++)
-        for (size_t j = 0; j < other->endpoint_count; j++)
-            if (one->endpoints[i].size == other->endpoints[j].size &&
-                memcmp(&one->endpoints[i].address, &other->endpoints[j].address, one->endpoints[i].size) == 0)
-                return true;
+        if (has_endpoint(other, &one->endpoints[i]))
+            return true;
     return false;
 }
 

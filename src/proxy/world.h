@@ -32,6 +32,7 @@ struct target {
     struct tls_context *tls; /* NULL: sslmode=disable */
     struct endpoint endpoints[ENDPOINTS_MOST];
     size_t endpoint_count;
+    bool has_names; /* some hosts are names, which may come to mean other addresses */
 };
 
 struct world {
@@ -60,6 +61,8 @@ struct world {
 
 /* Fills targets from the model's conninfos: parses, finds passwords, resolves names. Blocks. */
 MOSAIC_MUST_CHECK mosaic_status world_targets(struct world *world, mosaic_error *error);
+/* Has a name come to mean an address that is no endpoint of the target's? Blocks. */
+bool world_has_moved(const struct world *world);
 /* Fills types_agree, once the schema is there. */
 MOSAIC_MUST_CHECK mosaic_status world_compare_types(struct world *world, mosaic_error *error);
 /* The password of the first shard's conninfo user; NULL: none. */

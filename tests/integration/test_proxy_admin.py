@@ -244,6 +244,22 @@ def test_reconnect_closes_what_is_free_and_wait_close_waits(proxy):
         client.rollback()
 
 
+def test_reconnect_finds_out_where_the_shards_are(cluster):
+    with start_proxy(cluster) as proxy, proxy.session() as session:
+        sql = "SELECT current_setting('work_mem') FROM account WHERE id = 1"
+        assert session(sql) == [("4MB",)]
+        text = proxy.config.read_text()
+        line = [found[0] for found in SHARD_LINE.finditer(text)][1]
+        proxy.config.write_text(text.replace(line, line.replace("host=", "options=-cwork_mem=7MB host=")))
+        assert session(sql) == [("4MB",)]
+        shown(proxy, "RECONNECT s1")
+        assert session(sql) == [("7MB",)]
+        proxy.config.write_text("nonsense")
+        with pytest.raises(psycopg2.Error, match="the connections are renewed, but where the shards are was not found out"):
+            shown(proxy, "RECONNECT")
+        assert session(sql) == [("7MB",)]
+
+
 def test_one_client_can_be_killed(proxy):
     with contextlib.closing(proxy.psycopg2()) as client, contextlib.closing(proxy.psycopg2()) as other:
         client.cursor().execute("SET application_name = 'victim'")
