@@ -1,7 +1,9 @@
 #include "proxy/session.h"
 
 #include "base/memory.h"
+#include "proxy/datestyle.h"
 
+#include <stdio.h>
 #include <string.h>
 
 enum { CHAINS = 256 };
@@ -178,6 +180,12 @@ struct settings_state *settings_with(struct settings_state *state, const char *n
                                      const char *value)
 {
     const struct setting *found = settings_lookup(state, name);
+    char whole[DATESTYLE_SIZE], says_whole[DATESTYLE_SIZE + sizeof "SET datestyle = ''"];
+    if (value && strcmp(name, "datestyle") == 0 && datestyle_set(found ? found->value : NULL, value, whole)) {
+        (void)snprintf(says_whole, sizeof says_whole, "SET datestyle = '%s'", whole);
+        replay = says_whole;
+        value = whole;
+    }
     if (found && strcmp(found->replay, replay) == 0)
         return settings_hold(state);
     return changed(state, name, &(struct setting){name, replay, value});

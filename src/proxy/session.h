@@ -3,7 +3,8 @@
  * a comparison of two pointers.
  *
  * A setting is kept as the statement that makes it so (SET … as the client wrote it), in the order of setting. What
- * a new connection has of itself is the empty state.
+ * a new connection has of itself is the empty state. DateStyle alone depends on what it was; it is kept whole
+ * (datestyle.h).
  */
 #ifndef MOSAIC_PROXY_SESSION_H
 #define MOSAIC_PROXY_SESSION_H

@@ -219,3 +219,21 @@ def test_reset_gives_what_the_startup_packet_said(proxy_of, reset):
         with proxy.wire() as other:
             assert other.ask(HOURS) == [["00"]]
         assert wire.ask(HOURS) == [["01"]]
+
+
+def test_a_part_of_datestyle_is_replayed_as_what_it_made(proxy_of):
+    """SET of a style alone leaves the order that stands, on whichever connection it is."""
+    day = "SELECT extract(day FROM date '01/02/2024')::int"  # 2 by MDY, 1 by DMY
+    proxy = proxy_of({"pool_size": 1})
+    with proxy.wire(parameters={"DateStyle": "ISO"}) as wire, proxy.wire() as other:
+        other.ask("SET DateStyle = 'SQL, DMY'")
+        assert wire.ask(day) == [["2"]]
+        other.ask("SET DateStyle = 'ISO'")
+        assert wire.ask(day) == [["2"]] and other.ask(day) == [["1"]] and wire.ask(day) == [["2"]]
+        wire.ask("SET DateStyle = 'SQL, DMY'")
+        wire.ask("RESET DateStyle")
+        assert wire.ask("SHOW DateStyle") == [["ISO, MDY"]] and wire.ask(day) == [["2"]]
+        with proxy.wire() as third:
+            assert third.ask("SHOW DateStyle") == [["ISO, MDY"]]
+            third.ask("SET DateStyle = 'DMY'")
+            assert other.ask("SHOW DateStyle") == [["ISO, DMY"]] and third.ask("SHOW DateStyle") == [["ISO, DMY"]]

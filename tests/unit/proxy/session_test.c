@@ -70,6 +70,42 @@ static void difference_leads_from_one_to_the_other(void **state)
     settings_release(b);
 }
 
+static struct settings_state *after(struct settings_state *state, const char *value)
+{
+    struct settings_state *next = settings_with(state, "datestyle", "SET datestyle = …", value);
+    settings_release(state);
+    return next;
+}
+
+static void a_part_of_datestyle_leaves_the_other(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *first, *then, *whole;
+    } cases[] = {
+        {"ISO", "ISO", "ISO, DEFAULT"},
+        {"dmy", "dmy", "DMY, DEFAULT"},
+        {"SQL, DMY", "ISO", "ISO, DMY"},
+        {"ISO", "European", "ISO, DMY"},
+        {"ISO, YMD", "us", "ISO, MDY"},
+        {"ISO, MDY", "German", "German, DMY"},
+        {"SQL", "YMD , \"German\"", "German, YMD"},
+        {"SQL, DMY", "iso,DEFAULT", "ISO, DEFAULT"},
+        {"SQL, DMY", "DEFAULT", "DEFAULT"},
+        {"SQL, DMY", "", "SQL, DMY"},
+        {"Postgres, DMY", "nonsense", "nonsense"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct settings_state *made = after(after(settings_hold(table.empty), cases[i].first), cases[i].then);
+        const struct setting *setting = settings_lookup(made, "datestyle");
+        assert_string_equal(setting->value, cases[i].whole);
+        struct settings_state *again = settings_with(table.empty, "datestyle", setting->replay, setting->value);
+        assert_ptr_equal(again, made); /* a whole one needs nothing that stands */
+        settings_release(again);
+        settings_release(made);
+    }
+}
+
 static void ones_own_setting_stays_known(void **state)
 {
     (void)state;
@@ -111,6 +147,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(equal_settings_are_one_state, setup, teardown),
         cmocka_unit_test_setup_teardown(application_name_means_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(difference_leads_from_one_to_the_other, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_part_of_datestyle_leaves_the_other, setup, teardown),
         cmocka_unit_test_setup_teardown(ones_own_setting_stays_known, setup, teardown),
         cmocka_unit_test_setup_teardown(quoted, setup, teardown),
         cmocka_unit_test_setup_teardown(memory_is_out, setup, teardown),
