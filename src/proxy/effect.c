@@ -189,10 +189,19 @@ static void set_back(struct client *client, struct settings_state *session)
     settings_release(session);
 }
 
-/* Does it end with the transaction, whoever sets it? */
+/* A mode of the transaction, which ends with it whoever sets it; transaction_timeout is a setting like any other. */
+static bool is_mode(const char *name)
+{
+    static const char *const modes[] = {"transaction_isolation", "transaction_read_only", "transaction_deferrable"};
+    for (size_t i = 0; name && i < sizeof modes / sizeof *modes; i++)
+        if (strcmp(name, modes[i]) == 0)
+            return true;
+    return false;
+}
+
 static bool is_of_transaction(const struct facts *facts)
 {
-    return facts->is_local || (facts->name && strncmp(facts->name, "transaction_", 12) == 0);
+    return facts->is_local || is_mode(facts->name);
 }
 
 static void apply_set(struct client *client, const struct facts *facts, const char *text, size_t size)
@@ -337,7 +346,7 @@ static bool sets_modes(const struct facts *facts)
     case STATEMENT_SET_TRANSACTION:
         return facts->name != NULL;
     case STATEMENT_SET:
-        return facts->name && strncmp(facts->name, "transaction_", 12) == 0;
+        return is_mode(facts->name);
     default:
         return false;
     }

@@ -163,6 +163,17 @@ def test_what_ends_with_its_transaction_is_replayed_nowhere(proxy_of):
         other.ask("COMMIT")
 
 
+def test_only_modes_end_with_their_transaction(proxy_of):
+    """transaction_timeout, which PostgreSQL has since 17, is a session's; so is what an application calls alike."""
+    proxy = proxy_of({"pool_size": 1})
+    with proxy.wire() as wire, proxy.wire() as other:
+        has_timeout = int(wire.ask("SHOW server_version_num")[0][0]) >= 170000
+        for name, value, without in (("transaction_log.who", "ann", None), ("transaction_timeout", "7s", "0"))[:1 + has_timeout]:
+            wire.ask(f"SET {name} = '{value}'")
+            assert other.ask(f"SELECT current_setting('{name}', true)") == [[without]]
+            assert wire.ask(f"SHOW {name}") == [[value]]
+
+
 def test_a_connection_that_was_reset_still_knows_the_names(proxy_of):
     proxy = proxy_of({"pool_size": 1})
     with proxy.wire() as wire:
