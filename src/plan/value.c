@@ -283,8 +283,7 @@ static enum value_outcome negate(struct content *content, struct arena *arena)
 }
 
 /* The type by which the bytes are read: the fact's, but where a parameter was declared as another. */
-static bool reading_type(const struct content *content, const struct fact_value *fact, uint32_t wanted,
-                         enum key_type *type)
+static bool reading_type(struct content *content, const struct fact_value *fact, uint32_t wanted, enum key_type *type)
 {
     if (content->is_digits) {
         *type = KEY_NUMERIC;
@@ -294,9 +293,11 @@ static bool reading_type(const struct content *content, const struct fact_value 
     enum key_type own;
     if (!type_by_oid(oid, &own))
         return false;
-    /* A text that is cast goes through the type's input function. */
-    if (fact->is_cast && type_is_text(own) && own != KEY_BPCHAR)
+    /* A text that is cast goes through the type's input function, also where it came in binary: the same bytes. */
+    if (fact->is_cast && type_is_text(own) && own != KEY_BPCHAR) {
+        content->binary = false;
         return type_by_oid(wanted, type);
+    }
     *type = own;
     return true;
 }
