@@ -368,7 +368,8 @@ struct elements {
     struct arena *arena;
     struct value_list *values;
     size_t capacity;
-    uint32_t type; /* of an element */
+    uint32_t type;    /* of an element */
+    uint32_t cast_to; /* what a cast of the array makes of one */
     mosaic_error *error;
 };
 
@@ -381,7 +382,7 @@ static enum value_outcome add_element(struct elements *elements, struct content 
     struct fact_value fact = *elements->fact;
     fact.is_cast = fact.is_cast && elements->fact->source == VALUE_PARAMETER;
     enum value_outcome outcome =
-        read_content(content, &fact, elements->type, elements->target, elements->arena, &value, elements->error);
+        read_content(content, &fact, elements->cast_to, elements->target, elements->arena, &value, elements->error);
     if (outcome == OUTCOME_NONE)
         return OUTCOME_VALUE;
     if (outcome != OUTCOME_VALUE)
@@ -521,13 +522,13 @@ enum value_outcome value_read_array(const struct facts *facts, const struct plan
     *values = (struct value_list){NULL, 0};
     if (outcome != OUTCOME_VALUE || content.is_null)
         return outcome;
-    const struct schema_type *type = schema_type_by_oid(input->schema, content.type ? content.type : fact->type);
-    uint32_t element = type ? schema_base_type(input->schema, type->element, NULL) : 0;
+    uint32_t element = schema_element_type(input->schema, content.type ? content.type : fact->type);
     if (!element) {
         error_set(error, MOSAIC_UNSUPPORTED, "an array of keys of a type that is not known");
         return refused(error, "0A000");
     }
-    struct elements elements = {fact, target, arena, values, 0, element, error};
+    uint32_t cast_to = schema_element_type(input->schema, fact->type);
+    struct elements elements = {fact, target, arena, values, 0, element, cast_to, error};
     return content.binary ? read_binary_array(&elements, content.data, content.size)
                           : read_text_array(&elements, content.data, content.size);
 }

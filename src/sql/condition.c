@@ -288,12 +288,6 @@ static void gather_in(struct place *place, A_Expr *operation)
         gather_list(place, operation->lexpr, (List *)operation->rexpr, 0);
 }
 
-static uint32_t element_of(const struct analysis *analysis, uint32_t array)
-{
-    const struct schema_type *type = schema_type_by_oid(analysis->schema, array);
-    return type ? schema_base_type(analysis->schema, type->element, NULL) : 0;
-}
-
 static uint32_t array_of(const struct analysis *analysis, uint32_t element)
 {
     const struct schema_type *type = schema_type_by_oid(analysis->schema, element);
@@ -313,7 +307,7 @@ static void gather_array(struct place *place, A_Expr *operation)
     }
     struct fact_value element = array.value;
     element.source = VALUE_CONSTANT; /* so that the use of a parameter is noted once, as an array */
-    element.type = array.value.type                   ? element_of(analysis, array.value.type)
+    element.type = array.value.type                   ? schema_element_type(analysis->schema, array.value.type)
                    : left.term->retyped && !left.cast ? 0
                                                       : compared_type(left.cast ? left.cast : left.term->type);
     uint32_t type = array.value.type ? array.value.type : array_of(analysis, element.type);
@@ -337,7 +331,7 @@ static void gather_any(struct place *place, A_Expr *operation)
     if (IsA(array, TypeCast) && IsA(((TypeCast *)array)->arg, A_ArrayExpr)) {
         bool modified;
         uint32_t type = name_type(place->analysis, ((TypeCast *)array)->typeName, &modified);
-        uint32_t element = element_of(place->analysis, type);
+        uint32_t element = schema_element_type(place->analysis->schema, type);
         if (element && !modified) {
             gather_list(place, operation->lexpr, ((A_ArrayExpr *)((TypeCast *)array)->arg)->elements, element);
             return;

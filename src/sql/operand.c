@@ -154,6 +154,15 @@ static bool constant_value(struct analysis *analysis, const A_Const *constant, s
     return true;
 }
 
+/* 1.5::int rounds, 5::text is spelled anew: not looked into. '42'::int and $1::int only name the type. */
+static bool cast_is_exact(uint32_t from, uint32_t to)
+{
+    bool integers = (from == 23 || from == 20 || from == 21) && family_of(to) == FAMILY_NUMBER;
+    /* Text to anything goes by the type's input function; so does a quoted literal. */
+    bool text = family_of(from) == FAMILY_TEXT && family_of(to) != FAMILY_NONE && family_of(to) != FAMILY_BPCHAR;
+    return !from || from == to || integers || text || family_of(to) == FAMILY_NONE;
+}
+
 /* Casts that only say the type of a literal or parameter, or change no value among those that compare as equal. */
 static bool cast_value(struct analysis *analysis, const TypeCast *cast, struct fact_value *value)
 {
@@ -175,12 +184,10 @@ static bool cast_value(struct analysis *analysis, const TypeCast *cast, struct f
     } else {
         return false;
     }
-    /* 1.5::int rounds, 5::text is spelled anew: not looked into. '42'::int and $1::int only name the type. */
-    bool integers = (from == 23 || from == 20 || from == 21) && family_of(type) == FAMILY_NUMBER;
-    bool text = family_of(from) == FAMILY_TEXT && family_of(type) != FAMILY_NONE && family_of(type) != FAMILY_BPCHAR;
-    if (from && from != type && !integers && !text && family_of(type) != FAMILY_NONE)
+    /* An array is cast element by element. */
+    uint32_t element = schema_element_type(analysis->schema, from);
+    if (!cast_is_exact(from, type) || !cast_is_exact(element, schema_element_type(analysis->schema, type)))
         return false;
-    /* Text to anything goes by the type's input function; so does a quoted literal. */
     *value = inner;
     value->type = type;
     value->is_cast = true;

@@ -186,6 +186,12 @@ uint32_t schema_base_type(const struct schema *schema, uint32_t type, int32_t *m
     return type;
 }
 
+uint32_t schema_element_type(const struct schema *schema, uint32_t array)
+{
+    const struct schema_type *type = schema_type_by_oid(schema, array);
+    return type ? schema_base_type(schema, type->element, NULL) : 0;
+}
+
 bool schema_is_text_domain(const struct schema *schema, uint32_t type)
 {
     uint32_t base = schema_base_type(schema, type, NULL);

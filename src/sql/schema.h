@@ -144,6 +144,8 @@ bool schema_has_namespace(const struct schema *schema, const char *namespace);
 const struct schema_column *schema_column(const struct schema_relation *relation, const char *name);
 /* The type below all domains: its OID, and its modifier into *modifier where that is not -1. */
 uint32_t schema_base_type(const struct schema *schema, uint32_t type, int32_t *modifier);
+/* The type of an array's elements, below all domains; 0: it is no array. */
+uint32_t schema_element_type(const struct schema *schema, uint32_t array);
 /* Is it a domain over a text, or an array of such? Its collation is what is compared by, and not known here: it may be
  * one in which different texts are equal. */
 bool schema_is_text_domain(const struct schema *schema, uint32_t type);
