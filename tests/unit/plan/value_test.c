@@ -77,6 +77,8 @@ static void parameters(void **state)
         {"SELECT * FROM uu WHERE id = ANY($1::uuid[])", 1009, TEXT("{a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11}"), "s0"},
         {"SELECT * FROM w WHERE name = ANY($1)", 1009, TEXT("{a,\"a\"}"), "s2"},
         {"SELECT * FROM w WHERE name = ANY($1)", 0, TEXT("{\"a\\\\b\"}"), "s0"},
+        {"SELECT * FROM w WHERE name = ANY($1)", 0, TEXT("{NULL}"), "s2"}, /* a text under array_nulls = off */
+        {"SELECT * FROM w WHERE name = ANY($1)", 0, TEXT("{null,\"null\"}"), "s0"},
         {"SELECT * FROM w WHERE name = $1", 1043, TEXT("a"), "s2"},
         {"SELECT * FROM w WHERE name = $1", 1042, TEXT("a"), "refused"},
         {"SELECT * FROM bp WHERE code = $1", 25, TEXT("a"), "s2"},
