@@ -8,23 +8,32 @@ static const char schema_begin_sql[] =
     "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL search_path = pg_catalog;"
     " SET LOCAL jit = off";
 
-/* What a session has before it sets anything: of roles and of this database. */
-#define DEFAULTS                                                                                                       \
-    "(SELECT pg_catalog.hashtextextended(coalesce(string_agg(concat_ws(' ', s.setrole, s.setdatabase, s.setconfig), "  \
-    "';' ORDER BY s.setrole, s.setdatabase), ''), 12) FROM pg_catalog.pg_db_role_setting s WHERE s.setdatabase IN (0," \
-    " (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = current_database())))"
+/*
+ * What a session has before it sets anything, of roles and of this database; and what roles are to each other, by which
+ * it sees the schemas of its search_path, or does not. A connection of before that does not look again (PostgreSQL
+ * keeps a path until a schema or the role changes, namespace.c) is of no use for either.
+ */
+#define DEFAULTS                                                                                                      \
+    "(SELECT pg_catalog.hashtextextended(coalesce(string_agg(concat_ws(' ', s.setrole, s.setdatabase, s.setconfig), " \
+    "';' ORDER BY s.setrole, s.setdatabase), '') || ' ' || " MEMBERS ", 12) FROM pg_catalog.pg_db_role_setting s"     \
+    " WHERE s.setdatabase IN (0, (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = current_database())))"
+#define MEMBERS                                                                                                      \
+    "concat((SELECT string_agg(m::text, ';' ORDER BY m.roleid, m.member, m.grantor) FROM pg_catalog.pg_auth_members" \
+    " m), ' ', (SELECT string_agg(concat(r.oid, r.rolinherit), ';' ORDER BY r.oid) FROM pg_catalog.pg_roles r"       \
+    " WHERE r.rolsuper OR NOT r.rolinherit))"
 
 /*
  * Of relations that ANALYZE, VACUUM, TRUNCATE and the like touch, what we read is hashed; of the others, where the row
  * stands and who wrote it: half the price.
  */
 static const char schema_stamp_sql[] =
-    "WITH n AS MATERIALIZED (SELECT n.oid, n.nspname FROM pg_catalog.pg_namespace n WHERE " OF_NO_SESSION "),"
+    "WITH n AS MATERIALIZED (SELECT n.oid, n.nspname, n.nspowner, n.nspacl FROM pg_catalog.pg_namespace n "
+    "WHERE " OF_NO_SESSION "),"
     " c AS MATERIALIZED (SELECT c.oid, hashtextextended(concat_ws(' ', c.oid, c.relname, c.relnamespace, c.relkind,"
     "  c.relrowsecurity, c.relispartition), 1) AS h FROM pg_catalog.pg_class c JOIN n ON n.oid = c.relnamespace"
     "  WHERE c.oid >= 16384 AND c.relkind NOT IN ('i', 'I', 't'))"
     " SELECT hashtextextended(coalesce(sum(h), 0)::text, 0) FROM (SELECT h FROM c"
-    " UNION ALL SELECT hashtextextended(n.nspname::text, n.oid::int8) FROM n"
+    " UNION ALL SELECT hashtextextended(concat_ws(' ', n.nspname, n.nspowner, n.nspacl), n.oid::int8) FROM n"
     " UNION ALL SELECT hashtextextended(concat(x.xmin, x.ctid), 2) FROM pg_catalog.pg_attribute x"
     "  JOIN c ON c.oid = x.attrelid WHERE x.attnum > 0"
     " UNION ALL SELECT hashtextextended(concat(x.xmin, x.ctid), 3) FROM pg_catalog.pg_type x"

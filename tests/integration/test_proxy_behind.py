@@ -3,6 +3,7 @@ import contextlib
 
 import psycopg2
 import pytest
+from conftest import superuser
 from proxies import STANDIN, ask, eventually, start_proxy
 from rawwire import bind, error_fields, execute, kinds, parse, query, row_values, sync
 
@@ -120,6 +121,37 @@ def test_what_a_role_starts_with(proxy, one, lab, by_hand):
     finally:
         alter("RESET search_path")
     eventually(lambda: names(6) == {"sharded"})
+
+
+@pytest.fixture(scope="module")
+def at_servers(lab, proxy):
+    """A function that runs SQL at all shards; the proxy's user may be behind_reader."""
+    role = lab.query(0, "SELECT current_user")[0][0]
+    with contextlib.ExitStack() as ends:
+        cursors = [ends.enter_context(superuser(lab, shard)) for shard in range(LAB_SHARDS)]
+
+        def run(sql):
+            for cursor in cursors:
+                cursor.execute(sql)
+        run(f'CREATE ROLE behind_archivist; CREATE ROLE behind_reader; GRANT behind_reader TO "{role}";'
+            "GRANT SELECT ON public.users TO behind_reader; GRANT USAGE ON SCHEMA archive TO behind_archivist")
+        lab.query(0, "GRANT SELECT ON archive.users TO behind_reader")
+        yield run
+
+
+@pytest.mark.parametrize("what", ["behind_archivist", "USAGE ON SCHEMA archive"])
+def test_a_schema_that_a_grant_shows(proxy, one, at_servers, what):
+    """Which schemas of its search_path a role sees depends on what it was granted."""
+    with contextlib.closing(proxy.psycopg2()) as reader:
+        def names():
+            return [row[0] for id in range(3) for row in ask(reader, f"SELECT name FROM users WHERE id = {id}")]
+        ask(reader, "SET ROLE behind_reader")
+        ask(reader, "SET search_path = archive, public")
+        assert names() == ["sharded"] * 3
+        at_servers(f"GRANT {what} TO behind_reader")
+        eventually(lambda: names() == ["archived"] * 3)
+        at_servers(f"REVOKE {what} FROM behind_reader")
+        eventually(lambda: names() == ["sharded"] * 3)
 
 
 def rows(messages):
