@@ -36,13 +36,23 @@ const char *shape_collation(const struct analysis *analysis, const Node *node, c
     return NULL;
 }
 
-/* May a domain have another collation than its base? */
+/* May a domain have another collation than its base, a text or an array? */
 static bool has_domain_of_text(const struct schema *schema)
 {
     for (size_t i = 0; i < schema->type_count; i++)
-        if (schema->types[i].kind == 'd' && schema->types[i].category == 'S')
+        if (schema->types[i].kind == 'd' && (schema->types[i].category == 'S' || schema->types[i].category == 'A'))
             return true;
     return false;
+}
+
+/* May texts in a column have another collation than the database's default, be it as elements or as fields? */
+static bool may_be_collated(const struct schema *schema, const struct term *term)
+{
+    const struct schema_type *type = term && term->type ? schema_type_by_oid(schema, term->type) : NULL;
+    if (type && type->category == 'A')
+        type = schema_type_by_oid(schema, schema_element_type(schema, type->oid));
+    /* A composite's fields have collations of their own, and a range that of its type. */
+    return !type || type->category == 'C' || type->category == 'R' || (type->category == 'S' && !term->plain);
 }
 
 /* An expression has the default collation where nothing in it has another. */
@@ -59,9 +69,7 @@ static bool has_default_collation(struct final *final, const struct piece *piece
         const struct term *term = mark->kind == MARK_COLUMN
                                       ? name_resolve(final->analysis, final->scope, (const ColumnRef *)mark->node)
                                       : NULL;
-        const struct schema_type *type =
-            term && term->type ? schema_type_by_oid(final->analysis->schema, term->type) : NULL;
-        if (!type || type->kind == 'r' || (type->category == 'S' && !term->plain))
+        if (may_be_collated(final->analysis->schema, term))
             return false;
     }
     return !has_domain_of_text(final->analysis->schema);

@@ -14,7 +14,9 @@ CREATE DOMAIN amount AS int;
 CREATE FUNCTION kind(amount) RETURNS text LANGUAGE sql IMMUTABLE AS $$SELECT 'amount'$$;
 CREATE FUNCTION kind(int) RETURNS text LANGUAGE sql IMMUTABLE AS $$SELECT 'int'$$;
 CREATE FUNCTION priced(int) RETURNS amount LANGUAGE sql IMMUTABLE AS 'SELECT $1 % 2';
-CREATE TABLE users (id bigint PRIMARY KEY, country int, c text COLLATE "C", b text, book isbn, total amount);
+CREATE TYPE labelled AS (label text COLLATE "en-x-icu");
+CREATE TABLE users (id bigint PRIMARY KEY, country int, c text COLLATE "C", b text, book isbn, total amount,
+    tags text[] COLLATE "en-x-icu", mark labelled);
 CREATE TABLE rates (country numeric PRIMARY KEY, name text);
 CREATE TABLE countries (code int PRIMARY KEY, name text, region text, weight numeric, f float8);
 CREATE VIEW firsts AS SELECT DISTINCT ON (region) region, name FROM countries;
@@ -24,7 +26,8 @@ TABLES = (" - {name: users, key: id, function: modulo}\n - {name: rates, kind: r
 COUNTRIES = ("INSERT INTO countries SELECT i, 'n' || i, CASE i % 2 WHEN 0 THEN 'north' ELSE 'south' END, i, i / 3.0"
              " FROM generate_series(1, 9) i")
 RATES = "INSERT INTO rates SELECT i, 'r' || i FROM generate_series(1, 9) i"
-USERS = [f"INSERT INTO users VALUES ({i}, {i % 5 + 1}, 'c{i % 4}', 'b{i % 3}', '97808044291{i % 7}0!'::isbn, {i % 6})"
+USERS = [f"INSERT INTO users VALUES ({i}, {i % 5 + 1}, 'c{i % 4}', 'b{i % 3}', '97808044291{i % 7}0!'::isbn, {i % 6},"
+         f" '{{{'aBcD'[i % 4]}}}', '({'aBcD'[i % 4]})')"
          for i in range(1, ROWS + 1)]
 
 pytestmark = [pytest.mark.skipif(bool(STANDIN), reason="only the proxy combines"), pytest.mark.light]
@@ -85,6 +88,10 @@ JOINED = "FROM users u LEFT JOIN rates r USING (country)"
     ("SELECT id % 2 FROM users GROUP BY 1 HAVING max(c) < 'c3' COLLATE \"C.utf8\"", "tier 3"),
     ("SELECT c, count(*) FROM users GROUP BY c HAVING c < 'c3' COLLATE \"C.utf8\"", "tier 3"),
     ("SELECT c, count(DISTINCT b), min(c) FROM users GROUP BY c ORDER BY c, min(c)", "tier 3"),
+    # An element's, or a field's, which an expression takes on.
+    ("SELECT tags[1] || '' AS t, count(*) FROM users GROUP BY 1 ORDER BY 1 LIMIT 1", "tier 3"),
+    ("SELECT max(tags[1]), max((mark).label), avg(country) FROM users", "tier 3"),
+    ("SELECT (mark).label || '' AS l, count(*) FROM users GROUP BY 1 ORDER BY 1 LIMIT 1", "tier 3"),
     # A domain.
     ("SELECT kind(total), count(*) FROM users GROUP BY total", "tier 4"),
     ("SELECT total, count(*), sum(id) FROM users GROUP BY total", "tier 3"),
