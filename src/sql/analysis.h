@@ -508,6 +508,8 @@ bool clauses_find(struct analysis *analysis, const SelectStmt *select, struct cl
 /* The same of a query that stands within the statement. */
 bool clauses_find_within(struct analysis *analysis, const SelectStmt *select, const struct piece *within,
                          struct clauses *clauses);
+/* Where the statement begins: behind the semicolons of empty ones in front. */
+size_t clauses_begin(const struct analysis *analysis);
 /* Where the statement ends: a semicolon, or the text's end, without the blanks before it. */
 size_t clauses_end(const struct analysis *analysis, size_t tail);
 /* A column's name, with what qualifies it. False: there is none. */

@@ -495,7 +495,8 @@ static void find_copied(struct analysis *analysis, const struct use *use)
     struct fact_relation *driver = analysis_new(analysis, 1, sizeof *driver);
     *driver = use->fact;
     *fact = (struct fact_scatter){.driver = driver, .is_copy = true, .has_header = analysis->has_header};
-    fact->text = analysis_text(analysis, "%.*s", (int)clauses_end(analysis, 0), analysis->text);
+    size_t begin = clauses_begin(analysis), size = clauses_end(analysis, begin) - begin;
+    fact->text = analysis_text(analysis, "%.*s", (int)size, analysis->text + begin);
     analysis->facts->scatter = fact;
     analysis->facts->text_bound = true;
 }

@@ -353,6 +353,15 @@ bool clauses_untyped(const struct analysis *analysis, const struct piece *piece)
     return false;
 }
 
+size_t clauses_begin(const struct analysis *analysis)
+{
+    struct token token;
+    size_t begin = 0;
+    for (size_t at = 0; words_token(analysis->text, analysis->size, &at, &token) && is_sign(&token.word, ';');)
+        begin = at;
+    return begin;
+}
+
 size_t clauses_end(const struct analysis *analysis, size_t tail)
 {
     struct token token;

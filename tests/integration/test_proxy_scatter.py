@@ -311,7 +311,7 @@ def test_explain_shows_each_shard_s_plan(session, wire, proxy):
 @pytest.mark.parametrize("sql", ["COPY users TO STDOUT", "COPY users (id, city) TO STDOUT (FORMAT csv, HEADER)",
                                  "COPY orders TO STDOUT WITH CSV HEADER", "COPY users TO STDOUT (FORMAT csv, HEADER 'False')",
                                  "COPY users TO STDOUT (FORMAT csv, HEADER OFF)",
-                                 "COPY (SELECT id, name FROM users WHERE id > 7) TO STDOUT",
+                                 "COPY (SELECT id, name FROM users WHERE id > 7) TO STDOUT", "; ; COPY users TO STDOUT;",
                                  "COPY (SELECT * FROM users WHERE id < 0) TO STDOUT (FORMAT csv, HEADER true)"])
 def test_copy_has_one_header_and_every_row_once(proxy, oracle, sql):
     outputs = []

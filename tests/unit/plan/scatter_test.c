@@ -167,6 +167,7 @@ static void proof(void **state)
         {"DECLARE c CURSOR FOR SELECT * FROM t", "SELECT * FROM t"},
         {"DECLARE c SCROLL CURSOR FOR SELECT * FROM t", NULL},
         {"COPY t TO STDOUT;", "COPY t TO STDOUT"},
+        {"; /* a */ ; COPY t TO STDOUT ; ;", " COPY t TO STDOUT"},
         {"COPY (SELECT * FROM t) TO STDOUT CSV HEADER", "COPY (SELECT * FROM t) TO STDOUT CSV HEADER"},
         {"COPY t TO STDOUT (FORMAT binary)", NULL},
         {"EXPLAIN (FORMAT json) SELECT * FROM t", NULL},
