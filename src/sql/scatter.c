@@ -488,17 +488,22 @@ static const char *why_not(struct analysis *analysis, struct split *split)
     return split_query(split);
 }
 
-/* COPY of a table: each shard copies its own rows. */
+/* COPY of a table: each shard copies its own rows. With row security it may not, as COPY (SELECT …) may not either. */
 static void find_copied(struct analysis *analysis, const struct use *use)
 {
+    struct facts *facts = analysis->facts;
+    if (use->fact.relation->has_row_security) {
+        facts->scatter_cannot = facts->coordinator_cannot = analysis->scatter_bars;
+        return;
+    }
     struct fact_scatter *fact = analysis_new(analysis, 1, sizeof *fact);
     struct fact_relation *driver = analysis_new(analysis, 1, sizeof *driver);
     *driver = use->fact;
     *fact = (struct fact_scatter){.driver = driver, .is_copy = true, .has_header = analysis->has_header};
     size_t begin = clauses_begin(analysis), size = clauses_end(analysis, begin) - begin;
     fact->text = analysis_text(analysis, "%.*s", (int)size, analysis->text + begin);
-    analysis->facts->scatter = fact;
-    analysis->facts->text_bound = true;
+    facts->scatter = fact;
+    facts->text_bound = true;
 }
 
 /* Does it write nothing but locks? */

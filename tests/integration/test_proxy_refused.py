@@ -116,6 +116,19 @@ def test_triggers_of_truncate(one):
         assert ask(one, "TRUNCATE users, orders") == "TRUNCATE TABLE"
 
 
+# ---- policies of row security ---------------------------------------------------------------------------------------
+
+
+def test_copy_of_a_table_with_row_security(one):
+    """As SELECT of it: what a policy asks of a server is not known."""
+    ask(one, "ALTER TABLE docs ENABLE ROW LEVEL SECURITY")
+    try:
+        for text in ("SELECT * FROM docs", "COPY (SELECT * FROM docs) TO STDOUT", "COPY docs TO STDOUT"):
+            refused(one, text, "row security")
+    finally:
+        ask(one, "ALTER TABLE docs DISABLE ROW LEVEL SECURITY")
+
+
 # ---- constraints that do not hold over shards -----------------------------------------------------------------------
 
 

@@ -629,6 +629,8 @@ static void the_coordinator_answers(void **state)
         {"SELECT nosuch(v) FROM t", "refused"},
         {"SELECT set_config('a.b', name, true) FROM t", "refused"},
         {"COPY t TO STDOUT", "refused", "COPY (SELECT"},
+        {"COPY secured TO STDOUT", "refused", "row security"},
+        {"COPY (SELECT * FROM secured) TO STDOUT", "refused", "row security"},
         {"COPY (SELECT * FROM t) TO '/tmp/x'", "refused"},
         {"UPDATE t SET v = 1", "refused", "no condition id"},
         {"DELETE FROM t", "refused"},

@@ -169,6 +169,8 @@ static void proof(void **state)
         {"COPY t TO STDOUT;", "COPY t TO STDOUT"},
         {"; /* a */ ; COPY t TO STDOUT ; ;", " COPY t TO STDOUT"},
         {"COPY (SELECT * FROM t) TO STDOUT CSV HEADER", "COPY (SELECT * FROM t) TO STDOUT CSV HEADER"},
+        {"COPY secured TO STDOUT", "-row security"},
+        {"SELECT * FROM secured", "-row security"},
         {"COPY t TO STDOUT (FORMAT binary)", NULL},
         {"EXPLAIN (FORMAT json) SELECT * FROM t", NULL},
     };

@@ -47,6 +47,7 @@ static struct table world_tables[] = {
     WORLD_TABLE("gone", .columns = {"id"}, .column_count = 1,
                 .rule = {.function = FUNCTION_MODULO, .columns = 1, .types = {KEY_INT8}}), /* never applied */
     WORLD_TABLE("priced", .columns = {"id"}, .column_count = 1, .rule = WORLD_MODULO(KEY_INT8)),
+    WORLD_TABLE("secured", .columns = {"id"}, .column_count = 1, .rule = WORLD_MODULO(KEY_INT8)),
 };
 static struct shard world_shards[] = {{.name = "s0"}, {.name = "s1"}, {.name = "s2"}, {.name = "s3"}};
 static struct model world_model = {.tables = world_tables,
@@ -85,6 +86,8 @@ static const char world_ddl[] =
     "ALTER VIEW codev ALTER price SET DEFAULT random();"
     "CREATE TABLE priced (id bigint PRIMARY KEY, code int REFERENCES codes ON DELETE CASCADE,"
     " made timestamptz DEFAULT now());"
+    "CREATE TABLE secured (id bigint PRIMARY KEY, v int);"
+    "ALTER TABLE secured ENABLE ROW LEVEL SECURITY;"
     "CREATE TABLE home (hid int PRIMARY KEY, v int, tid bigint);"
     "CREATE SEQUENCE seq;"
     "CREATE SCHEMA other;"
