@@ -399,7 +399,7 @@ static void add_locks(struct top *top)
     struct fact_scatter *fact = top->fact;
     size_t before = top->text.size;
     add_limit(top);
-    if (fact->has_limit) {
+    if (top->text.size > before) { /* not so where LIMIT and OFFSET are more than a bigint can say */
         fact->lacking_before = analysis_text(top->analysis, "%.*s LIMIT LEAST(%.*s, ", (int)before, top->text.text,
                                              (int)(top->text.size - before - 7), top->text.text + before + 7);
         fact->lacking_after = analysis_text(top->analysis, ") %.*s", (int)(locks->end - locks->start),

@@ -223,6 +223,8 @@ static void locks(void **state)
     assert_string_equal(facts.scatter->lacking_before,
                         "SELECT v FROM t LIMIT LEAST($1::integer::bigint OPERATOR(pg_catalog.+) 2, ");
     assert_string_equal(facts.scatter->lacking_after, ") FOR UPDATE");
+    world_plan(&world, "SELECT v FROM t LIMIT 9223372036854775807 OFFSET 1 FOR UPDATE", NULL, 0, &arena, &facts, &plan);
+    assert_true(facts.scatter && facts.scatter->has_limit && !facts.scatter->lacking_before);
     world_plan(&world, "EXPLAIN SELECT v FROM t FOR UPDATE", NULL, 0, &arena, &facts, &plan);
     assert_true(facts.scatter && !facts.scatter->locks);
     arena_free(&arena);
