@@ -37,8 +37,9 @@ bool combine_prepare(struct scatter *scatter, const struct scatter_order *order,
     if (!is_text)
         buffer_add(&scatter->results, bind->results, 2 * (size_t)bind->result_count);
     bool taken = bound_values_take(&scatter->final_bound, arena, from->text, order->types, order->type_count, bind);
-    if (scatter->final_bound.count != from->parameter_count)
-        scatter->state = SCATTER_UNFIT; /* another number than the text has */
+    /* Another number than the text has; or more, with the columns, than Bind counts. */
+    if (scatter->final_bound.count != from->parameter_count || scatter->final_bound.count + columns > UINT16_MAX)
+        scatter->state = SCATTER_UNFIT;
     return taken && scatter->partials && scatter->final.text && scatter->final.partials && scatter->final.shown &&
            scatter->element_types && !buffer_failed(&scatter->results);
 }

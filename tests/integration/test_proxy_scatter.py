@@ -12,7 +12,7 @@ import psycopg
 import psycopg2
 import pytest
 from proxies import STANDIN, ask, eventually, make_one, one_target, start_proxy
-from rawwire import bind, close, columns, describe, error_fields, execute, parse, query, sync
+from rawwire import bind, close, columns, describe, error_fields, execute, parse, query, row_values, sync
 
 LAB_SHARDS = 3
 ROWS = 3000
@@ -205,6 +205,14 @@ def test_parameters_that_a_shard_is_not_told(lab, proxy):
                     expected = one.cursor(binary=binary).execute(sql, parameters)
                     assert [column[:2] for column in got.description] == [column[:2] for column in expected.description]
                     assert got.fetchall() == expected.fetchall()
+
+
+def test_parameters_that_leave_no_number_for_the_columns(wire):
+    """The coordinator is given the shards' columns as parameters behind the client's, of which Bind counts 65,535."""
+    sql = "SELECT id % 2, count(*) FROM users WHERE id > $65534 GROUP BY 1 ORDER BY 1"
+    messages = wire.exchange(parse(sql, types=[20] * 65534) + bind([None] * 65533 + ["10"]) + execute() + sync(), ready=1)
+    assert kinds(messages) == "12DDCZ"
+    assert [row_values(body) for kind, body in messages if kind == "D"] == [["0", "1495"], ["1", "1495"]]
 
 
 # ---- the protocol --------------------------------------------------------------------------------------------------
