@@ -1,6 +1,7 @@
 #include "proxy/client_cursor.h"
 
 #include "proxy/client_extended.h"
+#include "proxy/client_local.h"
 #include "proxy/client_portal.h"
 #include "proxy/client_scatter.h"
 #include "proxy/lasting.h"
@@ -114,6 +115,47 @@ enum taken cursor_bind(struct client *client, const struct wire_bind *bind, stru
     return portal_bind_here(client, bind, prepared, &bound);
 }
 
+/* What FETCH gives; NULL: CLOSE. */
+static const struct buffer *description_of(const struct facts *facts, const struct scatter *scatter)
+{
+    return facts->closes ? NULL : scatter_description(scatter);
+}
+
+static void describe(struct buffer *out, const struct buffer *description)
+{
+    if (description)
+        buffer_add(out, description->data, description->size);
+    else
+        wire_empty(out, WIRE_B_NO_DATA);
+}
+
+enum taken cursor_describe(struct client *client, struct prepared *prepared)
+{
+    struct route route;
+    if (!portal_has_scatter(client) || client->status == 'E')
+        return REACHED;
+    enum taken taken = client->asks ? local_ask_path(client) : REACHED;
+    if (taken != REACHED)
+        return taken;
+    if (!route_facts(client, prepared, &route))
+        return client_out_of_memory(client);
+    if (route.way == ROUTE_ASK)
+        return local_ask_path(client);
+    const struct facts *facts = route.facts && route.facts->count == 1 ? &route.facts->facts[0] : NULL;
+    if (!facts || !cursor_is(client, facts))
+        return REACHED;
+    const struct buffer *description = description_of(facts, scatter_of(client, facts));
+    taken = extended_send_before(client);
+    if (taken != REACHED)
+        return taken;
+    struct buffer *out = client_answer(client);
+    size_t at = wire_begin(out, WIRE_B_PARAMETER_DESCRIPTION);
+    wire_16(out, 0);
+    wire_end(out, at);
+    describe(out, description);
+    return client_answered(client) ? TAKEN : client_out_of_memory(client);
+}
+
 enum taken cursor_portal(struct client *client, const struct bound *bound, enum expect_kind kind)
 {
     struct route route;
@@ -131,10 +173,7 @@ enum taken cursor_portal(struct client *client, const struct bound *bound, enum 
     if (kind != EXPECT_DESCRIBE_PORTAL)
         return carry_out(client, facts, scatter);
     struct buffer *out = client_answer(client);
-    if (facts->closes)
-        wire_empty(out, WIRE_B_NO_DATA);
-    else
-        buffer_add(out, scatter_description(scatter)->data, scatter_description(scatter)->size);
+    describe(out, description_of(facts, scatter));
     return client_answered(client) ? TAKEN : client_out_of_memory(client);
 }
 

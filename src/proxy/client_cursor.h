@@ -17,6 +17,8 @@ bool cursor_is(struct client *client, const struct facts *facts);
 /* A simple query: DECLARE whose scatter is there; FETCH or CLOSE. */
 enum taken cursor_declared(struct client *client, struct scatter *scatter);
 enum taken cursor_query(struct client *client, const struct facts *facts);
+/* Describe of a statement, where that is FETCH or CLOSE of such a cursor, which no server knows. REACHED: it is not. */
+enum taken cursor_describe(struct client *client, struct prepared *prepared);
 /* Bind of FETCH or CLOSE, and Describe and Execute of its portal. */
 enum taken cursor_bind(struct client *client, const struct wire_bind *bind, struct prepared *prepared);
 enum taken cursor_portal(struct client *client, const struct bound *bound, enum expect_kind kind);

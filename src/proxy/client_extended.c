@@ -7,6 +7,7 @@
 #include "proxy/client_extended.h"
 
 #include "proxy/branch.h"
+#include "proxy/client_cursor.h"
 #include "proxy/client_local.h"
 #include "proxy/client_portal.h"
 #include "proxy/placement.h"
@@ -90,7 +91,9 @@ static enum taken describe_statement(struct client *client, const struct wire_na
         taken = extended_send_before(client);
         return taken == REACHED ? client_placement_describe(client, prepared) : taken;
     }
-    taken = describe_execute(client, prepared);
+    taken = cursor_describe(client, prepared);
+    if (taken == REACHED)
+        taken = describe_execute(client, prepared);
     if (taken != REACHED)
         return taken;
     taken = extended_reach_for(client, prepared);

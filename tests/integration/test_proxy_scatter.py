@@ -589,7 +589,11 @@ def test_cursors_by_the_extended_protocol(proxy, oracle, wire):
     assert kinds(messages) == "12nCZ" and messages[-1][1] == b"T"
     messages = wire.exchange(parse("FETCH 2 FROM c") + bind() + describe() + execute() + sync(), ready=1)
     assert kinds(messages) == "12TDDCZ" and messages[-2][1] == b"FETCH 2\0"
+    messages = wire.exchange(parse("FETCH 1 FROM c", "f") + describe("S", "f") + sync() + bind(statement="f") + execute()
+                             + sync(), ready=2)
+    assert kinds(messages) == "1tTZ2DCZ" and [column[0] for column in columns(messages[2][1])] == ["id"]
     assert kinds(wire.exchange(execute("c", rows=1) + sync(), ready=1)) == "DsZ"
+    assert kinds(wire.exchange(parse("CLOSE c", "g") + describe("S", "g") + sync(), ready=1)) == "1tnZ"
     assert kinds(wire.exchange(parse("CLOSE c") + bind() + execute() + sync(), ready=1)) == "12CZ"
     assert kinds(wire.exchange(query("COMMIT"), ready=1)) == "CZ"
 
