@@ -60,6 +60,16 @@ static enum taken refuse_way(struct client *client)
     return extended_refuse_any(client, &error);
 }
 
+/* Execute with a limit: PostgreSQL moves the cursor by all that FETCH names, and keeps for the portal what is over. */
+static enum taken refuse_portions(struct client *client)
+{
+    mosaic_error error;
+    (void)!error_set(&error, MOSAIC_UNSUPPORTED,
+                     "rows in portions (Execute with a limit) of FETCH from a cursor over several shards");
+    error_hint(&error, "let FETCH name as many rows as are wanted at a time");
+    return extended_refuse_any(client, &error);
+}
+
 static enum taken fetch(struct client *client, const struct facts *facts, struct scatter *scatter)
 {
     const struct buffer *description = scatter_description(scatter);
@@ -156,7 +166,8 @@ enum taken cursor_describe(struct client *client, struct prepared *prepared)
     return client_answered(client) ? TAKEN : client_out_of_memory(client);
 }
 
-enum taken cursor_portal(struct client *client, const struct bound *bound, enum expect_kind kind)
+enum taken cursor_portal(struct client *client, const struct bound *bound, const struct wire_named *named,
+                         enum expect_kind kind)
 {
     struct route route;
     if (kind == EXPECT_CLOSE)
@@ -170,7 +181,9 @@ enum taken cursor_portal(struct client *client, const struct bound *bound, enum 
     struct scatter *scatter = facts ? scatter_of(client, facts) : NULL;
     if (!scatter)
         return refuse(client, "34000", "cursor \"%s\" does not exist", facts && facts->name ? facts->name : "");
-    if (kind != EXPECT_DESCRIBE_PORTAL)
+    if (kind == EXPECT_EXECUTE && named->rows && facts->fetches > named->rows)
+        return refuse_portions(client);
+    if (kind == EXPECT_EXECUTE)
         return carry_out(client, facts, scatter);
     struct buffer *out = client_answer(client);
     describe(out, description_of(facts, scatter));

@@ -21,7 +21,8 @@ enum taken cursor_query(struct client *client, const struct facts *facts);
 enum taken cursor_describe(struct client *client, struct prepared *prepared);
 /* Bind of FETCH or CLOSE, and Describe and Execute of its portal. */
 enum taken cursor_bind(struct client *client, const struct wire_bind *bind, struct prepared *prepared);
-enum taken cursor_portal(struct client *client, const struct bound *bound, enum expect_kind kind);
+enum taken cursor_portal(struct client *client, const struct bound *bound, const struct wire_named *named,
+                         enum expect_kind kind);
 /* Execute of DECLARE's portal, which is called `portal`. */
 enum taken cursor_execute(struct client *client, struct scatter *scatter, const char *portal);
 

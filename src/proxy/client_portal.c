@@ -208,7 +208,7 @@ enum taken portal_here(struct client *client, const struct bound *bound, const s
     if (bound->scatter)
         return client_scatter_portal(client, bound, named, kind);
     if (bound->is_cursor)
-        return cursor_portal(client, bound, kind);
+        return cursor_portal(client, bound, named, kind);
     if (kind == EXPECT_DESCRIBE_PORTAL && bound->rows)
         return describe_rows(client, bound->rows);
     if (kind == EXPECT_DESCRIBE_PORTAL && bound->placement)

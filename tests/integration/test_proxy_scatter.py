@@ -598,6 +598,16 @@ def test_cursors_by_the_extended_protocol(proxy, oracle, wire):
     assert kinds(wire.exchange(query("COMMIT"), ready=1)) == "CZ"
 
 
+@pytest.mark.parametrize("fetch, limit, outcome", [("FETCH 3", 3, "12DDDCZ"), ("FETCH 3", 5, "12DDDCZ"), ("FETCH 3", 2, "12EZ"),
+                                                   ("FETCH ALL", 100000, "12EZ")])
+def test_a_limit_on_what_fetch_gives(wire, fetch, limit, outcome):
+    """Rows beyond it would have to be kept for the portal: the cursor is behind them all."""
+    wire.exchange(query("BEGIN") + query("DECLARE c CURSOR FOR SELECT id FROM users ORDER BY id"), ready=2)
+    messages = wire.exchange(parse(f"{fetch} FROM c") + bind() + execute(rows=limit) + sync(), ready=1)
+    assert kinds(messages) == outcome
+    assert [error_fields(body)["C"] for kind, body in messages if kind == "E"] == ["0A000"] * outcome.count("E")
+
+
 # ---- slow, full, gone ----------------------------------------------------------------------------------------------
 
 
