@@ -304,12 +304,12 @@ static void say_failed(struct grow *grow, size_t shard, const struct entries *en
 /* ---- the tables ---- */
 
 /* The dump's statements, as one text: each is the server's to check. */
-static mosaic_status run_dump(struct grow *grow, size_t shard, const struct buffer *dumped)
+static mosaic_status run_dump(struct grow *grow, size_t shard, const struct buffer *dumped, int timeout_ms)
 {
     struct buffer sql = BUFFER_INIT(GROW_SQL_MOST);
     struct script script = dump_script(buffer_string(dumped));
     buffer_add(&sql, script.text, script.size);
-    return grow_run_buffer(grow, shard, &sql, GROW_STEP_MS, NULL);
+    return grow_run_buffer(grow, shard, &sql, timeout_ms, NULL);
 }
 
 static const char settings[] = "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0;"
@@ -370,7 +370,7 @@ mosaic_status grow_make(struct grow *grow, size_t shard)
     if (status == MOSAIC_OK)
         status = make_others(grow, shard, &entries, false);
     if (status == MOSAIC_OK)
-        status = run_dump(grow, shard, &grow->before);
+        status = run_dump(grow, shard, &grow->before, GROW_STEP_MS);
     if (status == MOSAIC_OK)
         status = make_others(grow, shard, &entries, true);
     if (status == MOSAIC_OK)
@@ -384,7 +384,7 @@ mosaic_status grow_make(struct grow *grow, size_t shard)
 mosaic_status grow_finish(struct grow *grow, size_t shard)
 {
     struct buffer sql = BUFFER_INIT(GROW_SQL_MOST);
-    mosaic_status status = run_dump(grow, shard, &grow->behind);
+    mosaic_status status = run_dump(grow, shard, &grow->behind, GROW_SCAN_MS); /* all its indexes */
     buffer_format(&sql, RESET_ALL "%s%s", settings, checksum_settings);
     if (status == MOSAIC_OK)
         status = grow_run_buffer(grow, shard, &sql, GROW_STEP_MS, NULL);
