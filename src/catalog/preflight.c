@@ -409,11 +409,27 @@ static void compare_column(const struct check *check, const char *first_shard, c
             first_shard);
 }
 
+/* Of the same columns. INSERT and COPY without a list of them give values by place. */
+static void compare_order(const struct check *check, const char *first_shard, const struct table_facts *first)
+{
+    for (size_t i = 0; i < first->column_count; i++) {
+        const char *here = check->facts->columns[i].name, *there = first->columns[i].name;
+        if (strcmp(here, there) == 0)
+            continue;
+        SAY(check, true, "make the table anew on one of them, with its columns in the order of the other",
+            "column %zu is %s, on shard %s %s: rows given without a list of columns would be mixed up", i + 1, here,
+            first_shard, there);
+        return;
+    }
+}
+
 static void compare_columns(const struct check *check, const char *first_shard, const struct table_facts *first)
 {
     const struct table_facts *other = check->facts;
+    bool same = first->column_count == other->column_count;
     for (size_t i = 0; i < first->column_count; i++) {
         const struct column_facts *column = facts_column(other, first->columns[i].name);
+        same &= column != NULL;
         if (column)
             compare_column(check, first_shard, &first->columns[i], column);
         else
@@ -426,6 +442,8 @@ static void compare_columns(const struct check *check, const char *first_shard, 
         if (!facts_column(first, other->columns[i].name))
             SAY(check, true, finding_text(check->findings, "add it on shard %s, or drop it here", first_shard),
                 "column %s stands here and not on shard %s", other->columns[i].name, first_shard);
+    if (same)
+        compare_order(check, first_shard, first);
 }
 
 static const char *other_constraint(const struct table_facts *table, const char *name)

@@ -467,10 +467,13 @@ def test_differences_between_shards_are_named(cluster):
     cluster.lab.query(1, "CREATE TABLE t (id int, a varchar(9), b int DEFAULT 2, c text, e int)")
     cluster.lab.query(2, "CREATE TABLE t (id int, a text NOT NULL, b int DEFAULT 1, c text COLLATE \"C\", d int, "
                          "CHECK (d > 1)); CREATE INDEX i ON t (d)")
-    cluster.tables = ["name: t, key: id"]
+    for shard, columns in enumerate(["id int, a text, b text", "id int, b text, a text", "id int, a text, b text"]):
+        cluster.lab.query(shard, f"CREATE TABLE u ({columns})")
+    cluster.tables = ["name: t, key: id", "name: u, key: id"]
     text = cluster.refused("column a is character varying(9), on shard s0 text", "column a is nullable",
                            "default of column b",
-                           "collation of column c", "column d is missing", "column e stands here", "t_d_check")
+                           "collation of column c", "column d is missing", "column e stands here", "t_d_check",
+                           "table u on shard s1: column 2 is b, on shard s0 a: rows given without a list of columns")
     assert re.search(r"warning.*index i is missing", text)
 
 

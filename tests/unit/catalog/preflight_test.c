@@ -166,6 +166,14 @@ static void test_rights_and_kinds_of_a_table(void **state)
     CASE((bench.tables[0].persistence = 't', bench.model.shard_count = 1), true, "s0", "temporary");
 }
 
+static void test_columns_stand_in_one_order(void **state)
+{
+    (void)state;
+    struct column_facts first;
+    CASE((first = bench.columns[1][0], bench.columns[1][0] = bench.columns[1][1], bench.columns[1][1] = first), true,
+         "s1", "column 1 is n, on shard s0 id");
+}
+
 static void test_a_trigger_is_judged_by_its_words(void **state)
 {
     (void)state;
@@ -366,6 +374,7 @@ int main(void)
         cmocka_unit_test(test_servers_and_databases),
         cmocka_unit_test(test_rights_and_kinds_of_a_table),
         cmocka_unit_test(test_sequences_that_meet_and_that_do_not),
+        cmocka_unit_test(test_columns_stand_in_one_order),
         cmocka_unit_test(test_a_trigger_is_judged_by_its_words),
         cmocka_unit_test(test_findings_that_differ_in_the_shard_alone_are_joined),
         cmocka_unit_test(test_the_first_apply_and_the_second),
