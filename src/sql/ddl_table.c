@@ -59,14 +59,16 @@ static bool is_bytewise(const struct analysis *analysis, const List *collation)
     return !collation || qualified || is_builtin(analysis, collation, names, sizeof names / sizeof *names);
 }
 
-/* Does a unique index find two keys equal that are not, and stand on different shards? */
-static bool compares_otherwise(const struct analysis *analysis, const IndexElem *element)
+/* Does a unique index find two keys of the type equal that are not, and stand on different shards? Those of char(n)
+ * take texts too, and are blind to the spaces at their end. */
+static bool compares_otherwise(const struct analysis *analysis, const IndexElem *element, enum key_type type)
 {
     static const char *const classes[] = {
         "bpchar_ops",       "bpchar_pattern_ops", "bytea_ops",       "date_ops",    "int2_ops",
         "int4_ops",         "int8_ops",           "numeric_ops",     "text_ops",    "uuid_ops",
         "text_pattern_ops", "timestamp_ops",      "timestamptz_ops", "varchar_ops", "varchar_pattern_ops"};
-    return !is_bytewise(analysis, element->collation) ||
+    const char *class = element->opclass ? strVal(llast(element->opclass)) : "";
+    return !is_bytewise(analysis, element->collation) || (type != KEY_BPCHAR && strncmp(class, "bpchar_", 7) == 0) ||
            (element->opclass && !is_builtin(analysis, element->opclass, classes, sizeof classes / sizeof *classes));
 }
 
@@ -116,7 +118,7 @@ void ddl_check_index(struct analysis *analysis, const IndexStmt *index, const st
         foreach (cell, index->indexParams) {
             const IndexElem *element = lfirst(cell);
             bool is_key = element->name && strcmp(element->name, table->columns[i]) == 0;
-            if (is_key && compares_otherwise(analysis, element))
+            if (is_key && compares_otherwise(analysis, element, table->rule.types[i]))
                 refuse_equality(analysis, table->columns[i], index->relation->location);
             found |= is_key;
         }

@@ -163,7 +163,8 @@ def test_like(one, like, fine):
 
 
 @pytest.mark.parametrize(("element", "fine"), [
-    ("tag COLLATE blind", False), ("tag COLLATE public.blind", False), ("tag mine_ops", False), ("body COLLATE blind, tag", True),
+    ("tag COLLATE blind", False), ("tag COLLATE public.blind", False), ("tag mine_ops", False), ("tag bpchar_ops", False),
+    ("body COLLATE blind, tag", True),
     ('tag COLLATE "C"', True), ('tag COLLATE pg_catalog."en-x-icu"', True), ("tag text_pattern_ops", True),
     ("tag DESC", True)])
 def test_unique_indexes_by_another_equality(one, element, fine):
