@@ -66,37 +66,56 @@ static const char columns_from[] =
     "  OR q.seqrelid IN (SELECT d.refobjid FROM pg_depend d WHERE d.classid = 'pg_attrdef'::regclass"
     "   AND d.objid = ad.oid AND d.refclassid = 'pg_class'::regclass) ORDER BY q.seqrelid LIMIT 1) s ON true"
     " ORDER BY t.n, a.attnum";
+/* The table, and its partitions behind it. */
+#define WITH_PARTITIONS                                                  \
+    " CROSS JOIN LATERAL (SELECT c.oid AS relid, 0 AS level"             \
+    "  UNION SELECT x.relid, x.level FROM pg_partition_tree(c.oid) x) w" \
+    " JOIN pg_class wc ON wc.oid = w.relid JOIN pg_namespace wn ON wn.oid = wc.relnamespace"
+#define PARTITION " CASE WHEN w.level > 0 THEN format('%I.%I', wn.nspname, wc.relname) ELSE '' END"
+/* What operators and operator classes of a column's own type take. */
+#define OWN_TYPE " CASE a.atttypid WHEN 'varchar'::regtype THEN 'text'::regtype ELSE a.atttypid END"
 static const char constraints_sql[] =
     "SELECT t.n, k.conname, k.contype, pg_get_constraintdef(k.oid), k.convalidated,"
-    " ARRAY(SELECT a.attname FROM unnest(k.conkey) WITH ORDINALITY u(num, o) JOIN pg_attribute a"
+    " ARRAY(SELECT coalesce(a.attname, '') FROM unnest(k.conkey) WITH ORDINALITY u(num, o) LEFT JOIN pg_attribute a"
     "  ON a.attrelid = k.conrelid AND a.attnum = u.num ORDER BY u.o)::text,"
     " ARRAY(SELECT o.oprname FROM unnest(k.conexclop) WITH ORDINALITY u(op, o) JOIN pg_operator o ON o.oid = u.op"
     "  ORDER BY u.o)::text,"
     " coalesce(fn.nspname, ''), coalesce(f.relname, ''),"
     " ARRAY(SELECT a.attname FROM unnest(k.confkey) WITH ORDINALITY u(num, o) JOIN pg_attribute a"
     "  ON a.attrelid = k.confrelid AND a.attnum = u.num ORDER BY u.o)::text,"
-    " coalesce(obj_description(k.oid, 'pg_constraint'), '')";
+    " coalesce(obj_description(k.oid, 'pg_constraint'), '')," PARTITION ","
+    " ARRAY(SELECT a.attname FROM pg_index i"
+    "  CROSS JOIN unnest(k.conkey, k.conexclop, i.indcollation::oid[]) u(num, op, co)"
+    "  JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = u.num JOIN pg_operator o ON o.oid = u.op"
+    "  LEFT JOIN pg_collation co ON co.oid = u.co WHERE i.indexrelid = k.conindid AND o.oprname = '='"
+    "  AND (o.oprnamespace <> 'pg_catalog'::regnamespace OR o.oprleft <>" OWN_TYPE
+    "   OR NOT coalesce(co.collisdeterministic, true)))::text";
 static const char constraints_from[] =
-    " JOIN pg_constraint k ON k.conrelid = c.oid AND k.contype <> 'n' LEFT JOIN pg_class f ON f.oid = k.confrelid"
-    " LEFT JOIN pg_namespace fn ON fn.oid = f.relnamespace ORDER BY t.n, k.conname, k.oid";
+    WITH_PARTITIONS " JOIN pg_constraint k ON k.conrelid = w.relid AND k.conparentid = 0 AND k.contype <> 'n'"
+                    " AND (w.level = 0 OR k.contype IN ('p', 'u', 'x', 'f'))"
+                    " LEFT JOIN pg_class f ON f.oid = coalesce(pg_partition_root(k.confrelid), k.confrelid)"
+                    " LEFT JOIN pg_namespace fn ON fn.oid = f.relnamespace"
+                    " ORDER BY t.n, w.level, wn.nspname, wc.relname, k.conname, k.oid";
 static const char indexes_sql[] =
     "SELECT t.n, ic.relname, pg_get_indexdef(i.indexrelid), i.indisunique,"
     " i.indexprs IS NOT NULL OR i.indpred IS NOT NULL,"
-    " EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = i.indexrelid AND k.conrelid = c.oid), i.indisvalid,"
-    " ARRAY(SELECT a.attname FROM unnest(i.indkey::int2[]) WITH ORDINALITY u(num, o) JOIN pg_attribute a"
-    "  ON a.attrelid = i.indrelid AND a.attnum = u.num WHERE u.o <= i.indnkeyatts ORDER BY u.o)::text";
-static const char indexes_from[] = " JOIN pg_index i ON i.indrelid = c.oid JOIN pg_class ic ON ic.oid = i.indexrelid"
-                                   " ORDER BY t.n, ic.relname";
-/* Of the partitions, too, behind their parents'. */
+    " EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = i.indexrelid AND k.contype IN ('p', 'u', 'x')),"
+    " i.indisvalid, ARRAY(SELECT a.attname FROM unnest(i.indkey::int2[]) WITH ORDINALITY u(num, o) JOIN pg_attribute a"
+    "  ON a.attrelid = i.indrelid AND a.attnum = u.num WHERE u.o <= i.indnkeyatts ORDER BY u.o)::text," PARTITION ","
+    " ARRAY(SELECT a.attname FROM unnest(i.indkey::int2[], i.indcollation::oid[], i.indclass::oid[]) u(num, co, class)"
+    "  JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = u.num JOIN pg_opclass oc ON oc.oid = u.class"
+    "  LEFT JOIN pg_collation co ON co.oid = u.co WHERE oc.opcnamespace <> 'pg_catalog'::regnamespace"
+    "   OR oc.opcintype <>" OWN_TYPE " OR NOT coalesce(co.collisdeterministic, true))::text";
+static const char indexes_from[] =
+    WITH_PARTITIONS " JOIN pg_index i ON i.indrelid = w.relid JOIN pg_class ic ON ic.oid = i.indexrelid"
+                    " AND (w.level = 0 OR i.indisunique AND NOT ic.relispartition)"
+                    " ORDER BY t.n, w.level, wn.nspname, wc.relname, ic.relname";
 static const char triggers_sql[] =
-    "SELECT t.n, g.tgname, pg_get_triggerdef(g.oid), p.prosrc, l.lanname, g.tgenabled, gn.nspname, gc.relname,"
+    "SELECT t.n, g.tgname, pg_get_triggerdef(g.oid), p.prosrc, l.lanname, g.tgenabled, wn.nspname, wc.relname,"
     " coalesce((SELECT o.tgenabled FROM pg_trigger o WHERE o.oid = g.tgparentid)::text, '')";
-static const char triggers_from[] =
-    " CROSS JOIN LATERAL (SELECT c.oid AS relid, 0 AS level"
-    "  UNION SELECT x.relid, x.level FROM pg_partition_tree(c.oid) x) w"
+static const char triggers_from[] = WITH_PARTITIONS
     " JOIN pg_trigger g ON g.tgrelid = w.relid AND NOT g.tgisinternal JOIN pg_proc p ON p.oid = g.tgfoid"
-    " JOIN pg_class gc ON gc.oid = g.tgrelid JOIN pg_namespace gn ON gn.oid = gc.relnamespace"
-    " JOIN pg_language l ON l.oid = p.prolang ORDER BY t.n, w.level, gn.nspname, gc.relname, g.tgname";
+    " JOIN pg_language l ON l.oid = p.prolang ORDER BY t.n, w.level, wn.nspname, wc.relname, g.tgname";
 static const char owned_sql[] = "SELECT n.nspname, c.relname FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid"
                                 " JOIN pg_namespace n ON n.oid = c.relnamespace"
                                 " WHERE k.conname = '" OWNER_CONSTRAINT "' AND k.contype = 'c' AND k.coninhcount = 0"
@@ -242,10 +261,12 @@ static void read_constraint(struct reader *reader, int row, struct constraint_fa
         .foreign_schema = text_at(reader, row, 7),
         .foreign_table = text_at(reader, row, 8),
         .comment = text_at(reader, row, 10),
+        .partition = text_at(reader, row, 11),
     };
     array_at(reader, row, 5, &constraint->columns, &constraint->column_count);
     array_at(reader, row, 6, &constraint->operators, &constraint->operator_count);
     array_at(reader, row, 9, &constraint->foreign_columns, &constraint->foreign_column_count);
+    array_at(reader, row, 12, &constraint->unlike, &constraint->unlike_count);
 }
 
 static void read_index(struct reader *reader, int row, struct index_facts *index)
@@ -257,8 +278,10 @@ static void read_index(struct reader *reader, int row, struct index_facts *index
         .partial_or_expression = is_true(reader, row, 4),
         .of_constraint = is_true(reader, row, 5),
         .valid = is_true(reader, row, 6),
+        .partition = text_at(reader, row, 8),
     };
     array_at(reader, row, 7, &index->columns, &index->column_count);
+    array_at(reader, row, 9, &index->unlike, &index->unlike_count);
 }
 
 static void read_trigger(struct reader *reader, int row, struct trigger_facts *trigger)

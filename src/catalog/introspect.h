@@ -35,13 +35,16 @@ struct column_facts {
 
 struct constraint_facts {
     const char *name, *definition;
-    char type; /* pg_constraint.contype: p u f c x t */
+    const char *partition; /* that has it alone, as SQL; "": the table has it */
+    char type;             /* pg_constraint.contype: p u f c x t */
     bool validated;
-    const char *const *columns;
+    const char *const *columns; /* "" for an expression */
     size_t column_count;
+    const char *const *unlike; /* columns that an exclusion constraint compares by another equality than their own */
+    size_t unlike_count;
     const char *const *operators; /* of an exclusion constraint, parallel to columns */
     size_t operator_count;
-    const char *foreign_schema, *foreign_table; /* of a foreign key, else "" */
+    const char *foreign_schema, *foreign_table; /* of a foreign key, else ""; of a partition, its root's */
     const char *const *foreign_columns;
     size_t foreign_column_count;
     const char *comment;
@@ -49,9 +52,12 @@ struct constraint_facts {
 
 struct index_facts {
     const char *name, *definition;
+    const char *partition; /* that has it alone, as SQL: known of unique ones; "": the table has it */
     bool unique, partial_or_expression, of_constraint, valid;
     const char *const *columns;
     size_t column_count;
+    const char *const *unlike; /* columns that it compares by another equality than their own */
+    size_t unlike_count;
 };
 
 struct trigger_facts {

@@ -234,8 +234,32 @@ static const char *key_text(const struct check *check)
     return finding_text(check->findings, "%s", text);
 }
 
+/* A constraint or index, as findings call it. */
+static const char *named(const struct check *check, const char *name, const char *partition)
+{
+    return *partition ? finding_text(check->findings, "%s of partition %s", name, partition) : name;
+}
+
+static const char *drop_constraint(const struct check *check, const struct constraint_facts *constraint)
+{
+    return finding_text(check->findings, "ALTER TABLE %s DROP CONSTRAINT %s",
+                        *constraint->partition ? constraint->partition : check->table->display, constraint->name);
+}
+
+/* Keys that are equal by another equality can stand on different shards. */
+static void check_equality(const struct check *check, const char *what, const char *const *unlike, size_t count)
+{
+    for (size_t i = 0; i < check->table->column_count; i++)
+        if (has_text(unlike, count, check->table->columns[i]))
+            SAY(check, true, "make it without COLLATE, and without an operator class, for that column",
+                "%s compares %s, of the sharding key, by another equality than the column's: it cannot hold over "
+                "shards",
+                what, check->table->columns[i]);
+}
+
 static void check_exclusion(const struct check *check, const struct constraint_facts *constraint)
 {
+    const char *name = named(check, constraint->name, constraint->partition);
     bool whole = has_all_key_columns(check, constraint->columns, constraint->column_count);
     for (size_t i = 0; whole && i < constraint->column_count && i < constraint->operator_count; i++)
         for (size_t j = 0; j < check->table->column_count; j++)
@@ -243,8 +267,10 @@ static void check_exclusion(const struct check *check, const struct constraint_f
                 whole &= strcmp(constraint->operators[i], "=") == 0;
     if (!whole)
         SAY(check, true, finding_text(check->findings, "drop it, or add \"%s WITH =\" to it", key_text(check)),
-            "exclusion constraint %s leaves out the sharding key (%s): it cannot hold over shards", constraint->name,
+            "exclusion constraint %s leaves out the sharding key (%s): it cannot hold over shards", name,
             key_text(check));
+    check_equality(check, finding_text(check->findings, "exclusion constraint %s", name), constraint->unlike,
+                   constraint->unlike_count);
 }
 
 /* A foreign key of a sharded table holds on each shard alone: when the other table is a reference table, or colocated
@@ -253,8 +279,7 @@ static void check_foreign_key(const struct check *check, const struct constraint
 {
     const struct table *other = NULL;
     const struct model *model = check->model;
-    const char *fix =
-        finding_text(check->findings, "ALTER TABLE %s DROP CONSTRAINT %s", check->table->display, constraint->name);
+    const char *name = named(check, constraint->name, constraint->partition), *fix = drop_constraint(check, constraint);
     for (size_t i = 0; i < model->table_count; i++)
         if (strcmp(model->tables[i].schema, constraint->foreign_schema) == 0 &&
             strcmp(model->tables[i].name, constraint->foreign_table) == 0)
@@ -263,7 +288,7 @@ static void check_foreign_key(const struct check *check, const struct constraint
         SAY(check, true,
             finding_text(check->findings, "list %s.%s in the config (kind: reference), or %s",
                          constraint->foreign_schema, constraint->foreign_table, fix),
-            "foreign key %s references %s.%s, which is not in the config", constraint->name, constraint->foreign_schema,
+            "foreign key %s references %s.%s, which is not in the config", name, constraint->foreign_schema,
             constraint->foreign_table);
         return;
     }
@@ -272,7 +297,7 @@ static void check_foreign_key(const struct check *check, const struct constraint
     if (check->table->kind == TABLE_REFERENCE) {
         SAY(check, true, fix,
             "foreign key %s of a reference table references the sharded table %s, whose rows stand on one shard each",
-            constraint->name, other->display);
+            name, other->display);
         return;
     }
     bool on_key = other->column_count == check->table->column_count;
@@ -285,8 +310,18 @@ static void check_foreign_key(const struct check *check, const struct constraint
     }
     if (!on_key)
         SAY(check, true, fix,
-            "foreign key %s to %s leaves out the sharding key (%s): the other row can stand on another shard",
-            constraint->name, other->display, key_text(check));
+            "foreign key %s to %s leaves out the sharding key (%s): the other row can stand on another shard", name,
+            other->display, key_text(check));
+}
+
+static void check_unique_index(const struct check *check, const struct index_facts *index)
+{
+    const char *name = named(check, index->name, index->partition);
+    if (!has_all_key_columns(check, index->columns, index->column_count))
+        SAY(check, true,
+            finding_text(check->findings, "DROP INDEX %s, or put %s into it", index->name, key_text(check)),
+            "unique index %s leaves out the sharding key (%s): it cannot hold over shards", name, key_text(check));
+    check_equality(check, finding_text(check->findings, "unique index %s", name), index->unlike, index->unlike_count);
 }
 
 static void check_constraints(const struct check *check)
@@ -301,22 +336,18 @@ static void check_constraints(const struct check *check)
         else if (sharded && (constraint->type == 'p' || constraint->type == 'u') &&
                  !has_all_key_columns(check, constraint->columns, constraint->column_count))
             SAY(check, true,
-                finding_text(check->findings, "drop it, or put %s into it: ALTER TABLE %s DROP CONSTRAINT %s",
-                             key_text(check), check->table->display, constraint->name),
+                finding_text(check->findings, "drop it, or put %s into it: %s", key_text(check),
+                             drop_constraint(check, constraint)),
                 "%s %s leaves out the sharding key (%s): it cannot hold over shards",
-                constraint->type == 'p' ? "PRIMARY KEY" : "UNIQUE constraint", constraint->name, key_text(check));
+                constraint->type == 'p' ? "PRIMARY KEY" : "UNIQUE constraint",
+                named(check, constraint->name, constraint->partition), key_text(check));
     }
     const struct constraint_facts *owner = facts_owner(check->facts);
     if (owner && strncmp(owner->comment, "pgmosaic ", 9) != 0)
         SAY(check, true, "rename it", "there is a constraint %s that pgmosaic did not make", OWNER_CONSTRAINT);
-    for (size_t i = 0; sharded && i < check->facts->index_count; i++) {
-        const struct index_facts *index = &check->facts->indexes[i];
-        if (index->unique && !index->of_constraint && !has_all_key_columns(check, index->columns, index->column_count))
-            SAY(check, true,
-                finding_text(check->findings, "DROP INDEX %s, or put %s into it", index->name, key_text(check)),
-                "unique index %s leaves out the sharding key (%s): it cannot hold over shards", index->name,
-                key_text(check));
-    }
+    for (size_t i = 0; sharded && i < check->facts->index_count; i++)
+        if (check->facts->indexes[i].unique && !check->facts->indexes[i].of_constraint)
+            check_unique_index(check, &check->facts->indexes[i]);
 }
 
 /* A key column; true when its type can be a key. */
@@ -446,18 +477,23 @@ static void compare_columns(const struct check *check, const char *first_shard, 
         compare_order(check, first_shard, first);
 }
 
-static const char *other_constraint(const struct table_facts *table, const char *name)
+static bool same_name(const char *name, const char *partition, const char *other_name, const char *other_partition)
+{
+    return strcmp(name, other_name) == 0 && strcmp(partition, other_partition) == 0;
+}
+
+static const char *other_constraint(const struct table_facts *table, const struct constraint_facts *of)
 {
     for (size_t i = 0; i < table->constraint_count; i++)
-        if (strcmp(table->constraints[i].name, name) == 0)
+        if (same_name(table->constraints[i].name, table->constraints[i].partition, of->name, of->partition))
             return table->constraints[i].definition;
     return NULL;
 }
 
-static const char *other_index(const struct table_facts *table, const char *name)
+static const char *other_index(const struct table_facts *table, const struct index_facts *of)
 {
     for (size_t i = 0; i < table->index_count; i++)
-        if (strcmp(table->indexes[i].name, name) == 0)
+        if (same_name(table->indexes[i].name, table->indexes[i].partition, of->name, of->partition))
             return table->indexes[i].definition;
     return NULL;
 }
@@ -480,20 +516,22 @@ static void compare_constraints(const struct check *check, const char *first_sha
     for (size_t i = 0; i < first->constraint_count; i++) {
         const struct constraint_facts *constraint = &first->constraints[i];
         if (strcmp(constraint->name, OWNER_CONSTRAINT) != 0)
-            compare_definition(check, "constraint", constraint->name, constraint->definition,
-                               other_constraint(check->facts, constraint->name), first_shard);
+            compare_definition(check, "constraint", named(check, constraint->name, constraint->partition),
+                               constraint->definition, other_constraint(check->facts, constraint), first_shard);
     }
     for (size_t i = 0; i < check->facts->constraint_count; i++) {
         const struct constraint_facts *constraint = &check->facts->constraints[i];
-        if (strcmp(constraint->name, OWNER_CONSTRAINT) != 0 && !other_constraint(first, constraint->name))
+        if (strcmp(constraint->name, OWNER_CONSTRAINT) != 0 && !other_constraint(first, constraint))
             SAY(check, true, "make it alike on every shard", "constraint %s stands here and not on shard %s: %s",
-                constraint->name, first_shard, constraint->definition);
+                named(check, constraint->name, constraint->partition), first_shard, constraint->definition);
     }
-    for (size_t i = 0; i < first->index_count; i++)
-        if (!first->indexes[i].of_constraint)
-            compare_definition(check, first->indexes[i].unique ? "constraint" : "index", first->indexes[i].name,
-                               first->indexes[i].definition, other_index(check->facts, first->indexes[i].name),
-                               first_shard);
+    for (size_t i = 0; i < first->index_count; i++) {
+        const struct index_facts *index = &first->indexes[i];
+        if (!index->of_constraint)
+            compare_definition(check, index->unique ? "constraint" : "index",
+                               named(check, index->name, index->partition), index->definition,
+                               other_index(check->facts, index), first_shard);
+    }
 }
 
 static void check_table(struct model *model, size_t at, const struct shard_facts *const *facts, bool *types_known,

@@ -62,7 +62,7 @@ static void add_key_text(struct buffer *sql, const struct transfer_table *table)
 {
     const struct constraint_facts *primary = NULL;
     for (size_t i = 0; i < table->facts->constraint_count; i++)
-        if (table->facts->constraints[i].type == 'p')
+        if (table->facts->constraints[i].type == 'p' && !*table->facts->constraints[i].partition)
             primary = &table->facts->constraints[i];
     if (!primary && table->table->column_count == 0) {
         checksum_add_text(sql, table->facts);

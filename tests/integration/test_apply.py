@@ -380,13 +380,30 @@ def test_an_epoch_that_is_behind_is_repaired(users):
 # ---- the preflight --------------------------------------------------------------------------------------------------
 
 
+CI = "CREATE COLLATION ci (provider = icu, locale = 'und', deterministic = false)"
 AGAINST = [
     ("CREATE TABLE t (id int PRIMARY KEY, mail text UNIQUE)", ["t_mail_key", "UNIQUE"]),
     ("CREATE TABLE t (id int, n int PRIMARY KEY)", ["PRIMARY KEY t_pkey", "put id into it"]),
     ("CREATE TABLE t (id int, n int); CREATE UNIQUE INDEX u ON t (lower(n::text))", ["unique index u"]),
     ("CREATE TABLE t (id int, r int4range, EXCLUDE USING gist (r WITH &&))", ["exclusion constraint", "id WITH ="]),
+    ("CREATE EXTENSION btree_gist; CREATE TABLE t (id int, x text, EXCLUDE USING gist ((lower(x)) WITH =, id WITH <>))",
+     ["exclusion constraint", "leaves out the sharding key"]),
+    (f"{CI}; CREATE TABLE t (id text, EXCLUDE USING btree (id COLLATE ci WITH =))",
+     ["exclusion constraint t_id_excl compares id", "by another equality"]),
+    (f"{CI}; CREATE TABLE t (id text); CREATE UNIQUE INDEX u ON t (id COLLATE ci)",
+     ["unique index u compares id", "by another equality"]),
+    ("CREATE TABLE t (id varchar); CREATE UNIQUE INDEX u ON t (id bpchar_ops)", ["unique index u compares id"]),
+    ("CREATE TABLE t (id int, n int); CREATE UNIQUE INDEX u ON t (n); ALTER TABLE t ADD FOREIGN KEY (id) REFERENCES t (n)",
+     ["unique index u leaves out"]),
     ("CREATE TABLE o (x int PRIMARY KEY); CREATE TABLE t (id int, x int REFERENCES o)",
      ["foreign key t_x_fkey", ".o, which is not in the config"]),
+    ("CREATE TABLE t (id int, n int) PARTITION BY RANGE (id); CREATE TABLE p PARTITION OF t (UNIQUE (n)) DEFAULT",
+     ["UNIQUE constraint p_n_key of partition c", ".p DROP CONSTRAINT p_n_key"]),
+    ("CREATE TABLE t (id int, n int) PARTITION BY RANGE (id); CREATE TABLE p PARTITION OF t DEFAULT;"
+     "CREATE UNIQUE INDEX u ON p (n)", ["unique index u of partition c"]),
+    ("CREATE TABLE o (x int PRIMARY KEY); CREATE TABLE t (id int, x int) PARTITION BY RANGE (id);"
+     "CREATE TABLE p PARTITION OF t (FOREIGN KEY (x) REFERENCES o) DEFAULT",
+     ["foreign key p_x_fkey of partition c", ".o, which is not in the config"]),
     ("CREATE TABLE t (id int); CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS "
      "'BEGIN INSERT INTO t VALUES (1); RETURN NEW; END'; CREATE TRIGGER g AFTER INSERT ON t FOR EACH ROW "
      "EXECUTE FUNCTION f()", ["trigger g", "DISABLE TRIGGER g"]),
@@ -398,8 +415,7 @@ AGAINST = [
     ("CREATE TYPE e AS ENUM ('a'); CREATE TABLE t (id e)", ["an enum"]),
     ("CREATE TABLE t (id jsonb)", ["jsonb", "cannot be a sharding key"]),
     ("CREATE TABLE t (a int, id int GENERATED ALWAYS AS (a + 1) STORED)", ["generated"]),
-    ("CREATE COLLATION ci (provider = icu, locale = 'und', deterministic = false); "
-     "CREATE TABLE t (id text COLLATE ci)", ["nondeterministic", "ci"]),
+    (f"{CI}; CREATE TABLE t (id text COLLATE ci)", ["nondeterministic", "ci"]),
     ("CREATE VIEW t AS SELECT 1 AS id", ["a view"]),
     ("CREATE MATERIALIZED VIEW t AS SELECT 1 AS id", ["a materialized view"]),
     ("CREATE UNLOGGED TABLE t (id int)", ["unlogged"]),
@@ -427,10 +443,14 @@ def test_what_speaks_against_each_of_many_tables(cluster):
 
 def test_what_is_fine_or_only_a_warning(cluster):
     cluster.lab.everywhere("""
-        CREATE TABLE countries (code text PRIMARY KEY); CREATE TABLE parents (id int PRIMARY KEY);
+        CREATE TABLE countries (code text PRIMARY KEY); CREATE EXTENSION btree_gist;
+        CREATE TABLE parents (id int PRIMARY KEY) PARTITION BY RANGE (id);
+        CREATE TABLE parents_1 PARTITION OF parents DEFAULT; CREATE UNIQUE INDEX ON parents_1 (id);
+        CREATE TABLE kids (id int REFERENCES parents_1);
         CREATE TABLE t (id int REFERENCES parents, n int, country text REFERENCES countries,
             at_updated timestamptz DEFAULT now(),
-            PRIMARY KEY (n, id), EXCLUDE USING btree (id WITH =, n WITH =));
+            PRIMARY KEY (n, id), EXCLUDE USING btree (id WITH =, n WITH =),
+            EXCLUDE USING gist (int4range(n, n + 9) WITH &&, id WITH =));
         CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS
             $$ BEGIN /* no update */ IF TG_OP = 'UPDATE' THEN NEW.at_updated := now(); END IF; -- nor insert
             RETURN NEW; END $$;
@@ -439,7 +459,8 @@ def test_what_is_fine_or_only_a_warning(cluster):
     for shard in range(3):
         cluster.lab.query(shard, f"CREATE SEQUENCE own INCREMENT BY 3 START {shard + 1}; "
                                  "ALTER TABLE t ADD serial bigint DEFAULT nextval('own')")
-    cluster.tables = ["name: t, key: id", "name: parents, key: id", "name: countries, kind: reference"]
+    cluster.tables = ["name: t, key: id", "name: parents, key: id", "name: kids, key: id",
+                      "name: countries, kind: reference"]
     err = cluster.applied().stderr
     assert "warning" in err and "trigger touch" in err and "row level security" in err and "error" not in err
 

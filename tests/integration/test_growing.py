@@ -240,6 +240,8 @@ def test_foreign_keys_of_partitions_and_to_them_are_seen(cluster):
     moved(cluster, "logs", [(i, 1) for i in range(1, 10)], "SELECT user_id, at FROM logs")
     cluster.tables = ["name: logs, key: user_id, function: modulo"]
     cluster.refused("foreign key own of public.logs references the table, which is to be dropped here")
+    cluster.tables = ["name: users, key: id, function: modulo"]
+    cluster.refused("foreign key own references users, which stays spread")
 
 
 def test_triggers_of_partitions_are_not_told_of_rows_that_move(cluster):

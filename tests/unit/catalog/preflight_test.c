@@ -302,6 +302,7 @@ static void test_the_first_apply_and_the_second(void **state)
     struct constraint_facts owners[2];
     for (int i = 0; i < 2; i++) {
         owners[i] = (struct constraint_facts){.name = OWNER_CONSTRAINT,
+                                              .partition = "",
                                               .type = 'c',
                                               .definition = "",
                                               .validated = i == 0,
