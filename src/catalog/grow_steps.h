@@ -76,7 +76,8 @@ void grow_say(struct apply *apply, const char *format, ...) __attribute__((forma
 /* grow_beside.c: views and publications of the home shard. Adds findings. */
 MOSAIC_MUST_CHECK mosaic_status grow_check_beside(struct apply *apply, const struct table *table, mosaic_error *error);
 
-/* grow_roles.c: roles that have something in the home database, and their members, where a shard lacks them. */
+/* grow_roles.c: roles that have something in the home database, their members, and the groups of those, where a shard
+ * lacks them. */
 MOSAIC_MUST_CHECK mosaic_status grow_check_roles(struct apply *apply, mosaic_error *error);
 MOSAIC_MUST_CHECK mosaic_status grow_roles(struct grow *grow, mosaic_error *error);
 

@@ -311,10 +311,12 @@ def test_what_stands_beside_a_table_that_moves(cluster):
 
 
 def test_roles_grants_and_policies_of_a_table_that_moves(cluster):
-    """Roles that the role of apply may not make are asked for; where it may, they are made, members and all."""
-    made = "CREATE ROLE growing_readers NOINHERIT; CREATE ROLE growing_anna LOGIN PASSWORD 'x'; " \
-           "GRANT growing_readers TO growing_anna"
-    drop = "DROP OWNED BY growing_readers, growing_anna; DROP ROLE growing_readers, growing_anna"
+    """Roles that the role of apply may not make are asked for; where it may, they are made, members, groups and all."""
+    made = """CREATE ROLE growing_readers NOINHERIT; CREATE ROLE growing_anna LOGIN PASSWORD 'x'; CREATE ROLE "growing Staff";
+              CREATE ROLE growing_all; CREATE ROLE growing_other; GRANT growing_readers, "growing Staff" TO growing_anna;
+              GRANT growing_all TO "growing Staff", growing_other"""
+    drop = """DROP OWNED BY growing_readers, growing_anna;
+              DROP ROLE IF EXISTS growing_readers, growing_anna, "growing Staff", growing_all, growing_other"""
     role = cluster.lab.query(0, "SELECT current_user")[0][0]
     with superuser(cluster.lab, 0) as cursor:
         cursor.execute(made)
@@ -326,14 +328,22 @@ def test_roles_grants_and_policies_of_a_table_that_moves(cluster):
                              "INSERT INTO t SELECT generate_series(1, 99)")
         cluster.tables = ["name: t, key: id, function: modulo"]
         cluster.refused("shards s1, s2: role growing_readers of the home shard is missing, and this role may not make it",
-                        "role growing_anna of the home shard is missing")
+                        "role growing_anna of the home shard is missing", "role growing Staff of the home shard is missing")
         for shard in (1, 2):
             with superuser(cluster.lab, shard) as cursor:
                 cursor.execute(f'ALTER ROLE "{role}" CREATEROLE')
-        assert "+ role growing_anna on s1" in cluster.applied().stdout
+        with superuser(cluster.lab, 2) as cursor:
+            cursor.execute('CREATE ROLE "growing Staff"')
+        out = cluster.applied().stdout
+        assert "+ role growing_anna on s1" in out and "+ role growing_all on s1" in out and "growing_other" not in out
+        members = [("growing Staff", "growing_anna"), ("growing_readers", "growing_anna")]
+        for shard, more in (1, [("growing_all", "growing Staff")]), (2, []):  # there the group was, in none of its own
+            assert cluster.lab.query(shard, """SELECT g.rolname, r.rolname FROM pg_auth_members m JOIN pg_roles g
+                ON g.oid = roleid JOIN pg_roles r ON r.oid = member WHERE r.rolname ~ 'growing'
+                ORDER BY 1""") == members[:1] + more + members[1:]
         for shard in range(3):
             with superuser(cluster.lab, shard) as cursor:
-                cursor.execute("SELECT rolcanlogin, rolinherit FROM pg_roles WHERE rolname LIKE 'growing%' ORDER BY rolname")
+                cursor.execute("SELECT rolcanlogin, rolinherit FROM pg_roles WHERE rolname ~ 'g_(anna|readers)' ORDER BY rolname")
                 assert cursor.fetchall() == [(True, True), (False, False)]
                 cursor.execute("SET ROLE growing_anna; SET ROLE growing_readers; SELECT min(id) > 10 FROM t")
                 assert cursor.fetchall() == [(True,)]
