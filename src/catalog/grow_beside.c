@@ -13,12 +13,12 @@ static const char views_sql[] =
     " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid IN (SELECT oid FROM v)"
     " AND c.relkind IN ('v', 'm') ORDER BY 1, 2";
 
-/* Publications that would tell their subscribers of rows that move as if they were deleted. */
+/* Publications of it, and whether they tell their subscribers of deletions and of insertions. */
 static const char publications_sql[] =
-    "SELECT DISTINCT p.pubname FROM pg_catalog.pg_publication p"
+    "SELECT DISTINCT p.pubname, p.pubdelete, p.pubinsert FROM pg_catalog.pg_publication p"
     " JOIN pg_catalog.pg_publication_tables t ON t.pubname = p.pubname"
     " JOIN pg_catalog.pg_namespace n ON n.nspname = t.schemaname"
-    " JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = t.tablename WHERE p.pubdelete AND c.oid IN"
+    " JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = t.tablename WHERE c.oid IN"
     " (SELECT $1::regclass UNION SELECT f.relid FROM pg_catalog.pg_partition_tree($1::regclass) f) ORDER BY 1";
 
 static mosaic_status ask(struct apply *apply, const struct table *table, const char *sql, PGresult **result,
@@ -56,16 +56,23 @@ static mosaic_status check_views(struct apply *apply, const struct table *table,
     return status;
 }
 
-static mosaic_status check_publications(struct apply *apply, const struct table *table, mosaic_error *error)
+mosaic_status grow_check_publications(struct apply *apply, const struct table *table, bool returns, mosaic_error *error)
 {
     const char *home = apply->model->shards[apply->catalog_shard].name;
     PGresult *result = NULL;
     mosaic_status status = ask(apply, table, publications_sql, &result, error);
-    for (int row = 0; status == MOSAIC_OK && row < PQntuples(result); row++)
-        finding_add(&apply->findings, true, home, table->display,
-                    "take it out of the publication; afterwards publish it on every shard",
-                    "publication %s would tell its subscribers that the rows which move are deleted",
-                    PQgetvalue(result, row, 0));
+    for (int row = 0; status == MOSAIC_OK && row < PQntuples(result); row++) {
+        const char *publication = PQgetvalue(result, row, 0);
+        if (!returns && PQgetvalue(result, row, 1)[0] == 't')
+            finding_add(&apply->findings, true, home, table->display,
+                        "take it out of the publication; afterwards publish it on every shard",
+                        "publication %s would tell its subscribers that the rows which move are deleted", publication);
+        if (returns && PQgetvalue(result, row, 2)[0] == 't')
+            finding_add(&apply->findings, true, home, table->display,
+                        "take it out of the publication, and put it back when it is home",
+                        "publication %s would tell its subscribers of the rows which come home as if they were new",
+                        publication);
+    }
     PQclear(result);
     return status;
 }
@@ -74,6 +81,6 @@ mosaic_status grow_check_beside(struct apply *apply, const struct table *table, 
 {
     mosaic_status status = check_views(apply, table, error);
     if (status == MOSAIC_OK && table->kind == TABLE_SHARDED)
-        status = check_publications(apply, table, error);
+        status = grow_check_publications(apply, table, false, error);
     return status;
 }

@@ -75,6 +75,9 @@ void grow_say(struct apply *apply, const char *format, ...) __attribute__((forma
 
 /* grow_beside.c: views and publications of the home shard. Adds findings. */
 MOSAIC_MUST_CHECK mosaic_status grow_check_beside(struct apply *apply, const struct table *table, mosaic_error *error);
+/* Publications alone. Does the table return? */
+MOSAIC_MUST_CHECK mosaic_status grow_check_publications(struct apply *apply, const struct table *table, bool returns,
+                                                        mosaic_error *error);
 
 /* grow_roles.c: roles that have something in the home database, their members, and the groups of those, where a shard
  * lacks them. */

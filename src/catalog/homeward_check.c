@@ -62,6 +62,16 @@ static void check_references(const struct check *check)
     }
 }
 
+/* Of a reference table no row comes. */
+static mosaic_status check_publications(const struct check *check)
+{
+    const struct table_name *name = check->name;
+    const struct table table = {.schema = name->schema, .name = name->name, .display = name->display};
+    if (state_table(&check->apply->state, name->schema, name->name)->kind != TABLE_SHARDED)
+        return MOSAIC_OK;
+    return grow_check_publications(check->apply, &table, true, check->error);
+}
+
 /* ---- what hangs on it on a shard where it is dropped ---- */
 
 static const char dependents_sql[] =
@@ -121,6 +131,7 @@ mosaic_status homeward_check_tables(struct apply *apply, mosaic_error *error)
         if (!check.home->may_alter)
             finding_add(&apply->findings, true, home->shard, check.name->display,
                         "run apply as a role that owns the table", "role %s does not own the table", home->user);
+        status = check_publications(&check);
         for (size_t i = 0; i < apply->model->shard_count && status == MOSAIC_OK; i++) {
             if (i == apply->catalog_shard || apply->shards[i].status != MOSAIC_OK ||
                 !apply->shards[i].facts.tables[at].exists)

@@ -793,6 +793,11 @@ def test_what_cannot_come_home_is_refused_and_nothing_is_changed(cluster):
     cluster.lab.query(1, "CREATE VIEW v AS SELECT * FROM t; ALTER TABLE u ADD COLUMN more int")
     cluster.refused("view public.v reads the table, which is to be dropped here", "its columns are not those of the home shard's")
     cluster.lab.query(1, "DROP VIEW v; ALTER TABLE u DROP COLUMN more")
+    cluster.lab.query(0, "CREATE PUBLICATION p FOR TABLE u, r WITH (publish = 'insert');"
+                         "CREATE PUBLICATION q FOR TABLE t WITH (publish = 'delete')")
+    text = cluster.refused("table u on shard s0: publication p would tell its subscribers of the rows which come home")
+    assert "publication q" not in text and "table r" not in text
+    cluster.lab.query(0, "DROP PUBLICATION p, q")
     same()
     cluster.lab.everywhere("UPDATE u SET n = CASE WHEN id < 8 THEN id ELSE 1 END; CREATE UNIQUE INDEX un ON u (n)")
     done = cluster.apply()  # each shard for itself sees no conflict: 1, 7 and 8 are of shards 1, 1 and 2
