@@ -423,12 +423,14 @@ static mosaic_status decide(struct grow *grow, mosaic_error *error)
 static void undo_shard(struct grow *grow, size_t shard)
 {
     struct buffer sql = BUFFER_INIT(GROW_SQL_MOST);
+    struct grow_drop drop = GROW_DROP_INIT;
     (void)!grow_roll_back(grow, shard);
     if (!grow->made[shard] || shard == grow->home)
         return;
-    buffer_text(&sql, "DROP TABLE IF EXISTS ");
-    grow_add_names(&sql, grow);
-    buffer_text(&sql, "; DELETE FROM mosaic.arrival");
+    for (size_t i = 0; i < grow->table_count; i++)
+        grow_drop_add(&drop, grow->tables[i].table->schema, grow->tables[i].table->name);
+    grow_drop_end(&sql, &drop);
+    buffer_text(&sql, "DELETE FROM mosaic.arrival");
     (void)!grow_run_buffer(grow, shard, &sql, GROW_STEP_MS, NULL);
 }
 
@@ -516,10 +518,10 @@ static mosaic_status is_at_home(struct apply *apply, const struct table_name *na
     return status;
 }
 
-/* In one statement: tables may have foreign keys to each other. */
 static mosaic_status drop_on_shard(struct apply *apply, struct apply_shard *shard, mosaic_error *error)
 {
     struct buffer sql = BUFFER_INIT(GROW_SQL_MOST), notes = BUFFER_INIT(GROW_SQL_MOST);
+    struct grow_drop drop = GROW_DROP_INIT;
     mosaic_status status = MOSAIC_OK;
     for (size_t a = 0; a < shard->facts.arrival_count && status == MOSAIC_OK; a++) {
         const struct table_name *name = &shard->facts.arrivals[a];
@@ -527,20 +529,19 @@ static mosaic_status drop_on_shard(struct apply *apply, struct apply_shard *shar
         if (state_table(&apply->difference.wanted, name->schema, name->name) ||
             (apply->has_state && state_table(&apply->state, name->schema, name->name)))
             continue;
-        buffer_text(&sql, sql.size ? ", " : "DROP TABLE IF EXISTS ");
-        sql_identifier(&sql, name->schema);
-        buffer_char(&sql, '.');
-        sql_identifier(&sql, name->name);
-        buffer_text(&notes, "; DELETE FROM mosaic.arrival WHERE schema_name = ");
+        grow_drop_add(&drop, name->schema, name->name);
+        buffer_text(&notes, "DELETE FROM mosaic.arrival WHERE schema_name = ");
         sql_literal(&notes, name->schema, strlen(name->schema));
         buffer_text(&notes, " AND table_name = ");
         sql_literal(&notes, name->name, strlen(name->name));
+        buffer_text(&notes, "; ");
         status = is_at_home(apply, name, error);
     }
+    bool any = grow_drop_end(&sql, &drop);
     buffer_add(&sql, notes.data, notes.size);
     if (status == MOSAIC_OK && buffer_failed(&sql))
         status = error_memory(error);
-    if (status == MOSAIC_OK && sql.size)
+    if (status == MOSAIC_OK && any)
         status =
             pq_exec(shard->connection, shard->facts.shard, buffer_string(&sql), pq_deadline(GROW_STEP_MS), NULL, error);
     buffer_free(&sql);

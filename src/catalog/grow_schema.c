@@ -322,14 +322,16 @@ static const char settings[] = "SET LOCAL statement_timeout = 0; SET LOCAL idle_
 static mosaic_status begin(struct grow *grow, size_t shard)
 {
     struct buffer sql = BUFFER_INIT(GROW_SQL_MOST);
+    struct grow_drop drop = GROW_DROP_INIT;
     buffer_format(&sql, "BEGIN; %s", settings);
     for (size_t i = 0; i < grow->table_count; i++) {
         const struct table *table = grow->tables[i].table;
-        if (facts_arrival(&grow->apply->shards[shard].facts, table->schema, table->name)) {
-            buffer_text(&sql, "DROP TABLE IF EXISTS ");
-            grow_add_name(&sql, table);
-            buffer_text(&sql, " CASCADE; "); /* foreign keys of others that came with it */
-        }
+        if (facts_arrival(&grow->apply->shards[shard].facts, table->schema, table->name))
+            grow_drop_add(&drop, table->schema, table->name);
+    }
+    grow_drop_end(&sql, &drop);
+    for (size_t i = 0; i < grow->table_count; i++) {
+        const struct table *table = grow->tables[i].table;
         buffer_text(&sql, "INSERT INTO mosaic.arrival (schema_name, table_name) VALUES (");
         sql_literal(&sql, table->schema, strlen(table->schema));
         buffer_text(&sql, ", ");

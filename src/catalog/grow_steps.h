@@ -84,6 +84,24 @@ MOSAIC_MUST_CHECK mosaic_status grow_check_publications(struct apply *apply, con
 MOSAIC_MUST_CHECK mosaic_status grow_check_roles(struct apply *apply, mosaic_error *error);
 MOSAIC_MUST_CHECK mosaic_status grow_roles(struct grow *grow, mosaic_error *error);
 
+/*
+ * grow_drop.c: tables that are dropped on a shard.
+ *
+ * What DROP TABLE would refuse because of, one a row: schema and name of a view, or of the table that has a foreign
+ * key, and that key's name; NULLs where it is neither; and what it is, in words.
+ */
+MOSAIC_MUST_CHECK mosaic_status grow_read_dependents(PGconn *connection, const char *shard, const char *table,
+                                                     int timeout_ms, PGresult **result, mosaic_error *error);
+/* Tables that an apply has made, to be dropped at once: they may have foreign keys to each other. */
+struct grow_drop {
+    struct buffer names, texts; /* as identifiers, and as literals of these; a comma between two */
+};
+#define GROW_DROP_INIT ((struct grow_drop){BUFFER_INIT(GROW_SQL_MOST), BUFFER_INIT(GROW_SQL_MOST)})
+void grow_drop_add(struct grow_drop *drop, const char *schema, const char *name);
+/* Appends the statements, which fail where something of others would go with the tables, and frees the names. False:
+ * there were none. */
+bool grow_drop_end(struct buffer *sql, struct grow_drop *drop);
+
 /* grow_schema.c: definitions. */
 MOSAIC_MUST_CHECK mosaic_status grow_dump(struct grow *grow, mosaic_error *error);
 MOSAIC_MUST_CHECK mosaic_status grow_make(struct grow *grow, size_t shard);

@@ -74,19 +74,6 @@ static mosaic_status check_publications(const struct check *check)
 
 /* ---- what hangs on it on a shard where it is dropped ---- */
 
-static const char dependents_sql[] =
-    "WITH t AS (SELECT $1::regclass AS relid UNION SELECT p.relid FROM pg_catalog.pg_partition_tree($1::regclass) p)"
-    " SELECT n.nspname, c.relname, k.conname FROM pg_catalog.pg_constraint k"
-    " JOIN pg_catalog.pg_class c ON c.oid = coalesce(pg_catalog.pg_partition_root(k.conrelid), k.conrelid)"
-    " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE k.contype = 'f' AND k.conparentid = 0"
-    " AND k.confrelid IN (SELECT relid FROM t) AND k.conrelid NOT IN (SELECT relid FROM t)"
-    " UNION ALL SELECT DISTINCT n.nspname, c.relname, NULL FROM pg_catalog.pg_depend d"
-    " JOIN pg_catalog.pg_rewrite r ON r.oid = d.objid AND d.classid = 'pg_catalog.pg_rewrite'::regclass"
-    " JOIN pg_catalog.pg_class c ON c.oid = r.ev_class JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-    " WHERE d.refclassid = 'pg_catalog.pg_class'::regclass AND c.oid <> d.refobjid AND c.relkind IN ('v', 'm')"
-    " AND d.refobjid IN (SELECT relid FROM t)"
-    " ORDER BY 1, 2, 3";
-
 static mosaic_status check_dependents(const struct check *check, size_t shard)
 {
     struct apply *apply = check->apply;
@@ -96,12 +83,17 @@ static mosaic_status check_dependents(const struct check *check, size_t shard)
     sql_identifier(&quoted, check->name->schema);
     buffer_char(&quoted, '.');
     sql_identifier(&quoted, check->name->name);
-    const char *text = buffer_string(&quoted);
-    mosaic_status status = pq_exec_params(apply->shards[shard].connection, name, dependents_sql, 1, &text,
-                                          pq_deadline(apply->options.look_ms), &result, check->error);
+    mosaic_status status = buffer_failed(&quoted)
+                               ? error_memory(check->error)
+                               : grow_read_dependents(apply->shards[shard].connection, name, buffer_string(&quoted),
+                                                      apply->options.look_ms, &result, check->error);
     for (int row = 0; status == MOSAIC_OK && row < PQntuples(result); row++) {
         const char *schema = PQgetvalue(result, row, 0), *relation = PQgetvalue(result, row, 1);
-        if (PQgetisnull(result, row, 2))
+        if (PQgetisnull(result, row, 1))
+            finding_add(&apply->findings, true, name, check->name->display,
+                        "drop it on this shard: the home shard keeps its own",
+                        "%s depends on the table, which is to be dropped here", PQgetvalue(result, row, 3));
+        else if (PQgetisnull(result, row, 2))
             finding_add(&apply->findings, true, name, check->name->display,
                         "drop it on this shard: through the home shard's it is read as before",
                         "view %s.%s reads the table, which is to be dropped here", schema, relation);

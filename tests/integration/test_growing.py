@@ -691,13 +691,21 @@ def test_every_change_behind_the_look_is_seen(changing, control_points, change):
 
 @pytest.mark.parametrize("point", ["grow.made_one", "grow.made"])
 def test_killed_and_given_up(cluster, control_points, point):
-    """What had arrived goes, and the table is the home shard's, as before."""
-    cluster.lab.query(0, "CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t SELECT generate_series(1, 99)")
+    """What had arrived goes, functions over its rows too, and the table is the home shard's, as before."""
+    cluster.lab.query(0, "CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t SELECT generate_series(1, 99);"
+                         "CREATE FUNCTION of_row(t) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1.id';"
+                         "CREATE FUNCTION rows() RETURNS SETOF t LANGUAGE sql AS 'SELECT * FROM t';"
+                         "ALTER TABLE t ADD CHECK (of_row(t) > 0)")
     cluster.tables = ["name: t, key: id"]
     cluster.write()
     done = run_command("apply", cluster.path, "--yes", cwd=cluster.directory, env={"MOSAIC_CONTROL_POINT": f"{point}=kill"})
     assert done.returncode == -9
     cluster.tables = []
+    if point == "grow.made":
+        cluster.lab.query(2, "CREATE TABLE other (was t)")
+        done = cluster.apply()
+        assert done.returncode == 1 and "column was of table other depends on a table that was left" in done.stderr, done.stderr
+        cluster.lab.query(2, "DROP TABLE other")
     text = cluster.applied().stdout
     assert "left by an apply that was cut off" in text
     assert [cluster.lab.query(shard, "SELECT to_regclass('t')::text") for shard in range(3)] == [[("t",)], [(None,)], [(None,)]]
@@ -790,9 +798,11 @@ def test_what_cannot_come_home_is_refused_and_nothing_is_changed(cluster):
     cluster.lab.query(0, "CREATE TABLE new (id int)")
     cluster.refused("tables are to be spread, and others to come home, in one apply")
     cluster.tables = []
-    cluster.lab.query(1, "CREATE VIEW v AS SELECT * FROM t; ALTER TABLE u ADD COLUMN more int")
-    cluster.refused("view public.v reads the table, which is to be dropped here", "its columns are not those of the home shard's")
-    cluster.lab.query(1, "DROP VIEW v; ALTER TABLE u DROP COLUMN more")
+    cluster.lab.query(1, "CREATE VIEW v AS SELECT * FROM t; ALTER TABLE u ADD COLUMN more int;"
+                         "CREATE FUNCTION f(t) RETURNS int LANGUAGE sql AS 'SELECT 1'")
+    cluster.refused("view public.v reads the table, which is to be dropped here", "its columns are not those of the home shard's",
+                    "function f(t) depends on the table, which is to be dropped here")
+    cluster.lab.query(1, "DROP VIEW v; DROP FUNCTION f; ALTER TABLE u DROP COLUMN more")
     cluster.lab.query(0, "CREATE PUBLICATION p FOR TABLE u, r WITH (publish = 'insert');"
                          "CREATE PUBLICATION q FOR TABLE t WITH (publish = 'delete')")
     text = cluster.refused("table u on shard s0: publication p would tell its subscribers of the rows which come home")
