@@ -275,10 +275,10 @@ static void carry_out(struct worker *worker, struct message *message)
         client_server_refused(client, &error);
     } else if (client->placement) {
         placement_cancel(client);
+    } else if (client->commit) { /* also that of a scatter, which has ended before */
+        (void)commit_cancel(client);
     } else if (client->scatter || client->fetching) {
         scatter_cancel(client->scatter ? client->scatter : client->fetching);
-    } else if (client->commit) {
-        (void)commit_cancel(client);
     } else if (client->server && !server_is_clean(client->server)) {
         cancel_server(client->server);
     }

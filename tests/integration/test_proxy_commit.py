@@ -538,20 +538,23 @@ def test_no_client_is_idle_while_its_commit_lasts(lab):
         assert "idle-in-transaction timeout [25P03]" in proxy.log
 
 
-@pytest.mark.parametrize("other_shard", ["INSERT INTO slow VALUES (9001)", "SELECT FROM slow WHERE id = 9001"])
+@pytest.mark.parametrize("before, last", [
+    (["BEGIN", "INSERT INTO slow VALUES (9000)", "INSERT INTO slow VALUES (9001)"], "COMMIT"),
+    (["BEGIN", "INSERT INTO slow VALUES (9000)", "SELECT FROM slow WHERE id = 9001"], "COMMIT"),
+    ([], "INSERT INTO slow VALUES (9000), (9001)"),
+], ids=["several", "one", "without BEGIN"])
 @pytest.mark.parametrize("how", ["by its client", "by query_timeout"])
-def test_a_commit_that_waits_is_cancelled(lab, how, other_shard):
+def test_a_commit_that_waits_is_cancelled(lab, how, before, last):
     """Shard s0 cannot prepare, or commit, before somebody else has ended: for its deferred constraint."""
     settings = {"pool_size": 1, "cancel_wait_timeout": "2s", **({} if how == "by its client" else {"query_timeout": "1s"})}
     with start_proxy(lab, settings) as proxy, contextlib.closing(direct_target(lab).psycopg2()) as other, \
             contextlib.closing(proxy.psycopg2()) as connection:
         other.autocommit = False
         ask(other, "INSERT INTO slow VALUES (9000)")
-        ask(connection, "BEGIN")
-        ask(connection, "INSERT INTO slow VALUES (9000)")
-        ask(connection, other_shard)
+        for sql in before:
+            ask(connection, sql)
         with concurrent.futures.ThreadPoolExecutor() as pool:
-            told = pool.submit(ask, connection, "COMMIT")
+            told = pool.submit(ask, connection, last)
             try:
                 eventually(lambda: lab.query(0, "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' "
                                                 "AND query ~ '^(PREPARE|COMMIT)'"))
