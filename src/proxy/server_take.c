@@ -396,10 +396,10 @@ bool server_needs_whole(const struct server *server, char type)
     const struct expect_entry *head = expect_head(&server->expect);
     if (head && (!expect_visible(head->kind) || ends_shape(head, type)))
         return true;
-    if (type == WIRE_B_ROW_DESCRIPTION || type == WIRE_B_PARAMETER_DESCRIPTION)
-        return !server_typemap(server)->is_home;
+    /* Behind what ends an answer may stand what we answer ourselves. */
     return type == WIRE_B_READY_FOR_QUERY || type == WIRE_B_PARAMETER_STATUS || type == WIRE_B_ERROR_RESPONSE ||
-           type == WIRE_B_NOTICE_RESPONSE || type == WIRE_B_NOTIFICATION_RESPONSE || type == WIRE_B_COMMAND_COMPLETE;
+           type == WIRE_B_NOTICE_RESPONSE || type == WIRE_B_NOTIFICATION_RESPONSE || type == WIRE_B_COMMAND_COMPLETE ||
+           type == WIRE_B_ROW_DESCRIPTION || type == WIRE_B_PARAMETER_DESCRIPTION;
 }
 
 bool server_take_of_leg(struct server *server, const char *message, const struct wire_frame *frame, size_t here)

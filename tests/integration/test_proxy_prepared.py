@@ -7,7 +7,7 @@ import psycopg2
 import pytest
 import rawwire
 from proxies import start_proxy
-from rawwire import bind, describe, execute, parse, query, sync
+from rawwire import bind, close, describe, execute, parse, query, sync
 
 LAB_SHARDS = 2
 SETTINGS = {"threads": 1, "pool_size": 3}
@@ -165,6 +165,16 @@ def test_an_execution_costs_no_message_of_ours(proxy):
         each = (sent_to_shards(proxy) - before) / 100
         least, most = (len(bind(["1"], name) + execute() + sync()) for name in ("mosaic_1", "mosaic_9999"))
         assert least <= each <= most
+
+
+def test_what_is_answered_here_stands_behind_a_description_that_comes_in_pieces(proxy):
+    """No read of a server has all of it, and the answer to Close is the proxy's own."""
+    wide = "SELECT " + ", ".join(f"1 AS {'c' * 40}{i}" for i in range(1200))
+    with proxy.wire() as wire:
+        wire.exchange(parse(wide, "s") + sync())
+        messages = wire.exchange(parse("SELECT repeat('x', 30000)") + bind() + execute() + describe("S", "s") + close("S", "s") +
+                                 sync())
+        assert "".join(rawwire.kinds(messages)) == "12DCtT3Z"
 
 
 def test_an_error_names_the_statement_by_the_name_that_was_bound(proxy):
