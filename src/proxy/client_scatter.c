@@ -190,6 +190,8 @@ static enum taken tell_failure(struct client *client, struct scatter *scatter)
         return TAKEN_CLOSED;
     struct buffer *answer = client_answer(client);
     const struct buffer *failure = scatter_failure(scatter);
+    if (buffer_failed(failure))
+        return client_out_of_memory(client);
     if (scatter_is_parsed(scatter))
         client_held_answered(client, answer); /* the shards have taken their text */
     scatter_tell_notices(scatter, answer);

@@ -68,7 +68,7 @@ struct copy_in *copy_in_new(struct scatter *scatter, const struct plan_write *wr
     copy->name = arena_string(&scatter->arena, write->target->name);
     copy->any_moment = any_moment && write->tags == TAGS_SUM;
     copy->input = BUFFER_INIT(FACT_COPY_ROW_MOST + COPY_FIELDS_MOST * 4 + COPY_READ_MOST);
-    copy->own = copy->best = BUFFER_INIT(TOLD_MOST);
+    copy->own = copy->best = BUFFER_INIT(LEG_ERROR_MOST);
     bool done = copy->name && take_facts(copy, write->copy) && make_lists(copy);
     for (size_t i = 0; i < count; i++) {
         copy->each[i].queue = BUFFER_INIT(FACT_COPY_ROW_MOST + SENT_LEAST + COPY_READ_MOST);
@@ -251,7 +251,10 @@ void copy_in_refused(struct leg *leg, const char *message, size_t size, uint64_t
         copy->best_line = line;
     }
     copy_leg_of(leg)->state = COPY_FAILED;
-    copy_in_fail(copy, NULL);
+    if (buffer_failed(&copy->best))
+        copy_in_fail_at_once(copy);
+    else
+        copy_in_fail(copy, NULL);
 }
 
 uint64_t copy_in_line(const struct leg *leg, const char *context, size_t *start, size_t *end)

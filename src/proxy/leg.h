@@ -21,7 +21,8 @@ enum leg_state {
 };
 
 enum {
-    TOLD_MOST = 1 << 20,             /* bytes of what is said beside rows: notices, a description, an error */
+    TOLD_MOST = 1 << 20,             /* bytes of what is said beside rows: notices, a description */
+    LEG_ERROR_MOST = 2 * TOLD_MOST,  /* of an error: SERVER_ERROR_MOST, and what is added to it */
     LEG_KEPT = 64 * 1024,            /* bytes of rows that wait to be merged */
     LEG_ROW_MOST = 64 * 1024 * 1024, /* of a row that must be whole */
     LEG_DRAINED = 256 * 1024,        /* bytes that are read over before a shard is told to stop */

@@ -154,7 +154,8 @@ struct scatter *scatter_make(struct client *client, const struct scatter_order *
     made->given_most = limit_of(client->worker->settings->scatter_max_rows);
     made->received_most = limit_of(client->worker->settings->scatter_max_bytes);
     timer_init(&made->timer, scatter_timed_out);
-    made->notices = made->description = made->failure = made->lines = BUFFER_INIT(TOLD_MOST);
+    made->notices = made->description = made->lines = BUFFER_INIT(TOLD_MOST);
+    made->failure = BUFFER_INIT(LEG_ERROR_MOST);
     if (order->warning)
         wire_warning(&made->notices, order->warning->sqlstate, order->warning->message, order->warning->detail,
                      order->warning->hint);

@@ -66,6 +66,16 @@ const char *server_error_replace(struct server *server, const char *message, str
     return message;
 }
 
+const char *server_error_cut(struct server *server, const char *message, struct wire_frame *frame)
+{
+    struct buffer out = BUFFER_INIT(SERVER_ERROR_MOST + WIRE_HEADER);
+    wire_error_begun(&out, message, SERVER_ERROR_MOST);
+    char *told = buffer_failed(&out) ? NULL : arena_copy(&server->worker->scratch, out.data, out.size);
+    frame->size = (uint32_t)out.size;
+    buffer_free(&out);
+    return told;
+}
+
 /* A statement's name on the server is no word that its client knows: his own stands in the error instead. */
 static void add_renamed(struct server *server, const struct expect_entry *head, struct buffer *out, const char *text)
 {

@@ -5,6 +5,7 @@
 #include "proxy/client.h"
 #include "proxy/scatter.h"
 #include "proxy/server.h"
+#include "proxy/server_error.h"
 #include "proxy/server_rows.h"
 #include "proxy/server_take.h"
 #include "proxy/tally.h"
@@ -53,68 +54,117 @@ static size_t take_run(struct server *server, const char *data, size_t size, con
     return leg_take_run(server->client, data, size);
 }
 
+/* A message goes on with this piece; returns how many bytes of it were used, SIZE_MAX: the server is closed. */
+static size_t pass_on(struct server *server, const char *data, size_t piece)
+{
+    if (server->passing_mapped)
+        piece = server_map(server, data, piece);
+    if (piece == SIZE_MAX) {
+        server_violates(server, "a row in binary that cannot be read");
+        return SIZE_MAX;
+    }
+    if (server->passing_visible && server->client)
+        batch_pass(&server->worker->to_client, data, piece);
+    server->passing -= (uint32_t)piece;
+    return piece;
+}
+
+static bool is_told(char type)
+{
+    return type == WIRE_B_ERROR_RESPONSE || type == WIRE_B_NOTICE_RESPONSE;
+}
+
+static bool needs_whole(const struct server *server, char type, bool is_leg)
+{
+    return is_leg ? leg_needs_whole(server, type) : server_needs_whole(server, type);
+}
+
+static bool take(struct server *server, const char *message, const struct wire_frame *frame, size_t here, bool is_leg)
+{
+    return is_leg ? server_take_of_leg(server, message, frame, here) : server_take(server, message, frame, here);
+}
+
+/* An error that is longer than what is told of one: the rest is read over. False: the server is closed. */
+static bool take_begin(struct server *server, const char *message, const struct wire_frame *frame, bool is_leg)
+{
+    struct wire_frame told = *frame;
+    const char *cut = server_error_cut(server, message, &told);
+    if (!cut)
+        server_violates(server, "out of memory");
+    if (!cut || !take(server, cut, &told, told.size, is_leg))
+        return false;
+    server->passing = frame->size - SERVER_ERROR_MOST;
+    server->passing_visible = server->passing_mapped = false;
+    return true;
+}
+
+/* A message of which `left` bytes are at hand; how many of them were used. 0: more must be; SIZE_MAX: the server is
+ * closed. */
+static size_t take_message(struct server *server, const char *message, const struct wire_frame *frame, size_t left,
+                           bool is_leg)
+{
+    bool is_cut = frame->size > SERVER_ERROR_MOST && is_told(frame->type) && needs_whole(server, frame->type, is_leg);
+    size_t wanted = is_cut ? SERVER_ERROR_MOST : frame->size, here = wanted < left ? wanted : left;
+    if (wanted > WHOLE_MOST && !is_leg && needs_whole(server, frame->type, false)) {
+        server_violates(server, "a message of an impossible size");
+        return SIZE_MAX;
+    }
+    if (wanted > left && needs_whole(server, frame->type, is_leg)) {
+        if (channel_expect(&server->channel, wanted))
+            return 0;
+        server_violates(server, "out of memory");
+        return SIZE_MAX;
+    }
+    if (is_cut)
+        return take_begin(server, message, frame, is_leg) ? here : SIZE_MAX;
+    server->passing_mapped = server_maps(server) && server_may_map(frame->type) && server_maps_message(server, frame);
+    if (server->passing_mapped && is_leg && leg_wants_whole(server->client) && !map_whole(server, message, frame))
+        return SIZE_MAX;
+    if (server->passing_mapped)
+        here = WIRE_HEADER;
+    return take(server, message, frame, here, is_leg) ? here : SIZE_MAX;
+}
+
 /* Walks the frames; returns how many bytes were used, SIZE_MAX when the server is closed. */
 static size_t walk(struct server *server, const char *data, size_t size)
 {
-    size_t at = 0;
-    while (at < size) {
+    size_t at = 0, used;
+    for (; at < size; at += used) {
         struct wire_frame frame;
         size_t left = size - at;
         if (server->passing) {
             size_t piece = left < server->passing ? left : server->passing;
-            size_t whole = piece;
-            if (server->passing_mapped)
-                piece = server_map(server, data + at, piece);
-            if (piece == SIZE_MAX) {
-                server_violates(server, "a row in binary that cannot be read");
+            used = pass_on(server, data + at, piece);
+            if (used == SIZE_MAX)
                 return SIZE_MAX;
-            }
-            if (server->passing_visible && server->client)
-                batch_pass(&server->worker->to_client, data + at, piece);
-            server->passing -= (uint32_t)piece;
-            at += piece;
-            if (piece < whole)
-                break;
+            if (used < piece)
+                return at + used;
             continue;
         }
         enum wire_state found = wire_peek(data + at, left, &frame);
         if (found == WIRE_MORE)
             break;
-        bool is_leg = __builtin_expect(is_leg_answer(server), 0);
-        if (found == WIRE_BAD || (frame.size > WHOLE_MOST && !is_leg && server_needs_whole(server, frame.type))) {
+        if (found == WIRE_BAD) {
             server_violates(server, "a message of an impossible size");
             return SIZE_MAX;
         }
+        bool is_leg = __builtin_expect(is_leg_answer(server), 0);
         if (is_leg) {
             if (leg_holds(server->client, frame.type))
                 break;
-            size_t run = take_run(server, data + at, left, &frame);
-            at += run;
-            if (run)
+            used = take_run(server, data + at, left, &frame);
+            if (used)
                 continue;
             if (leg_is_row(frame.type) && frame.size > ROW_MOST && leg_wants_whole(server->client)) {
                 refuse_row(server, frame.size);
                 return SIZE_MAX;
             }
         }
-        if (frame.size > left && (is_leg ? leg_needs_whole : server_needs_whole)(server, frame.type)) {
-            if (channel_expect(&server->channel, frame.size))
-                break;
-            server_violates(server, "out of memory");
+        used = take_message(server, data + at, &frame, left, is_leg);
+        if (used == SIZE_MAX)
             return SIZE_MAX;
-        }
-        size_t here = frame.size < left ? frame.size : left;
-        server->passing_mapped =
-            server_maps(server) && server_may_map(frame.type) && server_maps_message(server, &frame);
-        if (server->passing_mapped && is_leg && leg_wants_whole(server->client) &&
-            !map_whole(server, data + at, &frame))
-            return SIZE_MAX;
-        if (server->passing_mapped)
-            here = WIRE_HEADER;
-        if (is_leg ? !server_take_of_leg(server, data + at, &frame, here)
-                   : !server_take(server, data + at, &frame, here))
-            return SIZE_MAX;
-        at += here;
+        if (!used)
+            break;
     }
     return at;
 }

@@ -372,8 +372,8 @@ static bool take_report(struct server *server, const char *message, const struct
     return false;
 }
 
-/* Messages that may come at any time. */
-static void take_side(struct server *server, const char *message, const struct wire_frame *frame)
+/* Messages that may come at any time; of one that the client gets at once its first `here` bytes. */
+static void take_side(struct server *server, const char *message, const struct wire_frame *frame, size_t here)
 {
     struct expect_entry *head = expect_head(&server->expect);
     if (head && !expect_visible(head->kind) && frame->type != WIRE_B_NOTIFICATION_RESPONSE) {
@@ -385,7 +385,9 @@ static void take_side(struct server *server, const char *message, const struct w
     if (server->client) {
         if (frame->type == WIRE_B_PARAMETER_STATUS)
             reported_note(server->client, message, frame);
-        pass(server, message, frame->size);
+        pass(server, message, here);
+        server->passing = frame->size - (uint32_t)here;
+        server->passing_visible = true;
     } else if (server->keeper && server->keeper->state == CLIENT_READY) {
         channel_send(&server->keeper->channel, message, frame->size);
     }
@@ -396,10 +398,12 @@ bool server_needs_whole(const struct server *server, char type)
     const struct expect_entry *head = expect_head(&server->expect);
     if (head && (!expect_visible(head->kind) || ends_shape(head, type)))
         return true;
+    if (type == WIRE_B_NOTICE_RESPONSE)
+        return !server->client;
     /* Behind what ends an answer may stand what we answer ourselves. */
     return type == WIRE_B_READY_FOR_QUERY || type == WIRE_B_PARAMETER_STATUS || type == WIRE_B_ERROR_RESPONSE ||
-           type == WIRE_B_NOTICE_RESPONSE || type == WIRE_B_NOTIFICATION_RESPONSE || type == WIRE_B_COMMAND_COMPLETE ||
-           type == WIRE_B_ROW_DESCRIPTION || type == WIRE_B_PARAMETER_DESCRIPTION;
+           type == WIRE_B_NOTIFICATION_RESPONSE || type == WIRE_B_COMMAND_COMPLETE || type == WIRE_B_ROW_DESCRIPTION ||
+           type == WIRE_B_PARAMETER_DESCRIPTION;
 }
 
 bool server_take_of_leg(struct server *server, const char *message, const struct wire_frame *frame, size_t here)
@@ -432,11 +436,11 @@ bool server_take(struct server *server, const char *message, const struct wire_f
     case WIRE_B_PARAMETER_STATUS:
         if (!take_report(server, message, frame))
             return false;
-        take_side(server, message, frame);
+        take_side(server, message, frame, here);
         return true;
     case WIRE_B_NOTICE_RESPONSE:
     case WIRE_B_NOTIFICATION_RESPONSE:
-        take_side(server, message, frame);
+        take_side(server, message, frame, here);
         return true;
     case WIRE_B_ROW_DESCRIPTION:
     case WIRE_B_PARAMETER_DESCRIPTION:

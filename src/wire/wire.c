@@ -1,5 +1,7 @@
 #include "wire/wire.h"
 
+#include "base/utf8.h"
+
 #include <string.h>
 
 enum {
@@ -512,6 +514,22 @@ void wire_notice(struct buffer *out, const char *message)
 void wire_warning(struct buffer *out, const char *sqlstate, const char *message, const char *detail, const char *hint)
 {
     wire_fields(out, WIRE_B_NOTICE_RESPONSE, "WARNING", sqlstate, message, detail, hint);
+}
+
+void wire_error_begun(struct buffer *out, const char *message, size_t size)
+{
+    size_t began = wire_begin(out, *message);
+    for (size_t at = WIRE_HEADER; at < size && message[at];) {
+        const char *text = message + at + 1;
+        size_t left = size - at - 1, length = strnlen(text, left);
+        bool is_whole = length < left;
+        wire_8(out, (uint8_t)message[at]);
+        buffer_add(out, text, is_whole || !left ? length : utf8_cut(text, left, left - 1));
+        wire_8(out, 0);
+        at += 1 + length + is_whole;
+    }
+    wire_8(out, 0);
+    wire_end(out, began);
 }
 
 void wire_text_columns(struct buffer *out, const char *const *names, uint16_t count)

@@ -333,6 +333,8 @@ void wire_error_response(struct buffer *out, const char *severity, const char *s
 void wire_notice(struct buffer *out, const char *message);
 /* The same, of severity WARNING. */
 void wire_warning(struct buffer *out, const char *sqlstate, const char *message, const char *detail, const char *hint);
+/* The same message of what its first `size` bytes say, where no more of it is there: the last text is cut. */
+void wire_error_begun(struct buffer *out, const char *message, size_t size);
 
 /* Result sets made here (the admin console, EXPLAIN): all columns are text. */
 void wire_text_columns(struct buffer *out, const char *const *names, uint16_t count);

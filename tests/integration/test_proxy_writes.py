@@ -1,7 +1,9 @@
 """Writes on several shards at once: rows of INSERT dealt out, UPDATE and DELETE without a key, reference tables."""
 import concurrent.futures
 import contextlib
+import io
 import random
+import re
 import time
 
 import psycopg
@@ -63,6 +65,23 @@ def test_rows_of_an_insert_go_to_their_owners(lab, one):
         assert lab.query(shard, "SELECT count(*) FROM plain") == [(4,)]
     returned = ask(one, "INSERT INTO plain VALUES (21, 'a'), (20, 'b'), (19, 'c'), (24, 'd'), (22, 'e') RETURNING id, word")
     assert returned == [(21, "a"), (20, "b"), (19, "c"), (24, "d"), (22, "e")]
+
+
+def test_what_shards_say_at_length_is_told(one):
+    """Of an error the first megabyte, and that without half a character; a notice as it is."""
+    rows = "(1, 'a', repeat('é', 1000000)::int), (2, 'b', 1), (3, 'c', repeat('ü', 1000000)::int)"
+    for sql in ("SELECT repeat('é', 1000000)::int", f"INSERT INTO users VALUES {rows}"):
+        with pytest.raises(psycopg2.errors.InvalidTextRepresentation) as told:
+            ask(one, sql)
+        message = told.value.diag.message_primary
+        assert re.fullmatch('invalid input syntax for type integer: "(é+|ü+)', message), message[:200]
+        assert len(message) > 500000
+    with pytest.raises(psycopg2.errors.InvalidTextRepresentation, match="invalid input syntax"), one.cursor() as cursor:
+        cursor.copy_expert("COPY users (id, score) FROM STDIN", io.StringIO("1\t5\n2\t" + "x" * 2000000 + "\n3\t5\n"))
+    assert ask(one, "SELECT count(*) FROM users") == [(0,)]
+    ask(one, "SET mosaic.shard = 's0'")
+    ask(one, "DO $$BEGIN RAISE NOTICE '%', repeat('é', 1000000); END$$")
+    assert one.notices[-1] == f"NOTICE:  {'é' * 1000000}\n"
 
 
 def test_update_and_delete_without_a_key(lab, one):

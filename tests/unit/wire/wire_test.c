@@ -275,6 +275,33 @@ static void errors(void **state)
     buffer_free(&out);
 }
 
+static void an_error_that_has_only_begun(void **state)
+{
+    (void)state;
+    static const char whole[] = "E\0\0\0\x24SERROR\0C22P02\0Mm\xc3\xa9h\0Hask\0\0";
+    static const struct {
+        size_t size;
+        const char *bytes;
+        size_t told;
+    } cases[] = {
+        {5, BYTES("E\0\0\0\x05\0")},
+        {6, BYTES("E\0\0\0\x07S\0\0")},
+        {8, BYTES("E\0\0\0\x08SE\0\0")},
+        {12, BYTES("E\0\0\0\x0cSERROR\0\0")},
+        {19, BYTES("E\0\0\0\x13SERROR\0C22P02\0\0")},
+        {21, BYTES("E\0\0\0\x15SERROR\0C22P02\0M\0\0")},
+        {23, BYTES("E\0\0\0\x16SERROR\0C22P02\0Mm\0\0")},
+        {24, BYTES("E\0\0\0\x18SERROR\0C22P02\0Mm\xc3\xa9\0\0")},
+        {25, BYTES("E\0\0\0\x19SERROR\0C22P02\0Mm\xc3\xa9h\0\0")},
+    };
+    struct buffer out = BUFFER_INIT(MOST);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        wire_error_begun(&out, whole, cases[i].size);
+        expect_bytes(&out, cases[i].bytes, cases[i].told);
+    }
+    buffer_free(&out);
+}
+
 static void sasl(void **state)
 {
     (void)state;
@@ -541,6 +568,7 @@ int main(void)
         cmocka_unit_test(bind_examples),
         cmocka_unit_test(bind_refused),
         cmocka_unit_test(errors),
+        cmocka_unit_test(an_error_that_has_only_begun),
         cmocka_unit_test(sasl),
         cmocka_unit_test(written),
         cmocka_unit_test(columns_are_walked),
