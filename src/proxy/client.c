@@ -34,9 +34,12 @@ static void client_ready(struct source *source, uint32_t events)
     bool was_stuck = channel_stuck(&client->channel);
     channel_event(&client->channel, events);
     client_run(client);
-    /* What it had not read kept its server from being read. */
-    if (was_stuck && client->state != CLIENT_CLOSED && !channel_stuck(&client->channel) && client->server)
+    /* What it had not read kept its servers from being read. */
+    if (!was_stuck || client->state == CLIENT_CLOSED || channel_stuck(&client->channel))
+        return;
+    if (client->server)
         loop_again(client->channel.loop, &client->server->channel.source);
+    server_wake_kept(client);
 }
 
 static void client_again(struct source *source)

@@ -21,20 +21,28 @@ static bool is_interrupted(const struct scatter *scatter, const struct leg *leg)
     return leg_is_talking(scatter->talking) && scatter->talking != leg;
 }
 
+/* What goes to the client at once has no room there. */
+static bool is_stuck(const struct scatter *scatter)
+{
+    return scatter->state == SCATTER_RUNNING && !stream_reads(scatter) && channel_stuck(&scatter->client->channel);
+}
+
 bool leg_holds(struct client *client, char type)
 {
     struct leg *leg = leg_of(client);
     const struct scatter *scatter = leg->scatter;
     bool holds = is_interrupted(scatter, leg); /* nothing may stand within another's row */
-    if (!scatter->client || scatter->state >= SCATTER_FINISHED || leg_is_partial(leg) || scatter_explains(scatter) ||
-        leg_moves_rows(leg) || leg_peeks(leg))
+    if (!scatter->client || scatter->state >= SCATTER_FINISHED)
+        return false;
+    if (type == WIRE_B_NOTICE_RESPONSE)
+        return leg->is_held = holds || is_stuck(scatter);
+    if (leg_is_partial(leg) || scatter_explains(scatter) || leg_moves_rows(leg) || leg_peeks(leg))
         return false;
     if (holds || !leg_is_row(type))
         return leg->is_held = holds;
     switch (scatter_way(scatter)) {
     case MERGE_AS_THEY_COME:
-        holds =
-            scatter->state != SCATTER_RUNNING || (!stream_reads(scatter) && channel_stuck(&scatter->client->channel));
+        holds = scatter->state != SCATTER_RUNNING || is_stuck(scatter);
         break;
     case MERGE_IN_ORDER:
         holds = leg->next.size >= LEG_KEPT;

@@ -333,6 +333,11 @@ bool scatter_is_busy(const struct scatter *scatter)
     return scatter->state == SCATTER_STARTING || scatter->state == SCATTER_RUNNING || scatter->is_settling;
 }
 
+bool scatter_is_talking(const struct scatter *scatter)
+{
+    return leg_is_talking(scatter->talking);
+}
+
 const struct buffer *scatter_description(const struct scatter *scatter)
 {
     return &scatter->description;

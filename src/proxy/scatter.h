@@ -108,6 +108,8 @@ enum { SCATTER_TAG = 32 };
 void scatter_tag(const struct scatter *scatter, char tag[SCATTER_TAG]);
 /* Of a text of several statements: CommandComplete of all that come before that. */
 void scatter_tell_script(const struct scatter *scatter, struct buffer *out);
+/* Has the client but the begin of a row? */
+bool scatter_is_talking(const struct scatter *scatter);
 /* The client has room again, or was merely called: what waited for that goes on. */
 void scatter_resume(struct scatter *scatter);
 /* The client's wish: every shard is told; what still waits for a server fails at once. */

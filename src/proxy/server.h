@@ -121,6 +121,8 @@ void server_cancel_ended(struct server *server);
 void server_forget_deadlock(struct server *server);
 /* server_read.c: reads once, and deals with what came. */
 void server_run(struct server *server);
+/* The client has read what there was, or a message to it is whole: so are those that it keeps, and that waited. */
+void server_wake_kept(const struct client *client);
 /* Frees what an entry of what is expected owns; a statement of a Parse that was not answered is none. */
 void server_drop_entry(struct server *server, const struct expect_entry *entry);
 /* server_connect.c: until a server is idle for the first time. */

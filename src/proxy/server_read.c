@@ -185,13 +185,43 @@ static void lost(struct server *server)
     server_close(server, &error);
 }
 
+/* Has the client but the begin of a message? */
+static bool is_in_the_midst(const struct client *client)
+{
+    const struct server *server = client->server;
+    const struct scatter *scatter = client->fetching ? client->fetching : client->scatter;
+    return (server && server->passing && server->passing_visible) || (scatter && scatter_is_talking(scatter));
+}
+
+/*
+ * Until its client has read what there is, nothing more is read of it. What a server says that is kept beside others,
+ * as for LISTEN, may not stand within a message of theirs either.
+ */
+static bool is_held(const struct server *server)
+{
+    const struct client *client = server->client, *keeper = server->keeper;
+    if (client)
+        return client->is_leg ? leg_is_held(client) : channel_stuck(&client->channel);
+    return keeper && (channel_stuck(&keeper->channel) || is_in_the_midst(keeper));
+}
+
+void server_wake_kept(const struct client *client)
+{
+    for (struct list *node = client->kept.next; node != &client->kept; node = node->next) {
+        struct server *server = LIST_OWNER(struct server, kept_node, node);
+        if (server->channel.readable)
+            loop_again(&server->worker->loop, &server->channel.source);
+    }
+}
+
 void server_run(struct server *server)
 {
     struct worker *worker = server->worker;
-    struct client *client = server->client;
+    struct client *client = server->client, *owner = client && client->is_leg ? leg_owner(client) : client;
+    bool was_in_the_midst = owner && is_in_the_midst(owner);
     char *data;
-    if (client && (client->is_leg ? leg_is_held(client) : channel_stuck(&client->channel)))
-        return; /* it goes on when the client has read what there is */
+    if (is_held(server))
+        return;
     size_t kept = server->channel.in_size, room = client && client->is_leg ? leg_room(client) : READ_MOST;
     ssize_t size = channel_read(&server->channel, worker->space, room, &data);
     if (size == CHANNEL_DEAD) {
@@ -218,6 +248,8 @@ void server_run(struct server *server)
         !batch_send(&worker->to_client, &client->channel))
         client_close(client, NULL);
     batch_drop(&worker->to_client);
+    if (was_in_the_midst)
+        server_wake_kept(owner);
     if (used == SIZE_MAX || server->state == SERVER_CLOSED)
         return;
     if (__builtin_expect(server->deadlock != NULL, 0) && !server->expect.count && !server->cancels)

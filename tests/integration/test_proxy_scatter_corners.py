@@ -30,6 +30,8 @@ def cluster(lab):
     lab.everywhere("CREATE TABLE users (id bigint PRIMARY KEY, name text, f float8);"
                    "CREATE FUNCTION loud(n bigint) RETURNS bigint LANGUAGE plpgsql IMMUTABLE AS"
                    " $$ BEGIN RAISE WARNING 'loud %', n; RETURN n; END $$;"
+                   "CREATE FUNCTION shout(n bigint) RETURNS bool LANGUAGE plpgsql IMMUTABLE AS"
+                   " $$ BEGIN RAISE NOTICE '%', repeat('x', 20000); RETURN true; END $$;"
                    "CREATE FUNCTION twice(n numeric) RETURNS numeric LANGUAGE sql IMMUTABLE AS 'SELECT 2 * n'")
     lab.add_tables(" - {name: users, key: id, function: modulo}\n")
     lab.run("apply", "--yes", check=True)
@@ -152,6 +154,35 @@ def test_what_the_shards_say_is_passed_on(wire, sql):
     expected = ["loud 1", "loud 2", "loud 3"]
     assert warnings_of(wire.exchange(query(sql))) == expected
     assert warnings_of(wire.exchange(parse(sql) + bind() + describe() + execute() + sync())) == expected
+
+
+def blocked(cluster, condition):
+    """Of how many shards does a server of this kind wait for whoever is to read what it says?"""
+    return sum(len(cluster.query(shard, "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'ClientWrite' AND " + condition))
+               for shard in range(LAB_SHARDS))
+
+
+@pytest.mark.parametrize("condition", ["id = 1", "id < 4"], ids=["one shard", "several"])
+def test_notifications_wait_for_who_does_not_read_and_stand_within_no_row(cluster, wire, condition):
+    wire.ask("LISTEN jobs")
+    wire.send(query(f"SELECT repeat('x', 16000000) FROM users WHERE {condition}"))
+    wire.fill()
+    cluster.query(0, "SELECT pg_notify('jobs', lpad(i::text, 7900)) FROM generate_series(1, 1500) i")
+    eventually(lambda: blocked(cluster, "state = 'idle'") == 1)
+    messages = wire.until("AZ", 1501)
+    rows = [body for kind, body in messages if kind == "D"]
+    assert len(rows) == (1 if condition == "id = 1" else 3)
+    assert {(len(row), row[6:].strip(b"x")) for row in rows} == {(16000006, b"")}
+    assert [int(body[9:-1]) for kind, body in messages if kind == "A"] == list(range(1, 1501))
+
+
+@pytest.mark.parametrize("sql", ["UPDATE users SET f = f WHERE shout(id)", "SELECT sum(id) FROM users WHERE shout(id)",
+                                 "SELECT id FROM users WHERE shout(id) ORDER BY id"])
+def test_what_the_shards_say_waits_for_who_does_not_read(cluster, wire, sql):
+    wire.send(query(sql))
+    eventually(lambda: all(blocked(cluster, "query ~ 'shout'") == LAB_SHARDS for _ in range(3)))
+    messages = wire.until("Z")
+    assert kinds(messages).count("N") == ROWS and "E" not in kinds(messages)
 
 
 def test_a_portal_ends_with_its_transaction(cluster, proxy, wire):
