@@ -1,5 +1,6 @@
 #include "catalog/introspect.h"
 
+#include "catalog/session_settings.h"
 #include "core/sqlexpr.h"
 
 #include <stdio.h>
@@ -35,6 +36,26 @@ static const char database_sql[] =
     "1)::text, coalesce(obj_description(to_regprocedure('mosaic.next_id()'), 'pg_proc'), ''),"
     " coalesce(has_table_privilege(to_regclass('mosaic.arrival'), 'SELECT'), false)"
     " FROM pg_database d WHERE d.datname = current_database()";
+
+/*
+ * reset_val is what this session was given, above whatever row it came from; where that is its own role's, only what
+ * the database has is known of the others. DateStyle's style is ISO in every session of ours (pq.h): its order of day
+ * and month is seen, the style where it is a database's or a role's.
+ */
+static const char settings_sql[] =
+    "WITH s AS (SELECT coalesce(r.rolname, '') AS role, split_part(c, '=', 1) AS name,"
+    "  substr(c, strpos(c, '=') + 1) AS value, d.setdatabase::bigint AS rank"
+    "  FROM pg_db_role_setting d CROSS JOIN unnest(d.setconfig) c LEFT JOIN pg_roles r ON r.oid = d.setrole"
+    "  WHERE d.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database())))"
+    " SELECT DISTINCT ON (role, name) role, name, value FROM (SELECT * FROM s UNION ALL"
+    "  SELECT '', p.name, p.reset_val, 1::bigint << 32 FROM pg_settings p"
+    "  WHERE NOT EXISTS (SELECT FROM s WHERE s.role = session_user AND s.name = p.name)) x"
+    " WHERE name IN (''"
+#define X(name) ", '" #name "'"
+    SESSION_SETTING_LIST(X)
+#undef X
+        ")"
+        " ORDER BY role, name, rank DESC";
 
 /* Each of these starts with the number of the table asked for, and is sorted by it. */
 static const char tables_sql[] =
@@ -207,6 +228,25 @@ static mosaic_status read_database(struct reader *reader)
     facts->ids = text_at(reader, 0, 23);
     facts->arrivals_known = is_true(reader, 0, 24);
     return MOSAIC_OK;
+}
+
+static mosaic_status read_settings(struct reader *reader)
+{
+    struct shard_facts *facts = reader->facts;
+    mosaic_status status = ask(reader, settings_sql, "", "");
+    if (status != MOSAIC_OK)
+        return status;
+    facts->setting_count = (size_t)PQntuples(reader->result);
+    facts->settings = arena_zeroed(reader->arena, facts->setting_count, sizeof *facts->settings);
+    if (!facts->settings)
+        return error_memory(reader->error);
+    for (int row = 0; row < PQntuples(reader->result); row++)
+        facts->settings[row] =
+            (struct setting_facts){text_at(reader, row, 0), text_at(reader, row, 1), text_at(reader, row, 2)};
+    status = ask(reader, "SELECT ARRAY(SELECT rolname FROM pg_roles WHERE rolname !~ '^pg_')::text", "", "");
+    if (status == MOSAIC_OK)
+        array_at(reader, 0, 0, &facts->roles, &facts->role_count);
+    return status;
 }
 
 static mosaic_status read_tables(struct reader *reader)
@@ -399,8 +439,8 @@ static void add_targets(struct buffer *sql, const struct table_name *names, size
 static mosaic_status read_all(struct reader *reader)
 {
     static mosaic_status (*const parts[])(struct reader *) = {
-        read_database, read_tables,   read_columns, read_constraints,
-        read_indexes,  read_triggers, read_owned,   read_arrivals,
+        read_database, read_settings, read_tables, read_columns,  read_constraints,
+        read_indexes,  read_triggers, read_owned,  read_arrivals,
     };
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
         mosaic_status status = parts[i](reader);

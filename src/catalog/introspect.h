@@ -85,6 +85,12 @@ struct table_facts {
     size_t column_count, constraint_count, index_count, trigger_count;
 };
 
+/* What a new session is given: whoever logs in, or the role. */
+struct setting_facts {
+    const char *role; /* "": who has none of its own */
+    const char *name, *value;
+};
+
 struct shard_facts {
     const char *shard;
     int version_number;
@@ -100,6 +106,10 @@ struct shard_facts {
     uint64_t prepared, prepared_old; /* transactions of ours prepared here; those older than a minute */
     const char *const *prepared_gids;
     size_t prepared_gid_count;
+    struct setting_facts *settings; /* of SESSION_SETTING_LIST (session_settings.h) */
+    size_t setting_count;
+    const char *const *roles; /* of the server */
+    size_t role_count;
     struct shard_identity mosaic;
     struct table_facts *tables; /* parallel to the names asked for */
     struct table_name *owned;   /* every table that has a constraint mosaic_owner of its own */

@@ -1,5 +1,6 @@
 #include "catalog/preflight.h"
 
+#include "catalog/preflight_settings.h"
 #include "core/sqlexpr.h"
 
 #include <stdio.h>
@@ -70,6 +71,7 @@ static void compare_servers(const struct shard_facts *first, const struct shard_
     if (first->version_number / 10000 != other->version_number / 10000)
         finding_add(findings, true, other->shard, "", "bring all servers to one major version",
                     "PostgreSQL is %s, on shard %s %s", other->version, first->shard, first->version);
+    preflight_settings(first, other, findings);
 }
 
 void preflight_shards(const struct model *model, const struct shard_facts *const *facts, struct findings *findings)

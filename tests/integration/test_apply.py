@@ -498,6 +498,26 @@ def test_differences_between_shards_are_named(cluster):
     assert re.search(r"warning.*index i is missing", text)
 
 
+def test_settings_that_decide_values_are_the_same_on_every_shard(users):
+    """Else one midnight is another on each shard. What is said to mend it does."""
+    role = users.lab.query(0, "SELECT current_user")[0][0]
+    database, other = (users.lab.query(shard, "SELECT quote_ident(current_database())")[0][0] for shard in (0, 1))
+    try:
+        users.lab.query(0, f"ALTER DATABASE {database} SET TimeZone = 'Asia/Tokyo'")
+        users.lab.query(0, f"ALTER DATABASE {database} SET search_path = public, \"$user\"")
+        users.lab.query(0, f"ALTER ROLE {role} SET IntervalStyle = 'iso_8601'")
+        said = users.refused('TimeZone is "', 'on shard s0 "Asia/Tokyo"', f'for role {role}, on shard s0 "iso_8601"')
+        for shard in (1, 2):
+            for statement in re.findall(r"ALTER (?:ROLE \S+ IN )?DATABASE .*", said):
+                users.lab.query(shard, statement.replace(other.strip('"'), users.lab.query(shard, "SELECT current_database()")[0][0]))
+        users.applied()
+    finally:
+        for shard in range(LAB_SHARDS):
+            name = users.lab.query(shard, "SELECT quote_ident(current_database())")[0][0]
+            users.lab.query(shard, f"ALTER DATABASE {name} RESET ALL")
+            users.lab.query(shard, f"ALTER ROLE {role} IN DATABASE {name} RESET ALL; ALTER ROLE {role} RESET ALL")
+
+
 def test_rows_on_the_wrong_shard_are_counted_and_named(users):
     users.lab.query(1, "INSERT INTO users SELECT generate_series(1, 30)")
     text = users.refused("table users on shard s1", "20 rows do not belong")

@@ -70,6 +70,17 @@ def test_a_table_that_differs_between_shards(lab):
     assert lab.run("doctor").returncode == 0
 
 
+def test_a_setting_that_differs_between_shards(lab):
+    name = lab.query(1, "SELECT quote_ident(current_database())")[0][0]
+    lab.query(1, f"ALTER DATABASE {name} SET TimeZone = 'Asia/Tokyo'")
+    try:
+        done = lab.run("doctor")
+        assert done.returncode == 3 and 'TimeZone is "Asia/Tokyo"' in done.stdout and "ALTER DATABASE" in done.stdout
+    finally:
+        lab.query(1, f"ALTER DATABASE {name} RESET ALL")
+    assert lab.run("doctor").returncode == 0
+
+
 def test_an_ownership_constraint_that_was_dropped(lab):
     lab.query(1, "ALTER TABLE users DROP CONSTRAINT mosaic_owner")
     try:

@@ -157,6 +157,51 @@ static void test_servers_and_databases(void **state)
     CASE((bench.facts[0].version_number = 120000, bench.model.shard_count = 1), true, "s0", "too old");
 }
 
+/* Sessions of every role, and of two that each shard has. */
+static void give(struct bench *bench, int shard, struct setting_facts *settings, size_t count)
+{
+    static const char *const roles[] = {"app", "reader"};
+    bench->facts[shard].settings = settings;
+    bench->facts[shard].setting_count = count;
+    bench->facts[shard].roles = roles;
+    bench->facts[shard].role_count = 2;
+}
+
+static void test_what_sessions_are_given(void **state)
+{
+    (void)state;
+    struct setting_facts first[] = {
+        {"", "TimeZone", "Europe/Berlin"}, {"", "search_path", "a, b"}, {"app", "TimeZone", "UTC"}};
+    struct setting_facts equal[] = {
+        {"", "search_path", "a, b"}, {"", "TimeZone", "Europe/Berlin"}, {"app", "TimeZone", "UTC"}};
+    struct setting_facts own[] = {{"", "TimeZone", "Europe/Berlin"}, {"", "search_path", "a, b"}};
+    struct setting_facts path[] = {
+        {"", "TimeZone", "Europe/Berlin"}, {"", "search_path", "b"}, {"app", "TimeZone", "UTC"}};
+    struct setting_facts more[] = {{"", "TimeZone", "Europe/Berlin"},
+                                   {"", "search_path", "a, b"},
+                                   {"app", "TimeZone", "UTC"},
+                                   {"gone", "TimeZone", "UTC"},
+                                   {"reader", "search_path", "c"}};
+#define GIVE(second) (give(&bench, 0, first, 3), give(&bench, 1, second, sizeof second / sizeof *second))
+    CASE(GIVE(own), true, "s1", "TimeZone is \"Europe/Berlin\" for role app, on shard s0 \"UTC\"");
+    CASE(GIVE(path), true, "s1", "search_path is \"b\", on shard s0 \"a, b\"");
+    CASE(GIVE(more), true, "s1", "search_path is \"c\" for role reader, on shard s0 \"a, b\"");
+    struct bench bench;
+    bool known;
+    start(&bench);
+    GIVE(equal);
+    run(&bench, &known);
+    assert_int_equal(bench.findings.count, 0);
+    GIVE(path);
+    run(&bench, &known);
+    assert_string_equal(bench.findings.list[0].fix, "ALTER DATABASE \"d\" SET search_path = a, b");
+    GIVE(own);
+    run(&bench, &known);
+    assert_string_equal(bench.findings.list[1].fix, "ALTER ROLE \"app\" IN DATABASE \"d\" SET TimeZone = 'UTC'");
+    stop(&bench);
+#undef GIVE
+}
+
 static void test_rights_and_kinds_of_a_table(void **state)
 {
     (void)state;
@@ -373,6 +418,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_nothing_speaks_against_what_is_right),
         cmocka_unit_test(test_servers_and_databases),
+        cmocka_unit_test(test_what_sessions_are_given),
         cmocka_unit_test(test_rights_and_kinds_of_a_table),
         cmocka_unit_test(test_sequences_that_meet_and_that_do_not),
         cmocka_unit_test(test_columns_stand_in_one_order),
