@@ -70,7 +70,8 @@ static size_t server_options(const PQconninfoOption *options, const PQconninfoOp
         if (is_carried(internal))
             add_pair(pairs, &count, internal->keyword, internal->val);
     pairs[count++] = (struct pair){"application_name", "pgmosaic coordinator"};
-    pairs[count++] = (struct pair){"options", "-c default_transaction_read_only=on -c lock_timeout=10s"};
+    pairs[count++] = (struct pair){"options", "-c default_transaction_read_only=on -c lock_timeout=10s"
+                                              " -c idle_in_transaction_session_timeout=0"};
     pairs[count++] = (struct pair){"updatable", "false"};
     pairs[count++] = (struct pair){"fetch_size", "1000"};
     pairs[count++] = (struct pair){"use_remote_estimate", "true"};

@@ -11,6 +11,7 @@
 #include "proxy/reported.h"
 #include "proxy/route.h"
 #include "proxy/server.h"
+#include "proxy/timeout.h"
 
 #include <string.h>
 #include <strings.h>
@@ -105,13 +106,18 @@ static bool begins_with(const char *text, size_t size, const char *word)
     return size >= strlen(word) && strncasecmp(text, word, strlen(word)) == 0;
 }
 
+bool local_begin(struct client *client, const char *text, size_t size)
+{
+    return transaction_begin(&client->transaction, client->session, text, size) && timeout_take_over(client);
+}
+
 static bool begin(struct client *client, const char *text, size_t size, struct buffer *answer)
 {
     const char *tag = begins_with(text, size, "start") ? "START TRANSACTION" : "BEGIN";
     if (client->transaction.is_lazy) {
         wire_warning(answer, "25001", "there is already a transaction in progress", NULL, NULL);
     } else {
-        if (!transaction_begin(&client->transaction, client->session, text, size))
+        if (!local_begin(client, text, size))
             return false;
         reported_settle(client);
         client->status = 'T';
@@ -155,8 +161,7 @@ static bool chain(struct client *client, bool committed, struct buffer *answer)
     transaction_first(&client->transaction, &begins);
     end(client, committed, answer);
     reported_settle(client);
-    bool begun = !buffer_failed(&begins) &&
-                 transaction_begin(&client->transaction, client->session, buffer_string(&begins), begins.size);
+    bool begun = !buffer_failed(&begins) && local_begin(client, buffer_string(&begins), begins.size);
     buffer_free(&begins);
     client->transaction.wants_snapshot = wants_snapshot;
     client->status = 'T';

@@ -8,6 +8,8 @@
 #include "proxy/client.h"
 #include "sql/facts.h"
 
+/* `text`: BEGIN as the client wrote it, or as it would have been. False when memory is out. */
+bool local_begin(struct client *client, const char *text, size_t size);
 /* Is this statement, the only one of its text, to be answered here in the client's present state? */
 bool local_applies(const struct client *client, const struct facts *facts);
 /* Has the transaction failed here, so that no shard knows? */

@@ -23,7 +23,7 @@ static bool join(struct client *client, const struct route *route)
     static const char begins[] = "BEGIN";
     struct transaction *transaction = &client->transaction;
     if (!transaction->is_open) {
-        if (!transaction_begin(transaction, client->session, begins, sizeof begins - 1))
+        if (!local_begin(client, begins, sizeof begins - 1))
             return false;
         transaction->is_implicit = true;
         transaction->began = client->worker->loop.now;

@@ -26,6 +26,7 @@ struct user {
     /* Of a new session of this role, on some place: another isolation than READ COMMITTED; settings by which values are
      * read otherwise than by default (route.c). */
     bool keeps_snapshot, reads_otherwise;
+    int64_t idle_timeout; /* the same: its idle_in_transaction_session_timeout, the least of all places; 0: none */
     struct session_path *paths; /* route.h: search paths by settings */
     size_t path_count;
 };

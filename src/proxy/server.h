@@ -25,6 +25,7 @@ struct server_check {
     unsigned answered;
     PGresult *answer; /* to engine->question; NULL: no such table */
     bool read_only, standby, keeps_snapshot, reads_otherwise, equals_null;
+    int64_t idle_timeout; /* ms */
 };
 
 enum server_state {

@@ -17,11 +17,12 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { STARTUP_MOST = 8192, QUESTIONS = 2 };
+enum { STARTUP_MOST = 8192, QUESTIONS = 2, OTHERS_ASKED = 5 }; /* columns of the second question */
 
 static const struct target *target_of(const struct server *server)
 {
@@ -258,7 +259,8 @@ static void begin_check(struct server *server)
     wire_query(&queries, "SELECT pg_catalog.concat(pg_catalog.current_setting('transaction_isolation'), ' ', "
                          "pg_catalog.current_setting('array_nulls'), ' ', pg_catalog.current_setting('xmloption')), "
                          "pg_catalog.current_setting('transaction_read_only'), pg_catalog.pg_is_in_recovery(), "
-                         "pg_catalog.current_setting('transform_null_equals')");
+                         "pg_catalog.current_setting('transform_null_equals'), pg_catalog.date_part('epoch', "
+                         "pg_catalog.current_setting('idle_in_transaction_session_timeout')::pg_catalog.interval)");
     bool sent = server->check && !buffer_failed(&queries) && channel_send(&server->channel, queries.data, queries.size);
     buffer_free(&queries);
     if (!sent)
@@ -366,6 +368,9 @@ static void judge(struct server *server)
     }
     server->pool->user->keeps_snapshot |= check->keeps_snapshot;
     server->pool->user->reads_otherwise |= check->reads_otherwise;
+    if (check->idle_timeout &&
+        (!server->pool->user->idle_timeout || check->idle_timeout < server->pool->user->idle_timeout))
+        server->pool->user->idle_timeout = check->idle_timeout;
     server_check_free(server);
     timer_cancel(&server->timer);
     server->pool->endpoint = server->endpoint;
@@ -394,21 +399,29 @@ static void refused_epoch(struct server *server)
     server_fail_login(server, &error);
 }
 
+/* In ms. */
+static int64_t read_seconds(const char *value, int size)
+{
+    char text[32];
+    snprintf(text, sizeof text, "%.*s", size, value);
+    return (int64_t)(strtod(text, NULL) * 1000);
+}
+
 static bool check_row(struct server_check *check, const char *message, const struct wire_frame *frame)
 {
     struct wire_reader reader = wire_body(message, frame);
     uint16_t columns = wire_read16(&reader);
-    const char *values[4];
-    int sizes[4];
+    const char *values[OTHERS_ASKED];
+    int sizes[OTHERS_ASKED];
     for (uint16_t i = 0; i < columns; i++) {
         int32_t size = (int32_t)wire_read32(&reader);
         const char *bytes = size > 0 ? wire_read_bytes(&reader, (size_t)size) : "";
-        if (i < 4) {
+        if (i < OTHERS_ASKED) {
             values[i] = size < 0 ? NULL : bytes;
             sizes[i] = size < 0 ? 0 : size;
         }
     }
-    if (reader.failed || columns != (check->answered == 0 ? 3 : 4))
+    if (reader.failed || columns != (check->answered == 0 ? 3 : OTHERS_ASKED))
         return false;
     if (check->answered == 0) {
         static PGresAttDesc columns_of[3] = {
@@ -421,8 +434,9 @@ static bool check_row(struct server_check *check, const char *message, const str
                 return false;
         return true;
     }
-    if (!values[0] || !values[1] || !values[2] || !values[3])
-        return false;
+    for (int i = 0; i < OTHERS_ASKED; i++)
+        if (!values[i])
+            return false;
     static const char usual[] = " on content"; /* array_nulls, xmloption */
     int tail = (int)sizeof usual - 1;
     check->keeps_snapshot = sizes[0] < 5 || memcmp(values[0], "read ", 5) != 0; /* "read committed" or uncommitted */
@@ -430,6 +444,7 @@ static bool check_row(struct server_check *check, const char *message, const str
     check->read_only = sizes[1] == 2; /* "on" */
     check->standby = values[2][0] == 't';
     check->equals_null = sizes[3] == 2; /* "on" */
+    check->idle_timeout = read_seconds(values[4], sizes[4]);
     return true;
 }
 

@@ -8,9 +8,14 @@
 #include "proxy/console.h"
 #include "proxy/pool.h"
 #include "proxy/proxy.h"
+#include "proxy/route.h"
 #include "proxy/scatter.h"
 #include "proxy/server.h"
 #include "proxy/tally.h"
+
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
 
 enum { PATIENCE_LEAST = 1000 }; /* ms: with a server that was told to stop */
 
@@ -37,6 +42,43 @@ static bool is_owed(const struct client *client)
     return client->server && client->server->expect.count;
 }
 
+static const char own_timeout[] = "idle_in_transaction_session_timeout";
+
+/* As PostgreSQL reads a time: ms, where no unit is named. */
+static int64_t read_ms(const char *text)
+{
+    static const struct {
+        const char *name;
+        double ms;
+    } units[] = {{"us", 0.001}, {"s", 1000}, {"min", 60000}, {"h", 3600000}, {"d", 86400000}};
+    char *end;
+    double factor = 1, number = strtod(text, &end);
+    end += strspn(end, " ");
+    for (size_t i = 0; i < sizeof units / sizeof *units; i++)
+        if (strncmp(end, units[i].name, strlen(units[i].name)) == 0)
+            factor = units[i].ms;
+    return number > 0 && number * factor < INT_MAX ? (int64_t)(number * factor) : 0;
+}
+
+bool timeout_take_over(struct client *client)
+{
+    static const char none[] = "SET LOCAL idle_in_transaction_session_timeout = 0";
+    const char *set = route_setting(client, own_timeout);
+    int64_t most = set ? read_ms(set) : client->user->idle_timeout;
+    if (!most)
+        return true;
+    client->transaction.idle_timeout = most;
+    client->worker->has_own_timeouts = true;
+    return transaction_keep(&client->transaction, none, sizeof none - 1, true);
+}
+
+/* How long its transaction may do nothing; 0: for ever. */
+static int64_t idle_most(const struct client *client)
+{
+    int64_t most = client->worker->settings->idle_transaction_timeout, own = client->transaction.idle_timeout;
+    return own && (!most || own < most) ? own : most;
+}
+
 static bool is_idle_in_transaction(const struct client *client)
 {
     return client->status != 'I' && !client->awaits_ready && !client->waits && !client->commit && !is_owed(client) &&
@@ -53,9 +95,10 @@ static int64_t idle_for(const struct client *client)
 static void end_idle_transaction(struct client *client)
 {
     mosaic_error error;
+    bool is_own = idle_most(client) != client->worker->settings->idle_transaction_timeout;
     (void)!error_set(&error, MOSAIC_TIMEOUT, "terminating connection due to idle-in-transaction timeout");
     error_sqlstate(&error, "25P03");
-    error_hint(&error, "idle_transaction_timeout is the setting");
+    error_hint(&error, "%s is the setting", is_own ? own_timeout : "idle_transaction_timeout");
     COUNT(&client->worker->counters, idle_timeouts, 1);
     client_close(client, &error);
 }
@@ -103,8 +146,7 @@ static void look_at_active(struct pool *pool, int64_t now)
         } else if (is_over && server->cancels == 0) {
             COUNT(&pool->worker->counters, query_timeouts, 1);
             cancel_server(server); /* PostgreSQL says so: 57014 */
-        } else if (settings->idle_transaction_timeout && is_idle_in_transaction(client) &&
-                   idle_for(client) > settings->idle_transaction_timeout) {
+        } else if (idle_most(client) && is_idle_in_transaction(client) && idle_for(client) > idle_most(client)) {
             end_idle_transaction(client);
             next = pool->active.next;
         }
@@ -141,7 +183,7 @@ static void look_at_client(struct client *client, const struct proxy_settings *s
     mosaic_error error;
     int64_t passed = idle_for(client);
     look_at_commit(client, settings->query_timeout);
-    if (settings->idle_transaction_timeout && passed > settings->idle_transaction_timeout && is_idle_beside(client)) {
+    if (idle_most(client) && passed > idle_most(client) && is_idle_beside(client)) {
         end_idle_transaction(client);
         return;
     }
@@ -156,7 +198,8 @@ static void look_at_client(struct client *client, const struct proxy_settings *s
 static void look_at_clients(struct worker *worker)
 {
     const struct proxy_settings *settings = worker->settings;
-    if (!settings->client_idle_timeout && !settings->idle_transaction_timeout && !worker->commits)
+    if (!settings->client_idle_timeout && !settings->idle_transaction_timeout && !worker->has_own_timeouts &&
+        !worker->commits)
         return;
     for (struct list *node = worker->clients.next, *next; node != &worker->clients; node = next) {
         struct client *client = LIST_OWNER(struct client, node, node);

@@ -44,6 +44,7 @@ struct transaction {
     struct buffer made;            /* relations that it has made there, or renamed: each name with its zero */
     struct buffer kept;            /* statements, each with a semicolon and a newline; freed: not all are known */
     int64_t began;                 /* by BEGIN, or its statement; the loop's clock; 0: not known */
+    int64_t idle_timeout;          /* ms: timeout_take_over; 0: none */
     uint64_t number;               /* as others know it that may wait for it; waiting.h; 0: not drawn yet */
     struct settings_state *before; /* the session's settings when it began; held */
     struct savepoint *savepoints;  /* the innermost first */

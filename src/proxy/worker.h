@@ -91,10 +91,11 @@ struct worker {
     pthread_mutex_t inbox_mutex;
     struct list inbox_list;
     struct timer housekeeping;
-    bool reports;     /* the detector has a report of its waits; waiting.h */
-    bool stopping;    /* no new transactions */
-    bool at_once;     /* and what is under way is not waited for */
-    unsigned commits; /* over several shards, under way: also of clients that are gone */
+    bool has_own_timeouts; /* a transaction had one of its session: timeout_take_over */
+    bool reports;          /* the detector has a report of its waits; waiting.h */
+    bool stopping;         /* no new transactions */
+    bool at_once;          /* and what is under way is not waited for */
+    unsigned commits;      /* over several shards, under way: also of clients that are gone */
     bool is_started;
     atomic_bool has_ended; /* its thread has nothing more to do */
 };

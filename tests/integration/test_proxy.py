@@ -1,4 +1,5 @@
 """The proxy's own rules, on two shards: sessions, transactions, cancel, a shard that is down."""
+import contextlib
 import hashlib
 import os
 import threading
@@ -8,7 +9,7 @@ import psycopg2
 import pytest
 import rawwire
 from conftest import BUILD
-from proxies import start_proxy
+from proxies import eventually, start_proxy
 
 LAB_SHARDS = 2
 
@@ -164,6 +165,31 @@ def test_a_null_equals_nothing(lab, proxy):
             ask(another.psycopg2(), "SELECT name FROM users WHERE id = 1")
     finally:
         lab.everywhere(f"ALTER ROLE {owner} RESET transform_null_equals")
+
+
+def key_on(lab, shard):
+    return lab.query(shard, "SELECT min(id) FROM users")[0][0]
+
+
+@pytest.mark.parametrize("by", ["ALTER ROLE", "SET"])
+def test_a_shard_is_not_idle_while_its_transaction_works_on_another(lab, proxy, by):
+    """One PostgreSQL sees all of it. The client that does nothing is ended as there."""
+    owner = lab.query(0, "SELECT current_user")[0][0]
+    name, update = "idle_in_transaction_session_timeout", f"UPDATE users SET name = name WHERE id = {key_on(lab, 0)}"
+    sleep = f"SELECT pg_sleep(0.6) FROM users WHERE id = {key_on(lab, 1)}"
+    try:
+        if by == "ALTER ROLE":
+            lab.everywhere(f"ALTER ROLE {owner} SET {name} = '300ms'")
+        with start_proxy(lab) as another, contextlib.closing(another.psycopg2()) as connection:
+            if by == "SET":
+                ask(connection, f"SET {name} = '0.3s'")
+            for sql in ("BEGIN", update, sleep, update, "SAVEPOINT a", sleep, "ROLLBACK TO a", update, "COMMIT", "BEGIN", update):
+                ask(connection, sql)
+            eventually(lambda: "idle-in-transaction timeout [25P03]" in another.log)
+            with pytest.raises(psycopg2.OperationalError):
+                ask(connection, update)
+    finally:
+        lab.everywhere(f"ALTER ROLE {owner} RESET {name}")
 
 
 MIB = 1 << 20
