@@ -152,7 +152,7 @@ static const char *reads_otherwise(const struct client *client)
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (route_setting(client, names[i]))
             return names[i];
-    return client->user->reads_otherwise ? "array_nulls or xmloption of the role" : NULL;
+    return client->user->reads_otherwise ? "array_nulls, xmloption or lc_monetary of the role" : NULL;
 }
 
 /* Is the transaction open on a shard, and is it rows of shards alone that are asked for? */

@@ -243,6 +243,34 @@ static void refused(struct server *server, const char *message, const struct wir
     server_fail_login(server, &error);
 }
 
+/*
+ * Of a new session of this role: its settings, and whether lc_monetary is another one than that of the coordinator's
+ * sessions here, which are the conninfo's user's.
+ */
+static const char session_question[] =
+    "SELECT pg_catalog.concat_ws(' ', pg_catalog.current_setting('transaction_isolation'), "
+    "pg_catalog.current_setting('array_nulls'), pg_catalog.current_setting('xmloption'), "
+    "EXISTS (SELECT FROM (SELECT (SELECT c FROM pg_catalog.pg_db_role_setting s, pg_catalog.unnest(s.setconfig) c"
+    " WHERE s.setrole = r.oid AND s.setdatabase IN (0, d.oid) AND c LIKE 'lc_monetary=%%'"
+    " ORDER BY s.setdatabase DESC LIMIT 1) AS own FROM pg_catalog.pg_roles r, pg_catalog.pg_database d"
+    " WHERE d.datname = pg_catalog.current_database() AND r.rolname IN (session_user, %s)) x"
+    " HAVING pg_catalog.count(DISTINCT coalesce(own, '')) > 1)), "
+    "pg_catalog.current_setting('transaction_read_only'), pg_catalog.pg_is_in_recovery(), "
+    "pg_catalog.current_setting('transform_null_equals'), pg_catalog.date_part('epoch', "
+    "pg_catalog.current_setting('idle_in_transaction_session_timeout')::pg_catalog.interval)";
+
+static void ask_session(const struct server *server, struct buffer *queries)
+{
+    struct buffer user = BUFFER_INIT(STARTUP_MOST), sql = BUFFER_INIT(STARTUP_MOST);
+    settings_quote_text(&user, target_of(server)->user);
+    buffer_format(&sql, session_question, buffer_string(&user));
+    wire_query(queries, buffer_string(&sql));
+    if (buffer_failed(&user) || buffer_failed(&sql))
+        queries->failed = true;
+    buffer_free(&user);
+    buffer_free(&sql);
+}
+
 /* The questions of a new connection; parsed by check_answer. */
 static void begin_check(struct server *server)
 {
@@ -256,11 +284,7 @@ static void begin_check(struct server *server)
     server->state = SERVER_CHECKING;
     server->check = memory_zeroed(1, sizeof *server->check);
     wire_query(&queries, engine->question);
-    wire_query(&queries, "SELECT pg_catalog.concat(pg_catalog.current_setting('transaction_isolation'), ' ', "
-                         "pg_catalog.current_setting('array_nulls'), ' ', pg_catalog.current_setting('xmloption')), "
-                         "pg_catalog.current_setting('transaction_read_only'), pg_catalog.pg_is_in_recovery(), "
-                         "pg_catalog.current_setting('transform_null_equals'), pg_catalog.date_part('epoch', "
-                         "pg_catalog.current_setting('idle_in_transaction_session_timeout')::pg_catalog.interval)");
+    ask_session(server, &queries);
     bool sent = server->check && !buffer_failed(&queries) && channel_send(&server->channel, queries.data, queries.size);
     buffer_free(&queries);
     if (!sent)
@@ -437,7 +461,7 @@ static bool check_row(struct server_check *check, const char *message, const str
     for (int i = 0; i < OTHERS_ASKED; i++)
         if (!values[i])
             return false;
-    static const char usual[] = " on content"; /* array_nulls, xmloption */
+    static const char usual[] = " on content f"; /* array_nulls, xmloption; no other lc_monetary */
     int tail = (int)sizeof usual - 1;
     check->keeps_snapshot = sizes[0] < 5 || memcmp(values[0], "read ", 5) != 0; /* "read committed" or uncommitted */
     check->reads_otherwise = sizes[0] < tail || memcmp(values[0] + sizes[0] - tail, usual, (size_t)tail) != 0;

@@ -515,6 +515,13 @@ def test_another_role_may_what_it_may_on_the_shards(lab, module_directory):
             with pytest.raises(psycopg2.errors.InsufficientPrivilege):
                 ask(guest, sql)
         guest.close()
+    for shard in range(LAB_SHARDS):
+        with superuser(lab, shard) as cursor:
+            cursor.execute("ALTER ROLE guest SET lc_monetary = 'C'")
+    with start_proxy(lab, {"auth_file": users, "auth_type": "scram-sha-256"}) as proxy:
+        guest = psycopg2.connect(host="127.0.0.1", port=proxy.port, user="guest", password="guests", dbname=lab.name)
+        refused(lambda sql: ask(guest, sql), "SELECT count(*) FROM rich a, rich b", "lc_monetary")
+        guest.close()
 
 
 def test_while_the_coordinator_is_behind_it_is_not_asked(session, lab, proxy):
