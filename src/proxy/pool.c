@@ -13,7 +13,7 @@
 
 #include <string.h>
 
-enum { WELCOME_MOST = 65536 };
+enum { WELCOME_MOST = 65536, ASK_ANEW_MS = 5000 };
 
 /* ---- users and pools ---- */
 
@@ -112,6 +112,7 @@ void worker_free_users(struct worker *worker)
             close_all(&pool->active);
             close_all(&pool->kept);
             buffer_free(&pool->welcome);
+            memory_free(pool->given);
             memory_free(pool);
         }
         list_remove(node);
@@ -479,6 +480,18 @@ void pool_renew(struct pool *pool)
     mark(&pool->active);
     mark(&pool->kept);
     close_all(&pool->idle);
+}
+
+void pool_ask_anew(struct pool *pool)
+{
+    int64_t now = pool->worker->loop.now;
+    if (is_paused(pool) || (pool->asked_at && now - pool->asked_at < ASK_ANEW_MS))
+        return;
+    pool->asked_at = now;
+    if (!reserve(pool))
+        pool_renew(pool);
+    else if (!server_open(pool))
+        unreserve(pool);
 }
 
 /* Where a shard of this slot stands in a world; POOL_GONE: nowhere. */

@@ -46,6 +46,8 @@ struct pool {
     mosaic_error error;        /* why the last one failed; status OK: it did not */
     /* What a new session is told, ready to be sent: ParameterStatus messages. Empty until the first login. */
     struct buffer welcome;
+    char *given;      /* what the last login found it to be given: given_question (agree.h); NULL: nothing yet */
+    int64_t asked_at; /* pool_ask_anew */
 };
 
 /* The worker's record of a user; NULL when memory is out. */
@@ -95,6 +97,9 @@ void pool_failed(struct pool *pool, const mosaic_error *error);
 void pool_tend(struct pool *pool);
 /* Closes idle connections, and others as soon as they are free: RECONNECT, a new password, another epoch. */
 void pool_renew(struct pool *pool);
+/* One more is opened, or where there is no room all are renewed: what a session is given may be another by now. At most
+ * every few seconds. */
+void pool_ask_anew(struct pool *pool);
 unsigned pool_count(const struct pool *pool);
 void worker_free_users(struct worker *worker);
 

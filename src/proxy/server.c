@@ -54,6 +54,7 @@ void server_check_free(struct server *server)
     if (!server->check)
         return;
     PQclear(server->check->answer);
+    memory_free(server->check->given);
     memory_free(server->check);
     server->check = NULL;
 }

@@ -26,6 +26,7 @@ struct server_check {
     PGresult *answer; /* to engine->question; NULL: no such table */
     bool read_only, standby, keeps_snapshot, reads_otherwise, equals_null;
     int64_t idle_timeout; /* ms */
+    char *given;          /* agree.h */
 };
 
 enum server_state {

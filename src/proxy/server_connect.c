@@ -4,6 +4,7 @@
  */
 #include "base/memory.h"
 #include "engine/engine.h"
+#include "proxy/agree.h"
 #include "proxy/client.h"
 #include "proxy/effect.h"
 #include "proxy/login_client.h"
@@ -22,7 +23,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { STARTUP_MOST = 8192, QUESTIONS = 2, OTHERS_ASKED = 5 }; /* columns of the second question */
+enum { STARTUP_MOST = 8192, QUESTIONS = 2, OTHERS_ASKED = 6 }; /* columns of the second question */
 
 static const struct target *target_of(const struct server *server)
 {
@@ -257,13 +258,13 @@ static const char session_question[] =
     " HAVING pg_catalog.count(DISTINCT coalesce(own, '')) > 1)), "
     "pg_catalog.current_setting('transaction_read_only'), pg_catalog.pg_is_in_recovery(), "
     "pg_catalog.current_setting('transform_null_equals'), pg_catalog.date_part('epoch', "
-    "pg_catalog.current_setting('idle_in_transaction_session_timeout')::pg_catalog.interval)";
+    "pg_catalog.current_setting('idle_in_transaction_session_timeout')::pg_catalog.interval), %s";
 
 static void ask_session(const struct server *server, struct buffer *queries)
 {
     struct buffer user = BUFFER_INIT(STARTUP_MOST), sql = BUFFER_INIT(STARTUP_MOST);
     settings_quote_text(&user, target_of(server)->user);
-    buffer_format(&sql, session_question, buffer_string(&user));
+    buffer_format(&sql, session_question, buffer_string(&user), agree_question);
     wire_query(queries, buffer_string(&sql));
     if (buffer_failed(&user) || buffer_failed(&sql))
         queries->failed = true;
@@ -390,6 +391,13 @@ static void judge(struct server *server)
         server_fail_login(server, &error);
         return;
     }
+    if (!agree_check(server, check->given, &error)) {
+        server_fail_login(server, &error);
+        return;
+    }
+    memory_free(server->pool->given);
+    server->pool->given = check->given;
+    check->given = NULL;
     server->pool->user->keeps_snapshot |= check->keeps_snapshot;
     server->pool->user->reads_otherwise |= check->reads_otherwise;
     if (check->idle_timeout &&
@@ -469,7 +477,11 @@ static bool check_row(struct server_check *check, const char *message, const str
     check->standby = values[2][0] == 't';
     check->equals_null = sizes[3] == 2; /* "on" */
     check->idle_timeout = read_seconds(values[4], sizes[4]);
-    return true;
+    memory_free(check->given);
+    check->given = memory_zeroed(1, (size_t)sizes[5] + 1);
+    if (check->given)
+        memcpy(check->given, values[5], (size_t)sizes[5]);
+    return check->given;
 }
 
 static bool check_message(struct server *server, const char *message, const struct wire_frame *frame)

@@ -192,6 +192,24 @@ def test_a_shard_is_not_idle_while_its_transaction_works_on_another(lab, proxy, 
         lab.everywhere(f"ALTER ROLE {owner} RESET {name}")
 
 
+def test_a_shard_whose_sessions_are_given_other_settings_is_not_used(lab, proxy):
+    """Another midnight there: nothing is read from it, nor written to it, until it is mended. The home shard may be, too."""
+    name = lab.query(1, "SELECT quote_ident(current_database())")[0][0]
+    on = [f"SELECT name FROM users WHERE id = {key_on(lab, shard)}" for shard in (0, 1)]
+    try:
+        lab.query(1, f"ALTER DATABASE {name} SET TimeZone = 'Asia/Tokyo'")
+        with start_proxy(lab, {"server_login_retry": 0}) as another, contextlib.closing(another.psycopg2()) as connection:
+            ask(connection, on[0])
+            for sql in (on[1], "SELECT count(*) FROM users"):
+                with pytest.raises(psycopg2.errors.FeatureNotSupported, match='TimeZone .*"Asia/Tokyo" on shard s1'):
+                    ask(connection, sql)
+            lab.query(1, f"ALTER DATABASE {name} RESET ALL")
+            ask(connection, on[1])
+            ask(connection, "SELECT count(*) FROM users")
+    finally:
+        lab.query(1, f"ALTER DATABASE {name} RESET ALL")
+
+
 MIB = 1 << 20
 
 
