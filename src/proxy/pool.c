@@ -485,7 +485,7 @@ void pool_renew(struct pool *pool)
 void pool_ask_anew(struct pool *pool)
 {
     int64_t now = pool->worker->loop.now;
-    if (is_paused(pool) || (pool->asked_at && now - pool->asked_at < ASK_ANEW_MS))
+    if (pool_is_paused(pool) || (pool->asked_at && now - pool->asked_at < ASK_ANEW_MS))
         return;
     pool->asked_at = now;
     if (!reserve(pool))
