@@ -422,7 +422,9 @@ enum taken local_ask_path(struct client *client)
     if (taken != REACHED)
         return taken;
     struct buffer sql = BUFFER_INIT(TRANSACTION_KEPT_MOST + 256);
-    bool replays = was_fresh && client->transaction.is_lazy && client->path_is_local;
+    /* A server that comes to it only now has the settings from before the transaction. */
+    bool sets = client->path_is_local || client->session != client->transaction.before;
+    bool replays = was_fresh && client->transaction.is_lazy && sets;
     if (replays)
         buffer_text(&sql, buffer_string(&client->transaction.kept));
     bool added = add_question(client, &sql);

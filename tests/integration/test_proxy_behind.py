@@ -93,6 +93,15 @@ def test_behind_the_end_of_a_transaction_that_has_changed_it(one, inner, end):
     ask(one, "RESET search_path")
 
 
+def test_a_path_is_learned_as_the_transaction_has_set_it(one):
+    """No shard has the transaction yet, nor has a session had this path."""
+    ask(one, "BEGIN")
+    ask(one, "SET search_path = archive, public, nowhere")
+    assert ask(one, "COMMIT; DELETE FROM users WHERE id = 5") == "DELETE 1"
+    assert ask(one, "SELECT count(*) FROM archive.users") == [(8,)]
+    assert ask(one, "SELECT count(*) FROM public.users") == [(9,)]
+
+
 @pytest.mark.parametrize("by_hand", [False, True])
 def test_what_a_role_starts_with(proxy, one, lab, by_hand):
     """Connections of before have the old search_path: none of them serves any more."""
