@@ -19,7 +19,8 @@
 
 struct apply;
 
-/* Is there such a table? */
+/* Is there such a table? One that a copy has just made for itself, empty, and now spreads, is none (an apply that
+ * leaves the coordinator alone): its sessions go on. */
 bool adopt_has(const struct apply *apply);
 /* Asks the server what speaks against it. Adds findings. */
 MOSAIC_MUST_CHECK mosaic_status adopt_check(struct apply *apply, mosaic_error *error);

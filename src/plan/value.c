@@ -434,7 +434,8 @@ static enum value_outcome text_element(struct elements *elements, const char **a
     if (quoted || *at == end)
         return bad_array(elements->error, "22P02");
     /* Under array_nulls = off it is the text NULL: as one more key of texts, it does no harm where it is none. */
-    bool is_null = !any_quote && kept == 4 && strncasecmp(copy, "null", 4) == 0 && !type_is_text(elements->target->type);
+    bool is_null =
+        !any_quote && kept == 4 && strncasecmp(copy, "null", 4) == 0 && !type_is_text(elements->target->type);
     if (!kept && !any_quote)
         return bad_array(elements->error, "22P02");
     struct content content = {.data = copy, .size = kept, .is_null = is_null, .type = elements->type};
