@@ -70,6 +70,13 @@ bool leg_is_awaited(const struct client *client)
     return !scatter->client || scatter->state != SCATTER_HELD;
 }
 
+void leg_cancel_again(const struct client *client)
+{
+    struct server *server = client->server;
+    if (((const struct leg *)client)->is_cancelled && !server->cancels && server->expect.count)
+        (void)!cancel_server(server);
+}
+
 size_t leg_room(const struct client *client)
 {
     const struct scatter *scatter = ((const struct leg *)client)->scatter;

@@ -138,6 +138,8 @@ static void look_at_active(struct pool *pool, int64_t now)
             continue;
         int64_t passed = now - client->since;
         tally_look(server);
+        if (client->is_leg)
+            leg_cancel_again(client);
         bool is_over = settings->query_timeout && passed > settings->query_timeout && client->awaits_ready &&
                        (!client->is_leg || leg_is_awaited(client));
         if (is_over && is_dumb(server, passed)) {
