@@ -17,7 +17,8 @@ static bool is_new(const struct apply *apply, size_t at)
 
 bool adopt_has(const struct apply *apply)
 {
-    if (apply->shards[apply->catalog_shard].status != MOSAIC_OK || apply->options.coordinator == APPLY_COORDINATOR_NOT)
+    if (apply->shards[apply->catalog_shard].status != MOSAIC_OK ||
+        apply->options.coordinator == APPLY_COORDINATOR_NOT || !apply->has_state || apply->model->shard_count < 2)
         return false;
     for (size_t at = 0; at < apply->model->table_count; at++)
         if (is_new(apply, at))

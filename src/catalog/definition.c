@@ -39,7 +39,8 @@ static const char parts_sql[] =
     " p.polwithcheck::text)::text FROM t JOIN pg_catalog.pg_policy p ON p.polrelid = t.oid"
     " UNION ALL SELECT t.n, ROW('publication', p.prpubid)::text"
     " FROM t JOIN pg_catalog.pg_publication_rel p ON p.prrelid = t.oid)"
-    " SELECT n, pg_catalog.md5(pg_catalog.string_agg(what, ' ' ORDER BY what COLLATE \"C\")) FROM part GROUP BY n";
+    " SELECT n, pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to("
+    "pg_catalog.string_agg(what, ' ' ORDER BY what COLLATE \"C\"), 'UTF8')), 'hex') FROM part GROUP BY n";
 
 static void add_names(struct buffer *sql, const struct table_name *names, size_t count)
 {

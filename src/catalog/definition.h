@@ -10,7 +10,7 @@
 #include "catalog/introspect.h"
 #include "pq/pq.h"
 
-enum { DEFINITION_DIGEST_SIZE = 33 };
+enum { DEFINITION_DIGEST_SIZE = 65 };
 
 struct definition {
     char digest[DEFINITION_DIGEST_SIZE]; /* "": there is no such table */

@@ -501,10 +501,9 @@ static const char *other_index(const struct table_facts *table, const struct ind
 }
 
 /* One constraint or index that the table `here` lacks or has otherwise. */
-static void compare_definition(const struct check *check, const char *what, const char *name, const char *definition,
-                               const char *here, const char *there)
+static void compare_definition(const struct check *check, const char *what, bool fatal, const char *name,
+                               const char *definition, const char *here, const char *there)
 {
-    bool fatal = strcmp(what, "constraint") == 0;
     if (!here)
         SAY(check, fatal, "make it alike on every shard", "%s %s is missing, which shard %s has: %s", what, name, there,
             definition);
@@ -518,19 +517,21 @@ static void compare_constraints(const struct check *check, const char *first_sha
     for (size_t i = 0; i < first->constraint_count; i++) {
         const struct constraint_facts *constraint = &first->constraints[i];
         if (strcmp(constraint->name, OWNER_CONSTRAINT) != 0)
-            compare_definition(check, "constraint", named(check, constraint->name, constraint->partition),
-                               constraint->definition, other_constraint(check->facts, constraint), first_shard);
+            compare_definition(check, "constraint", !*constraint->partition,
+                               named(check, constraint->name, constraint->partition), constraint->definition,
+                               other_constraint(check->facts, constraint), first_shard);
     }
     for (size_t i = 0; i < check->facts->constraint_count; i++) {
         const struct constraint_facts *constraint = &check->facts->constraints[i];
         if (strcmp(constraint->name, OWNER_CONSTRAINT) != 0 && !other_constraint(first, constraint))
-            SAY(check, true, "make it alike on every shard", "constraint %s stands here and not on shard %s: %s",
+            SAY(check, !*constraint->partition, "make it alike on every shard",
+                "constraint %s stands here and not on shard %s: %s",
                 named(check, constraint->name, constraint->partition), first_shard, constraint->definition);
     }
     for (size_t i = 0; i < first->index_count; i++) {
         const struct index_facts *index = &first->indexes[i];
         if (!index->of_constraint)
-            compare_definition(check, index->unique ? "constraint" : "index",
+            compare_definition(check, index->unique ? "constraint" : "index", index->unique && !*index->partition,
                                named(check, index->name, index->partition), index->definition,
                                other_index(check->facts, index), first_shard);
     }

@@ -1,5 +1,6 @@
 #include "catalog/preflight_settings.h"
 
+#include <ctype.h>
 #include <string.h>
 
 static bool has_role(const struct shard_facts *facts, const char *role)
@@ -35,13 +36,27 @@ static const char *fix_of(struct findings *findings, const struct shard_facts *o
                         quote);
 }
 
+/* As they were written: blanks are none of a value, and capitals are those of names alone. */
+static bool is_same(const char *name, const char *a, const char *b)
+{
+    bool of_names = strcmp(name, "search_path") == 0;
+    for (;; a++, b++) {
+        a += strspn(a, " ");
+        b += strspn(b, " ");
+        if (of_names ? *a != *b : tolower((unsigned char)*a) != tolower((unsigned char)*b))
+            return false;
+        if (!*a)
+            return true;
+    }
+}
+
 static void compare(const struct shard_facts *first, const struct shard_facts *other,
                     const struct setting_facts *setting, struct findings *findings)
 {
     const char *role = setting->role, *name = setting->name;
     const char *wanted = value_of(first, role, name), *found = value_of(other, role, name);
     /* Who is not on both is no user of the cluster. */
-    if (!wanted || !found || strcmp(wanted, found) == 0 || !has_role(first, role) || !has_role(other, role))
+    if (!wanted || !found || is_same(name, wanted, found) || !has_role(first, role) || !has_role(other, role))
         return;
     finding_add(findings, true, other->shard, "", fix_of(findings, other, role, name, wanted),
                 "%s is \"%s\"%s%s, on shard %s \"%s\": one value would be read, shown or found in two ways", name,

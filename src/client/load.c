@@ -27,6 +27,7 @@ enum {
     LOG_LEAST = 4 * 1024,
     TELL_EVERY_MS = 100,
     CLOSE_MS = 1000,
+    TURN_MS = 24 * 3600 * 1000, /* an interrupt ends the wait */
 };
 
 mosaic_status job_where(const struct load_job *job, uint64_t line, mosaic_error *error)
@@ -75,15 +76,17 @@ static bool uses_report(const struct load_job *job, size_t shard)
     return job_reports(job) && (job->table->kind != TABLE_REFERENCE || shard == 0);
 }
 
-/* Shard after shard, as turns are taken. */
+/* Shard after shard, as turns are taken; however long who has one works. */
 static mosaic_status begin_transaction(const struct load_job *job, const struct load_stream *stream, int64_t deadline,
                                        mosaic_error *error)
 {
-    char sql[100] = "BEGIN";
-    if (job->table->kind == TABLE_REFERENCE)
-        snprintf(sql, sizeof sql, "BEGIN; SELECT pg_catalog.pg_advisory_xact_lock(%d, %" PRIu32 ")", TURN_LOCK,
-                 turn_of_table(job->table));
-    return pq_exec(stream->connection, stream->name, sql, deadline, NULL, error);
+    char sql[100];
+    snprintf(sql, sizeof sql, "SELECT pg_catalog.pg_advisory_xact_lock(%d, %" PRIu32 ")", TURN_LOCK,
+             turn_of_table(job->table));
+    mosaic_status status = pq_exec(stream->connection, stream->name, "BEGIN", deadline, NULL, error);
+    if (status == MOSAIC_OK && job->table->kind == TABLE_REFERENCE)
+        status = pq_exec(stream->connection, stream->name, sql, pq_deadline(TURN_MS), NULL, error);
+    return status;
 }
 
 static mosaic_status open_stream(struct load_job *job, const mosaic_cluster *cluster, size_t shard, mosaic_error *error)

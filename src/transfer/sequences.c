@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SQL_MOST = 16 * 1024 };
+enum { SQL_MOST = 16 * 1024, SCAN_MS = 24 * 3600 * 1000 };
 
 /* Of the values that a sequence gives, the one that it would come to last; where there is none, nothing is known. */
 struct furthest {
@@ -20,13 +20,12 @@ struct furthest {
     int64_t value;
 };
 
-static mosaic_status ask(struct transfer *transfer, size_t shard, struct buffer *sql, PGresult **result,
+static mosaic_status ask(struct transfer *transfer, size_t shard, struct buffer *sql, int timeout_ms, PGresult **result,
                          mosaic_error *error)
 {
-    mosaic_status status = buffer_failed(sql)
-                               ? error_memory(error)
-                               : pq_exec(transfer->targets[shard], transfer->to->shards[shard].name, buffer_string(sql),
-                                         pq_deadline(transfer->options.timeout_ms), result, error);
+    mosaic_status status = buffer_failed(sql) ? error_memory(error)
+                                              : pq_exec(transfer->targets[shard], transfer->to->shards[shard].name,
+                                                        buffer_string(sql), pq_deadline(timeout_ms), result, error);
     buffer_free(sql);
     return status;
 }
@@ -54,14 +53,15 @@ static mosaic_status ask_furthest(struct transfer *transfer, size_t shard, const
     const struct sequence_facts *sequence = &column->sequence;
     struct buffer sql = BUFFER_INIT(SQL_MOST);
     PGresult *result = NULL;
-    buffer_format(&sql, "SET LOCAL row_security = off; SELECT %s(", sequence->increment > 0 ? "max" : "min");
+    buffer_format(&sql, "SET LOCAL statement_timeout = 0; SET LOCAL row_security = off; SELECT %s(",
+                  sequence->increment > 0 ? "max" : "min");
     add_value(&sql, column);
     buffer_text(&sql, ") FROM ");
     transfer_add_name(&sql, table);
     buffer_text(&sql, " WHERE ");
     add_value(&sql, column);
     buffer_format(&sql, " BETWEEN %" PRId64 " AND %" PRId64, sequence->least, sequence->most);
-    mosaic_status status = ask(transfer, shard, &sql, &result, error);
+    mosaic_status status = ask(transfer, shard, &sql, SCAN_MS, &result, error); /* it may have no index */
     if (status == MOSAIC_OK && !PQgetisnull(result, 0, 0)) {
         int64_t value = strtoll(PQgetvalue(result, 0, 0), NULL, 10);
         bool further = sequence->increment > 0 ? value > furthest->value : value < furthest->value;
@@ -90,7 +90,7 @@ static mosaic_status move(struct transfer *transfer, size_t shard, const struct 
                   "SELECT last_value::numeric + CASE WHEN is_called THEN %" PRId64 " ELSE 0 END AS base FROM %s) s"
                   " WHERE base %s %" PRId64 ") n",
                   sequence->increment, sequence->name, up ? "<=" : ">=", furthest);
-    return ask(transfer, shard, &sql, NULL, error);
+    return ask(transfer, shard, &sql, transfer->options.timeout_ms, NULL, error);
 }
 
 /* The sequence of the column of that number of the first shard, as another shard has it; NULL: it has none. */
