@@ -7,6 +7,7 @@ import psycopg2
 import pytest
 from conftest import run_command, superuser
 from test_apply import Cluster
+from test_growing import rows_of
 
 LAB_SHARDS = 3
 SINCE = 1704067200000  # 2024 began, in milliseconds
