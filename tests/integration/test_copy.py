@@ -354,7 +354,7 @@ def test_a_copy_that_was_killed_is_removed_by_the_next_or_by_abort(four, three, 
     assert three.sums() == four.sums()
 
 
-@pytest.mark.parametrize("point", ["copy.made=kill", "copy.rows=kill"])
+@pytest.mark.parametrize("point", [pytest.param("copy.made=kill", marks=pytest.mark.long), "copy.rows=kill"])
 def test_a_table_made_since_a_copy_was_killed_is_not_taken_for_the_copys(four, three, control_points, point):
     three.use("{name: things, key: id, function: hash}")
     assert copy(four, three, env={"MOSAIC_CONTROL_POINT": point}).returncode == -signal.SIGKILL

@@ -345,6 +345,7 @@ def test_a_stale_pid_file_that_names_another_process_of_that_user(directory):
         assert lab_of(directory, "one") == lab
 
 
+@pytest.mark.long
 def test_the_socket_directory_was_cleaned_away(directory):
     with small_lab(directory) as lab:
         sockets, = query(lab["shards"][0]["conninfo"], "SHOW unix_socket_directories")[0]
@@ -437,6 +438,7 @@ def test_killed_at_every_control_point(directory, control_points, finish, points
         assert not pathlib.Path(root).exists()
 
 
+@pytest.mark.long
 def test_killed_while_shards_are_added(directory, control_points):
     with small_lab(directory) as lab:
         query(lab["shards"][0]["conninfo"], "CREATE TABLE kept AS SELECT 7 AS x")
@@ -466,8 +468,10 @@ def test_killed_while_a_lab_is_removed(directory, control_points):
         assert query(again["shards"][0]["conninfo"], "SELECT 1") == [(1,)]
 
 
-@pytest.mark.parametrize("sent, seconds", [(signal.SIGINT, 0.05), (signal.SIGINT, 0.6), (signal.SIGINT, 1.3),
-                                           (signal.SIGTERM, 1.0), (signal.SIGKILL, 0.4), (signal.SIGKILL, 1.1)])
+@pytest.mark.parametrize("sent, seconds", [
+    pytest.param(signal.SIGINT, 0.05, marks=pytest.mark.long), (signal.SIGINT, 0.6),
+    pytest.param(signal.SIGINT, 1.3, marks=pytest.mark.long), (signal.SIGTERM, 1.0),
+    pytest.param(signal.SIGKILL, 0.4, marks=pytest.mark.long), (signal.SIGKILL, 1.1)])
 def test_interrupted_at_any_moment(directory, sent, seconds):
     process = subprocess.Popen([COMMAND, "lab", "up", "one", "--shards", "1"], cwd=directory, env=environment(),
                                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True)
@@ -562,6 +566,7 @@ def test_two_at_once_on_one_lab_make_one(directory):
         run_command("lab", "down", "one", cwd=directory, check=True)
 
 
+@pytest.mark.long
 def test_two_checkouts_at_once_with_labs_of_one_name(directory):
     places = [directory / "first", directory / "second"]
     for place in places:
@@ -591,7 +596,8 @@ def test_with_something_on_5432(directory):
             assert lab["up"] and lab["shards"][0]["port"] != 5432
 
 
-@pytest.mark.parametrize("name", ["with blanks and 'quotes'", "ü \"double\" \\ $HOME `x` #x", "long" * 50])
+@pytest.mark.parametrize("name", [pytest.param("with blanks and 'quotes'", marks=pytest.mark.long),
+                                  "ü \"double\" \\ $HOME `x` #x", pytest.param("long" * 50, marks=pytest.mark.long)])
 def test_odd_paths(directory, name):
     """As the checkout, and as the place of the state, which goes into conninfos, settings, YAML and shells."""
     place = directory / name

@@ -21,7 +21,7 @@ TABLES = " - {name: accounts, key: id, function: modulo}\n - {name: owners, key:
 QUICK = {"deadlock_check_interval": "200ms", "schema_check_interval": "200ms"}
 ENOUGH = 20 * PATIENCE
 
-pytestmark = pytest.mark.skipif(bool(STANDIN), reason="only the proxy knows several shards")
+pytestmark = [pytest.mark.skipif(bool(STANDIN), reason="only the proxy knows several shards"), pytest.mark.light]
 
 
 @pytest.fixture(scope="module", autouse=True)

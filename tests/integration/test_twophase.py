@@ -214,7 +214,7 @@ def test_killed_at_each_point(lab, control_points):
 
 
 @pytest.mark.parametrize("victim", [0, DECIDER])
-@pytest.mark.parametrize("end", [stop_server, kill_server])
+@pytest.mark.parametrize("end", [pytest.param(stop_server, marks=pytest.mark.long), kill_server])
 def test_server_ended_at_each_point(lab, control_points, end, victim):
     processes = start_at(lab, POINTS[:-1], "stop")
     end(lab, victim)
