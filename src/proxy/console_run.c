@@ -199,8 +199,18 @@ static void set_paused(const struct console *console, int shard, bool paused)
     struct operation *operation = console->worker->proxy->operation;
     const struct world *world = console->worker->world;
     for (size_t i = 0; i < model_places(&world->model); i++)
-        if (covers(shard, i))
+        if (covers(shard, i)) {
+            atomic_store(&operation->emptied[world->slots[i]], false);
             atomic_store(&operation->paused[world->slots[i]], paused);
+        }
+}
+
+static void set_emptied(const struct console *console, int shard)
+{
+    const struct world *world = console->worker->world;
+    for (size_t i = 0; i < model_places(&world->model); i++)
+        if (covers(shard, i))
+            atomic_store(&console->worker->proxy->operation->emptied[world->slots[i]], true);
 }
 
 static bool order_all(const struct console *console, int shard)
@@ -388,6 +398,8 @@ void console_look(struct console *console, const struct snapshot *snapshot)
             status = error_memory(&error);
     } else {
         over = all_closed(console, shard);
+        if (over)
+            set_emptied(console, shard);
     }
     if (over)
         console_done(console, status, &error);

@@ -208,6 +208,8 @@ static void apply_set(struct client *client, const struct facts *facts, const ch
 {
     struct buffer replay = BUFFER_INIT(REPLAY_MOST);
     bool is_login = facts->name && strcmp(facts->name, "session_authorization") == 0;
+    if (facts->name && strcmp(facts->name, "idle_in_transaction_session_timeout") == 0)
+        client->transaction.idle_timeout = 0; /* the shards have been told, and count */
     if (is_of_transaction(facts)) {
         client->path = NULL;
         client->path_is_local |=

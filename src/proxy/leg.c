@@ -70,10 +70,14 @@ bool leg_is_awaited(const struct client *client)
     return !scatter->client || scatter->state != SCATTER_HELD;
 }
 
-void leg_cancel_again(const struct client *client)
+void leg_cancel_again(struct client *client)
 {
+    struct leg *leg = leg_of(client);
     struct server *server = client->server;
-    if (((const struct leg *)client)->is_cancelled && !server->cancels && server->expect.count)
+    if (!leg->is_cancelled || leg->is_held || server->cancels || !server->expect.count)
+        return;
+    leg->looks++;
+    if ((leg->looks & (leg->looks - 1)) == 0)
         (void)!cancel_server(server);
 }
 

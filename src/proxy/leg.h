@@ -53,6 +53,7 @@ struct leg {
     bool is_missing;       /* there was no connection: its rows are left out */
     bool is_held;          /* rows wait at its server */
     bool is_cancelled;     /* its server was told to stop */
+    unsigned looks;        /* since then, at which it went on: leg_cancel_again */
     bool is_returning;     /* it has answered, but what tells it to stop is still on its way */
     bool has_headed;       /* COPY … HEADER: its line of names came */
     bool is_idle;          /* it has answered, and waits for what else its shard is told: scatter_pick.c */

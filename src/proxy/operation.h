@@ -28,6 +28,7 @@ struct operation {
     atomic_bool disabled; /* no new logins */
     /* By slot (world.h): a shard keeps what is its own when a reload puts it elsewhere. */
     atomic_bool paused[SHARDS_MOST];  /* no server connections */
+    atomic_bool emptied[SHARDS_MOST]; /* the PAUSE was answered: there are none, and will be none */
     atomic_int allowed[SHARDS_MOST];  /* connections that a shard allows; -1: not known */
     atomic_bool failing[SHARDS_MOST]; /* the last connection to it failed */
     atomic_int stop;                  /* enum stop_kind */

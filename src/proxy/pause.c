@@ -20,13 +20,19 @@ static bool has_one_of(const struct client *owner, const struct list *servers)
     return false;
 }
 
+static bool is_emptied(const struct pool *pool)
+{
+    return atomic_load(&pool->worker->proxy->operation->emptied[pool->slot]);
+}
+
 /* Does a PAUSE wait for servers of his? */
 static bool has_paused(const struct client *owner)
 {
     const struct user *user = owner->user;
     for (size_t i = 0; i < user->pool_count; i++) {
         const struct pool *pool = user->pools[i];
-        if (pool && pool_is_paused(pool) && (has_one_of(owner, &pool->active) || has_one_of(owner, &pool->kept)))
+        if (pool && pool_is_paused(pool) && !is_emptied(pool) &&
+            (has_one_of(owner, &pool->active) || has_one_of(owner, &pool->kept)))
             return true;
     }
     return false;
@@ -43,7 +49,8 @@ static bool stands_still(const struct pool *pool)
 void pause_look_at(const struct pool *pool, struct client *client)
 {
     const struct client *owner = owner_of(client);
-    client->is_let_in = pool_is_paused(pool) && owner && ((client->holds && stands_still(pool)) || has_paused(owner));
+    client->is_let_in = pool_is_paused(pool) && !is_emptied(pool) && owner &&
+                        ((client->holds && stands_still(pool)) || has_paused(owner));
 }
 
 void pause_look(const struct pool *pool)

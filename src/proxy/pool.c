@@ -480,6 +480,8 @@ void pool_renew(struct pool *pool)
     mark(&pool->active);
     mark(&pool->kept);
     close_all(&pool->idle);
+    memory_free(pool->given); /* of before; until it says what is given now nobody differs from it */
+    pool->given = NULL;
 }
 
 void pool_ask_anew(struct pool *pool)

@@ -26,7 +26,6 @@ struct user {
     /* Of a new session of this role, on some place: another isolation than READ COMMITTED; settings by which values are
      * read otherwise than by default (route.c). */
     bool keeps_snapshot, reads_otherwise;
-    int64_t idle_timeout; /* the same: its idle_in_transaction_session_timeout, the least of all places; 0: none */
     struct session_path *paths; /* route.h: search paths by settings */
     size_t path_count;
 };
@@ -46,8 +45,9 @@ struct pool {
     mosaic_error error;        /* why the last one failed; status OK: it did not */
     /* What a new session is told, ready to be sent: ParameterStatus messages. Empty until the first login. */
     struct buffer welcome;
-    char *given;      /* what the last login found it to be given: given_question (agree.h); NULL: nothing yet */
-    int64_t asked_at; /* pool_ask_anew */
+    char *given;          /* what the last login found it to be given: given_question (agree.h); NULL: nothing yet */
+    int64_t asked_at;     /* pool_ask_anew */
+    int64_t idle_timeout; /* ms: idle_in_transaction_session_timeout that the last login found; 0: none */
 };
 
 /* The worker's record of a user; NULL when memory is out. */

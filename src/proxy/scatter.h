@@ -133,9 +133,9 @@ struct client *leg_owner(const struct client *client);
 size_t leg_linked(const struct client *client, size_t *slots);
 /* Does anybody wait for it, or is it to end? Not while its portal is left alone. */
 bool leg_is_awaited(const struct client *client);
-/* Once more, who was told to stop and goes on: a backend that had not begun yet took no notice (postgres.c,
- * DoingCommandRead). */
-void leg_cancel_again(const struct client *client);
+/* Once more, and then ever more rarely, who was told to stop and goes on: a backend that had not begun yet took no
+ * notice (postgres.c, DoingCommandRead). */
+void leg_cancel_again(struct client *client);
 /* The same as leg_holds found last. */
 bool leg_is_held(const struct client *client);
 /* How much of its server's answer is to be read at once: more of rows that go on as they come. Up to WORKER_SPACE. */

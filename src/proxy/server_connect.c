@@ -400,9 +400,7 @@ static void judge(struct server *server)
     check->given = NULL;
     server->pool->user->keeps_snapshot |= check->keeps_snapshot;
     server->pool->user->reads_otherwise |= check->reads_otherwise;
-    if (check->idle_timeout &&
-        (!server->pool->user->idle_timeout || check->idle_timeout < server->pool->user->idle_timeout))
-        server->pool->user->idle_timeout = check->idle_timeout;
+    server->pool->idle_timeout = check->idle_timeout;
     server_check_free(server);
     timer_cancel(&server->timer);
     server->pool->endpoint = server->endpoint;

@@ -60,11 +60,22 @@ static int64_t read_ms(const char *text)
     return number > 0 && number * factor < INT_MAX ? (int64_t)(number * factor) : 0;
 }
 
+/* The least that a shard gives the role; 0: none. */
+static int64_t least_given(const struct user *user)
+{
+    int64_t least = 0;
+    for (size_t i = 0; i < user->pool_count; i++) {
+        int64_t given = user->pools[i] ? user->pools[i]->idle_timeout : 0;
+        least = given && (!least || given < least) ? given : least;
+    }
+    return least;
+}
+
 bool timeout_take_over(struct client *client)
 {
     static const char none[] = "SET LOCAL idle_in_transaction_session_timeout = 0";
     const char *set = route_setting(client, own_timeout);
-    int64_t most = set ? read_ms(set) : client->user->idle_timeout;
+    int64_t most = set ? read_ms(set) : least_given(client->user);
     if (!most)
         return true;
     client->transaction.idle_timeout = most;
@@ -82,7 +93,7 @@ static int64_t idle_most(const struct client *client)
 static bool is_idle_in_transaction(const struct client *client)
 {
     return client->status != 'I' && !client->awaits_ready && !client->waits && !client->commit && !is_owed(client) &&
-           client->state == CLIENT_READY;
+           client->needs_reading <= client->worker->readings && client->state == CLIENT_READY;
 }
 
 /* ms: since it was heard of last, or was told something, as the end of what it had asked. */

@@ -183,6 +183,10 @@ def test_a_shard_is_not_idle_while_its_transaction_works_on_another(lab, proxy, 
         with start_proxy(lab) as another, contextlib.closing(another.psycopg2()) as connection:
             if by == "SET":
                 ask(connection, f"SET {name} = '0.3s'")
+            for sql in ("BEGIN", f"SET LOCAL {name} = 0", update):
+                ask(connection, sql)
+            time.sleep(0.8)
+            ask(connection, "COMMIT")
             for sql in ("BEGIN", update, sleep, update, "SAVEPOINT a", sleep, "ROLLBACK TO a", update, "COMMIT", "BEGIN", update):
                 ask(connection, sql)
             eventually(lambda: "idle-in-transaction timeout [25P03]" in another.log)

@@ -202,9 +202,15 @@ def test_pause_lets_transactions_come_to_their_end(proxy):
         one("UPDATE account SET n = n WHERE id = 2")
         needs = in_background(lambda: one(rows.format(3)))
         eventually(lambda: [row for row in shown(proxy, "SHOW CLIENTS") if row["state"] == "waiting"])
+        pausing = in_background(lambda: shown(proxy, "PAUSE s0"))  # which waits for it
+        eventually(lambda: [row for row in shown(proxy, "SHOW SHARDS") if row["shard"] == "s0" and row["state"] == "paused"])
+        time.sleep(0.5)
         assert not [row for row in shown(proxy, "SHOW SERVERS") if row["shard"] == "s1"]
         shown(proxy, "RESUME s1")
         assert needs.result() == [(0,)]
+        one("COMMIT")
+        pausing.result()
+        shown(proxy, "RESUME")
         shown(proxy, "RELOAD")
 
 
