@@ -509,7 +509,8 @@ def test_settings_that_decide_values_are_the_same_on_every_shard(users):
         said = users.refused('TimeZone is "', 'on shard s0 "Asia/Tokyo"', f'for role {role}, on shard s0 "iso_8601"')
         for shard in (1, 2):
             for statement in re.findall(r"ALTER (?:ROLE \S+ IN )?DATABASE .*", said):
-                users.lab.query(shard, statement.replace(other.strip('"'), users.lab.query(shard, "SELECT current_database()")[0][0]))
+                here = users.lab.query(shard, "SELECT current_database()")[0][0]
+                users.lab.query(shard, statement.replace(other.strip('"'), here))
         users.applied()
     finally:
         for shard in range(LAB_SHARDS):
