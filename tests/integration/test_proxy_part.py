@@ -15,7 +15,7 @@ CREATE TABLE countries (code int PRIMARY KEY);
 CREATE VIEW names AS SELECT k FROM settings;
 """
 
-pytestmark = pytest.mark.skipif(bool(STANDIN), reason="what is tested is the proxy's own")
+pytestmark = [pytest.mark.skipif(bool(STANDIN), reason="what is tested is the proxy's own"), pytest.mark.light]
 
 
 @pytest.fixture(scope="module")

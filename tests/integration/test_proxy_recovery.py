@@ -23,7 +23,7 @@ QUICK = {"recovery_interval": "300ms", "recovery_age": "200ms"}
 NEVER = {"recovery_interval": "0"}
 numbers = itertools.count(1)
 
-pytestmark = pytest.mark.skipif(bool(STANDIN), reason="only the proxy recovers")
+pytestmark = [pytest.mark.skipif(bool(STANDIN), reason="only the proxy recovers"), pytest.mark.light]
 
 
 @pytest.fixture(scope="module", autouse=True)
