@@ -17,7 +17,7 @@ import urllib.request
 
 import psycopg2
 import pytest
-from conftest import COMMAND, environment, run_command
+from conftest import COMMAND, PATIENCE, environment, run_command
 from proxies import STANDIN, Target, eventually, free_port, password_of, shown, start_proxy
 
 LAB_SHARDS = 2
@@ -63,7 +63,7 @@ def in_background(call):
                 self.value, self.error = None, error
 
         def result(self, timeout=20):
-            self.join(timeout)
+            self.join(timeout * PATIENCE)
             assert not self.is_alive(), "it did not end"
             if self.error:
                 raise self.error

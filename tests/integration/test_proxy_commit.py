@@ -15,7 +15,7 @@ import time
 
 import psycopg2
 import pytest
-from conftest import superuser
+from conftest import PATIENCE, superuser
 from proxies import STANDIN, ask, direct_target, eventually, start_proxy
 from rawwire import bind, error_fields, execute, flush, parse, query, row_values, sync
 from test_twophase import Cutter, kill_server, restart, stop_server, wait_stopped, with_shard_elsewhere
@@ -526,15 +526,16 @@ def test_a_proxy_that_is_ended_in_the_middle_of_a_commit(lab, leaves):
 
 
 def test_no_client_is_idle_while_its_commit_lasts(lab):
-    with start_proxy(lab, {"client_idle_timeout": "500ms", "idle_transaction_timeout": "500ms"}) as proxy, \
+    limit = f"{500 * PATIENCE}ms"
+    with start_proxy(lab, {"client_idle_timeout": limit, "idle_transaction_timeout": limit}) as proxy, \
             slow_commit(lab, proxy) as (connection, thread, answers, let_go, rows):
-        time.sleep(1.5)
+        time.sleep(1.5 * PATIENCE)
         let_go()
         thread.join(10)
         assert answers == ["COMMIT"] and rows() == [1, 1]
         for text in ("BEGIN", "UPDATE accounts SET balance = balance WHERE id IN (950, 951)"):
             ask(connection, text)
-        time.sleep(1.5)
+        time.sleep(1.5 * PATIENCE)
         assert "idle-in-transaction timeout [25P03]" in proxy.log
 
 

@@ -31,7 +31,7 @@ def cluster(lab):
                    "CREATE FUNCTION loud(n bigint) RETURNS bigint LANGUAGE plpgsql IMMUTABLE AS"
                    " $$ BEGIN RAISE WARNING 'loud %', n; RETURN n; END $$;"
                    "CREATE FUNCTION shout(n bigint) RETURNS bool LANGUAGE plpgsql IMMUTABLE AS"
-                   " $$ BEGIN RAISE NOTICE '%', repeat('x', 20000); RETURN true; END $$;"
+                   " $$ BEGIN RAISE NOTICE '%', repeat('x', 60000); RETURN true; END $$;"
                    "CREATE FUNCTION twice(n numeric) RETURNS numeric LANGUAGE sql IMMUTABLE AS 'SELECT 2 * n'")
     lab.add_tables(" - {name: users, key: id, function: modulo}\n")
     lab.run("apply", "--yes", check=True)
