@@ -89,8 +89,8 @@ static mosaic_status prepare(struct grow *grow, mosaic_error *error)
     struct apply *apply = grow->apply;
     mosaic_status status = grow_lock(grow, error);
     control_point("adopt.locked");
-    if (status == MOSAIC_OK && (status = grow_look_again(grow, grow->home)) != MOSAIC_OK)
-        *error = apply->shards[grow->home].error;
+    if (status == MOSAIC_OK && grow_look_again(grow, grow->home) != MOSAIC_OK)
+        return grow_fail(grow, grow->home, error);
     if (status == MOSAIC_OK)
         status = compare(grow, error);
     if (status == MOSAIC_OK)

@@ -19,9 +19,11 @@
 
 struct apply;
 
-/* Is there such a table? One that a copy has just made for itself, empty, and now spreads, is none (an apply that
- * leaves the coordinator alone): its sessions go on. Nor is one
- * of the first map, before which nobody goes by any, or of the only shard. */
+/*
+ * Is there such a table? One that a copy has just made for itself, empty, and now spreads, is none (an apply that
+ * leaves the coordinator alone): its sessions go on. Nor is one of the first map, before which nobody goes by any, or
+ * of the only shard.
+ */
 bool adopt_has(const struct apply *apply);
 /* Asks the server what speaks against it. Adds findings. */
 MOSAIC_MUST_CHECK mosaic_status adopt_check(struct apply *apply, mosaic_error *error);

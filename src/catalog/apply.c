@@ -209,7 +209,7 @@ static mosaic_status look_at_coordinator(struct apply *apply, mosaic_error *erro
 /* Does a table change its place, so that nobody may go on by the old map? Before the first apply there is none. */
 static bool must_fence(const struct apply *apply)
 {
-    return grow_has(apply) || homeward_has(apply) || (adopt_has(apply) && apply->has_state);
+    return grow_has(apply) || homeward_has(apply) || adopt_has(apply);
 }
 
 static mosaic_status judge(struct apply *apply, mosaic_error *error)

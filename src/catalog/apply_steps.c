@@ -14,9 +14,8 @@
 
 enum {
     STEP_MS = 60000,
-    SCAN_MS = 24 * 3600 * 1000, /* of a whole table */
-    LOCK_MS = 200,              /* how long one attempt may make others wait behind it */
-    LOCK_TRIES_MS = 60000,      /* how long attempts are repeated */
+    LOCK_MS = 200,         /* how long one attempt may make others wait behind it */
+    LOCK_TRIES_MS = 60000, /* how long attempts are repeated */
     PAUSE_MS = 300,
     EXAMPLES = 5,
     SQL_MOST = 16 * 1024 * 1024,
@@ -79,7 +78,7 @@ static mosaic_status count_wrong(struct apply_shard *shard, const char *name, co
     struct buffer sql = BUFFER_INIT(SQL_MOST);
     buffer_text(&sql, "SELECT count(*)");
     add_row_source(&sql, item);
-    mosaic_status status = run(shard, name, &sql, SCAN_MS, &result);
+    mosaic_status status = run(shard, name, &sql, PQ_SCAN_MS, &result);
     *wrong = status == MOSAIC_OK ? strtoull(PQgetvalue(result, 0, 0), NULL, 10) : 0;
     PQclear(result);
     if (status != MOSAIC_OK || !*wrong)
@@ -93,7 +92,7 @@ static mosaic_status count_wrong(struct apply_shard *shard, const char *name, co
     buffer_text(&sql, " AS k");
     add_row_source(&sql, item);
     buffer_format(&sql, " LIMIT %d) x", EXAMPLES);
-    status = run(shard, name, &sql, SCAN_MS, &result);
+    status = run(shard, name, &sql, PQ_SCAN_MS, &result);
     if (status == MOSAIC_OK && !(*examples = arena_string(&shard->arena, PQgetvalue(result, 0, 0))))
         status = error_memory(&shard->error);
     PQclear(result);
@@ -209,7 +208,7 @@ static mosaic_status sum_copy(struct copies *copies, size_t at)
     buffer_text(&sql, ")::text COLLATE \"C\", 0)::numeric), 0) FROM ");
     add_table(&sql, apply->names[copies->table].schema, apply->names[copies->table].name);
     buffer_text(&sql, " c");
-    mosaic_status status = run(shard, name, &sql, SCAN_MS, &result);
+    mosaic_status status = run(shard, name, &sql, PQ_SCAN_MS, &result);
     if (status == MOSAIC_OK && !(copies->sums[at] = arena_string(&shard->arena, PQgetvalue(result, 0, 0))))
         status = error_memory(&shard->error);
     PQclear(result);
@@ -374,7 +373,7 @@ static mosaic_status validate_owner(struct apply_shard *shard, const char *name,
     struct buffer sql = BUFFER_INIT(SQL_MOST);
     add_alter(&sql, item);
     buffer_text(&sql, "VALIDATE CONSTRAINT " OWNER_CONSTRAINT);
-    mosaic_status status = run(shard, name, &sql, SCAN_MS, NULL);
+    mosaic_status status = run(shard, name, &sql, PQ_SCAN_MS, NULL);
     if (status == MOSAIC_SERVER || status == MOSAIC_OWNERSHIP) {
         error_prefix(&shard->error, "table %s", item->display);
         error_hint(&shard->error, "rows were written while apply ran: run it again, it will say which");

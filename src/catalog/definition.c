@@ -10,7 +10,7 @@ enum { SQL_MOST = 16 * 1024 * 1024 };
 
 /* Expressions as the catalogs keep them: pg_get_expr's text depends on settings. */
 static const char parts_sql[] =
-    ") v(n, s, r) JOIN pg_catalog.pg_namespace ns ON ns.nspname = v.s"
+    " v(n, s, r) JOIN pg_catalog.pg_namespace ns ON ns.nspname = v.s"
     " JOIN pg_catalog.pg_class c ON c.relnamespace = ns.oid AND c.relname = v.r),"
     " t AS (SELECT n, oid FROM root UNION SELECT n, p.relid FROM root, pg_catalog.pg_partition_tree(root.oid) p),"
     " part(n, what) AS ("
@@ -42,17 +42,6 @@ static const char parts_sql[] =
     " SELECT n, pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to("
     "pg_catalog.string_agg(what, ' ' ORDER BY what COLLATE \"C\"), 'UTF8')), 'hex') FROM part GROUP BY n";
 
-static void add_names(struct buffer *sql, const struct table_name *names, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        buffer_format(sql, "%s(%zu, ", i ? ", " : "", i);
-        sql_literal(sql, names[i].schema, strlen(names[i].schema));
-        buffer_text(sql, ", ");
-        sql_literal(sql, names[i].name, strlen(names[i].name));
-        buffer_char(sql, ')');
-    }
-}
-
 mosaic_status definition_read(PGconn *connection, const char *shard, const struct table_name *names, size_t count,
                               int64_t deadline, struct definition *definitions, mosaic_error *error)
 {
@@ -61,8 +50,8 @@ mosaic_status definition_read(PGconn *connection, const char *shard, const struc
     if (!count)
         return MOSAIC_OK;
     memset(definitions, 0, count * sizeof *definitions);
-    buffer_text(&sql, "WITH root AS (SELECT v.n, c.oid FROM (VALUES ");
-    add_names(&sql, names, count);
+    buffer_text(&sql, "WITH root AS (SELECT v.n, c.oid FROM ");
+    introspect_add_names(&sql, names, count);
     buffer_text(&sql, parts_sql);
     mosaic_status status = buffer_failed(&sql)
                                ? error_memory(error)

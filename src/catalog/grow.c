@@ -372,8 +372,8 @@ static mosaic_status prepare(struct grow *grow, mosaic_error *error)
 {
     mosaic_status status = grow_lock(grow, error);
     control_point("grow.locked");
-    if (status == MOSAIC_OK && (status = grow_look_again(grow, grow->home)) != MOSAIC_OK)
-        *error = grow->apply->shards[grow->home].error;
+    if (status == MOSAIC_OK && grow_look_again(grow, grow->home) != MOSAIC_OK)
+        return grow_fail(grow, grow->home, error);
     if (status == MOSAIC_OK)
         status = grow_dump(grow, error);
     if (status == MOSAIC_OK)
@@ -409,10 +409,8 @@ static mosaic_status decide(struct grow *grow, mosaic_error *error)
         if (growing->owners)
             steps_add_owner(&sql, growing->owners[grow->home]);
     }
-    if (sql.size && grow_run_buffer(grow, grow->home, &sql, GROW_STEP_MS, NULL) != MOSAIC_OK) {
-        *error = apply->shards[grow->home].error;
-        return error->status;
-    }
+    if (sql.size && grow_run_buffer(grow, grow->home, &sql, GROW_STEP_MS, NULL) != MOSAIC_OK)
+        return grow_fail(grow, grow->home, error);
     buffer_free(&sql);
     mosaic_status status = steps_catalog(apply, error);
     if (status == MOSAIC_OK)
@@ -445,10 +443,8 @@ static mosaic_status validate(struct grow *grow, mosaic_error *error)
     for (size_t i = 0; i < grow->table_count; i++) {
         const struct growing *growing = &grow->tables[i];
         mosaic_status status = growing->owners ? steps_validate(grow->apply, growing->owners[grow->home]) : MOSAIC_OK;
-        if (status != MOSAIC_OK) {
-            *error = grow->apply->shards[grow->home].error;
-            return status;
-        }
+        if (status != MOSAIC_OK)
+            return grow_fail(grow, grow->home, error);
         grow_say(grow->apply, "table %s: %" PRIu64 " rows %s, compared", growing->table->display, growing->rows,
                  growing->owners ? "moved to other shards" : "copied to every shard");
         grow->apply->moved += growing->rows;

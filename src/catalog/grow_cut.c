@@ -31,9 +31,9 @@ void grow_pause(void)
     pause_ms(PAUSE_MS);
 }
 
-static mosaic_status fail(const struct grow *grow, mosaic_error *error)
+mosaic_status grow_fail(const struct grow *grow, size_t shard, mosaic_error *error)
 {
-    *error = grow->apply->shards[grow->home].error;
+    *error = grow->apply->shards[shard].error;
     return error->status;
 }
 
@@ -186,7 +186,7 @@ static mosaic_status lock_all(struct grow *grow, mosaic_error *error)
         if (!pq_left_ms(deadline))
             return grow_in_use(grow, grow->home, error);
         if (end_waiting(grow) != MOSAIC_OK)
-            return fail(grow, error);
+            return grow_fail(grow, grow->home, error);
         grow_pause();
     }
 }
@@ -243,7 +243,8 @@ mosaic_status grow_delete(struct grow *grow, mosaic_error *error)
     for (size_t i = 0; i < grow->table_count; i++)
         if (grow->tables[i].owners)
             grow_set_triggers(&sql, &grow->tables[i], true);
-    return grow_run_buffer(grow, grow->home, &sql, GROW_SCAN_MS, NULL) == MOSAIC_OK ? MOSAIC_OK : fail(grow, error);
+    return grow_run_buffer(grow, grow->home, &sql, PQ_SCAN_MS, NULL) == MOSAIC_OK ? MOSAIC_OK
+                                                                                  : grow_fail(grow, grow->home, error);
 }
 
 /* ---- the fence ---- */

@@ -85,7 +85,7 @@ static mosaic_status flush(struct grow_target *target, mosaic_error *error)
 mosaic_status grow_take_result(PGconn *connection, const char *name, mosaic_error *error)
 {
     PGresult *result = NULL;
-    mosaic_status status = pq_finish_statement(connection, name, pq_deadline(GROW_SCAN_MS), &result, error);
+    mosaic_status status = pq_finish_statement(connection, name, pq_deadline(PQ_SCAN_MS), &result, error);
     if (status == MOSAIC_OK && PQresultStatus(result) != PGRES_COMMAND_OK)
         status = pq_result_error(connection, result, name, error);
     PQclear(result);
@@ -271,7 +271,7 @@ static mosaic_status sum_source(struct grow *grow, struct growing *growing, mosa
     if (growing->owners)
         map_parts(growing->table->map, part_of_shard);
     grow_add_sums(&sql, growing, growing->owners != NULL);
-    mosaic_status status = grow_run_buffer(grow, grow->home, &sql, GROW_SCAN_MS, &result);
+    mosaic_status status = grow_run_buffer(grow, grow->home, &sql, PQ_SCAN_MS, &result);
     if (status != MOSAIC_OK) {
         *error = grow->apply->shards[grow->home].error;
         return status;
@@ -292,7 +292,7 @@ static mosaic_status compare(struct grow *grow, size_t shard, const struct growi
     PGresult *result = NULL;
     mosaic_error *error = &grow->apply->shards[shard].error;
     grow_add_sums(&sql, growing, false);
-    mosaic_status status = grow_run_buffer(grow, shard, &sql, GROW_SCAN_MS, &result);
+    mosaic_status status = grow_run_buffer(grow, shard, &sql, PQ_SCAN_MS, &result);
     if (status == MOSAIC_OK)
         checksum_add_up(&found, result, 0, 1);
     PQclear(result);

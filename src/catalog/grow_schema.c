@@ -386,7 +386,7 @@ mosaic_status grow_make(struct grow *grow, size_t shard)
 mosaic_status grow_finish(struct grow *grow, size_t shard)
 {
     struct buffer sql = BUFFER_INIT(GROW_SQL_MOST);
-    mosaic_status status = run_dump(grow, shard, &grow->behind, GROW_SCAN_MS); /* all its indexes */
+    mosaic_status status = run_dump(grow, shard, &grow->behind, PQ_SCAN_MS); /* all its indexes */
     buffer_format(&sql, RESET_ALL "%s%s", settings, checksum_settings);
     if (status == MOSAIC_OK)
         status = grow_run_buffer(grow, shard, &sql, GROW_STEP_MS, NULL);

@@ -8,8 +8,7 @@
 #include "catalog/checksum.h"
 
 enum {
-    GROW_STEP_MS = 600000,           /* of a statement that scans no table */
-    GROW_SCAN_MS = 24 * 3600 * 1000, /* of one that does */
+    GROW_STEP_MS = 600000, /* of a statement that scans no table */
     GROW_SQL_MOST = 64 * 1024 * 1024,
     GROW_LOCK_MS = 200,         /* how long one try for a lock may make others wait behind it */
     GROW_LOCK_TRIES_MS = 60000, /* how long tries are repeated */
@@ -126,6 +125,8 @@ MOSAIC_MUST_CHECK mosaic_status grow_take_result(PGconn *connection, const char 
 /* May this role end the sessions of a shard? Adds findings. */
 MOSAIC_MUST_CHECK mosaic_status grow_check_sessions(struct apply *apply, size_t shard, mosaic_error *error);
 MOSAIC_MUST_CHECK mosaic_status grow_lock(struct grow *grow, mosaic_error *error);
+/* What a shard has failed with is what all of it fails with. */
+MOSAIC_MUST_CHECK mosaic_status grow_fail(const struct grow *grow, size_t shard, mosaic_error *error);
 /* With the lock: what was read of the tables before, and judged, still holds on this shard. */
 MOSAIC_MUST_CHECK mosaic_status grow_look_again(struct grow *grow, size_t shard);
 MOSAIC_MUST_CHECK mosaic_status grow_delete(struct grow *grow, mosaic_error *error);

@@ -111,12 +111,6 @@ bool homeward_add_names(struct buffer *sql, const struct grow *grow, size_t shar
     return any;
 }
 
-static mosaic_status fail(const struct grow *grow, size_t shard, mosaic_error *error)
-{
-    *error = grow->apply->shards[shard].error;
-    return error->status;
-}
-
 /* Does `table` have a foreign key to `other`? */
 static bool references(const struct growing *table, const struct growing *other)
 {
@@ -216,7 +210,7 @@ static mosaic_status lock(struct grow *grow, mosaic_error *error)
         if (status == MOSAIC_OK)
             return MOSAIC_OK;
         bool again = grow_is_lock_timeout(grow, failed);
-        fail(grow, failed, error);
+        (void)!grow_fail(grow, failed, error);
         for (size_t i = 0; i < shards && again; i++)
             again = grow_roll_back(grow, i) == MOSAIC_OK;
         if (!again)
@@ -306,8 +300,8 @@ static mosaic_status prepare(struct grow *grow, mosaic_error *error)
     control_point("homeward.locked");
     if (status == MOSAIC_OK)
         status = grow_on_others(grow, grow_look_again, error);
-    if (status == MOSAIC_OK && (status = grow_look_again(grow, grow->home)) != MOSAIC_OK)
-        return fail(grow, grow->home, error);
+    if (status == MOSAIC_OK && grow_look_again(grow, grow->home) != MOSAIC_OK)
+        return grow_fail(grow, grow->home, error);
     if (status == MOSAIC_OK)
         status = homeward_sum(grow, error);
     if (status == MOSAIC_OK)

@@ -17,12 +17,6 @@ struct coming {
     mosaic_error *error;
 };
 
-static mosaic_status fail(const struct grow *grow, size_t shard, mosaic_error *error)
-{
-    *error = grow->apply->shards[shard].error;
-    return error->status;
-}
-
 /* ---- sums ---- */
 
 static mosaic_status sum(struct grow *grow, size_t shard, const struct growing *growing, struct checksum *sums)
@@ -31,7 +25,7 @@ static mosaic_status sum(struct grow *grow, size_t shard, const struct growing *
     PGresult *result = NULL;
     *sums = (struct checksum){0};
     grow_add_sums(&sql, growing, false);
-    mosaic_status status = grow_run_buffer(grow, shard, &sql, GROW_SCAN_MS, &result);
+    mosaic_status status = grow_run_buffer(grow, shard, &sql, PQ_SCAN_MS, &result);
     if (status == MOSAIC_OK)
         checksum_add_up(sums, result, 0, 1);
     PQclear(result);
@@ -51,7 +45,7 @@ mosaic_status homeward_sum(struct grow *grow, mosaic_error *error)
 {
     mosaic_status status = grow_on_others(grow, sum_shard, error);
     if (status == MOSAIC_OK && sum_shard(grow, grow->home) != MOSAIC_OK)
-        return fail(grow, grow->home, error);
+        return grow_fail(grow, grow->home, error);
     return status;
 }
 
@@ -83,7 +77,7 @@ static mosaic_status verify(struct grow *grow, struct growing *growing, mosaic_e
     if (is_reference)
         return MOSAIC_OK;
     if (sum(grow, grow->home, growing, &found) != MOSAIC_OK)
-        return fail(grow, grow->home, error);
+        return grow_fail(grow, grow->home, error);
     return checksum_same(&found, &all) ? MOSAIC_OK : differ(grow, growing, grow->home, &found, &all, error);
 }
 
@@ -138,7 +132,7 @@ static mosaic_status copy_from(struct coming *coming, size_t shard)
     grow_add_name(&sql, coming->growing->table);
     buffer_text(&sql, ") TO STDOUT");
     if (grow_run_buffer(coming->grow, shard, &sql, GROW_STEP_MS, NULL) != MOSAIC_OK)
-        return fail(coming->grow, shard, coming->error);
+        return grow_fail(coming->grow, shard, coming->error);
     return take_rows(coming, shard);
 }
 
@@ -146,7 +140,7 @@ static mosaic_status copy_table(struct grow *grow, struct growing *growing, mosa
 {
     struct coming coming = {.grow = grow, .growing = growing, .said_at = process_clock(), .error = error};
     if (grow_put_begin(grow, growing, grow->home, &coming.target) != MOSAIC_OK)
-        return fail(grow, grow->home, error);
+        return grow_fail(grow, grow->home, error);
     mosaic_status status = MOSAIC_OK;
     for (size_t i = 0; i < grow->apply->model->shard_count && status == MOSAIC_OK; i++)
         if (i != grow->home && homeward_facts(grow, i, growing)->exists)
@@ -173,7 +167,7 @@ static mosaic_status advance(struct grow *grow, const struct growing *growing, c
     buffer_text(&sql, ") FROM ");
     grow_add_name(&sql, growing->table);
     buffer_format(&sql, " t)::text, '0') FROM %s s", sequence->name);
-    mosaic_status status = grow_run_buffer(grow, grow->home, &sql, GROW_SCAN_MS, &result);
+    mosaic_status status = grow_run_buffer(grow, grow->home, &sql, PQ_SCAN_MS, &result);
     if (status != MOSAIC_OK)
         return status;
     int64_t last = strtoll(PQgetvalue(result, 0, 0), NULL, 10), most = strtoll(PQgetvalue(result, 0, 1), NULL, 10);
@@ -217,7 +211,7 @@ static mosaic_status set_guards(struct grow *grow, bool enable)
 mosaic_status homeward_gather(struct grow *grow, mosaic_error *error)
 {
     if (set_guards(grow, false) != MOSAIC_OK)
-        return fail(grow, grow->home, error);
+        return grow_fail(grow, grow->home, error);
     for (size_t i = 0; i < grow->table_count; i++) {
         struct growing *growing = &grow->tables[i];
         if (growing->table->kind != TABLE_SHARDED)
@@ -228,10 +222,10 @@ mosaic_status homeward_gather(struct grow *grow, mosaic_error *error)
             return status;
         }
         if (advance_all(grow, growing) != MOSAIC_OK)
-            return fail(grow, grow->home, error);
+            return grow_fail(grow, grow->home, error);
     }
-    if (grow_run(grow, grow->home, "SET CONSTRAINTS ALL IMMEDIATE", GROW_SCAN_MS, NULL) != MOSAIC_OK ||
+    if (grow_run(grow, grow->home, "SET CONSTRAINTS ALL IMMEDIATE", PQ_SCAN_MS, NULL) != MOSAIC_OK ||
         set_guards(grow, true) != MOSAIC_OK)
-        return fail(grow, grow->home, error);
+        return grow_fail(grow, grow->home, error);
     return MOSAIC_OK;
 }

@@ -421,9 +421,9 @@ static mosaic_status read_arrivals(struct reader *reader)
                       &reader->facts->arrivals, &reader->facts->arrival_count);
 }
 
-static void add_targets(struct buffer *sql, const struct table_name *names, size_t count)
+void introspect_add_names(struct buffer *sql, const struct table_name *names, size_t count)
 {
-    buffer_text(sql, count ? " FROM (VALUES " : " FROM (SELECT 0, '', '' WHERE false");
+    buffer_text(sql, count ? "(VALUES " : "(SELECT 0, '', '' WHERE false");
     for (size_t i = 0; i < count; i++) {
         buffer_format(sql, "%s(%zu, ", i ? ", " : "", i);
         sql_literal(sql, names[i].schema, strlen(names[i].schema));
@@ -431,7 +431,14 @@ static void add_targets(struct buffer *sql, const struct table_name *names, size
         sql_literal(sql, names[i].name, strlen(names[i].name));
         buffer_char(sql, ')');
     }
-    buffer_text(sql, ") t(n, s, r) JOIN pg_namespace ns ON ns.nspname = t.s"
+    buffer_char(sql, ')');
+}
+
+static void add_targets(struct buffer *sql, const struct table_name *names, size_t count)
+{
+    buffer_text(sql, " FROM ");
+    introspect_add_names(sql, names, count);
+    buffer_text(sql, " t(n, s, r) JOIN pg_namespace ns ON ns.nspname = t.s"
                      " JOIN pg_class c ON c.relnamespace = ns.oid AND c.relname = t.r"
                      " AND c.relkind IN ('r', 'p', 'v', 'm', 'f')");
 }

@@ -119,6 +119,8 @@ struct shard_facts {
     size_t arrival_count;
 };
 
+/* Appends (VALUES (0, schema, name), …), or as many rows as there are names: none. */
+void introspect_add_names(struct buffer *sql, const struct table_name *names, size_t count);
 /* Reads it all, in one read-only REPEATABLE READ transaction. */
 MOSAIC_MUST_CHECK mosaic_status introspect_shard(PGconn *connection, const char *shard, const struct table_name *names,
                                                  size_t count, int64_t deadline, struct arena *arena,

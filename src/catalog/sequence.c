@@ -236,7 +236,7 @@ static mosaic_status lock(struct apply *apply, const struct sequence_work *work,
     add_question(&question, work, shard);
     mosaic_status status = run(apply, shard, &begin, GROW_STEP_MS, NULL);
     if (status == MOSAIC_OK)
-        status = run(apply, shard, &question, GROW_SCAN_MS, &result);
+        status = run(apply, shard, &question, PQ_SCAN_MS, &result);
     buffer_free(&question);
     if (status == MOSAIC_OK)
         take_answer(result, highest);
@@ -333,7 +333,7 @@ static mosaic_status ask_home(struct grow *grow, const struct sequence_work *wor
     add_question(&question, work, grow->home);
     mosaic_status status = grow_run_buffer(grow, grow->home, &sql, GROW_STEP_MS, NULL);
     if (status == MOSAIC_OK)
-        status = grow_run_buffer(grow, grow->home, &question, GROW_SCAN_MS, &result);
+        status = grow_run_buffer(grow, grow->home, &question, PQ_SCAN_MS, &result);
     buffer_free(&question);
     if (status == MOSAIC_OK)
         take_answer(result, highest);

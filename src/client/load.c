@@ -27,7 +27,6 @@ enum {
     LOG_LEAST = 4 * 1024,
     TELL_EVERY_MS = 100,
     CLOSE_MS = 1000,
-    TURN_MS = 24 * 3600 * 1000, /* an interrupt ends the wait */
 };
 
 mosaic_status job_where(const struct load_job *job, uint64_t line, mosaic_error *error)
@@ -85,7 +84,7 @@ static mosaic_status begin_transaction(const struct load_job *job, const struct 
              turn_of_table(job->table));
     mosaic_status status = pq_exec(stream->connection, stream->name, "BEGIN", deadline, NULL, error);
     if (status == MOSAIC_OK && job->table->kind == TABLE_REFERENCE)
-        status = pq_exec(stream->connection, stream->name, sql, pq_deadline(TURN_MS), NULL, error);
+        status = pq_exec(stream->connection, stream->name, sql, pq_deadline(PQ_SCAN_MS), NULL, error);
     return status;
 }
 

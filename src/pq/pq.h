@@ -11,6 +11,9 @@
 #include <libpq-fe.h>
 #include <stdint.h>
 
+/* ms: for a statement that reads whole tables, or waits for whoever does; an interrupt ends it. */
+enum { PQ_SCAN_MS = 24 * 3600 * 1000 };
+
 int64_t pq_now_ms(void);
 /* now + timeout_ms. */
 int64_t pq_deadline(int timeout_ms);

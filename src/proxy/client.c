@@ -444,7 +444,7 @@ static bool step(struct client *client, const char *data, size_t size, size_t *u
     return taken == TAKEN;
 }
 
-static bool awaits_reading(const struct client *client)
+bool client_awaits_reading(const struct client *client)
 {
     return client->needs_reading > client->worker->readings;
 }
@@ -466,7 +466,7 @@ static bool is_held_up(const struct client *client)
         (client->is_opening || client->asks || client->asks_types || client->asks_shape || client->left_sync))
         return true;
     const struct worker *worker = client->worker;
-    if (awaits_reading(client) ||
+    if (client_awaits_reading(client) ||
         atomic_load_explicit(&worker->proxy->readings_due, memory_order_relaxed) > worker->readings)
         return true;
     /* Behind the end of a cycle one piece of input is kept, and no more is read. */
@@ -490,7 +490,7 @@ void client_run(struct client *client)
     struct worker *worker = client->worker;
     char *data;
     size_t at = 0, used;
-    if (client->commit && client->awaits_ready && !commit_is_busy(client) && !awaits_reading(client))
+    if (client->commit && client->awaits_ready && !commit_is_busy(client) && !client_awaits_reading(client))
         client_scatter_committed(client);
     if (client->state == CLIENT_CLOSED || (awaits_scatter(client) && !resume_scatter(client)) || is_held_up(client))
         return;

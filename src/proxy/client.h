@@ -175,6 +175,8 @@ struct client {
     char trace[TRACE_ID + 1]; /* of the linked server's transaction, where trace is on */
 };
 
+/* Does its next statement wait until the schema has been read anew? */
+bool client_awaits_reading(const struct client *client);
 /* Takes over a socket that was accepted. */
 bool client_new(struct worker *worker, int fd, const struct sockaddr *address, bool is_unix);
 /* Closes it; `why`, if any, is told as a FATAL error first. */

@@ -131,26 +131,14 @@ static const struct buffer *description_of(const struct facts *facts, const stru
     return facts->closes ? NULL : scatter_description(scatter);
 }
 
-static void describe(struct buffer *out, const struct buffer *description)
-{
-    if (description)
-        buffer_add(out, description->data, description->size);
-    else
-        wire_empty(out, WIRE_B_NO_DATA);
-}
-
 enum taken cursor_describe(struct client *client, struct prepared *prepared)
 {
     struct route route;
     if (!portal_has_scatter(client) || client->status == 'E')
         return REACHED;
-    enum taken taken = client->asks ? local_ask_path(client) : REACHED;
+    enum taken taken = local_route(client, prepared, &route);
     if (taken != REACHED)
         return taken;
-    if (!route_facts(client, prepared, &route))
-        return client_out_of_memory(client);
-    if (route.way == ROUTE_ASK)
-        return local_ask_path(client);
     const struct facts *facts = route.facts && route.facts->count == 1 ? &route.facts->facts[0] : NULL;
     if (!facts || !cursor_is(client, facts))
         return REACHED;
@@ -158,12 +146,7 @@ enum taken cursor_describe(struct client *client, struct prepared *prepared)
     taken = extended_send_before(client);
     if (taken != REACHED)
         return taken;
-    struct buffer *out = client_answer(client);
-    size_t at = wire_begin(out, WIRE_B_PARAMETER_DESCRIPTION);
-    wire_16(out, 0);
-    wire_end(out, at);
-    describe(out, description);
-    return client_answered(client) ? TAKEN : client_out_of_memory(client);
+    return extended_answer_described(client, description);
 }
 
 enum taken cursor_portal(struct client *client, const struct bound *bound, const struct wire_named *named,
@@ -186,7 +169,7 @@ enum taken cursor_portal(struct client *client, const struct bound *bound, const
     if (kind == EXPECT_EXECUTE)
         return carry_out(client, facts, scatter);
     struct buffer *out = client_answer(client);
-    describe(out, description_of(facts, scatter));
+    extended_describe(out, description_of(facts, scatter));
     return client_answered(client) ? TAKEN : client_out_of_memory(client);
 }
 

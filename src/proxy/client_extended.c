@@ -30,13 +30,21 @@ static bool describes_here(struct client *client, struct prepared *prepared)
     return (local_applies(client, only) || only->class == STATEMENT_DEALLOCATE) && !client->transaction.has_failed;
 }
 
-static enum taken answer_no_data(struct client *client)
+void extended_describe(struct buffer *out, const struct buffer *description)
+{
+    if (description)
+        buffer_add(out, description->data, description->size);
+    else
+        wire_empty(out, WIRE_B_NO_DATA);
+}
+
+enum taken extended_answer_described(struct client *client, const struct buffer *description)
 {
     struct buffer *answer = client_answer(client);
     size_t at = wire_begin(answer, WIRE_B_PARAMETER_DESCRIPTION);
     wire_16(answer, 0);
     wire_end(answer, at);
-    wire_empty(answer, WIRE_B_NO_DATA);
+    extended_describe(answer, description);
     return client_answered(client) ? TAKEN : client_out_of_memory(client);
 }
 
@@ -44,15 +52,11 @@ static enum taken answer_no_data(struct client *client)
 static enum taken describe_execute(struct client *client, struct prepared *prepared)
 {
     struct route route;
-    enum taken taken = REACHED;
     if (!prepare_sql_may_execute(prepared->text, prepared->size))
         return REACHED;
-    if (client->asks && (taken = local_ask_path(client)) != REACHED)
+    enum taken taken = local_route(client, prepared, &route);
+    if (taken != REACHED)
         return taken;
-    if (!route_facts(client, prepared, &route))
-        return client_out_of_memory(client);
-    if (route.way == ROUTE_ASK)
-        return local_ask_path(client);
     if (!route.facts || route.facts->count != 1 || route.facts->facts[0].class != STATEMENT_EXECUTE)
         return REACHED;
     struct client_statement *statement = prepare_sql_find(client, &route.facts->facts[0]);
@@ -62,7 +66,7 @@ static enum taken describe_execute(struct client *client, struct prepared *prepa
     if (taken != REACHED)
         return taken;
     if (!statement)
-        return answer_no_data(client);
+        return extended_answer_described(client, NULL);
     taken = extended_ensure(client, statement->prepared, statement);
     if (taken != REACHED)
         return taken;
@@ -85,7 +89,7 @@ static enum taken describe_statement(struct client *client, const struct wire_na
         return taken;
     if (describes_here(client, prepared)) {
         client_held_answered(client, client_answer(client));
-        return client_answered(client) ? answer_no_data(client) : client_out_of_memory(client);
+        return client_answered(client) ? extended_answer_described(client, NULL) : client_out_of_memory(client);
     }
     if (client_placement_names(client, prepared)) {
         taken = extended_send_before(client);

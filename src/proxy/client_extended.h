@@ -17,6 +17,10 @@ enum taken extended_refuse_any(struct client *client, const mosaic_error *error)
 enum taken extended_fail(struct client *client, const char *sqlstate, const char *format, const char *name);
 /* One message without a body, of ours. */
 enum taken extended_answer_empty(struct client *client, char type);
+/* The description of a result, as sent: NULL: there is none. */
+void extended_describe(struct buffer *out, const struct buffer *description);
+/* To Describe of a statement without parameters. */
+enum taken extended_answer_described(struct client *client, const struct buffer *description);
 /* A server for what any shard can say, with all Parses sent. TAKEN without a server: refused. */
 enum taken extended_reach_any(struct client *client);
 /* The same to describe a statement: the home shard where it, or a Parse, names what that one alone has. NULL: none. */

@@ -439,3 +439,13 @@ enum taken local_ask_path(struct client *client)
     }
     return TAKEN_LATER;
 }
+
+enum taken local_route(struct client *client, struct prepared *prepared, struct route *route)
+{
+    enum taken taken = client->asks ? local_ask_path(client) : REACHED;
+    if (taken != REACHED)
+        return taken;
+    if (!route_facts(client, prepared, route))
+        return client_out_of_memory(client);
+    return route->way == ROUTE_ASK ? local_ask_path(client) : REACHED;
+}

@@ -8,6 +8,8 @@
 #include "proxy/client.h"
 #include "sql/facts.h"
 
+struct route;
+
 /* `text`: BEGIN as the client wrote it, or as it would have been. False when memory is out. */
 bool local_begin(struct client *client, const char *text, size_t size);
 /* Is this statement, the only one of its text, to be answered here in the client's present state? */
@@ -44,5 +46,7 @@ bool local_is_beside(struct client *client, const struct facts *facts);
 /* Asks a server for the session's search_path, or for ids_wanted ids. TAKEN_LATER: the message is to be given again;
  * REACHED: it is known now. */
 enum taken local_ask_path(struct client *client);
+/* The route of a prepared text by itself, with what must be known for it asked first. REACHED: it is in *route. */
+enum taken local_route(struct client *client, struct prepared *prepared, struct route *route);
 
 #endif

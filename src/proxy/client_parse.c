@@ -163,28 +163,14 @@ static bool is_aborted(struct client *client, struct prepared *prepared)
     }
 }
 
-/* What such a text is must be known before a server is given it. */
-static enum taken know_path(struct client *client, struct prepared *prepared)
-{
-    struct route route;
-    enum taken taken = client->asks ? local_ask_path(client) : REACHED;
-    if (taken != REACHED)
-        return taken;
-    if (!route_facts(client, prepared, &route))
-        return client_out_of_memory(client);
-    return route.way == ROUTE_ASK ? local_ask_path(client) : REACHED;
-}
-
 enum taken client_know_schema(struct client *client, struct prepared *prepared)
 {
     struct route route;
     if (__builtin_expect(!changed_may_differ(client), 1) && !client->asks)
         return REACHED;
-    enum taken taken = know_path(client, prepared);
+    enum taken taken = local_route(client, prepared, &route);
     if (taken != REACHED)
         return taken;
-    if (!route_facts(client, prepared, &route))
-        return client_out_of_memory(client);
     if (!route.facts || !changed_wants_schema(client, route.facts, prepared->text, prepared->size))
         return REACHED;
     client->asks_for = ASK_SCHEMA;
@@ -273,7 +259,8 @@ enum taken extended_parse(struct client *client, const char *message, const stru
         return wait_for_shape(client);
     }
     if (__builtin_expect(prepared->may_place, 0)) {
-        enum taken taken = know_path(client, prepared);
+        struct route route; /* what the text is must be known before a server is given it */
+        enum taken taken = local_route(client, prepared, &route);
         if (taken != REACHED) {
             prepared_release(prepared);
             return taken;

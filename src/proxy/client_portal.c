@@ -177,22 +177,16 @@ static enum taken execute_here(struct client *client, const struct bound *bound,
     if (bound->placement)
         return client_placement_execute(client, bound->placement);
     struct prepared *prepared = bound->prepared;
-    if (client->asks) {
-        enum taken taken = local_ask_path(client);
-        if (taken != REACHED)
-            return taken;
-    }
-    if (!route_facts(client, prepared, &route))
-        return client_out_of_memory(client);
-    if (route.way == ROUTE_ASK)
-        return local_ask_path(client);
+    enum taken taken = local_route(client, prepared, &route);
+    if (taken != REACHED)
+        return taken;
     const struct facts *only = route.facts && route.facts->count == 1 ? &route.facts->facts[0] : NULL;
     if (only && prepare_sql_is(only))
         return prepare_sql_run(client, only, prepared->text, prepared->size);
     if (!only || !local_applies(client, only))
         return extended_fail(client, "0A000", "this statement was bound before the transaction was open on a shard%s",
                              "");
-    enum taken taken = local_end_branches(client, only);
+    taken = local_end_branches(client, only);
     if (taken != REACHED)
         return taken;
     struct buffer *answer = client_answer(client);

@@ -93,7 +93,7 @@ static int64_t idle_most(const struct client *client)
 static bool is_idle_in_transaction(const struct client *client)
 {
     return client->status != 'I' && !client->awaits_ready && !client->waits && !client->commit && !is_owed(client) &&
-           client->needs_reading <= client->worker->readings && client->state == CLIENT_READY;
+           !client_awaits_reading(client) && client->state == CLIENT_READY;
 }
 
 /* ms: since it was heard of last, or was told something, as the end of what it had asked. */

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SQL_MOST = 16 * 1024, SCAN_MS = 24 * 3600 * 1000 };
+enum { SQL_MOST = 16 * 1024 };
 
 /* Of the values that a sequence gives, the one that it would come to last; where there is none, nothing is known. */
 struct furthest {
@@ -61,7 +61,7 @@ static mosaic_status ask_furthest(struct transfer *transfer, size_t shard, const
     buffer_text(&sql, " WHERE ");
     add_value(&sql, column);
     buffer_format(&sql, " BETWEEN %" PRId64 " AND %" PRId64, sequence->least, sequence->most);
-    mosaic_status status = ask(transfer, shard, &sql, SCAN_MS, &result, error); /* it may have no index */
+    mosaic_status status = ask(transfer, shard, &sql, PQ_SCAN_MS, &result, error); /* it may have no index */
     if (status == MOSAIC_OK && !PQgetisnull(result, 0, 0)) {
         int64_t value = strtoll(PQgetvalue(result, 0, 0), NULL, 10);
         bool further = sequence->increment > 0 ? value > furthest->value : value < furthest->value;
