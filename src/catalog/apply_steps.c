@@ -35,9 +35,7 @@ static mosaic_status first_failure(struct apply *apply, mosaic_error *error)
 
 static void add_table(struct buffer *sql, const char *schema, const char *name)
 {
-    sql_identifier(sql, schema);
-    buffer_char(sql, '.');
-    sql_identifier(sql, name);
+    sql_qualified(sql, schema, name);
 }
 
 static void add_text(struct buffer *sql, const char *text)

@@ -50,9 +50,7 @@ static void sum_copy(void *context, size_t shard)
     buffer_text(&sql, " FROM (SELECT ");
     checksum_add_form(&sql, &of->facts.tables[looking->table]);
     buffer_text(&sql, " FROM ");
-    sql_identifier(&sql, table->schema);
-    buffer_char(&sql, '.');
-    sql_identifier(&sql, table->name);
+    sql_qualified(&sql, table->schema, table->name);
     buffer_text(&sql, ") x");
     if (!buffer_failed(&sql) && pq_exec(of->connection, of->facts.shard, buffer_string(&sql), looking->deadline,
                                         &result, &ignored) == MOSAIC_OK) {

@@ -156,9 +156,7 @@ static mosaic_status has_rows(struct apply *apply, size_t shard, const struct ca
     PGresult *result = NULL;
     mosaic_error why;
     buffer_text(&sql, "SELECT EXISTS (SELECT FROM ");
-    sql_identifier(&sql, table->schema);
-    buffer_char(&sql, '.');
-    sql_identifier(&sql, table->name);
+    sql_qualified(&sql, table->schema, table->name);
     buffer_char(&sql, ')');
     mosaic_status status = buffer_failed(&sql)
                                ? error_memory(&why)
@@ -225,9 +223,7 @@ void grow_say(struct apply *apply, const char *format, ...)
 
 void grow_add_name(struct buffer *sql, const struct table *table)
 {
-    sql_identifier(sql, table->schema);
-    buffer_char(sql, '.');
-    sql_identifier(sql, table->name);
+    sql_qualified(sql, table->schema, table->name);
 }
 
 void grow_add_names(struct buffer *sql, const struct grow *grow)
@@ -493,9 +489,7 @@ static mosaic_status is_at_home(struct apply *apply, const struct table_name *na
     struct apply_shard *home = &apply->shards[apply->catalog_shard];
     struct buffer sql = BUFFER_INIT(16 * 1024), quoted = BUFFER_INIT(4096);
     PGresult *result = NULL;
-    sql_identifier(&quoted, name->schema);
-    buffer_char(&quoted, '.');
-    sql_identifier(&quoted, name->name);
+    sql_qualified(&quoted, name->schema, name->name);
     buffer_text(&sql, "SELECT pg_catalog.to_regclass(");
     sql_literal(&sql, buffer_string(&quoted), quoted.size);
     buffer_text(&sql, ") IS NOT NULL");

@@ -203,9 +203,7 @@ void grow_set_triggers(struct buffer *sql, const struct growing *growing, bool e
         if (off && !(enable && trigger->parent))
             continue;
         buffer_text(sql, "ALTER TABLE ");
-        sql_identifier(sql, trigger->schema);
-        buffer_char(sql, '.');
-        sql_identifier(sql, trigger->table);
+        sql_qualified(sql, trigger->schema, trigger->table);
         buffer_text(sql, !enable || off            ? " DISABLE TRIGGER "
                          : trigger->enabled == 'R' ? " ENABLE REPLICA TRIGGER "
                          : trigger->enabled == 'A' ? " ENABLE ALWAYS TRIGGER "

@@ -34,9 +34,7 @@ mosaic_status grow_read_dependents(PGconn *connection, const char *shard, const 
 void grow_drop_add(struct grow_drop *drop, const char *schema, const char *name)
 {
     struct buffer quoted = BUFFER_INIT(4096);
-    sql_identifier(&quoted, schema);
-    buffer_char(&quoted, '.');
-    sql_identifier(&quoted, name);
+    sql_qualified(&quoted, schema, name);
     buffer_text(&drop->names, drop->names.size ? ", " : "");
     buffer_add(&drop->names, quoted.data, quoted.size);
     buffer_text(&drop->texts, drop->texts.size ? ", " : "");

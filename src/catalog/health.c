@@ -23,9 +23,7 @@ static mosaic_status count_rows(PGconn *connection, const struct table *table, c
     struct buffer sql = BUFFER_INIT(SQL_MOST);
     PGresult *result = NULL;
     buffer_text(&sql, "SELECT count(*) FROM (SELECT FROM ");
-    sql_identifier(&sql, table->schema);
-    buffer_char(&sql, '.');
-    sql_identifier(&sql, table->name);
+    sql_qualified(&sql, table->schema, table->name);
     buffer_format(&sql, " LIMIT %d) x", HEALTH_COUNTED_MOST + 1);
     mosaic_status status = buffer_failed(&sql)
                                ? error_memory(error)

@@ -80,9 +80,7 @@ static mosaic_status check_dependents(const struct check *check, size_t shard)
     const char *name = apply->model->shards[shard].name;
     struct buffer quoted = BUFFER_INIT(4096);
     PGresult *result = NULL;
-    sql_identifier(&quoted, check->name->schema);
-    buffer_char(&quoted, '.');
-    sql_identifier(&quoted, check->name->name);
+    sql_qualified(&quoted, check->name->schema, check->name->name);
     mosaic_status status = buffer_failed(&quoted)
                                ? error_memory(check->error)
                                : grow_read_dependents(apply->shards[shard].connection, name, buffer_string(&quoted),

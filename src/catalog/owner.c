@@ -75,9 +75,7 @@ static void add_comment(struct buffer *sql, const struct table *table, const cha
     add_literal(sql, table->name);
     buffer_text(sql, " AND k.conname = '" OWNER_CONSTRAINT "' AND pg_catalog.obj_description(k.oid, 'pg_constraint')"
                      " IS NULL) THEN COMMENT ON CONSTRAINT " OWNER_CONSTRAINT " ON ");
-    sql_identifier(sql, table->schema);
-    buffer_char(sql, '.');
-    sql_identifier(sql, table->name);
+    sql_qualified(sql, table->schema, table->name);
     buffer_text(sql, " IS ");
     add_literal(sql, comment);
     buffer_text(sql, "; END IF; END");

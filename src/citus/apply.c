@@ -71,9 +71,7 @@ static mosaic_status count_rows(struct citus_apply *apply, mosaic_error *error)
         if (!apply->options.read_rows || apply->tables[i].distributed || !facts->exists || !strchr("rp", facts->kind))
             continue;
         buffer_text(&sql, "SELECT count(*) FROM ");
-        sql_identifier(&sql, apply->model->tables[i].schema);
-        buffer_char(&sql, '.');
-        sql_identifier(&sql, apply->model->tables[i].name);
+        sql_qualified(&sql, apply->model->tables[i].schema, apply->model->tables[i].name);
         mosaic_status status =
             buffer_failed(&sql) ? error_memory(error) : ask(apply, buffer_string(&sql), &count, error);
         buffer_free(&sql);

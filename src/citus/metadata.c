@@ -190,9 +190,7 @@ static mosaic_status take(struct model *model, const PGresult *result, struct ar
 void citus_add_relation(struct buffer *sql, const struct table *table)
 {
     struct buffer name = BUFFER_INIT(4096);
-    sql_identifier(&name, table->schema);
-    buffer_char(&name, '.');
-    sql_identifier(&name, table->name);
+    sql_qualified(&name, table->schema, table->name);
     sql_literal(sql, buffer_string(&name), name.size);
     buffer_free(&name);
 }

@@ -265,9 +265,7 @@ static mosaic_status copy_rows(struct exporting *exporting)
 
 static void add_table(const struct exporting *exporting, struct buffer *sql)
 {
-    sql_identifier(sql, exporting->table->schema);
-    buffer_char(sql, '.');
-    sql_identifier(sql, exporting->table->name);
+    sql_qualified(sql, exporting->table->schema, exporting->table->name);
 }
 
 /* All columns of the table, or those that were named, which must be there. */

@@ -32,9 +32,7 @@ static mosaic_status ask(const struct route_check *check, const struct key_slice
 {
     struct buffer name = BUFFER_INIT(4096), array = BUFFER_INIT(KEYS_MOST);
     mosaic_status status;
-    sql_identifier(&name, check->table->schema);
-    buffer_char(&name, '.');
-    sql_identifier(&name, check->table->name);
+    sql_qualified(&name, check->table->schema, check->table->name);
     buffer_char(&array, '{');
     for (size_t i = 0; i < count; i++) {
         buffer_text(&array, i ? "," : "");

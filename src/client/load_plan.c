@@ -9,9 +9,7 @@ enum { SQL_MOST = 512 * 1024 };
 
 static void add_table(const struct table *table, struct buffer *sql)
 {
-    sql_identifier(sql, table->schema);
-    buffer_char(sql, '.');
-    sql_identifier(sql, table->name);
+    sql_qualified(sql, table->schema, table->name);
 }
 
 /* The table's columns as a shard has them: name, 't' where they are generated, modifier, default. */

@@ -13,6 +13,8 @@
 
 /* Appends an identifier, quoted where PostgreSQL's quote_ident would. */
 void sql_identifier(struct buffer *sql, const char *name);
+/* Appends schema.name (or table.column), each as an identifier. */
+void sql_qualified(struct buffer *sql, const char *schema, const char *name);
 /* Appends a literal, as PostgreSQL's quote_literal: E'' where it has a backslash. */
 void sql_literal(struct buffer *sql, const char *text, size_t size);
 /*

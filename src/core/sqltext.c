@@ -208,6 +208,13 @@ void sql_identifier(struct buffer *sql, const char *name)
     buffer_char(sql, '"');
 }
 
+void sql_qualified(struct buffer *sql, const char *schema, const char *name)
+{
+    sql_identifier(sql, schema);
+    buffer_char(sql, '.');
+    sql_identifier(sql, name);
+}
+
 void sql_literal(struct buffer *sql, const char *text, size_t size)
 {
     if (size && memchr(text, '\\', size))

@@ -54,9 +54,7 @@ static void add_cast(const struct keys_input *input, size_t i, struct buffer *ou
 {
     const struct schema_type *type = type_of(input->input->schema, input->facts->stream->columns[i]);
     buffer_text(out, "::");
-    sql_identifier(out, type->schema);
-    buffer_char(out, '.');
-    sql_identifier(out, type->name);
+    sql_qualified(out, type->schema, type->name);
 }
 
 static bool is_sign(const struct token *token, char sign)
@@ -129,9 +127,7 @@ static char *copy_text(const struct keys_input *input)
     const struct fact_stream *stream = input->facts->stream;
     struct buffer out = BUFFER_INIT(SOURCE_BYTES_MOST);
     buffer_text(&out, "COPY ");
-    sql_identifier(&out, stream->target->schema);
-    buffer_char(&out, '.');
-    sql_identifier(&out, stream->target->name);
+    sql_qualified(&out, stream->target->schema, stream->target->name);
     for (size_t i = 0; i < stream->count; i++) {
         buffer_text(&out, i ? ", " : " (");
         sql_identifier(&out, stream->columns[i]->name);

@@ -140,9 +140,7 @@ static void write_text(const struct scatter *scatter, struct buffer *out)
         size_t column = strtoul(mark + 1, NULL, 10) - 1;
         const struct schema_type *type = schema_type_by_oid(schema, partials_type(scatter->partials, column));
         buffer_add(out, at, (size_t)(mark - at));
-        sql_identifier(out, type->schema);
-        buffer_char(out, '.');
-        sql_identifier(out, type->name);
+        sql_qualified(out, type->schema, type->name);
         modifier_write(type->oid, (int)partials_modifier(scatter->partials, column), out);
     }
     buffer_text(out, at);

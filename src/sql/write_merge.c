@@ -129,13 +129,9 @@ static const char *key_source(struct analysis *analysis, const struct use *inser
             struct buffer sql = BUFFER_INIT(1024);
             if (range->columns.list[at].term != term || !range->columns.list[at].name)
                 continue;
-            sql_identifier(&sql, alias);
-            buffer_char(&sql, '.');
-            sql_identifier(&sql, range->columns.list[at].name);
+            sql_qualified(&sql, alias, range->columns.list[at].name);
             buffer_text(&sql, "::");
-            sql_identifier(&sql, type->schema);
-            buffer_char(&sql, '.');
-            sql_identifier(&sql, type->name);
+            sql_qualified(&sql, type->schema, type->name);
             const char *copy = buffer_failed(&sql) ? NULL : analysis_copy(analysis, buffer_string(&sql));
             buffer_free(&sql);
             return copy;

@@ -24,9 +24,7 @@ void transfer_say(const struct transfer *transfer, const char *format, ...)
 
 void transfer_add_name(struct buffer *sql, const struct table *table)
 {
-    sql_identifier(sql, table->schema);
-    buffer_char(sql, '.');
-    sql_identifier(sql, table->name);
+    sql_qualified(sql, table->schema, table->name);
 }
 
 const char *transfer_name(struct transfer *transfer, const struct table *table)
