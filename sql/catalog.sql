@@ -84,8 +84,8 @@ CREATE SEQUENCE IF NOT EXISTS mosaic.id_block AS bigint MINVALUE 0 START 0;
 -- The last id given: its block, and 12 bits within it.
 CREATE SEQUENCE IF NOT EXISTS mosaic.id_value AS bigint MINVALUE 0 START 0;
 
--- 63 bits: 41 of milliseconds since 2024 began, 10 of the shard, 12 of a count. Sorted by time, without asking any
--- other shard. docs/design/catalog.md proves that no id comes twice, whatever the clock does.
+-- 63 bits: 41 of milliseconds since 2024 began, 10 of the shard, 12 of a count. Sorted by time, as far as a second,
+-- without asking any other shard. docs/design/catalog.md proves that no id comes twice, whatever the clock does.
 CREATE OR REPLACE FUNCTION mosaic.next_id() RETURNS bigint LANGUAGE plpgsql VOLATILE SECURITY DEFINER
     SET search_path = pg_catalog AS '
 DECLARE
@@ -99,7 +99,7 @@ BEGIN
         SELECT last_value INTO opened FROM mosaic.id_block; -- before nextval: the proof needs it
         now_ms := floor(date_part(''epoch'', clock_timestamp()) * 1000)::bigint - 1704067200000;
         IF opened < now_ms OR opened <= used THEN
-            CONTINUE WHEN mosaic.open_id_block(now_ms, opened, opened <= used);
+            CONTINUE WHEN mosaic.open_id_block(now_ms, opened, opened <= used OR opened < now_ms - 1000);
         END IF;
         given := nextval(''mosaic.id_value'');
         IF given >> 12 = opened THEN

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define COMMENT "pgmosaic ids.1 shard %d"
+#define COMMENT "pgmosaic ids.2 shard %d"
 
 mosaic_status ids_plan(const struct difference_input *input, struct arena *arena, struct difference *difference,
                        mosaic_error *error)

@@ -5,6 +5,7 @@ that all users can enter ($PGMOSAIC_TEST_BASE, else a new one), because servers 
 """
 import contextlib
 import faulthandler
+import functools
 import json
 import os
 import pathlib
@@ -21,8 +22,9 @@ CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("PGMOSAIC_BUILD", CHECKOUT / "build")).resolve()
 COMMAND = BUILD / "pgmosaic"
 SEED = int(os.environ.get("SEED") or random.SystemRandom().randrange(1 << 32))
+FULL = bool(os.environ.get("PGMOSAIC_FULL"))
 # In the full run every sanitizer's tests share the machine: there, what waits does so for longer before it fails.
-PATIENCE = 4 if os.environ.get("PGMOSAIC_FULL") else 1
+PATIENCE = 4 if FULL else 1
 SANITIZER_MARKS = ("AddressSanitizer", "LeakSanitizer", "ThreadSanitizer", "runtime error:")
 # What would lead a command to another cluster than the test's own, or make a `make` speak as one within another.
 FOREIGN = ("PGMOSAIC_CONFIG", "PGDATABASE", "PGUSER", "PGHOST", "PGPORT", "PGPASSFILE", "PGPASSWORD", "PGSERVICE",
@@ -74,6 +76,38 @@ def peak_memory(process):
         time.sleep(0.02)
     assert peak, "it was never seen"
     return peak
+
+
+def postgres_directories():
+    """Where PostgreSQL's programs are, the newest first: of the places where lab up looks, those that packages have."""
+    for major in range(18, 12, -1):
+        for programs in (f"/usr/lib/postgresql/{major}/bin", f"/usr/pgsql-{major}/bin"):
+            if pathlib.Path(programs, "postgres").exists():
+                yield pathlib.Path(programs)
+
+
+@functools.cache
+def copying_programs():
+    """A directory with PostgreSQL's programs, and an initdb that copies what it made before (./initdb); None: no package
+    has any."""
+    programs = next(postgres_directories(), None)
+    base = os.environ.get("PGMOSAIC_TEST_BASE")
+    if not programs or not base:
+        return None
+    made = pathlib.Path(base, "postgres")
+    draft = pathlib.Path(tempfile.mkdtemp(prefix="postgres-", dir=base))
+    draft.chmod(0o755)
+    for program in programs.iterdir():
+        (draft / program.name).symlink_to(program)
+    (draft / "initdb").unlink()
+    shutil.copy(pathlib.Path(__file__).parent / "initdb", draft / "initdb")
+    (draft / "templates").mkdir()
+    (draft / "templates").chmod(0o1777)
+    try:
+        draft.rename(made)
+    except OSError:  # another worker was first
+        shutil.rmtree(draft)
+    return made
 
 
 class Lab:
@@ -214,7 +248,8 @@ def make_lab(module_directory):
         parent.mkdir(mode=0o755)
         lab = Lab(parent, name, shards)
         made.append(lab)
-        return lab.up(*options)
+        programs = copying_programs()
+        return lab.up(*options, *(("--postgres", programs) if programs else ()))
     yield make
     for lab in made:
         lab.down()
@@ -250,13 +285,11 @@ def whole(proxy, lab, request):
 
 def citus_missing():
     """Why no Citus lab can be made of this machine's servers, or None. Only PostgreSQL where lab up looks counts."""
-    for major in range(18, 12, -1):
-        for programs in (f"/usr/lib/postgresql/{major}/bin", f"/usr/pgsql-{major}/bin"):
-            config = pathlib.Path(programs, "pg_config")
-            if config.exists() and pathlib.Path(programs, "postgres").exists():
-                share = subprocess.run([config, "--sharedir"], capture_output=True, text=True, check=True).stdout.strip()
-                if pathlib.Path(share, "extension", "citus.control").exists():
-                    return None
+    for programs in postgres_directories():
+        if (programs / "pg_config").exists():
+            share = subprocess.run([programs / "pg_config", "--sharedir"], capture_output=True, text=True, check=True).stdout
+            if pathlib.Path(share.strip(), "extension", "citus.control").exists():
+                return None
     return "Citus is in no PostgreSQL of this machine"
 
 
@@ -383,10 +416,10 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "both: depends on the build: under sanitizers, and in the ordinary build too")
 
 
-def at_points(points, always):
-    """Parametrizes a test by the control points at which it kills: those named are of each run, the others of the full
-    one."""
-    return pytest.mark.parametrize("point", [point if point in always else pytest.param(point, marks=pytest.mark.long)
+def at_points(points, always, name="point"):
+    """Parametrizes a test by the control points at which it kills, or the like: those named are of each run, the others
+    of the full one."""
+    return pytest.mark.parametrize(name, [point if point in always else pytest.param(point, marks=pytest.mark.long)
                                              for point in points])
 
 

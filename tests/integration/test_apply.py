@@ -10,7 +10,7 @@ import time
 import psycopg2
 import pytest
 
-from conftest import COMMAND, environment, run_command
+from conftest import COMMAND, at_points, environment, run_command
 
 pytestmark = pytest.mark.light
 
@@ -624,12 +624,13 @@ def test_a_table_in_use_is_not_locked_for_long(users):
     assert users.constraint(1, "users")[1]
 
 
+ALWAYS = {"apply.schema=2", "apply.validated", "apply.before_catalog", "apply.epoch=2"}
 POINTS = ["apply.schema", "apply.schema=2", "apply.constraint", "apply.constraint=3", "apply.validated",
-          "apply.validated=3", "apply.before_catalog", "adopt.locked", "adopt.fenced", "apply.after_catalog", "apply.epoch",
+          "apply.validated=3", "apply.before_catalog", "apply.after_catalog", "apply.epoch",
           "apply.epoch=2"]
 
 
-@pytest.mark.parametrize("point", POINTS)
+@at_points(POINTS, ALWAYS)
 def test_killed_at_any_step_and_run_again(users, control_points, point):
     name, _, nth = point.partition("=")
     users.write()
@@ -642,7 +643,20 @@ def test_killed_at_any_step_and_run_again(users, control_points, point):
     assert len(users.lab.query(0, "SELECT id FROM mosaic.history")) == 1
 
 
-@pytest.mark.parametrize("point", ["apply.before_catalog", "apply.after_catalog", "apply.drop", "apply.epoch"])
+@pytest.mark.parametrize("point", ["adopt.locked", "adopt.fenced"])
+def test_killed_while_a_table_that_stands_everywhere_is_taken_in(users, control_points, point):
+    tables, users.tables = users.tables, []
+    users.applied()
+    users.tables = tables
+    users.write()
+    done = run_command("apply", users.path, "--yes", cwd=users.directory, env={"MOSAIC_CONTROL_POINT": f"{point}=kill"})
+    assert done.returncode == -9, done.stdout + done.stderr
+    users.applied()
+    assert all(users.constraint(shard, "users")[1] for shard in range(3))
+    assert "nothing to change" in users.applied().stdout
+
+
+@at_points(["apply.before_catalog", "apply.after_catalog", "apply.drop", "apply.epoch"], {"apply.drop"})
 def test_killed_while_a_table_goes(users, control_points, point):
     name, _, nth = point.partition("=")
     users.applied()

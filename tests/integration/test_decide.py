@@ -7,6 +7,9 @@ from conftest import superuser
 from proxies import direct_target
 
 LAB_SHARDS = 2
+
+pytestmark = pytest.mark.light
+
 HEX = "0123456789abcdef" * 2
 PLAN = "+ functions mosaic.decide and mosaic.forget on s1"
 

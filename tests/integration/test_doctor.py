@@ -5,6 +5,8 @@ import pytest
 
 LAB_SHARDS = 2
 
+pytestmark = pytest.mark.light
+
 
 @pytest.fixture(scope="module", autouse=True)
 def tables(lab):

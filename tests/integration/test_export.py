@@ -11,6 +11,9 @@ import pytest
 from conftest import COMMAND, environment, run_command
 
 LAB_SHARDS = 3
+
+pytestmark = pytest.mark.light
+
 ROWS = [(i, f'name "{i}",\nline', None if i % 3 else "") for i in range(-50, 500)]
 
 

@@ -497,7 +497,7 @@ GROW_POINTS = ["grow.locked", "grow.created", "grow.copied", "grow.verified", "g
                "apply.after_catalog", "apply.epoch=1", "apply.epoch=2"]
 
 
-@at_points(GROW_POINTS, {"grow.copied", "grow.cut", "grow.moved", "apply.epoch=1"})
+@at_points(GROW_POINTS, {"grow.copied", "grow.moved"})
 def test_killed_at_any_step_of_a_move_and_run_again(cluster, control_points, point):
     name, _, nth = point.partition("=")
     cluster.lab.query(0, "CREATE TYPE mood AS ENUM ('a', 'b'); CREATE TABLE t (id int PRIMARY KEY, m mood);"
@@ -837,7 +837,7 @@ def killed_on_the_way_home(cluster, point):
     return decided
 
 
-@at_points(HOMEWARD_POINTS, {"homeward.raised_one=1", "grow.cut", "homeward.gone_one=1"})
+@at_points(HOMEWARD_POINTS, {"grow.cut", "homeward.gone_one=1"})
 def test_killed_on_the_way_home_and_run_again(cluster, control_points, point):
     killed_on_the_way_home(cluster, point)
     cluster.applied()

@@ -4,6 +4,8 @@ import pathlib
 
 import pytest
 
+pytestmark = pytest.mark.light
+
 SCHEMA = "create table k(id bigint primary key, note text)"
 TABLES = "  - {name: k, key: id, function: modulo}\n"
 

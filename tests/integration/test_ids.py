@@ -62,6 +62,23 @@ def test_ids_when_the_clock_steps_back(cluster):
     assert min(take_ids(cluster, 0, 10)) > max(ids)
 
 
+def test_an_id_of_long_ago_is_given_to_nobody(cluster):
+    """While another session opens a block, ids come from the one before; not when that was opened a second ago."""
+    cluster.applied()
+    first = take_ids(cluster, 0, 1)[0]
+    with cluster.lab.connect(0) as opener, opener.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(hashtext('pgmosaic next_id'), 0)")
+        cluster.lab.query(0, f"SELECT setval('mosaic.id_value', {(first >> 22) - 5000}::bigint << 12, false),"
+                             f" setval('mosaic.id_block', {(first >> 22) - 5000})")
+        with pytest.raises(psycopg2.errors.LockNotAvailable):
+            cluster.lab.query(0, "SET lock_timeout = '300ms'; SELECT mosaic.next_id()")
+        ahead = int(time.time() * 1000) - SINCE + 200
+        cluster.lab.query(0, f"SELECT setval('mosaic.id_value', {ahead}::bigint << 12, false), setval('mosaic.id_block', {ahead})")
+        time.sleep(0.3)
+        assert cluster.lab.query(0, "SET lock_timeout = '300ms'; SELECT mosaic.next_id() >> 22") == [(ahead,)]
+    assert take_ids(cluster, 0, 1)[0] >> 22 > ahead
+
+
 def test_ids_for_every_role_and_again_after_a_drop(cluster):
     cluster.applied()
     with superuser(cluster.lab, 1) as cursor:

@@ -15,13 +15,13 @@ import time
 import psycopg2
 import pytest
 
-from conftest import COMMAND, Lab, environment, run_command, run_json
+from conftest import COMMAND, FULL, Lab, environment, run_command, run_json
 
 pytestmark = pytest.mark.light
 
 CONTROL_POINTS = ("lab.after_directory", "lab.after_initdb", "lab.after_start", "lab.after_role", "lab.before_commit",
                   "lab.after_commit")
-EACH = 1 if os.environ.get("PGMOSAIC_FULL") else 2  # of these, every one or every second
+EACH = 1 if FULL else 3  # of these, every one or every third
 
 
 def lab_of(directory, name, **options):

@@ -140,6 +140,7 @@ def every(cluster):
     return cluster
 
 
+@pytest.mark.light
 @pytest.mark.parametrize("form", ["text", "binary"])
 @pytest.mark.parametrize("column", list(SPECIAL))
 def test_order_of_every_type(every, column, form):

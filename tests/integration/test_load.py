@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from conftest import COMMAND, environment, peak_memory, run_command
+from conftest import COMMAND, FULL, at_points, environment, peak_memory, run_command
 
 pytestmark = pytest.mark.light
 
@@ -539,8 +539,8 @@ def test_a_shard_down_and_a_shard_killed(cluster):
 
 
 @pytest.mark.deadline(400)
-@pytest.mark.parametrize("point", ["load.begin=kill", "load.row=1:kill", "load.row=700:kill", "load.copied=kill",
-                                   "load.before_prepare=kill", "twophase.*"])
+@at_points(["load.begin=kill", "load.row=1:kill", "load.row=700:kill", "load.copied=kill", "load.before_prepare=kill",
+            "twophase.*"], {"load.row=700:kill", "twophase.*"})
 def test_killed_at_every_step(cluster, control_points, point):
     """No shard keeps a part: after doctor all rows are there or none."""
     points = [point]
@@ -550,7 +550,7 @@ def test_killed_at_every_step(cluster, control_points, point):
         names = {name for file in source.glob("*.c") for name in re.findall(r'control_point\("(twophase\.[\w.]+)"\)',
                                                                             file.read_text())}
         assert names
-        points = sorted(f"{name}={n}:kill" for name in names for n in (1, 2))
+        points = sorted(f"{name}={n}:kill" for name in names for n in ((1, 2) if FULL else (1,)))
     for each in points:
         cluster.everywhere("truncate users")
         done = load(cluster, "users", "id\n" + "".join(f"{i}\n" for i in range(1000)),
@@ -570,8 +570,7 @@ def test_killed_at_every_step(cluster, control_points, point):
 @pytest.mark.parametrize("options", [[], ["--on-error", "report"]], ids=["stop", "report"])
 def test_memory_is_bounded(cluster, options):
     """Rows generated on the fly; the peak of resident memory is at most 64 MiB."""
-    full = os.environ.get("PGMOSAIC_FULL")
-    size = (1024 if full and not options else 48) * 1024 * 1024
+    size = (1024 if FULL and not options else 48) * 1024 * 1024
     process = feeder(cluster, *options)
     sent = number = 0
     while sent < size:

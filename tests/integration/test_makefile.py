@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from conftest import CHECKOUT, COMMAND, citus_missing, environment
+from conftest import CHECKOUT, COMMAND, FULL, citus_missing, environment
 
 pytestmark = [pytest.mark.plain, pytest.mark.deadline(600)]
 
@@ -44,7 +44,7 @@ class Checkout:
 
 USERS = ["us"] + (["nobody"] if os.geteuid() == 0 else [])
 # What does not depend on who it is runs as one of them, and as both in test-full.
-AS_BOTH = USERS if os.environ.get("PGMOSAIC_FULL") else []
+AS_BOTH = USERS if FULL else []
 as_us = pytest.mark.parametrize("checkout", AS_BOTH or USERS[:1], indirect=True)
 as_ordinary = pytest.mark.parametrize("checkout", AS_BOTH or USERS[-1:], indirect=True)
 

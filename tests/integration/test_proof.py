@@ -15,6 +15,9 @@ from conftest import BUILD
 
 SHARDS = 3
 LAB_SHARDS = SHARDS + 1  # the first has all rows
+
+pytestmark = pytest.mark.light
+
 GIVEN = os.environ.get("ROUTING_STATEMENTS")
 STATEMENTS = int(GIVEN or 1500)
 SECONDS_MOST = 1e9 if GIVEN else 40  # on a busy machine fewer statements

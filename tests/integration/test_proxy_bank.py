@@ -17,13 +17,13 @@ import time
 import psycopg
 import psycopg2
 import pytest
-from conftest import COMMAND, SANITIZER_MARKS, SEED, environment
+from conftest import COMMAND, FULL, SANITIZER_MARKS, SEED, environment
 from proxies import STANDIN, Target, config_with, direct_target, free_port, launch
 from test_proxy_soak import guarded
 from test_twophase import kill_server, restart, stop_server
 
 LAB_SHARDS = 4
-SECONDS = int(os.environ.get("SOAK_SECONDS") or (600 if os.environ.get("PGMOSAIC_FULL") else 30))
+SECONDS = int(os.environ.get("SOAK_SECONDS") or (600 if FULL else 30))
 CLIENTS = 64
 ACCOUNTS = 400
 FIRST = 1000  # of each account

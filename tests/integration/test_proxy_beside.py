@@ -10,6 +10,9 @@ from test_proxy_sql_prepare import alone, code, proxy, same  # noqa: F401: fixtu
 from wireprograms import ran
 
 LAB_SHARDS = 3
+
+pytestmark = pytest.mark.light
+
 WAYS = [query, lambda sql: ran(sql) + sync()]
 KEYS = (1, 2, 3)
 

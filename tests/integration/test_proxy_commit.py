@@ -204,7 +204,8 @@ def test_recovery_while_proxies_stand_still(lab, control_points, healer):
             transfer.check(lab, point)
 
 
-@pytest.mark.parametrize("victim, end", [(PARTICIPANT, kill_server), (DECIDER, stop_server), (DECIDER, kill_server)])
+@pytest.mark.parametrize("victim, end", [pytest.param(PARTICIPANT, kill_server, marks=pytest.mark.long),
+                                         pytest.param(DECIDER, stop_server, marks=pytest.mark.long), (DECIDER, kill_server)])
 def test_a_shard_ends_while_proxies_stand_still(lab, control_points, victim, end):
     with proxies_at(lab, POINTS, "stop") as (made, cases):
         end(lab, victim)
@@ -581,6 +582,7 @@ ENDS = {
 }
 
 
+@pytest.mark.light
 @pytest.mark.parametrize("case", ENDS)
 @pytest.mark.parametrize("after", [False, True])
 def test_the_end_of_a_transaction_of_one_shard_is_lost(lab, case, after):

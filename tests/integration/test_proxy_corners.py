@@ -21,7 +21,7 @@ CREATE AGGREGATE agg(bigint) (sfunc = step, stype = bigint, initcond = '0');
 """
 TABLES = " - {name: users, key: id, function: modulo}\n - {name: orders, key: user_id}\n"
 
-pytestmark = pytest.mark.skipif(bool(STANDIN), reason="only the proxy has a coordinator")
+pytestmark = [pytest.mark.skipif(bool(STANDIN), reason="only the proxy has a coordinator"), pytest.mark.light]
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ import time
 
 import psycopg2
 import pytest
-from conftest import PATIENCE, SEED
+from conftest import FULL, PATIENCE, SEED
 from proxies import STANDIN, ask, eventually, start_proxy
 from test_proxy_bank import SETTLED, STUCK, Address, Caller, Killer, wait_settled
 from test_proxy_commit import DECIDED, POINTS
@@ -24,8 +24,9 @@ from test_twophase import wait_stopped
 
 LAB_SHARDS = 4  # as the bank's killers have it
 CASES = 2 * len(POINTS)
+CHOSEN = POINTS if FULL else ("prepared_one", "decided", "committed_one")
 CLIENTS = 4
-SECONDS = int(os.environ.get("SOAK_SECONDS") or (60 if os.environ.get("PGMOSAIC_FULL") else 6))
+SECONDS = int(os.environ.get("SOAK_SECONDS") or (60 if FULL else 6))
 # Statement; what it leaves: a query for one row, or none.
 CHANGES = [("ALTER TABLE altered ADD COLUMN c{0} int DEFAULT 7",
             "SELECT 1 FROM pg_attribute WHERE attrelid = 'altered'::regclass AND attname = 'c{0}'"),
@@ -101,11 +102,11 @@ def settled(lab):
 
 @contextlib.contextmanager
 def proxies_at(lab, action):
-    with contextlib.ExitStack() as stack, concurrent.futures.ThreadPoolExecutor(len(POINTS)) as pool:
+    with contextlib.ExitStack() as stack, concurrent.futures.ThreadPoolExecutor(len(CHOSEN)) as pool:
         def start(point):
             return stack.enter_context(start_proxy(lab, {"recovery_interval": "1h", "threads": 1},
                                                    env={"MOSAIC_CONTROL_POINT": f"commit.{point}={action}"}))
-        yield list(zip(POINTS, pool.map(start, POINTS)))
+        yield list(zip(CHOSEN, pool.map(start, CHOSEN)))
 
 
 def test_a_proxy_killed_at_each_step(lab, control_points, healer):

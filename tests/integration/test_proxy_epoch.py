@@ -10,7 +10,7 @@ LAB_SHARDS = 2
 USERS = "CREATE TABLE users (id bigint PRIMARY KEY, name text); GRANT ALL ON users TO PUBLIC"
 PLAN = "+ every role may read mosaic.epoch on s1"
 
-pytestmark = pytest.mark.skipif(bool(STANDIN), reason="only the proxy has a map")
+pytestmark = [pytest.mark.skipif(bool(STANDIN), reason="only the proxy has a map"), pytest.mark.light]
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,9 @@ import wireprograms
 from proxies import direct_target, start_proxy
 
 LAB_SHARDS = 1
+
+pytestmark = pytest.mark.light
+
 SEED = os.environ.get("SEED", "1")
 SCALE = float(os.environ.get("EXACT_SCALE", "1"))
 SHRINK_TRIES = 40

@@ -19,6 +19,9 @@ from test_apply import Cluster
 from test_twophase import wait_stopped
 
 LAB_SHARDS = 3
+
+pytestmark = pytest.mark.light
+
 COMMENTED = "tables: # what is spread\n  # users and what is theirs\n  - {name: users, key: id, function: modulo}   # by id\n"
 
 

@@ -9,6 +9,7 @@ import subprocess
 
 import psycopg2
 import pytest
+from conftest import at_points
 from proxies import STANDIN, direct_target, eventually, start_proxy
 from test_proxy_clients import call, needs
 from test_proxy_clients import sysbench as call_sysbench
@@ -125,7 +126,7 @@ def branches(make_lab, module_directory):
         yield lab
 
 
-@pytest.mark.parametrize("mode", ["simple", "extended", "prepared"])
+@at_points(["simple", "extended", "prepared"], {"prepared"}, "mode")
 def test_tpcb_by_branch_with_transfers(branches, mode):
     before = booked(branches)
     out = pgbench(branches.proxy, *branches.scripts, "-M", mode, "-c", 8, "-j", 2, "-t", 8, "--max-tries", 100)

@@ -15,6 +15,8 @@ import rawwire
 import routing_statements
 from proxies import STANDIN, direct_target, start_proxy
 
+pytestmark = pytest.mark.light
+
 SEED = os.environ.get("SEED", "1")
 TURNS = int(os.environ.get("ROUTING_TURNS", "300"))
 CLUSTERS = [1] if STANDIN else [1, 2, 5]

@@ -15,11 +15,11 @@ import time
 
 import pytest
 import rawwire
-from conftest import BUILD
+from conftest import BUILD, FULL
 from proxies import STANDIN, direct_target, start_proxy
 
 LAB_SHARDS = 2
-SECONDS = int(os.environ.get("SOAK_SECONDS") or (600 if os.environ.get("PGMOSAIC_FULL") else 20))
+SECONDS = int(os.environ.get("SOAK_SECONDS") or (600 if FULL else 20))
 CLIENTS = 24
 STUCK = 30  # seconds without an answer
 SEED = os.environ.get("SEED", "1")

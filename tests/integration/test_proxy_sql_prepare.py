@@ -11,6 +11,9 @@ from rawwire import bind, close, describe, execute, parse, query, sync
 from wireprograms import ran
 
 LAB_SHARDS = 3
+
+pytestmark = pytest.mark.light
+
 SCHEMA = ("CREATE TABLE thing (id bigint PRIMARY KEY, name text); CREATE TABLE land (code int PRIMARY KEY);"
           "CREATE TABLE docs (tag text PRIMARY KEY)")
 ROWS = "INSERT INTO thing VALUES ({0}, 'thing {0}')"

@@ -9,6 +9,8 @@ from conftest import run_command
 
 LAB_SHARDS = 3
 
+pytestmark = pytest.mark.light
+
 
 def route(*arguments, input=None):
     """The rows of `route`, each split from the right: a key may hold tabs."""

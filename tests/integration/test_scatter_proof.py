@@ -14,11 +14,12 @@ import time
 import psycopg2
 import pytest
 import test_proof
+from conftest import FULL
 from test_proof import KEYS, LAB_SHARDS, SECONDS_MOST, Probe, Statement, World  # noqa: F401
 
 pytestmark = pytest.mark.plain
 
-STATEMENTS = int(os.environ.get("ROUTING_STATEMENTS") or (2500 if os.environ.get("PGMOSAIC_FULL") else 1500))
+STATEMENTS = int(os.environ.get("ROUTING_STATEMENTS") or (2500 if FULL else 1500))
 # A text's order is ours to merge only where its collation is known.
 DDL = test_proof.DDL.replace("name text", 'name text COLLATE "C"').replace("char(4)", 'char(4) COLLATE "C"') + """
 CREATE TYPE mood AS ENUM ('sad', 'ok', 'glad');

@@ -18,6 +18,9 @@ import pytest
 from conftest import BUILD, COMMAND, environment, superuser
 
 LAB_SHARDS = 3
+
+pytestmark = pytest.mark.light
+
 DECIDER = 2
 POINTS = ("before_prepare", "prepared_one", "prepared", "before_decision", "decided", "committed_one", "done")
 DECIDED = ("decided", "committed_one", "done")

@@ -13,13 +13,13 @@ import time
 import psycopg2
 import pytest
 import test_proof
-from conftest import BUILD
+from conftest import BUILD, FULL
 from test_proof import KEYS, LAB_SHARDS, NAMES, SECONDS_MOST, SHARDS, TABLES, Probe, World  # noqa: F401
 from test_scatter_proof import Scattered
 
 pytestmark = pytest.mark.plain
 
-STATEMENTS = int(os.environ.get("ROUTING_STATEMENTS") or (2500 if os.environ.get("PGMOSAIC_FULL") else 1500))
+STATEMENTS = int(os.environ.get("ROUTING_STATEMENTS") or (2500 if FULL else 1500))
 DDL = test_proof.DDL + """
 CREATE TABLE q (id int PRIMARY KEY, v int, label text DEFAULT 'new', rank numeric(4,1));
 CREATE TABLE codes (code int PRIMARY KEY, v int DEFAULT 7, label text);

@@ -357,7 +357,7 @@ static void test_the_first_apply_and_the_second(void **state)
         bench.tables[i].constraints = &owners[i];
         bench.tables[i].constraint_count = 1;
         bench.facts[i].mosaic = (struct shard_identity){true, "shop", bench.shards[i].name, "s0", 1};
-        bench.facts[i].ids = i ? "pgmosaic ids.1 shard 1" : "pgmosaic ids.1 shard 0";
+        bench.facts[i].ids = i ? "pgmosaic ids.2 shard 1" : "pgmosaic ids.2 shard 0";
     }
     bench.table.rule.buckets = 0;
     assert_int_equal(differ(&bench, &first.wanted, &second), MOSAIC_OK);
