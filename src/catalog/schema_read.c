@@ -79,8 +79,10 @@ static void read_namespaces(struct reader *reader)
     const char **names = rows_of(reader, &rows, sizeof *names);
     for (int row = 0; row < rows; row++)
         names[row] = text(reader, row, 0);
-    if (rows)
+    if (rows) {
         reader->schema->defaults = strtoll(value(reader, 0, 1), NULL, 10);
+        reader->schema->sight = strtoll(value(reader, 0, 2), NULL, 10);
+    }
     reader->schema->namespaces = names;
     reader->schema->namespace_count = (size_t)rows;
 }
@@ -452,6 +454,11 @@ mosaic_status schema_stamp(PGconn *connection, const char *shard, int64_t deadli
     *stamp = strtoull(PQgetvalue(result, 0, 0), NULL, 10);
     PQclear(result);
     return MOSAIC_OK;
+}
+
+const char *schema_sight_query(void)
+{
+    return schema_sight_sql;
 }
 
 const char *schema_stamp_query(void)

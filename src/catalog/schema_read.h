@@ -67,5 +67,7 @@ MOSAIC_MUST_CHECK mosaic_status schema_stamp(PGconn *connection, const char *sha
                                              mosaic_error *error);
 /* A query that gives that number, as a bigint. */
 const char *schema_stamp_query(void);
+/* An expression, right under any search_path, that gives schema->sight on the home shard. */
+const char *schema_sight_query(void);
 
 #endif

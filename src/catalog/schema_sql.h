@@ -2,7 +2,7 @@
 #ifndef MOSAIC_CATALOG_SCHEMA_SQL_H
 #define MOSAIC_CATALOG_SCHEMA_SQL_H
 
-#define OF_NO_SESSION "n.nspname !~ '^pg_(temp|toast)'"
+#define OF_NO_SESSION "n.nspname OPERATOR(pg_catalog.!~) '^pg_(temp|toast)'"
 
 static const char schema_begin_sql[] =
     "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL search_path = pg_catalog;"
@@ -13,14 +13,23 @@ static const char schema_begin_sql[] =
  * it sees the schemas of its search_path, or does not. A connection of before that does not look again (PostgreSQL
  * keeps a path until a schema or the role changes, namespace.c) is of no use for either.
  */
-#define DEFAULTS                                                                                                      \
-    "(SELECT pg_catalog.hashtextextended(coalesce(string_agg(concat_ws(' ', s.setrole, s.setdatabase, s.setconfig), " \
-    "';' ORDER BY s.setrole, s.setdatabase), '') || ' ' || " MEMBERS ", 12) FROM pg_catalog.pg_db_role_setting s"     \
-    " WHERE s.setdatabase IN (0, (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = current_database())))"
+#define DEFAULTS                                                                                                       \
+    "(SELECT pg_catalog.hashtextextended(pg_catalog.concat(pg_catalog.string_agg(pg_catalog.concat_ws(' ', s.setrole," \
+    " s.setdatabase, s.setconfig), ';' ORDER BY s.setrole, s.setdatabase), ' ', " MEMBERS                              \
+    "), 12) FROM pg_catalog.pg_db_role_setting s WHERE s.setdatabase OPERATOR(pg_catalog.=) ANY (ARRAY[0::"            \
+    "pg_catalog.oid, (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname OPERATOR(pg_catalog.=)"               \
+    " pg_catalog.current_database())]))"
 #define MEMBERS                                                                                                      \
-    "concat((SELECT string_agg(m::text, ';' ORDER BY m.roleid, m.member, m.grantor) FROM pg_catalog.pg_auth_members" \
-    " m), ' ', (SELECT string_agg(concat(r.oid, r.rolinherit), ';' ORDER BY r.oid) FROM pg_catalog.pg_roles r"       \
-    " WHERE r.rolsuper OR NOT r.rolinherit))"
+    "(SELECT pg_catalog.string_agg(m::pg_catalog.text, ';' ORDER BY m.roleid, m.member, m.grantor) FROM"             \
+    " pg_catalog.pg_auth_members m), ' ', (SELECT pg_catalog.string_agg(pg_catalog.concat(r.oid, r.rolinherit), ';'" \
+    " ORDER BY r.oid) FROM pg_catalog.pg_roles r WHERE r.rolsuper OR NOT r.rolinherit)"
+
+/* The same, and which schemas there are and who may see them. Right under any search_path. */
+#define SIGHT                                                                                         \
+    "(SELECT pg_catalog.hashtextextended(pg_catalog.concat(" DEFAULTS ", ' ', pg_catalog.string_agg(" \
+    "pg_catalog.concat_ws(' ', n.nspname, n.nspowner, n.nspacl), ';' ORDER BY n.oid)), 13)"           \
+    " FROM pg_catalog.pg_namespace n WHERE " OF_NO_SESSION ")"
+static const char schema_sight_sql[] = SIGHT;
 
 /*
  * Of relations that ANALYZE, VACUUM, TRUNCATE and the like touch, what we read is hashed; of the others, where the row
@@ -51,7 +60,7 @@ static const char schema_stamp_sql[] =
     " UNION ALL SELECT " DEFAULTS ") q";
 
 static const char schema_namespaces_sql[] =
-    "SELECT n.nspname, " DEFAULTS " FROM pg_namespace n WHERE " OF_NO_SESSION " ORDER BY 1";
+    "SELECT n.nspname, " DEFAULTS ", " SIGHT " FROM pg_namespace n WHERE " OF_NO_SESSION " ORDER BY 1";
 
 /* A view of PostgreSQL's own needs no text: each server answers it for itself. */
 static const char schema_relations_sql[] =

@@ -94,6 +94,7 @@ struct client {
     bool asks;         /* a question of ours is on its way to the linked server */
     enum client_asks asks_for; /* what it is, or is to be, for */
     size_t ids_wanted;         /* ASK_IDS: so many */
+    unsigned path_tries;       /* so often a search_path was told that is not of this world */
     bool left_sync;            /* the segment is being ended on the linked server, to go on elsewhere */
     bool cycle_failed;         /* an error came in this cycle */
     bool path_is_local;        /* the transaction has changed the search_path for itself */

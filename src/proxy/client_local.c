@@ -16,6 +16,8 @@
 #include <string.h>
 #include <strings.h>
 
+enum { PATH_TRIES = 5 }; /* then it is used for this statement, whatever changes meanwhile */
+
 static bool has_no_server(const struct client *client)
 {
     return !client->server || client->is_fresh;
@@ -335,8 +337,6 @@ bool local_carry_out(struct client *client, const struct facts *facts, const cha
 
 /* ---- what a server is asked first: the search_path, new ids, the schema ---- */
 
-static const char path_query[] = "SELECT pg_catalog.current_schemas(true)";
-
 static const char *const asked_for[] = {
     [ASK_PATH] = "the session's search_path",
     [ASK_IDS] = "new ids",
@@ -360,12 +360,30 @@ static bool learn(struct client *client, const char *answer)
     }
 }
 
+/* Of another connection; and behind a reading of the world, where this one knows another. */
+static enum taken ask_path_again(struct client *client)
+{
+    struct worker *worker = client->worker;
+    client->asks = false;
+    client->path_tries++;
+    if (client->server->unfit)
+        loop_again(&worker->loop, &client->channel.source);
+    else
+        client->needs_reading = proxy_ask_reload(worker->proxy);
+    client->server->unfit = true;
+    server_unlink(client->server);
+    return TAKEN_LATER;
+}
+
 /* The answer is there: remembers it, and lets go of a server that was reached for it alone. */
 static enum taken take_path(struct client *client)
 {
     struct server *server = client->server;
     bool is_answered = server && !server->ours_failed && server->expect.count == 0 &&
                        (server->failure.size || client->asks_for >= ASK_SCHEMA);
+    if (is_answered && client->asks_for == ASK_PATH && client->path_tries < PATH_TRIES &&
+        !route_path_agrees(client, buffer_string(&server->failure)))
+        return ask_path_again(client);
     bool known = is_answered && learn(client, buffer_string(&server->failure));
     client->asks = false;
     if (!known)
@@ -394,7 +412,7 @@ static bool add_question(struct client *client, struct buffer *sql)
     else if (client->asks_for == ASK_CHECKS)
         buffer_add(sql, client->worker->text, client->worker->text_size);
     else
-        buffer_text(sql, path_query);
+        route_path_question(client, sql);
     return !buffer_failed(sql);
 }
 

@@ -88,7 +88,14 @@ const struct session_path *route_path(struct client *client);
 size_t route_path_names(const struct session_path *path, const char *const **names);
 /* plan_cache_context of what has this path, computed once where there are no temporary tables; NULL: of no path. */
 uint64_t route_path_context(const struct session_path *path, const struct sql_context *context, uint64_t seed);
-/* Takes current_schemas(true) as a server told it: {pg_catalog,public}. False: memory is out, or it is malformed. */
+/* Adds what the client's server is asked: its search_path, and on the home shard schema_sight_query(). */
+void route_path_question(const struct client *client, struct buffer *sql);
+/*
+ * Does the answer stand behind what the world was read from? False: its connection is of before, or the home shard
+ * shows roles other schemas by now. A path that was kept then would stay if that were taken back before anybody looks.
+ */
+bool route_path_agrees(const struct client *client, const char *text);
+/* Takes the answer, {pg_catalog,public} and a number. False: memory is out, or it is malformed. */
 MOSAIC_MUST_CHECK bool route_learn_path(struct client *client, const char *text);
 void route_free_paths(struct user *user);
 

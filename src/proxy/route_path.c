@@ -3,9 +3,11 @@
  * world changes.
  */
 #include "base/memory.h"
+#include "catalog/schema_read.h"
 #include "proxy/route.h"
 #include "proxy/server.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 enum { PATHS_MOST = 256 };
@@ -88,6 +90,30 @@ static size_t split_array(const char *text, char *names)
     return *text == '}' ? count : SIZE_MAX;
 }
 
+/* May its answer be compared with the world? Not within transactions, nor of a connection that the client keeps. */
+static bool is_comparable(const struct client *client)
+{
+    return !client->path_is_local && !client->is_pinned && client->status == 'I' && client->is_fresh &&
+           server_is_clean(client->server);
+}
+
+void route_path_question(const struct client *client, struct buffer *sql)
+{
+    const struct world *world = client->worker->world;
+    buffer_text(sql, "SELECT pg_catalog.concat(pg_catalog.current_schemas(true)");
+    if (client->server->pool->shard == world->home && world->schema && world->schema->sight && is_comparable(client))
+        buffer_format(sql, ", ' ', %s", schema_sight_query());
+    buffer_char(sql, ')');
+}
+
+bool route_path_agrees(const struct client *client, const char *text)
+{
+    const char *end = strrchr(text, '}');
+    bool is_told = end && end[1] == ' ';
+    return !is_comparable(client) ||
+           (!client->server->unfit && (!is_told || strtoll(end + 2, NULL, 10) == client->worker->world->schema->sight));
+}
+
 bool route_learn_path(struct client *client, const char *text)
 {
     struct user *user = client->user;
@@ -112,6 +138,7 @@ bool route_learn_path(struct client *client, const char *text)
     }
     path->count = kept;
     path->version = client->worker->world->version;
+    client->path_tries = 0;
     bool is_old = client->server && client->server->unfit; /* it may have started with another one */
     if (!client->path_is_local && !client->is_pinned && !is_old)
         path->state = settings_hold(client->session);

@@ -125,6 +125,7 @@ struct schema {
     const char *const *namespaces;
     size_t namespace_count;
     int64_t defaults; /* a number over what ALTER ROLE … SET and the like give to new sessions; 0: not read */
+    int64_t sight;    /* and over what shows each role its schemas; 0: not read */
     /* types[i]'s OID at place s (model_places): type_oids[s * type_count + i], 0 where it has none; NULL: all equal. */
     const uint32_t *type_oids;
     struct schema_index *index; /* made by schema_index */

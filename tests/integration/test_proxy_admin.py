@@ -875,14 +875,14 @@ def test_after_a_takeover_clients_of_the_old_process_can_cancel(cluster, directo
                 eventually(lambda number=number: log.read_text().count("took ") == number + 1)
                 clients.append(proxy.psycopg2())
             for client in clients:
-                running = in_background(lambda client=client: client.cursor().execute("SELECT pg_sleep(30)"))
-                eventually(lambda: cluster.query(0, "SELECT 1 FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(30)'"
+                running = in_background(lambda client=client: client.cursor().execute("SELECT pg_sleep(60)"))
+                eventually(lambda: cluster.query(0, "SELECT 1 FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(60)'"
                                                     " AND state = 'active'")
-                           or cluster.query(1, "SELECT 1 FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(30)' AND "
+                           or cluster.query(1, "SELECT 1 FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(60)' AND "
                                                "state = 'active'"))
                 client.cancel()
                 with pytest.raises(psycopg2.errors.QueryCanceled):
-                    running.result(5)
+                    running.result(50)
                 client.cursor().execute("SELECT 1")
         finally:
             for client in clients:

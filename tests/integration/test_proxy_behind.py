@@ -163,6 +163,23 @@ def test_a_schema_that_a_grant_shows(proxy, one, at_servers, what):
         eventually(lambda: names() == ["sharded"] * 3)
 
 
+def test_a_grant_that_is_taken_back_before_anybody_looks(lab, proxy, one, at_servers):
+    """What is learned of a search_path meanwhile is not kept for the definitions of before."""
+    with start_proxy(lab, {"schema_check_interval": "1h"}) as slow, contextlib.closing(slow.psycopg2()) as reader:
+        def names():
+            return [row[0] for id in range(3) for row in ask(reader, f"SELECT name FROM users WHERE id = {id}")]
+        ask(reader, "SET ROLE behind_reader")
+        at_servers("GRANT behind_archivist TO behind_reader")
+        try:
+            ask(reader, "SET search_path = archive, public")
+            assert names() == ["archived"] * 3
+        finally:
+            at_servers("REVOKE behind_archivist FROM behind_reader")
+        with pytest.raises(psycopg2.errors.UndefinedTable):
+            ask(reader, "SELECT FROM nowhere")  # for which the proxy looks
+        assert names() == ["sharded"] * 3
+
+
 def rows(messages):
     return [row_values(body) for kind, body in messages if kind == "D"]
 
