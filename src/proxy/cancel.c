@@ -221,9 +221,18 @@ static struct canceller *canceller_new(struct server *server)
     return NULL;
 }
 
+/* BEGIN is on its way: were it cancelled, what is sent behind it would be carried out, and committed, by itself. */
+static bool is_beginning(const struct server *server)
+{
+    return server->status == 'I' && server->expect.count > 1 && expect_head(&server->expect)->kind == EXPECT_OURS;
+}
+
 bool cancel_server(struct server *server)
 {
     struct worker *worker = server->worker;
+    server->cancel_due = is_beginning(server);
+    if (server->cancel_due)
+        return true;
     struct canceller *canceller = server->key_size ? canceller_new(server) : NULL;
     if (!canceller)
         return false;

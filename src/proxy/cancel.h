@@ -17,7 +17,10 @@ void cancel_unregister(struct client *client);
 uint32_t cancel_pid(const struct client *client);
 /* A CancelRequest came in; from any thread. */
 void cancel_request(struct proxy *proxy, uint32_t pid, const unsigned char *key, uint32_t size);
-/* Cancels what the server runs, if anything: over TLS where its own connection is. False: it could not be tried. */
+/*
+ * Cancels what the server runs, if anything: over TLS where its own connection is; where a transaction is being opened
+ * for it, behind that. False: it could not be tried.
+ */
 bool cancel_server(struct server *server);
 /* The server is about to be freed: requests on their way to it end without it. */
 void cancel_forget(struct server *server);

@@ -52,6 +52,7 @@ struct server {
     bool tls_retried;  /* sslmode allow or prefer: this is the other try, with TLS or without */
     bool unfit;        /* close it as soon as it is free */
     bool ours_failed;  /* a query of ours was answered by an error */
+    bool cancel_due;   /* as soon as its transaction is open */
     bool sees_copy;    /* CopyInResponse came: the client may send data */
     char passing_type; /* of a message that goes through in pieces */
     bool passing_visible;

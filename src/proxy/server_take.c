@@ -2,6 +2,7 @@
 #include "proxy/server_take.h"
 
 #include "base/memory.h"
+#include "proxy/cancel.h"
 #include "proxy/client.h"
 #include "proxy/commit.h"
 #include "proxy/effect.h"
@@ -18,6 +19,8 @@ static bool ours_done(struct server *server, char status)
 {
     struct client *client = server->client;
     server->status = status;
+    if (server->cancel_due)
+        (void)cancel_server(server);
     if (server->expect.count)
         return true;
     if (client && client->replays) {
