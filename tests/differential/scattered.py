@@ -145,7 +145,8 @@ class Scattered(KeyedSources):
         """An output in ORDER BY: its place, its label, its expression again."""
         output = outputs[at]
         form, shape = self.random.random(), "({})" if self.chance(0.06) else "{}"
-        if form < 0.4 or isinstance(output.tree, str):
+        # A name alone is first of all the label of a column, be it another one.
+        if form < 0.4 or isinstance(output.tree, str) or output.tree.text() in [each.label for each in outputs if each is not output]:
             return Node("key", [shape.format(at + 1), self.random.choice(DIRECTIONS[:9])])
         if form < 0.7 and output.label and output.label not in WORDS:
             return Node("key", [shape.format(output.label), self.random.choice(DIRECTIONS)])
