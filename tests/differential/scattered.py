@@ -146,7 +146,8 @@ class Scattered(KeyedSources):
         output = outputs[at]
         form, shape = self.random.random(), "({})" if self.chance(0.06) else "{}"
         # A name alone is first of all the label of a column, be it another one.
-        if form < 0.4 or isinstance(output.tree, str) or output.tree.text() in [each.label for each in outputs if each is not output]:
+        others = [each.label for each in outputs if each is not output]
+        if form < 0.4 or isinstance(output.tree, str) or output.tree.text() in others:
             return Node("key", [shape.format(at + 1), self.random.choice(DIRECTIONS[:9])])
         if form < 0.7 and output.label and output.label not in WORDS:
             return Node("key", [shape.format(output.label), self.random.choice(DIRECTIONS)])
